@@ -1,0 +1,10 @@
+"""The TOM's own app. List it in INSTALLED_APPS as 'app': tomtoolkit skips other spellings."""
+
+from django.apps import AppConfig
+
+
+class TomAppConfig(AppConfig):
+    """Your code, and the automation that keeps the TOM's data up to date."""
+
+    name = 'app'
+    verbose_name = 'Automation'

@@ -1,0 +1,23 @@
+#!/usr/bin/env python
+"""Runs the TOM's commands: `python manage.py help` lists them."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Hand the command line to Django, or say how to get Django."""
+    os.environ.setdefault('DJANGO_SETTINGS_MODULE', '{{ cookiecutter.project_slug }}.settings')
+    try:
+        from django.core.management import execute_from_command_line
+    except ImportError as error:
+        raise SystemExit(
+            f'Django cannot be imported by {sys.executable} ({error}).\n'
+            'Is this the Python of the TOM? The README says how to install its packages '
+            'and how to start it.'
+        ) from error
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,41 @@
+"""Where the TOM writes its log: the terminal, and a file that rotates."""
+
+import os
+from pathlib import Path
+
+FORMAT = '[{asctime}] {levelname} {name}: {message}'
+MAX_BYTES = 5_000_000  # of one file
+BACKUPS = 5
+
+
+def logging_for(directory: Path) -> dict:
+    """Django's LOGGING: warnings to the terminal, everything into `directory/tom.log`.
+
+    The web server and cron's job write into the same file at the same time, so the handler is
+    one that rotates under a lock. Where the directory cannot be written (a read-only
+    container), the terminal gets everything instead: a log must never stop the TOM.
+    """
+    writable = directory.is_dir() and os.access(directory, os.W_OK)
+    handlers = {
+        'console': {
+            'class': 'logging.StreamHandler',
+            'formatter': 'dated',
+            'level': 'WARNING' if writable else 'INFO',
+        }
+    }
+    if writable:
+        handlers['file'] = {
+            'class': 'concurrent_log_handler.ConcurrentRotatingFileHandler',
+            'formatter': 'dated',
+            'filename': str(directory / 'tom.log'),
+            'maxBytes': MAX_BYTES,
+            'backupCount': BACKUPS,
+            'encoding': 'utf-8',
+        }
+    return {
+        'version': 1,
+        'disable_existing_loggers': False,
+        'formatters': {'dated': {'format': FORMAT, 'style': '{'}},
+        'handlers': handlers,
+        'root': {'handlers': list(handlers), 'level': 'INFO'},
+    }

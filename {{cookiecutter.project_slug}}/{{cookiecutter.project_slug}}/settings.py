@@ -1,0 +1,244 @@
+"""Settings of this TOM.
+
+What differs from machine to machine, and every secret, comes from the environment or from
+`.env` beside manage.py (`.env.example` explains each line). The rest is here. Every setting that
+tomtoolkit's documentation describes may be added:
+https://tom-toolkit.readthedocs.io/en/stable/common/customsettings.html
+A `local_settings.py` beside manage.py, if there is one, is read last and wins.
+"""
+
+from pathlib import Path
+
+import dj_database_url
+from tom_common.default_settings import *  # noqa: F403
+from tom_common.default_settings import (
+    TOMTOOLKIT_AUTHENTICATION_BACKENDS,
+    TOMTOOLKIT_INSTALLED_APPS,
+    TOMTOOLKIT_MIDDLEWARE,
+)
+
+from . import environment
+from .logs import logging_for
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+environment.load_environment(BASE_DIR)
+
+# --- This TOM ------------------------------------------------------------------------------
+
+TOM_NAME = {{ '%r' | format(cookiecutter.project_name) }}
+
+# The kind of target that the forms offer first: SIDEREAL or NON_SIDEREAL.
+TARGET_TYPE = '{{ cookiecutter.target_type }}'
+
+# Hints on the pages for people who customise the TOM (tom_setup asks for this one).
+HINTS_ENABLED = False
+HINT_LEVEL = 20
+
+# --- Automation: `manage.py updatedata` ----------------------------------------------------
+
+# Options of the automation. app/conf.py lists each with its default and its meaning;
+# `manage.py check` finds mistakes. For example: AUTOMATION = {'WORKERS': 4}
+AUTOMATION = {}
+
+# --- Security ------------------------------------------------------------------------------
+
+SECRET_KEY = environment.text('SECRET_KEY')
+# To change the key: move the old one here, restart, run `manage.py rotate_encryption_key`
+# (it re-encrypts what is stored), then empty the list.
+SECRET_KEY_FALLBACKS = []
+
+DEBUG = environment.flag('DEBUG', default=False)
+ALLOWED_HOSTS = environment.words('ALLOWED_HOSTS')
+CSRF_TRUSTED_ORIGINS = [
+    # Django writes "any subdomain" as .example.org among hosts and *.example.org among origins.
+    f'https://{"*" if host.startswith(".") else ""}{host}'
+    for host in ALLOWED_HOSTS
+    if host != '*'
+]
+
+# With DEBUG off the TOM expects https, as logins and tokens must not cross a network in clear.
+# HTTPS=false is for a machine that nobody else can reach.
+HTTPS = environment.flag('HTTPS', default=not DEBUG)
+SECURE_SSL_REDIRECT = HTTPS
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = 3600 if HTTPS else 0
+# A TOM does not speak for the other hosts of its domain, as these two warnings ask it to.
+SILENCED_SYSTEM_CHECKS = ['security.W005', 'security.W021']
+if environment.flag('BEHIND_PROXY', default=False):
+    # Only where a proxy sets this header itself: otherwise visitors could forge it.
+    SECURE_PROXY_SSL_HEADER = ('HTTP_X_FORWARDED_PROTO', 'https')
+
+AUTHENTICATION_BACKENDS = [*TOMTOOLKIT_AUTHENTICATION_BACKENDS]
+AUTH_PASSWORD_VALIDATORS = [
+    {'NAME': f'django.contrib.auth.password_validation.{validator}'}
+    for validator in (
+        'UserAttributeSimilarityValidator',
+        'MinimumLengthValidator',
+        'CommonPasswordValidator',
+        'NumericPasswordValidator',
+    )
+]
+LOGIN_URL = '/accounts/login/'
+LOGIN_REDIRECT_URL = '/'
+LOGOUT_REDIRECT_URL = '/'
+
+# READ_ONLY: anyone may look. LOCKED: only after logging in, apart from OPEN_URLS.
+AUTH_STRATEGY = 'READ_ONLY'
+OPEN_URLS = []
+
+# True: who may see a target may see its observations and data. False: groups are given
+# each of them separately (tom_setup asks for this one).
+TARGET_PERMISSIONS_ONLY = True
+# Who sees a new target: PRIVATE, PUBLIC or OPEN.
+TARGET_DEFAULT_PERMISSION = 'PRIVATE'
+
+# --- Django --------------------------------------------------------------------------------
+
+INSTALLED_APPS = [*TOMTOOLKIT_INSTALLED_APPS, 'app']
+SITE_ID = 1
+MIDDLEWARE = [*TOMTOOLKIT_MIDDLEWARE]
+ROOT_URLCONF = '{{ cookiecutter.project_slug }}.urls'
+WSGI_APPLICATION = '{{ cookiecutter.project_slug }}.wsgi.application'
+TEMPLATES = [
+    {
+        'BACKEND': 'django.template.backends.django.DjangoTemplates',
+        'DIRS': [BASE_DIR / 'templates'],
+        'APP_DIRS': True,
+        'OPTIONS': {
+            'context_processors': [
+                'django.template.context_processors.debug',
+                'django.template.context_processors.request',
+                'django.contrib.auth.context_processors.auth',
+                'django.contrib.messages.context_processors.messages',
+            ],
+        },
+    },
+]
+CRISPY_TEMPLATE_PACK = 'bootstrap5'
+
+DATABASES = {
+    'default': dj_database_url.parse(
+        environment.text('DATABASE_URL', default=f'sqlite:///{BASE_DIR / "db.sqlite3"}')
+    )
+}
+if DATABASES['default']['ENGINE'] == 'django.db.backends.sqlite3':
+    DATABASES['default']['OPTIONS'] = {
+        # Readers never wait for the writer, and a writer waits for its turn instead of failing.
+        'init_command': 'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;',
+        'transaction_mode': 'IMMEDIATE',
+        'timeout': 30,  # seconds
+    }
+else:
+    DATABASES['default']['CONN_HEALTH_CHECKS'] = True
+DEFAULT_AUTO_FIELD = 'django.db.models.AutoField'
+
+LANGUAGE_CODE = 'en-us'
+TIME_ZONE = 'UTC'
+USE_I18N = True
+USE_TZ = True
+FORMAT_MODULE_PATH = ['tom_base.formats']
+
+STATIC_URL = '/static/'
+STATIC_ROOT = BASE_DIR / '_static'
+STATICFILES_DIRS = [BASE_DIR / 'static']
+MEDIA_URL = '/data/'
+MEDIA_ROOT = BASE_DIR / 'data'
+
+# The TOM's own directory: a shared one, such as /tmp, would let other users of the machine
+# read it and write into it.
+CACHES = {
+    'default': {
+        'BACKEND': 'django.core.cache.backends.filebased.FileBasedCache',
+        'LOCATION': BASE_DIR / '.cache',
+    }
+}
+TASKS = {'default': {'BACKEND': 'django_tasks.backends.immediate.ImmediateBackend'}}
+
+LOGGING = logging_for(BASE_DIR / 'logs')
+
+REST_FRAMEWORK = {
+    'DEFAULT_AUTHENTICATION_CLASSES': [
+        'tom_common.accounts.api_auth.TomTokenAuthentication',
+        'rest_framework.authentication.SessionAuthentication',
+        'rest_framework.authentication.BasicAuthentication',
+    ],
+    'DEFAULT_PERMISSION_CLASSES': [],
+    'TEST_REQUEST_DEFAULT_FORMAT': 'json',
+    'DEFAULT_PAGINATION_CLASS': 'rest_framework.pagination.LimitOffsetPagination',
+    'PAGE_SIZE': 100,
+}
+
+# --- Observatories -------------------------------------------------------------------------
+
+# Facilities that come with an installed app (its `observation_facilities()`) need no line here.
+TOM_FACILITY_CLASSES = [
+    'tom_observations.facilities.lco_redirect.LCORedirectFacility',
+    'tom_observations.facilities.lco.LCOFacility',
+    'tom_observations.facilities.soar.SOARFacility',
+    'tom_observations.facilities.blanco.BLANCOFacility',
+    'tom_observations.facilities.gemini.GEMFacility',
+]
+
+FACILITIES = {
+    name: {
+        'portal_url': environment.text(f'{name}_PORTAL_URL', 'https://observe.lco.global'),
+        'archive_url': environment.text(f'{name}_ARCHIVE_URL', 'https://archive-api.lco.global'),
+        'api_key': environment.text(f'{name}_API_KEY'),
+    }
+    for name in ('LCO', 'SOAR', 'BLANCO')
+}
+FACILITIES['GEM'] = {
+    'portal_url': {
+        'GS': environment.text('GEM_PORTAL_URL_GS', 'https://139.229.34.15:8443'),
+        'GN': environment.text('GEM_PORTAL_URL_GN', 'https://128.171.88.221:8443'),
+    },
+    'api_key': {
+        'GS': environment.text('GEM_API_KEY_GS'),
+        'GN': environment.text('GEM_API_KEY_GN'),
+    },
+    'user_email': environment.text('GEM_USER_EMAIL'),
+    # Your programs, each with its observations: {'GS-2026B-T-101': {'1': 'Std: Imaging'}}
+    'programs': {},
+}
+
+# --- Targets and data ----------------------------------------------------------------------
+
+# TARGET_MODEL_CLASS = 'app.models.YourTarget'  # to give targets more fields
+EXTRA_FIELDS = []
+MATCH_MANAGERS = {}
+GENERAL_SEARCH_FUNCTIONS = {}
+SELECTION_EXTRA_FIELDS = []
+TARGET_LIST_COLUMNS = ['name', 'type', 'observations', 'saved_data']
+
+DATA_PRODUCT_TYPES = {
+    'photometry': ('photometry', 'Photometry'),
+    'fits_file': ('fits_file', 'FITS File'),
+    'spectroscopy': ('spectroscopy', 'Spectroscopy'),
+    'image_file': ('image_file', 'Image File'),
+}
+DATA_PROCESSORS = {
+    'photometry': 'tom_dataproducts.processors.photometry_processor.PhotometryProcessor',
+    'spectroscopy': 'tom_dataproducts.processors.spectroscopy_processor.SpectroscopyProcessor',
+}
+AUTO_THUMBNAILS = False
+THUMBNAIL_MAX_SIZE = (0, 0)
+THUMBNAIL_DEFAULT_SIZE = (200, 200)
+
+# Your own functions, called when something happens: name a function of app/hooks.py, say.
+HOOKS = {
+    'target_post_save': 'tom_common.hooks.target_post_save',
+    'observation_change_state': 'tom_common.hooks.observation_change_state',
+    'data_product_post_upload': 'tom_dataproducts.hooks.data_product_post_upload',
+    'data_product_post_save': 'tom_dataproducts.hooks.data_product_post_save',
+    'multiple_data_products_post_save': 'tom_dataproducts.hooks.multiple_data_products_post_save',
+}
+
+PLOTLY_THEME = 'plotly_white'
+SHOW_PAGINATION_INFO = True
+
+try:
+    from local_settings import *  # noqa: F403
+except ModuleNotFoundError as error:
+    if error.name != 'local_settings':  # a mistake inside it must not pass for its absence
+        raise

@@ -1,0 +1,7 @@
+"""The TOM's addresses: all of tomtoolkit's, and room for your own above them."""
+
+from django.urls import include, path
+
+urlpatterns = [
+    path('', include('tom_common.urls')),
+]
