@@ -8,3 +8,6 @@ class TomAppConfig(AppConfig):
 
     name = 'app'
     verbose_name = 'Automation'
+
+    def ready(self) -> None:
+        from . import checks  # noqa: F401  (importing it registers the checks)

@@ -25,7 +25,8 @@ environment.load_environment(BASE_DIR)
 
 # --- This TOM ------------------------------------------------------------------------------
 
-TOM_NAME = {{ '%r' | format(cookiecutter.project_name) }}
+{% set name = '%r' | format(cookiecutter.project_name) -%}
+TOM_NAME = {{ name }}{% if name | length > 40 or ("'" in name and '"' in name) %}  # fmt: skip{% endif %}
 
 # The kind of target that the forms offer first: SIDEREAL or NON_SIDEREAL.
 TARGET_TYPE = '{{ cookiecutter.target_type }}'
@@ -97,7 +98,7 @@ TARGET_DEFAULT_PERMISSION = 'PRIVATE'
 
 INSTALLED_APPS = [*TOMTOOLKIT_INSTALLED_APPS, 'app']
 SITE_ID = 1
-MIDDLEWARE = [*TOMTOOLKIT_MIDDLEWARE]
+MIDDLEWARE = [*TOMTOOLKIT_MIDDLEWARE, 'app.middleware.ObservatoryDownMiddleware']
 ROOT_URLCONF = '{{ cookiecutter.project_slug }}.urls'
 WSGI_APPLICATION = '{{ cookiecutter.project_slug }}.wsgi.application'
 TEMPLATES = [

@@ -1,0 +1,35 @@
+"""The automation's tables in Django's administration pages: to look at, not to edit."""
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from .models import RecordSync, RunFailure, UpdateRun
+
+
+class ReadOnly:
+    """Nothing here is written by hand: these tables are the automation's memory."""
+
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+class RunFailureInline(ReadOnly, admin.TabularInline):
+    model = RunFailure
+    fields = ('facility', 'observation_id', 'error')
+    extra = 0
+
+
+@admin.register(UpdateRun)
+class UpdateRunAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ('started', 'job', 'status', 'due', 'checked', 'saved', 'failed')
+    list_filter = ('job', 'status')
+    inlines = (RunFailureInline,)
+
+
+@admin.register(RecordSync)
+class RecordSyncAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ('record', 'status', 'checked_at', 'next_check', 'failures', 'error')
+    list_select_related = ('record__target',)

@@ -1,0 +1,133 @@
+"""The scene of `manage.py demo`: invented targets and records, and an observatory to match.
+
+Every number in it is fixed, so that a second demo finds what the first has stored. The
+observation ids are far above any that LCO has given out.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from tom_dataproducts.models import DataProduct
+from tom_observations.models import ObservationRecord
+from tom_targets.models import Target
+
+from .models import RecordSync
+from .observatory import Observatory
+
+MARK = {'demo': True}  # in the parameters of every record of the demo
+PIXELS = 512
+
+
+@dataclass(frozen=True)
+class Story:
+    """One observation request: whose, what became of it, and how many frames there are."""
+
+    target: str
+    facility: str
+    site: str
+    state: str
+    frames: int = 0
+    filter: str = 'rp'
+
+
+TARGETS = {
+    'M 31 (demo)': {'ra': 10.6847, 'dec': 41.2690},
+    'NGC 253 (demo)': {'ra': 11.8881, 'dec': -25.2886},
+    'M 83 (demo)': {'ra': 204.2538, 'dec': -29.8658},
+}
+
+STORIES = [
+    Story('M 31 (demo)', 'LCO', 'elp', 'COMPLETED', frames=3),
+    Story('M 31 (demo)', 'LCO', 'elp', 'COMPLETED', frames=2, filter='gp'),
+    Story('M 31 (demo)', 'LCORedirect', 'elp', 'PENDING'),
+    Story('NGC 253 (demo)', 'LCORedirect', 'coj', 'COMPLETED', frames=2),
+    Story('NGC 253 (demo)', 'SOAR', 'coj', 'COMPLETED', frames=1),
+    Story('NGC 253 (demo)', 'LCO', 'coj', 'WINDOW_EXPIRED'),
+    Story('M 83 (demo)', 'BLANCO', 'coj', 'COMPLETED', frames=1),
+    Story('M 83 (demo)', 'LCO', 'coj', 'CANCELED'),
+]
+
+FIRST_REQUEST = 990_000_001
+FIRST_FRAME = 880_000_001
+FACILITIES = sorted({story.facility for story in STORIES} | {'LCO'})
+
+
+def demo_records() -> QuerySet[ObservationRecord]:
+    """The records of the demo."""
+    return ObservationRecord.objects.filter(parameters__has_key='demo')
+
+
+def real_records() -> QuerySet[ObservationRecord]:
+    """All other records."""
+    return ObservationRecord.objects.exclude(pk__in=demo_records().values('pk'))
+
+
+def set_the_stage() -> list[ObservationRecord]:
+    """The records of every story, made now unless they are there; in the order of STORIES."""
+    targets = {
+        name: Target.objects.get_or_create(
+            name=name, defaults={'type': 'SIDEREAL', 'permissions': 'OPEN', **place}
+        )[0]
+        for name, place in TARGETS.items()
+    }
+    return [
+        ObservationRecord.objects.get_or_create(
+            observation_id=str(FIRST_REQUEST + number),
+            facility=story.facility,
+            defaults={
+                'target': targets[story.target],
+                'status': 'PENDING',
+                'parameters': MARK,
+            },
+        )[0]
+        for number, story in enumerate(STORIES)
+    ]
+
+
+def tell(sky: Observatory, records: list[ObservationRecord]) -> None:
+    """Let `sky` have done what the stories say, an hour before each record was made."""
+    frame_ids = iter(range(FIRST_FRAME, FIRST_FRAME + 1000))
+    for record, story in zip(records, STORIES, strict=True):
+        request = int(record.observation_id)
+        sky.add_request(
+            request,
+            target=story.target.removesuffix(' (demo)'),
+            site=story.site,
+            filter=story.filter,
+            state=story.state if not story.frames else 'PENDING',
+            **TARGETS[story.target],
+        )
+        if not story.frames:
+            continue
+        begun = record.created - timedelta(hours=1)
+        sky.observe(request, begun)
+        for exposure in range(story.frames):
+            frame_id = next(frame_ids)
+            sky.add_frame(
+                request,
+                frame_id=frame_id,
+                number=frame_id - FIRST_FRAME + 1,
+                observed_at=begun + timedelta(seconds=90 * exposure),
+                pixels=PIXELS,
+            )
+
+
+def leave_alone() -> None:
+    """See to it that no run asks a real observatory about the records of the demo."""
+    RecordSync.objects.filter(record__in=demo_records()).update(
+        next_check=None, settled_at=timezone.now()
+    )
+
+
+def strike_the_stage() -> int:
+    """Delete everything of the demo, files included; returns how many records there were."""
+    records = demo_records()
+    for product in DataProduct.objects.filter(observation_record__in=records):
+        product.data.delete(save=False)
+        product.delete()
+    count = records.count()
+    records.delete()
+    Target.objects.filter(name__in=TARGETS, observationrecord=None).delete()
+    return count

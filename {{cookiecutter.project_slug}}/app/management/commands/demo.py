@@ -1,0 +1,95 @@
+"""`manage.py demo`: the whole path once, with a simulated observatory on this machine."""
+
+from argparse import ArgumentParser
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.test.utils import override_settings
+from django.urls import reverse
+from tom_dataproducts.models import DataProduct
+from tom_observations.models import ObservationRecord
+
+from ... import demo
+from ...observatory import Observatory
+
+
+class Command(BaseCommand):
+    help = (
+        'Makes a few invented targets and observations, starts a simulated observatory on this '
+        'machine, and runs updatedata for them. Run it twice, and nothing is stored twice.'
+    )
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument('--remove', action='store_true', help='delete what the demo has made')
+        parser.add_argument(
+            '--among-real-records',
+            action='store_true',
+            help='go ahead in a TOM that holds real observation records (they are left alone)',
+        )
+
+    def handle(self, **options: object) -> None:
+        if options['remove']:
+            self.stdout.write(f'{demo.strike_the_stage()} records of the demo are deleted.')
+            return
+        self.refuse_a_real_tom(options['among_real_records'])
+        records = demo.set_the_stage()
+        with Observatory() as sky:
+            demo.tell(sky, records)
+            self.stdout.write(f'A simulated observatory answers at {sky.url}.\n\n$ updatedata')
+            self.update_from(sky, records)
+            demo.leave_alone()
+            self.stdout.write(f'It was asked {len(sky.requests_seen)} times.\n')
+        self.show(records)
+
+    def refuse_a_real_tom(self, told_to: bool) -> None:
+        """Raise CommandError where this TOM holds records of real observations."""
+        count = demo.real_records().count()
+        if count and not told_to:
+            raise CommandError(
+                f'This TOM holds {count} real observation records, and the demo would put '
+                'invented ones beside them. If you want that: manage.py demo '
+                '--among-real-records (and later: manage.py demo --remove).',
+                returncode=2,
+            )
+
+    def update_from(self, sky: Observatory, records: list[ObservationRecord]) -> None:
+        """Run updatedata for the demo's targets, against `sky` and nobody else."""
+        facilities = {name: sky.settings() for name in demo.FACILITIES}
+        with override_settings(FACILITIES=settings.FACILITIES | facilities):
+            call_command(
+                'updatedata',
+                target_id=sorted({record.target_id for record in records}),
+                facility=demo.FACILITIES,
+                recheck=True,
+                stdout=self.stdout,
+            )
+
+    def show(self, records: list[ObservationRecord]) -> None:
+        """A table of what came home, and where to look at it."""
+        row = '{:16} {:12} {:>10}  {:15} {:>6} {:>9}'
+        self.stdout.write(row.format('Target', 'Facility', 'Request', 'Status', 'Frames', 'Size'))
+        for record in records:
+            record.refresh_from_db()
+            sizes = [
+                product.data.size
+                for product in DataProduct.objects.filter(observation_record=record)
+            ]
+            self.stdout.write(
+                row.format(
+                    record.target.name.removesuffix(' (demo)'),
+                    record.facility,
+                    record.observation_id,
+                    record.status,
+                    len(sizes) or '',
+                    f'{sum(sizes) / 1000:.0f} kB' if sizes else '',
+                )
+            )
+        page = reverse('targets:detail', args=[records[0].target_id])
+        self.stdout.write(
+            f'\nThe files are in {settings.MEDIA_ROOT}. Start the web server and look:\n\n'
+            '    python manage.py runserver\n\n'
+            f'then open http://127.0.0.1:8000{page}?tab=manage-data\n'
+            'When you have seen enough: python manage.py demo --remove'
+        )

@@ -1,0 +1,162 @@
+"""The science archive: which frames there are (`/frames/`).
+
+Measured on science archive 2.7.2. A bad token: 401. No token, or one that was revoked: 200 and
+only what is public, which is mostly nothing. A missing frame and a forbidden one: the same 404.
+Pages of 100 frames, never more than 1000, whatever the limit asked for.
+
+`?REQNUM=` takes the query planner's estimate for the count, and so for whether there is a next
+page: 1,500 frames were seen to come back as `count: 1`, 1,000 results, `next: null`. Give the
+night a `reqnum_estimate` to have that here. `?request_id=` counts exactly.
+"""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+from .cards import cards, plain
+from .lists import BadFilter, Filter, cursor_page, moment, narrow, number, page, stamp
+from .messages import Call, Reply, html_reply, json_reply, redirect_reply
+from .model import Account, Frame, Version
+from .night import Night
+from .store import presigned
+
+DEFAULT_LIMIT, MAXIMUM_LIMIT = 100, 1000
+PRIVATE_YEARS = 999  # until frames become public, for proposals that keep their data
+
+FILTERS: dict[str, Filter[Frame]] = {
+    'request_id': lambda frame, values: frame.request.id == number(values),
+    'observation_id': lambda frame, values: frame.observation_id == number(values),
+    'proposal_id': lambda frame, values: frame.proposal == values[-1],
+    'reduction_level': lambda frame, values: frame.reduction_level == number(values),
+    'primary_optical_element': lambda frame, values: frame.request.filter == values[-1],
+    'site_id': lambda frame, values: frame.request.telescope.site == values[-1],
+    'telescope_id': lambda frame, values: frame.request.telescope.code == values[-1],
+    'instrument_id': lambda frame, values: frame.request.telescope.camera == values[-1],
+    'configuration_type': lambda frame, values: values[-1] == 'EXPOSE',
+    'target_name': lambda frame, values: values[-1].lower() in frame.request.target.lower(),
+    'basename': lambda frame, values: values[-1].lower() in frame.basename.lower(),
+    'basename_exact': lambda frame, values: frame.basename == values[-1],
+    'start': lambda frame, values: frame.observed_at >= moment(values),
+    'end': lambda frame, values: frame.observed_at <= moment(values),
+}
+#: The archive answers to its old names too, and gives both in every frame.
+OLD_NAMES = {
+    'request_id': 'REQNUM',
+    'observation_id': 'BLKUID',
+    'observation_date': 'DATE_OBS',
+    'observation_day': 'DAY_OBS',
+    'proposal_id': 'PROPID',
+    'reduction_level': 'RLEVEL',
+    'primary_optical_element': 'FILTER',
+    'site_id': 'SITEID',
+    'telescope_id': 'TELID',
+    'instrument_id': 'INSTRUME',
+    'configuration_type': 'OBSTYPE',
+    'target_name': 'OBJECT',
+    'exposure_time': 'EXPTIME',
+    'public_date': 'L1PUBDAT',
+}
+FILTERS |= {OLD_NAMES[name]: FILTERS[name] for name in OLD_NAMES.keys() & FILTERS.keys()}
+
+
+def answer(night: Night, call: Call) -> Reply:
+    """What the archive says to `call`."""
+    if call.has_token and call.token not in night.accounts:
+        return json_reply({'detail': 'Invalid token.'}, 401, {'WWW-Authenticate': 'Token'})
+    if call.method not in ('GET', 'HEAD'):
+        return json_reply({'detail': f'Method "{call.method}" not allowed.'}, 405)
+    if not call.path.endswith('/'):
+        return redirect_reply(f'{call.path}/{call.target[len(call.path) :]}')
+    account = night.account(call.token)
+    if call.path == '/frames/':
+        return all_frames(night, account, call)
+    found = re.fullmatch(r'/frames/(\d+)/(headers/)?', call.path)
+    if not found:
+        return html_reply('Not Found', 404)
+    frame = night.frames.get(int(found[1]))
+    if frame is None or not _may_see(night, account, frame):
+        return json_reply({'detail': 'Not found.'}, 404)
+    if found[2]:
+        return json_reply({'data': cards(frame, frame.versions[0])})
+    return json_reply(show_frame(night, frame, call))
+
+
+def all_frames(night: Night, account: Account | None, call: Call) -> Reply:
+    """A page of the frames in sight, latest exposure first."""
+    try:
+        rows = narrow(_candidates(night, call), call.query, FILTERS)
+    except BadFilter as error:
+        return json_reply(error.body, 400)
+    rows = [frame for frame in rows if _may_see(night, account, frame)]
+    rows.sort(key=lambda frame: (frame.observed_at, frame.id), reverse=True)
+
+    def show(frame: Frame) -> dict[str, Any]:
+        return show_frame(night, frame, call)
+
+    limits = {'default': DEFAULT_LIMIT, 'maximum': MAXIMUM_LIMIT}
+    if call.query.get('pagination_style') == ['cursor']:
+        return json_reply(cursor_page(rows, call, show, **limits))
+    count = night.reqnum_estimate if 'REQNUM' in call.query else None
+    return json_reply(page(rows, call, show, **limits, count=count))
+
+
+def _candidates(night: Night, call: Call) -> list[Frame]:
+    """The frames to look at: those of one request, where the call names one."""
+    wanted = call.query.get('request_id', call.query.get('REQNUM', ['']))[-1]
+    if wanted.isdecimal():
+        return night.frames_of.get(int(wanted), [])
+    return list(night.frames.values())
+
+
+def _may_see(night: Night, account: Account | None, frame: Frame) -> bool:
+    return frame.available_from <= night.now() and night.may_see(account, frame.proposal)
+
+
+def show_frame(night: Night, frame: Frame, call: Call) -> dict[str, Any]:
+    """A frame as JSON. There is no field for its size.
+
+    Its `url` differs in every answer, and is good for 48 hours.
+    """
+    request = frame.request
+    private = timedelta(days=0 if frame.proposal in night.public else 365 * PRIVATE_YEARS)
+    fields: dict[str, Any] = {
+        'observation_date': stamp(frame.observed_at),
+        'observation_day': f'{frame.observed_at:%Y-%m-%d}',
+        'proposal_id': frame.proposal,
+        'instrument_id': request.telescope.camera,
+        'target_name': plain(request.target),
+        'reduction_level': frame.reduction_level,
+        'site_id': request.telescope.site,
+        'telescope_id': request.telescope.code,
+        'exposure_time': request.exposure,
+        'primary_optical_element': request.filter,
+        'public_date': stamp(frame.observed_at + private),
+        'configuration_type': 'EXPOSE',
+        'observation_id': frame.observation_id,
+        'request_id': request.id,
+    }
+    fields |= {OLD_NAMES[name]: value for name, value in fields.items()}
+    versions = [show_version(night, frame, version, call) for version in frame.versions]
+    related = call.query.get('include_related_frames', ['true'])[-1].lower()
+    if related not in ('false', '0', 'no'):
+        fields['related_frames'] = frame.related
+    return {
+        'id': frame.id,
+        'basename': frame.basename,
+        'filename': frame.filename,
+        'area': None,
+        **fields,
+        'version_set': versions,
+        'url': versions[0]['url'],
+    }
+
+
+def show_version(night: Night, frame: Frame, version: Version, call: Call) -> dict[str, Any]:
+    return {
+        'id': version.id,
+        'created': stamp(version.created),
+        'key': version.key,
+        'md5': version.body.md5,
+        'extension': version.extension,
+        'url': presigned(night, frame, version, call.base),
+    }

@@ -1,0 +1,150 @@
+"""The observatory as a whole: a night, three services that tell of it, and what goes wrong."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from . import archive, portal, store
+from .faults import Fault
+from .logbook import Logbook, Seen
+from .messages import Call, Reply, html_reply
+from .night import Night
+from .server import Server
+from .timetable import PROPOSAL, TOKEN
+
+
+@dataclass
+class Break:
+    """A fault in place: how often it may still happen (None: always), and how often it has."""
+
+    where: re.Pattern[str]
+    fault: Fault
+    times: int | None
+    happened: int = 0
+
+
+class Observatory(Night):
+    """A night that can be asked about over HTTP, on a free port of this machine or on `port`.
+
+    `latency` seconds pass before every answer. `with` starts and stops it; so do `start` and
+    `stop`, and one that is started again keeps its address.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        latency: float = 0.0,
+        token: str = TOKEN,
+        proposal: str = PROPOSAL,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        super().__init__(token=token, proposal=proposal, clock=clock)
+        self.latency = latency
+        self.logbook = Logbook()
+        self._breaks: list[Break] = []
+        self._port = port
+        self._server: Server | None = None
+
+    # --- open and closed ---
+
+    def start(self) -> Self:
+        self._server = Server(self._port, self._answer, self.logbook)
+        self._port = self._server.server_port
+        return self
+
+    def stop(self) -> None:
+        """Hang up on everyone. Well under a second, and no thread stays behind."""
+        if self._server:
+            self._server.stop()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where it answers: portal, archive and files alike."""
+        if not self._port:
+            raise RuntimeError('An observatory has no address before it starts.')
+        return f'http://127.0.0.1:{self._port}'
+
+    portal_url = archive_url = url
+
+    def settings(self, token: str | None = None) -> dict[str, str]:
+        """The entry of tomtoolkit's FACILITIES for this observatory; its own token by default."""
+        api_key = self.token if token is None else token
+        return {'portal_url': self.portal_url, 'archive_url': self.archive_url, 'api_key': api_key}
+
+    # --- what goes wrong ---
+
+    def break_(self, where: str, fault: Fault, times: int | None = None) -> Break:
+        """From now on, the next `times` questions (None: all) about `where` meet `fault`.
+
+        `where` is matched against path and query from their beginning, as a regular expression:
+        '/api/', '/frames/', '/store/.*-e91'. Of several breaks the oldest that still holds wins.
+        """
+        broken = Break(re.compile(where), fault, times)
+        with self.lock:
+            self._breaks.append(broken)
+        return broken
+
+    def mend(self) -> None:
+        """All is well again."""
+        with self.lock:
+            self._breaks.clear()
+
+    # --- what was asked ---
+
+    @property
+    def requests_seen(self) -> list[Seen]:
+        """Every question so far, in order of arrival (the last 100,000)."""
+        return self.logbook.seen()
+
+    @property
+    def connections(self) -> int:
+        """How many connections were opened."""
+        return self.logbook.connections
+
+    @property
+    def most_at_once(self) -> int:
+        """How many questions were being answered at the same time, at most."""
+        return self.logbook.most_at_once
+
+    def forget(self) -> None:
+        """Empty the log of questions."""
+        self.logbook.forget()
+
+    # --- answers ---
+
+    def _answer(self, call: Call) -> Reply:
+        call.pause(self.latency)
+        with self.lock:
+            reply = self._service(call)(self, call)
+            broken = self._broken(call)
+        return broken.fault(call, reply) if broken else reply
+
+    def _service(self, call: Call) -> Callable[[Night, Call], Reply]:
+        for prefix, service in SERVICES.items():
+            if call.path.startswith(prefix):
+                return service
+        return lambda night, call: html_reply('Not Found', 404)
+
+    def _broken(self, call: Call) -> Break | None:
+        for broken in self._breaks:
+            if broken.times != broken.happened and broken.where.match(call.target):
+                broken.happened += 1
+                return broken
+        return None
+
+
+SERVICES: dict[str, Callable[[Night, Call], Reply]] = {
+    '/api/': portal.answer,
+    '/frames': archive.answer,
+    '/store/': store.answer,
+}

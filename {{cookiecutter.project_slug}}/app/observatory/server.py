@@ -1,0 +1,146 @@
+"""HTTP/1.1 with connections that stay open, a thread for each, and an end that really is one."""
+
+import contextlib
+import gzip
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from .logbook import Logbook
+from .messages import Call, Cut, Reply
+
+WORTH_COMPRESSING = 200  # bytes, as Django's GZipMiddleware has it
+PATIENCE = 2.0  # seconds that `stop` waits for a thread, at the very most
+
+# The value of SO_LINGER (on, for 0 seconds) that makes close() send a reset.
+RESET_ON_CLOSE = struct.pack('ii', 1, 0)
+
+
+class Server(ThreadingHTTPServer):
+    """Answers on 127.0.0.1 with what `answer(call)` returns."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, answer: Callable[[Call], Reply], logbook: Logbook) -> None:
+        super().__init__(('127.0.0.1', port), Handler)
+        self.answer = answer
+        self.logbook = logbook
+        self.stopping = threading.Event()
+        self._serving: dict[socket.socket, threading.Thread] = {}
+        self._door = threading.Thread(
+            target=self.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True
+        )
+        self._door.start()
+
+    def stop(self) -> None:
+        """Close the door, hang up on everyone, and wait until the last thread is gone."""
+        self.stopping.set()
+        self.shutdown()
+        self._door.join(PATIENCE)
+        self.server_close()
+        for connection in self._serving:
+            _shut(connection)
+        for thread in self._serving.values():
+            thread.join(PATIENCE)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the observatory closes: then Cut."""
+        if self.stopping.wait(seconds):
+            raise Cut()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(
+            target=self.process_request_thread, args=(request, client_address), daemon=True
+        )
+        self._serving = {one: busy for one, busy in self._serving.items() if busy.is_alive()}
+        self._serving[request] = thread
+        thread.start()
+
+    def shutdown_request(self, request: Any) -> None:
+        # The inherited method says goodbye (FIN) first, which would spoil a reset.
+        self.close_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no error; anything else is, and is shown."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection: questions, one after another."""
+
+    server: Server
+    protocol_version = 'HTTP/1.1'
+    disable_nagle_algorithm = True  # otherwise each answer waits for the client's last ACK
+
+    def setup(self) -> None:
+        super().setup()
+        self.number = self.server.logbook.connected()
+
+    def respond(self) -> None:
+        """Answer one question, rightly or as a fault has it."""
+        self.rfile.read(int(self.headers.get('Content-Length') or 0))
+        base = 'http://' + self.headers.get('Host', '127.0.0.1')
+        call = Call(self.command, self.path, self.headers, base, self.server.pause)
+        with self.server.logbook.noted(call, self.number) as done:
+            try:
+                self.send(call, self.server.answer(call), done)
+            except Cut as cut:
+                self.hang_up(cut.reset)
+            except OSError:  # the client went away
+                self.close_connection = True
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = respond
+
+    def send(self, call: Call, reply: Reply, done: Callable[[], None]) -> None:
+        """Send `reply`, and call `done` just before the last of it."""
+        body, headers, length = reply.body, reply.headers, reply.length
+        if isinstance(body, bytes) and _compressible(call, reply):
+            body = gzip.compress(body, compresslevel=1, mtime=0)
+            headers, length = headers | {'Content-Encoding': 'gzip'}, len(body)
+        self.send_response(reply.status)
+        for name, value in (headers | {'Content-Length': str(length)}).items():
+            self.send_header(name, value)
+        left = 0 if call.method == 'HEAD' else length
+        if not left:
+            done()
+        self.end_headers()
+        for chunk in (body,) if isinstance(body, bytes) else body:
+            if left <= 0:
+                return
+            left -= len(chunk)
+            if left <= 0:
+                done()
+            self.wfile.write(chunk)
+
+    def hang_up(self, reset: bool) -> None:
+        self.close_connection = True
+        if reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+
+    def version_string(self) -> str:
+        return 'SimulatedObservatory'
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing on standard error: the logbook has it."""
+
+
+def _compressible(call: Call, reply: Reply) -> bool:
+    return (
+        'gzip' in call.headers.get('Accept-Encoding', '')
+        and 'Content-Encoding' not in reply.headers
+        and reply.length == len(reply.body) > WORTH_COMPRESSING  # type: ignore[arg-type]
+        and reply.headers.get('Content-Type', '').startswith(('application/json', 'text/html'))
+    )
+
+
+def _shut(connection: socket.socket) -> None:
+    """Wake the thread that waits for this connection."""
+    with contextlib.suppress(OSError):  # already closed
+        connection.shutdown(socket.SHUT_RDWR)

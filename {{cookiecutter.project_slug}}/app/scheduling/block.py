@@ -1,0 +1,143 @@
+"""Finds and replaces a project's marked block in the bytes of a crontab. Touches nothing else.
+
+A block is the lines from `# >>> tom-auto SLUG PATH >>>` to `# <<< tom-auto SLUG PATH <<<`. It
+belongs to the project in the directory PATH.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .definition import ScheduleError
+from .renderers import quoted
+
+NOTE = b'# From schedule.toml. Change it there, then run: python manage.py schedule install\n'
+#: Stands before the first block where the table had no newline at its end, for the way back.
+NO_NEWLINE = b'# (The line above had no newline at its end. This goes with the block below.)\n'
+LINE = re.compile(rb'[^\n]*\n|[^\n]+')  # splitlines() would also cut at a carriage return
+MARKER = re.compile(rb'\s*# (>>>|<<<) tom-auto (\S+) (.+) \1\s*')
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block in a table: its bytes are `table[start:end]`."""
+
+    start: int
+    end: int
+    path: bytes
+
+
+@dataclass(frozen=True)
+class _Marker:
+    line: int
+    start: int
+    end: int
+    opens: bool
+    slug: bytes
+    path: bytes
+
+
+def find_block(table: bytes, project: Path, slug: str) -> Block | None:
+    """The block of the project in `table`, or None.
+
+    That is the block with the path of the project or, where there is none, one with its slug
+    whose path is gone: the project was moved. Raises ScheduleError where the markers are
+    damaged, so that nobody can say where the block ends.
+    """
+    path = os.fsencode(project)
+    markers = _markers(table)
+    own = _pair(markers, lambda marker: marker.path == path)
+    if own:
+        return own
+    gone = [m for m in markers if m.slug == slug.encode() and _is_gone(m.path)]
+    if len({marker.path for marker in gone}) != 1:
+        return None  # with two of them nobody can say which one this project was
+    return _pair(markers, lambda marker: marker in gone)
+
+
+def _markers(table: bytes) -> list[_Marker]:
+    found = []
+    for number, line in enumerate(re.finditer(LINE, table), start=1):
+        marker = MARKER.fullmatch(line.group())
+        if marker:
+            sign, slug, path = marker.groups()
+            found.append(_Marker(number, *line.span(), sign == b'>>>', slug, path))
+    return found
+
+
+def _pair(markers: list[_Marker], ours: Callable[[_Marker], bool]) -> Block | None:
+    """The one block among the markers that are `ours`."""
+    where = [index for index, marker in enumerate(markers) if ours(marker)]
+    if not where:
+        return None
+    first, last = where[0], where[-1]
+    whole = len(where) == 2 and last == first + 1  # another's marker in between is damage too
+    if not whole or [markers[first].opens, markers[last].opens] != [True, False]:
+        lines = ', '.join(str(markers[index].line) for index in where)
+        raise ScheduleError(
+            f'The marker lines of this project in your crontab are damaged (line {lines}): there '
+            'has to be one "# >>> tom-auto …" and after it one "# <<< tom-auto …". Nothing was '
+            'changed. Put them right with `crontab -e`, or delete the lines of the project, '
+            'then run this again.'
+        )
+    return Block(markers[first].start, markers[last].end, markers[first].path)
+
+
+def _is_gone(path: bytes) -> bool:
+    try:
+        Path(os.fsdecode(path)).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False  # a directory that may not be looked into is not gone
+    return False
+
+
+def with_block(
+    table: bytes, project: Path, slug: str, lines: list[bytes], old: Block | None
+) -> bytes:
+    """`table` with the project's block holding `lines`, in the place of `old` or at the end."""
+    if old:
+        return table[: old.start] + _block(project, slug, lines) + _after(table, old)
+    if table and not table.endswith(b'\n'):
+        table += b'\n' + NO_NEWLINE
+    return table + _block(project, slug, lines)
+
+
+def without_block(table: bytes, old: Block) -> bytes:
+    """`table` as it was before the block `old` was put in."""
+    before, after = table[: old.start], _after(table, old)
+    if before.endswith(b'\n' + NO_NEWLINE) and not MARKER.match(after):
+        before = before.removesuffix(NO_NEWLINE if after else b'\n' + NO_NEWLINE)
+    return before + after
+
+
+def _block(project: Path, slug: str, lines: list[bytes]) -> bytes:
+    name = slug.encode() + b' ' + os.fsencode(project)
+    return b''.join(
+        [
+            b'# >>> tom-auto ' + name + b' >>>\n',
+            NOTE,
+            *(line + b'\n' for line in lines),
+            b'# <<< tom-auto ' + name + b' <<<\n',
+        ]
+    )
+
+
+def _after(table: bytes, block: Block) -> bytes:
+    """What follows the block, behind any job of someone else's that was put inside it by hand."""
+    manage = quoted(os.path.join(block.path, b'manage.py'))  # noqa: PTH118
+    inside = re.findall(LINE, table[block.start : block.end])[1:-1]
+    strays = [line for line in inside if line.strip() != NOTE.strip() and manage not in line]
+    return b''.join(strays) + table[block.end :]
+
+
+def copies_outside(table: bytes, block: Block | None, lines: list[bytes]) -> dict[int, bytes]:
+    """Which of `lines` stand outside the block, by their numbers: someone copied them by hand."""
+    if block:  # blanked, so that the lines after it keep their numbers
+        rest = b'\n' * table.count(b'\n', block.start, block.end)
+        table = table[: block.start] + rest + table[block.end :]
+    rows = enumerate(table.split(b'\n'), start=1)
+    return {number: row.strip() for number, row in rows if row.strip() in lines}

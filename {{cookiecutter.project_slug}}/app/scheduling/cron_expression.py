@@ -1,0 +1,118 @@
+"""Says when a job runs as the five fields of cron, and refuses what cron would get wrong.
+
+cron itself accepts `*/90`, `10-5`, `0~59` or the 31st of February and then does something else
+than was meant, or nothing, without a word. So this reads more strictly than cron does.
+"""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+WORDS = ('hourly', 'every 15 minutes', 'every 6 hours', 'daily')
+ADVICE = (
+    'Write "hourly", "every 15 minutes", "every 6 hours", "daily", or five fields (minute, '
+    'hour, day of month, month, day of week) such as "17 * * * *".'
+)
+LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+class BadExpression(ValueError):
+    """A schedule that cron would refuse, or would take for another one."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One of the five fields, and the numbers that it may hold."""
+
+    name: str
+    first: int
+    last: int
+
+
+MINUTE = Field('minute', 0, 59)
+HOUR = Field('hour', 0, 23)
+DAY = Field('day of month', 1, 31)
+MONTH = Field('month', 1, 12)
+WEEKDAY = Field('day of week', 0, 7)
+FIELDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
+
+
+def five_fields(when: object, project: Path, job: str) -> str:
+    """`when` as five fields with single spaces between them.
+
+    A word becomes times that depend on `project` and `job` alone. Raises BadExpression.
+    """
+    if not isinstance(when, str):
+        raise BadExpression(f'a text is needed. {ADVICE}')
+    words = when.split()
+    if ' '.join(words) in WORDS:
+        return _times_of_its_own(' '.join(words), project, job)
+    if len(words) != len(FIELDS):
+        raise BadExpression(f'cron has five fields, and this is {len(words)}. {ADVICE}')
+    numbers = [_numbers(field, text) for field, text in zip(FIELDS, words, strict=True)]
+    _refuse_dates_that_never_come(days=numbers[2], months=numbers[3])
+    return ' '.join(words)
+
+
+def _times_of_its_own(word: str, project: Path, job: str) -> str:
+    """Spread over the hour and the day, so that TOMs do not all call an observatory at once.
+
+    Never minute 0, when everyone calls; and daily jobs never between 0 and 4 o'clock, as a
+    change of clocks skips or repeats some of those hours.
+    """
+    digest = hashlib.sha256(os.fsencode(project) + b'\n' + job.encode()).digest()
+    one, other = int.from_bytes(digest[:8], 'big'), int.from_bytes(digest[8:16], 'big')
+    minute = 1 + one % 59
+    if word == 'every 15 minutes':
+        return f'{_every(15, 60, 1 + one % 14)} * * * *'
+    if word == 'every 6 hours':
+        return f'{minute} {_every(6, 24, other % 6)} * * *'
+    if word == 'daily':
+        return f'{minute} {4 + other % 20} * * *'
+    return f'{minute} * * * *'
+
+
+def _every(step: int, end: int, start: int) -> str:
+    return ','.join(str(number) for number in range(start, end, step))
+
+
+def _numbers(field: Field, text: str) -> set[int]:
+    """The numbers that `text` stands for in `field`."""
+    return set().union(*(_item(field, item) for item in text.split(',')))
+
+
+def _item(field: Field, item: str) -> range:
+    shape = re.fullmatch(r'(?:(\*)|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/([0-9]{1,2}))?', item)
+    if not shape:
+        raise BadExpression(
+            f'"{item}" is no {field.name}. A field holds numbers, and , - / and * between '
+            f'them. {ADVICE}'
+        )
+    star, start, end, step = shape.groups()
+    if star:
+        first, last = field.first, min(field.last, 6) if field is WEEKDAY else field.last
+    else:
+        first, last = int(start), int(end or start)
+    if not field.first <= first <= last <= field.last:
+        raise BadExpression(
+            f'"{item}" is no {field.name}: those go from {field.first} to {field.last}, '
+            f'the smaller one first. {ADVICE}'
+        )
+    if step is not None and first == last:
+        raise BadExpression(
+            f'"{item}" has a step after one number. Write a range for it, such as '
+            f'"{first}-{field.last}/{step}".'
+        )
+    if step is not None and not 1 <= int(step) <= last - first:
+        raise BadExpression(
+            f'"{item}" has a step of {int(step)}: from {first} to {last} it can be from 1 to '
+            f'{last - first}. {ADVICE}'
+        )
+    return range(first, last + 1, int(step or 1))
+
+
+def _refuse_dates_that_never_come(days: set[int], months: set[int]) -> None:
+    if min(days) > max(LONGEST_MONTHS[month - 1] for month in months):
+        raise BadExpression(f'no year has such a date, so the job would never run. {ADVICE}')

@@ -1,0 +1,157 @@
+"""Reads and writes this user's crontab as bytes, through crontab(1), one writer at a time.
+
+`crontab -` replaces the whole table, and an empty input empties it. So nothing is written that
+was not read first, and what was written is read back.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .definition import ScheduleError
+
+COMMAND_SECONDS = 30
+LOCK_SECONDS = 60
+BACKUPS = 10
+#: Not in the home directory, which several machines may share while each has its own crontabs,
+#: and not in $TMPDIR, which may differ from one login to the next.
+LOCK = Path('/tmp')  # noqa: S108
+
+
+def read_table() -> bytes:
+    """The user's crontab; empty where there is none. Raises ScheduleError if it is not certain.
+
+    `crontab -l` fails in the same way for "there is none" and for every trouble: only its
+    message tells them apart. To take a trouble for an empty table would wipe the real one.
+    """
+    done = _crontab('-l')
+    if done.returncode == 0:
+        return done.stdout
+    if not done.stdout and re.fullmatch(rb'(\S*crontab: )?no crontab for .*', done.stderr.strip()):
+        return b''
+    raise ScheduleError(f'Your crontab cannot be read; nothing was changed. {_complaint(done)}')
+
+
+def change_table(change: Callable[[bytes], bytes], backups: Path) -> Path | None:
+    """Replace the crontab by `change(crontab)`, as long as nobody else of this module does.
+
+    The table as it was goes into the directory `backups` first; returns that file, or None
+    where there was nothing to change. Raises ScheduleError with the crontab as it was, or
+    with the command that restores it.
+    """
+    with _lock():
+        before = read_table()
+        after = change(before)
+        if after == before:
+            return None
+        backup = _keep(before, backups)
+        done = _crontab('-', table=after)
+        if done.returncode != 0:
+            raise ScheduleError(
+                f'crontab refused the new table, and the old one stays (a copy of it is in '
+                f'{backup}). {_complaint(done)}'
+            )
+        if read_table() != after:
+            _restore(before, backup)
+        return backup
+
+
+def _restore(before: bytes, backup: Path) -> None:
+    _crontab('-', table=before)
+    state = 'was put back' if read_table() == before else 'could NOT be put back'
+    raise ScheduleError(
+        'crontab took the new table but then showed another one, so something else changes it '
+        f'too. The table as it was {state}. To put it back by hand: crontab - < {backup}'
+    )
+
+
+def _crontab(argument: str, table: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    program = shutil.which('crontab')
+    if program is None:
+        raise ScheduleError(
+            'This machine has no `crontab` command, so cron is not installed here (Debian and '
+            'Ubuntu: apt install cron). `python manage.py schedule show` prints the line, for '
+            'whatever runs jobs here instead.'
+        )
+    try:
+        return subprocess.run(
+            [program, argument],
+            input=table if table is not None else b'',
+            capture_output=True,
+            env=os.environ | {'LC_ALL': 'C'},  # its messages are to be recognised
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ScheduleError(f'`crontab {argument}` did not work: {error}') from error
+
+
+def _complaint(done: subprocess.CompletedProcess[bytes]) -> str:
+    said = os.fsdecode(done.stderr.strip()) or 'nothing'
+    return f'crontab (exit status {done.returncode}) said: {said}'
+
+
+def _keep(table: bytes, backups: Path) -> Path:
+    """A copy of `table` that its owner alone can read, beside the few that went before."""
+    now = datetime.now(UTC)
+    copy = backups / f'crontab-{now:%Y%m%dT%H%M%S.%f}Z'
+    try:
+        backups.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(copy, 'xb', opener=_owner_only) as file:
+            file.write(table)
+        for old in sorted(backups.glob('crontab-*'))[:-BACKUPS]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise ScheduleError(
+            f'No copy of your crontab could be kept: {error}. Nothing was changed.'
+        ) from error
+    return copy
+
+
+def _owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
+@contextlib.contextmanager
+def _lock() -> Iterator[None]:
+    """Hold the one lock that every project of this user takes before it reads the crontab."""
+    path = LOCK / f'tom-auto-crontab-{os.getuid()}.lock'
+    end = time.monotonic() + LOCK_SECONDS
+    while (descriptor := _locked_file(path)) is None:
+        if time.monotonic() > end:
+            raise ScheduleError(
+                f'Another program has been editing your crontab for {LOCK_SECONDS} seconds (it '
+                f'holds {path}). Nothing was changed. Try again.'
+            )
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # under the lock: nobody can be waiting for a dead file
+        os.close(descriptor)
+
+
+def _locked_file(path: Path) -> int | None:
+    """A descriptor that holds the lock, or None where another has it at this moment."""
+    try:
+        descriptor = _owner_only(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    except OSError as error:
+        raise ScheduleError(f'The lock file {path} cannot be used: {error}') from error
+    mine = os.fstat(descriptor)
+    if mine.st_uid != os.getuid():
+        os.close(descriptor)
+        raise ScheduleError(f'The lock file {path} belongs to another user. Have it removed.')
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The holder before may have removed the file between the two calls.
+        if os.path.samestat(mine, path.stat()):
+            return descriptor
+    os.close(descriptor)
+    return None

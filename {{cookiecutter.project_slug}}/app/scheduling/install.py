@@ -1,0 +1,104 @@
+"""Puts the project's lines into this user's crontab, and takes them out again."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import block, crontab
+from .definition import FILE, ScheduleError, read_schedule
+from .interpreter import command_start, refuse_unusable
+from .renderers import crontab_lines, log_file
+
+BACKUPS = Path('.cache') / 'crontab'
+AGAIN = 'python manage.py schedule install'
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the crontab should hold for a project."""
+
+    project: Path
+    slug: str
+    lines: list[bytes]
+    start: list[str]  # the words that start Python in them
+
+    def shown(self) -> list[str]:
+        """The lines as people read them, set apart from the sentences around them."""
+        return ['', *(f'    {os.fsdecode(line)}' for line in self.lines), '']
+
+
+def wanted(project: Path, at_work: Path | None = None, commands: set[str] | None = None) -> Wanted:
+    """What the crontab should hold for the project in the directory `project`.
+
+    `at_work` is the Python that runs manage.py (None elsewhere), `commands` the names that
+    manage.py knows (None: not known). Raises ScheduleError, as every function here.
+    """
+    schedule = read_schedule(project)
+    for job in schedule.jobs if commands is not None else ():
+        if job.name not in commands:
+            raise ScheduleError(
+                f'{project / FILE}: [{job.name}] is no command of this TOM, so every run of it '
+                'would fail. `python manage.py help` lists the commands.'
+            )
+    start = command_start(schedule, project, at_work)
+    return Wanted(project, slug_of(project), crontab_lines(schedule, project, start), start)
+
+
+def slug_of(project: Path) -> str:
+    """The name of the project's Python package, which a move does not change."""
+    manage = (project / 'manage.py').read_text(encoding='utf-8')
+    name = re.search(r'DJANGO_SETTINGS_MODULE\W+(\w+)\.', manage)
+    return name.group(1) if name else 'tom'
+
+
+def install(want: Wanted) -> list[str]:
+    """Make the crontab hold the wanted lines once. Returns what to tell the user."""
+    if not want.lines:
+        return [f'No job is enabled in {FILE}.', *remove(want.project)]
+    refuse_unusable(want.start, want.project)
+    _make_log_directory(log_file(want.project).parent)
+    backup = crontab.change_table(lambda table: _with_lines(table, want), want.project / BACKUPS)
+    if backup is None:
+        return ['Nothing to do: your crontab has this already.', *want.shown()]
+    return [
+        'Installed in your crontab:',
+        *want.shown(),
+        'Every other line of it is as it was. What the job prints: logs/cron.log',
+        f'The crontab as it was before: {backup.relative_to(want.project)}',
+    ]
+
+
+def _with_lines(table: bytes, want: Wanted) -> bytes:
+    old = block.find_block(table, want.project, want.slug)
+    if not old and set(block.copies_outside(table, None, want.lines).values()) == set(want.lines):
+        return table  # copied by hand from `schedule show`; once more, and it would run twice
+    return block.with_block(table, want.project, want.slug, want.lines, old)
+
+
+def _make_log_directory(logs: Path) -> None:
+    """Make sure that the job can log: otherwise the shell would not even start it."""
+    try:
+        logs.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ScheduleError(f'{logs} cannot be made: {error}') from error
+    if not os.access(logs, os.W_OK | os.X_OK):
+        raise ScheduleError(f'You may not write into {logs}, where the job has to log.')
+
+
+def remove(project: Path) -> list[str]:
+    """Take the project's lines out and leave every other byte. Returns what to tell the user."""
+    slug = slug_of(project)
+
+    def without_lines(table: bytes) -> bytes:
+        old = block.find_block(table, project, slug)
+        return block.without_block(table, old) if old else table
+
+    backup = crontab.change_table(without_lines, project / BACKUPS)
+    if backup is None:
+        return ['Nothing to remove: your crontab has no block of this TOM.']
+    return [
+        'Removed from your crontab. Every other line of it is as it was.',
+        f'The crontab as it was before: {backup.relative_to(project)}',
+        f'To install again: {AGAIN}',
+    ]

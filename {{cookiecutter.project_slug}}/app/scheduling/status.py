@@ -1,0 +1,77 @@
+"""Says whether the crontab holds what schedule.toml wants, and what would keep it from running."""
+
+import os
+import re
+
+from . import block, crontab
+from .daemon import cron_daemon_runs
+from .definition import FILE, ScheduleError
+from .install import AGAIN, Wanted
+from .interpreter import refuse_unusable
+from .renderers import log_file
+
+CURRENT, NOT_INSTALLED, STALE = 0, 1, 2
+
+
+def status(want: Wanted) -> tuple[int, list[str]]:
+    """An exit status (CURRENT, NOT_INSTALLED, STALE), and what to tell the user."""
+    table = crontab.read_table()
+    try:
+        old = block.find_block(table, want.project, want.slug)
+    except ScheduleError as error:
+        return STALE, [str(error)]
+    copies = block.copies_outside(table, old, want.lines)
+    if not old and (not want.lines or set(copies.values()) != set(want.lines)):
+        reason = '' if want.lines else f' No job is enabled in {FILE}.'
+        return NOT_INSTALLED, [f'Not installed.{reason}', f'To install: {AGAIN}']
+    trouble = _trouble(table, want, old)
+    if trouble:
+        return STALE, [f'Installed, but {trouble}', f'When that is right: {AGAIN}']
+    return CURRENT, ['Installed and current:', *want.shown(), *warnings(want)]
+
+
+def _trouble(table: bytes, want: Wanted, old: block.Block | None) -> str:
+    """Why the lines in the crontab would not do what they should; empty where they would."""
+    if old and old.path != os.fsencode(want.project):
+        return f'for {os.fsdecode(old.path)}, where this TOM no longer is.'
+    if old and block.with_block(table, want.project, want.slug, want.lines, old) != table:
+        return (
+            'it is out of date: the lines in the crontab, schedule.toml or the Python of this '
+            'TOM changed since.'
+        )
+    try:
+        refuse_unusable(want.start, want.project)
+    except ScheduleError as error:
+        return f'it cannot run: {error}'
+    logs = log_file(want.project).parent
+    if not os.access(logs, os.W_OK | os.X_OK):
+        return f'it cannot run: it logs into {logs}, which is missing or cannot be written.'
+    return ''
+
+
+def warnings(want: Wanted) -> list[str]:
+    """What else could keep the installed lines from doing their work once an hour, or a day."""
+    table = crontab.read_table()
+    old = block.find_block(table, want.project, want.slug)
+    told = [
+        f'Warning: line {number} of your crontab runs the same once more. Delete it: crontab -e'
+        for number in (block.copies_outside(table, old, want.lines) if old else ())
+    ]
+    shell = _shell_for(table[: old.start] if old else b'')
+    if not re.fullmatch(r'(.*/)?(ba|da|a|k|z|)sh', shell):
+        told.append(
+            f'Warning: your crontab sets SHELL={shell} above this job, which is written for sh '
+            'and may fail there. Put SHELL=/bin/sh on a line of its own just above the block.'
+        )
+    if cron_daemon_runs() is False:
+        told.append(
+            'Warning: no cron daemon seems to run on this machine, so nothing starts the job. '
+            'Ask who looks after the machine (Debian and Ubuntu: systemctl enable --now cron).'
+        )
+    return told
+
+
+def _shell_for(above: bytes) -> str:
+    """The shell of the lines after `above`: cron's own is sh, whatever the user's is."""
+    setting = re.compile(rb'^\s*["\']?SHELL["\']?\s*=\s*["\']?(.*?)["\']?\s*$', re.MULTILINE)
+    return os.fsdecode((setting.findall(above) or [b'/bin/sh'])[-1])

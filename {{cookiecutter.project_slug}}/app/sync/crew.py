@@ -1,0 +1,115 @@
+"""The workers of one facility: they take records in turn, and stop when it is no use."""
+
+from collections.abc import Callable, Iterable, Iterator
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from time import monotonic
+
+from django.db import connections
+
+from .outcomes import Outcome
+
+ENOUGH = 5  # failures to connect, in a row, after which a facility is set aside
+GRACE = 5  # seconds after the deadline for what is under way
+TICK = 1  # seconds between two looks at the clock
+
+Check = Callable[[int], Outcome]
+
+
+class Crew:
+    """The threads that check the records of one facility, a few at a time.
+
+    They are daemons: a facility class that hangs for ever in a client of its own must not keep
+    the process from ending.
+    """
+
+    def __init__(
+        self, facility: str, records: Iterable[int], checker: Callable[[], Check], deadline: float
+    ) -> None:
+        """`checker` makes what checks a record, one for each thread; `deadline` is in the
+        seconds of `monotonic()`."""
+        self.facility = facility
+        self.left = list(records)
+        self.left.reverse()  # taken from the end
+        self.in_hand: dict[int, float] = {}
+        self._checker = checker
+        self._deadline = deadline
+        self._lock = Lock()
+        self._silent = 0
+        self._stopped = False
+
+    def start(self, workers: int, outcomes: SimpleQueue) -> int:
+        """Start as many threads as can be busy, and return how many.
+
+        Each puts outcomes into `outcomes`, and None when it ends.
+        """
+        count = min(workers, len(self.left))
+        for number in range(count):
+            name = f'{self.facility}-{number}'
+            Thread(target=self._work, args=(outcomes,), name=name, daemon=True).start()
+        return count
+
+    def _work(self, outcomes: SimpleQueue) -> None:
+        try:
+            check = self._checker()
+            while (pk := self._next()) is not None:
+                outcome = check(pk)
+                with self._lock:
+                    self.in_hand.pop(pk, None)
+                for result in (outcome, *self._verdict(outcome)):
+                    outcomes.put(result)
+        finally:
+            connections.close_all()
+            outcomes.put(None)
+
+    def _next(self) -> int | None:
+        with self._lock:
+            if self._stopped or not self.left or monotonic() > self._deadline:
+                return None
+            pk = self.left.pop()
+            self.in_hand[pk] = monotonic()
+            return pk
+
+    def _verdict(self, outcome: Outcome) -> Iterator[Outcome]:
+        """Stop the crew where `outcome` says that it is no use, and say why where it does not."""
+        with self._lock:
+            already, silent_before = self._stopped, self._silent
+            self._silent = silent_before + 1 if outcome.no_answer else 0
+            down = outcome.record is None and bool(outcome.error)
+            self._stopped = already or down or self._silent >= ENOUGH
+            if self._stopped and not already and not down:
+                yield Outcome(
+                    self.facility,
+                    error=f'set aside for this run: no answer {ENOUGH} times in a row',
+                )
+
+
+def at_work(crews: list[Crew], workers: int, deadline: float) -> Iterator[Outcome | None]:
+    """The outcomes of all crews as they come, and None about once a second in between.
+
+    Ends when every thread has, or soon after `deadline`: then what is still under way is given
+    up, and reported as an outcome of its own.
+    """
+    outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
+    working = sum(crew.start(workers, outcomes) for crew in crews)
+    while working and monotonic() < deadline + GRACE:
+        try:
+            outcome = outcomes.get(timeout=TICK)
+        except Empty:
+            yield None
+            continue
+        if outcome is None:
+            working -= 1
+        else:
+            yield outcome
+    for crew in crews:
+        yield from _not_done(crew)
+
+
+def _not_done(crew: Crew) -> Iterator[Outcome]:
+    for pk, since in sorted(crew.in_hand.items()):
+        waited = monotonic() - since
+        yield Outcome(crew.facility, pk, error=f'given up at the deadline, after {waited:.0f} s')
+    if crew.left and not crew._stopped:
+        error = f'{len(crew.left)} records were not reached before the deadline'
+        yield Outcome(crew.facility, error=error)

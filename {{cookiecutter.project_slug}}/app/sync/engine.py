@@ -1,0 +1,68 @@
+"""One run of `updatedata`: which records are due, who checks them, what came of it."""
+
+from collections.abc import Callable
+from time import monotonic
+
+from django.contrib.auth.models import User
+from django.db.models import F
+
+from ..conf import Automation
+from ..models import UpdateRun
+from . import history
+from .check import Checker
+from .crew import Crew, at_work
+from .due import Selection, records_due
+from .outcomes import Report
+from .products import sweep_leftovers
+from .transport import patient_requests
+
+JOB = 'updatedata'
+
+
+def update(
+    selection: Selection,
+    limits: Automation,
+    user: User | None = None,
+    progress: Callable[[Report], None] = lambda report: None,
+) -> Report:
+    """Check every selected record that is due, and bring home the frames that there are.
+
+    `user`: whose credentials are used, in place of each record's own user. `progress` is called
+    as outcomes come. Raises AnotherRun where a run is at work already. Otherwise whatever
+    happens to a record or a facility is in the report.
+    """
+    begun = monotonic()
+    deadline = begun + limits.DEADLINE
+    with history.the_only_run(JOB, limits) as run, patient_requests(limits):
+        sweep_leftovers()
+        crews = [
+            Crew(facility, records, _checker(facility, limits, user), deadline)
+            for facility, records in due_by_facility(run, selection).items()
+        ]
+        report = Report(due=sum(len(crew.left) for crew in crews))
+        for outcome in at_work(crews, limits.WORKERS, deadline):
+            if outcome is not None:
+                history.record_outcome(run, outcome, limits)
+                report.add(outcome)
+            history.beat(run, report)
+            progress(report)
+        report.seconds = round(monotonic() - begun, 3)
+        history.close(run, report)
+    return report
+
+
+def due_by_facility(run: UpdateRun, selection: Selection) -> dict[str, list[int]]:
+    """The primary keys of the records that are due, by facility.
+
+    Those that have waited longest come first, so that a deadline starves none of them.
+    """
+    waited = F('sync__checked_at').asc(nulls_first=True)
+    records = records_due(run.started, selection).order_by(waited, 'pk')
+    by_facility: dict[str, list[int]] = {}
+    for facility, pk in records.values_list('facility', 'pk').iterator():
+        by_facility.setdefault(facility, []).append(pk)
+    return by_facility
+
+
+def _checker(facility: str, limits: Automation, user: User | None) -> Callable:
+    return lambda: Checker(facility, limits, user).check

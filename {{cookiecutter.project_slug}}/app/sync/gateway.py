@@ -1,0 +1,216 @@
+"""Asks facility classes, each as it is, and turns what they answer into two plain things.
+
+Facility classes come in many shapes: some answer everything, some only part, some nothing. The
+gateway finds out what a class can do, honours what its author has overridden, improves on what
+is tomtoolkit's own (frames are listed by `request_id`, with their checksums), and turns the
+errors of all of them into this package's own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from inspect import signature
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from dateutil.parser import ParserError, parse
+from django.contrib.auth.models import User
+from django.utils.timezone import is_naive, make_aware
+from tom_observations.facilities.lco_redirect import LCORedirectFacility
+from tom_observations.facilities.ocs import OCSFacility, make_request
+from tom_observations.facility import BaseRoboticObservationFacility, get_service_classes
+from tom_observations.models import ObservationRecord
+
+from .errors import SyncError, Unsupported
+
+STATUS_LENGTH = ObservationRecord._meta.get_field('status').max_length
+PAGE = 1000  # frames: more are cut off without a word
+MOST_PAGES = 1000  # of one list: a list that says "next" for ever must end
+
+
+@dataclass(frozen=True)
+class Status:
+    """What became of an observation request, as the facility puts it."""
+
+    state: str
+    scheduled_start: datetime | None
+    scheduled_end: datetime | None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A file that an archive offers; `md5` is empty where the archive publishes none."""
+
+    product_id: str
+    filename: str
+    url: str
+    md5: str = ''
+
+
+class Gateway:
+    """One facility class at work for one user (None: with the TOM's own credentials)."""
+
+    def __init__(self, name: str, user: User | None = None) -> None:
+        """Raises Unsupported where no facility `name` is installed."""
+        try:
+            self._facility = get_service_classes()[name]()
+        except KeyError:
+            raise Unsupported(
+                f'no facility {name} is installed: add its class to TOM_FACILITY_CLASSES'
+            ) from None
+        self.name = name
+        if user is not None:
+            self._facility.set_user(user)
+
+    def is_terminal(self, status: str) -> bool:
+        """Whether the facility counts `status` as one that will not change by itself."""
+        return status in (self._facility.get_terminal_observing_states() or ())
+
+    def writes_status_itself(self) -> bool:
+        """Whether the class has an `update_observation_status` of its own."""
+        return self._overrides('update_observation_status')
+
+    def update_status(self, record: ObservationRecord) -> None:
+        """Let the class's own `update_observation_status` do its work."""
+        self._ask('update_observation_status', record.observation_id)
+
+    def status(self, record: ObservationRecord) -> Status:
+        """What became of `record`.
+
+        Raises Unsupported where the class cannot say, SyncError or whatever the class raises
+        where it should have been able to.
+        """
+        answer = self._ask('get_observation_status', record.observation_id)
+        state = answer.get('state') if isinstance(answer, dict) else None
+        if not isinstance(state, str) or not state.strip():
+            raise Unsupported(f'{self.name} reports no status')
+        if len(state) > STATUS_LENGTH or not state.isprintable():
+            raise SyncError(f'{self.name} reports a status that cannot be one')
+        start, end = (_moment(answer.get(key)) for key in ('scheduled_start', 'scheduled_end'))
+        return Status(state, start, end)
+
+    def saves_products_itself(self) -> bool:
+        """Whether the class has a `save_data_products` of its own."""
+        return self._overrides('save_data_products')
+
+    def save_products(self, record: ObservationRecord) -> None:
+        """Let the class's own `save_data_products` do its work."""
+        self._ask('save_data_products', record)
+
+    def frames(self, record: ObservationRecord) -> Iterator[Frame]:
+        """The frames of `record` that the facility's archive has now.
+
+        Raises Unsupported where the class has no archive to ask, SyncError or whatever the
+        class raises where it should have answered.
+        """
+        ocs = self._stock_ocs()
+        if ocs is not None:
+            yield from _ocs_frames(ocs, record)
+            return
+        answer = self._ask('data_products', record.observation_id)
+        for product in answer or ():
+            yield _frame(product, self.name)
+
+    def _overrides(self, method: str) -> bool:
+        own = getattr(type(self._facility), method, None)
+        return own is not None and own is not getattr(BaseRoboticObservationFacility, method)
+
+    def _stock_ocs(self) -> OCSFacility | None:
+        """The facility behind this one whose frames are listed in tomtoolkit's own way."""
+        facility = self._facility
+        if (
+            isinstance(facility, LCORedirectFacility)
+            and type(facility).data_products is LCORedirectFacility.data_products
+        ):
+            facility = facility.lco_facility
+        own = ('data_products', '_archive_frames')
+        if isinstance(facility, OCSFacility) and all(
+            getattr(type(facility), method) is getattr(OCSFacility, method) for method in own
+        ):
+            return facility
+        return None
+
+    def _ask(self, method: str, *arguments: object) -> object:
+        """Call a method of the class; raises Unsupported where it has none that takes these."""
+        function = getattr(self._facility, method, None)
+        if function is None:
+            raise Unsupported(f'{self.name} has no {method}')
+        try:
+            signature(function).bind(*arguments)
+        except TypeError:
+            raise Unsupported(f'{self.name}.{method} cannot be called for one record') from None
+        try:
+            return function(*arguments)
+        except NotImplementedError:
+            raise Unsupported(f'{self.name} does not implement {method}') from None
+
+
+def _moment(value: object) -> datetime | None:
+    """A time that a facility gave, as a datetime or as text; None where it gave none.
+
+    tomtoolkit stores the text itself, and then receivers that expect a datetime fail.
+    """
+    if not value:
+        return None
+    try:
+        moment = value if isinstance(value, datetime) else parse(str(value))
+    except (ParserError, OverflowError):
+        raise SyncError('the facility gave a time that is none') from None
+    return make_aware(moment) if is_naive(moment) else moment
+
+
+def _frame(product: object, facility: str) -> Frame:
+    """The frame of one entry of `data_products`: a dictionary with id, filename and url."""
+    try:
+        return Frame(str(product['id']), str(product['filename']), str(product['url']))
+    except (TypeError, KeyError):
+        raise Unsupported(f'{facility} lists products without id, filename and url') from None
+
+
+def _ocs_frames(facility: OCSFacility, record: ObservationRecord) -> Iterator[Frame]:
+    """The frames of one record, page by page, from the archive of an OCS facility.
+
+    Without an API key the archive shows public frames only and does not say that others are
+    missing, so a completed record without any is an error then.
+    """
+    facility_settings, empty = facility.facility_settings, True
+    for frame in _listed(facility, record.observation_id):
+        empty = False
+        yield frame
+    completed = record.status in facility_settings.get_successful_observing_states()
+    if completed and empty and not facility_settings.get_setting('api_key'):
+        name = facility_settings.facility_name
+        raise SyncError(f'no frames can be seen without an API key: set {name}_API_KEY in .env')
+
+
+def _listed(facility: OCSFacility, request_id: str) -> Iterator[Frame]:
+    """The archive's whole list of the frames of one request.
+
+    tomtoolkit asks by REQNUM, whose count, and so its `next`, is an estimate that can lose
+    frames in silence; `request_id` counts exactly. Measured: science archive 2.7.2.
+    """
+    url = urljoin(facility.facility_settings.get_setting('archive_url'), '/frames/')
+    query = urlencode({'request_id': request_id, 'limit': PAGE, 'include_related_frames': 'false'})
+    asked = set()
+    while query and query not in asked and len(asked) < MOST_PAGES:
+        asked.add(query)
+        page = make_request('GET', f'{url}?{query}', headers=facility._portal_headers()).json()
+        if not isinstance(page, dict) or not isinstance(page.get('results'), list):
+            raise SyncError('the archive answered something that is no list of frames')
+        yield from map(_ocs_frame, page['results'])
+        # Only the query of `next` is used: the token must not follow it to another host.
+        query = urlsplit(str(page.get('next') or '')).query
+    if query:
+        raise SyncError('the list of frames has no end')
+
+
+def _ocs_frame(entry: object) -> Frame:
+    try:
+        versions = entry.get('version_set') or [{}]
+        return Frame(
+            product_id=str(entry['id']),
+            filename=str(entry['filename']),
+            url=str(entry['url']),
+            md5=str(versions[0].get('md5') or '').lower(),
+        )
+    except (AttributeError, KeyError, TypeError, IndexError):
+        raise SyncError('the archive lists a frame without id, filename or url') from None

@@ -1,0 +1,163 @@
+"""Keeps one run of a job at a time, and the history of runs."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+from tom_observations.models import ObservationRecord
+
+from ..conf import Automation
+from ..models import RecordSync, RunFailure, UpdateRun
+from .due import note_failure, note_success, note_unsupported
+from .errors import AnotherRun
+from .outcomes import Outcome, Report
+
+BEAT = timedelta(seconds=15)  # a run says that it is alive at least this often
+SILENCE = timedelta(seconds=90)  # a run on another host that says nothing for so long is dead
+
+
+@contextmanager
+def the_only_run(job: str, limits: Automation) -> Iterator[UpdateRun]:
+    """A new run of `job`, recorded as ended when this is left, however it is left.
+
+    The database's constraint lets one run of a job be at work, on one host or many. Raises
+    AnotherRun where there is one that lives. A dead one is taken over: at once on its own host,
+    whose lock the system frees when a process dies, and after SILENCE otherwise.
+    """
+    with _host_lock(job) as locked:
+        run = _begin(job, locked)
+        try:
+            yield run
+        except BaseException:
+            _end(run, UpdateRun.Status.DIED)
+            raise
+        _end(run, run.status)
+        UpdateRun.objects.filter(job=job, started__lt=run.started - limits.KEEP_RUNS).delete()
+
+
+@contextmanager
+def _host_lock(job: str) -> Iterator[bool]:
+    """Hold this host's lock for `job`; raises AnotherRun where a living process holds it.
+
+    Gives False where there is nowhere to keep a lock: then the heartbeat alone has to do.
+    """
+    lock = _lock_file(job)
+    if lock is None:
+        yield False
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AnotherRun(f'Another {job} is at work on this host.') from None
+        yield True
+
+
+def _lock_file(job: str) -> IO | None:
+    try:
+        return (Path(settings.BASE_DIR) / 'logs' / f'.{job}.lock').open('w')
+    except OSError:
+        return None
+
+
+def _begin(job: str, locked: bool) -> UpdateRun:
+    now = timezone.now()
+    _bury_the_dead(job, locked, now)
+    try:
+        with transaction.atomic():
+            return UpdateRun.objects.create(
+                job=job, host=_host(), pid=os.getpid(), started=now, heartbeat=now
+            )
+    except IntegrityError:
+        other = UpdateRun.objects.filter(job=job, status=UpdateRun.Status.RUNNING).first()
+        where = f' on {other.host} since {other.started:%Y-%m-%d %H:%M} UTC' if other else ''
+        raise AnotherRun(f'Another {job} is at work{where}.') from None
+
+
+def _bury_the_dead(job: str, locked: bool, now: datetime) -> None:
+    """Mark as dead the runs that say they are at work and cannot be.
+
+    Who holds the host's lock knows that every other run of this host is dead.
+    """
+    dead = Q(heartbeat__lt=now - SILENCE)
+    if locked:
+        dead |= Q(host=_host())
+    UpdateRun.objects.filter(dead, job=job, status=UpdateRun.Status.RUNNING).update(
+        status=UpdateRun.Status.DIED, finished=now
+    )
+
+
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _end(run: UpdateRun, status: str) -> None:
+    if status == UpdateRun.Status.RUNNING:
+        status = UpdateRun.Status.OK
+    run.status, run.finished = status, timezone.now()
+    run.save()
+
+
+def beat(run: UpdateRun, report: Report) -> None:
+    """Say that `run` is alive, and how far it is, if it has not been said for a while.
+
+    Raises AnotherRun where this one was silent for so long that another has taken over.
+    """
+    now = timezone.now()
+    if now - run.heartbeat < BEAT:
+        return
+    run.heartbeat = now
+    alive = UpdateRun.objects.filter(pk=run.pk, status=UpdateRun.Status.RUNNING)
+    if not alive.update(heartbeat=now, **report.counts()):
+        raise AnotherRun('This run was taken for dead, and another has taken over.')
+
+
+def record_outcome(run: UpdateRun, outcome: Outcome, limits: Automation) -> None:
+    """Write what came of one record: when it is due again, and its failure if there is one.
+
+    Times count from the start of the run, so that a run that takes long puts nothing off.
+    """
+    if outcome.record is not None:
+        record = ObservationRecord.objects.filter(pk=outcome.record).first()
+        if record is None:  # deleted while it was checked
+            return
+        sync, _ = RecordSync.objects.get_or_create(record=record)
+        _note(sync, outcome, run.started, limits.DATA_WINDOW)
+        sync.save()
+    if outcome.error:
+        RunFailure.objects.create(
+            run=run,
+            record_id=outcome.record,
+            observation_id=outcome.observation_id,
+            facility=outcome.facility,
+            error=outcome.error,
+        )
+
+
+def _note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -> None:
+    status, terminal = outcome.status, outcome.terminal
+    if not status:  # given up before it was known
+        status, terminal = sync.status, sync.terminal_since is not None
+    if outcome.error:
+        note_failure(sync, status, terminal, outcome.error, now)
+    elif outcome.unsupported:
+        note_unsupported(sync, status, terminal, now)
+    else:
+        note_success(sync, status, terminal, now, window)
+
+
+def close(run: UpdateRun, report: Report) -> None:
+    """Write the counts of a run that has done its work into its row."""
+    for name, count in report.counts().items():
+        setattr(run, name, count)
+    run.status = UpdateRun.Status.FAILED if report.failed else UpdateRun.Status.OK
+    report.run = run.pk

@@ -1,0 +1,240 @@
+"""Keeps frames as data products: a row means a whole, verified file (rules 6 to 9).
+
+A frame's place is claimed in the database (`StoredFrame`) before its download, the file is
+received beside its place, verified, flushed and moved there, and the `DataProduct` row comes
+last. A process may be killed between any two of these steps: the claim tells the next run what
+may lie around, and the same frame goes to the same place again.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Condition
+from typing import IO, Literal
+
+from django.conf import settings
+from django.core.exceptions import SuspiciousFileOperation
+from django.core.files import File
+from django.core.files.storage import FileSystemStorage, Storage
+from django.core.files.utils import validate_file_name
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from tom_dataproducts.models import DataProduct
+from tom_observations.models import ObservationRecord
+
+from ..conf import Automation
+from ..models import StoredFrame
+from . import names, verify
+from .errors import SyncError
+from .gateway import Frame
+from .transport import Received, download
+
+Stored = Literal['present', 'saved', 'repaired']
+
+# Frames that threads of this process are storing now. Two records that share a frame may be
+# checked side by side: one of them stores it, and the other then finds it there.
+_in_hand: set[str] = set()
+_turn = Condition()
+
+
+def store_frame(record: ObservationRecord, frame: Frame, limits: Automation) -> Stored:
+    """See to it that `frame` is kept, whole and in its newest version.
+
+    A frame is known by its product id alone: one that another record or target already has is
+    present. Raises SyncError, with nothing changed, where the file cannot be had.
+    """
+    with _alone_with(frame.product_id, limits):
+        product = DataProduct.objects.filter(product_id=frame.product_id).first()
+        if product is not None and is_whole(product, frame):
+            return 'present'
+        claim = _claim(record, frame, product)
+        with _fetched(frame, claim, limits) as (file, received):
+            _move_into_place(file, claim)
+        return _write_row(record, frame, claim, received)
+
+
+@contextmanager
+def _alone_with(product_id: str, limits: Automation) -> Iterator[None]:
+    with _turn:
+        if not _turn.wait_for(lambda: product_id not in _in_hand, limits.TRANSFER_TIMEOUT):
+            raise SyncError(f'frame {product_id} is still on its way for another record')
+        _in_hand.add(product_id)
+    try:
+        yield
+    finally:
+        with _turn:
+            _in_hand.discard(product_id)
+            _turn.notify_all()
+
+
+def is_whole(product: DataProduct, frame: Frame) -> bool:
+    """Whether the file of `product` is there and is the `frame` that the archive has now."""
+    if not product.data or not _exists(product.data.name):
+        return False
+    claim = StoredFrame.objects.filter(frame_id=frame.product_id).first()
+    if claim is None or claim.stored_at is None or claim.name != product.data.name:
+        return _adopt(product, frame)
+    if frame.md5 and frame.md5 != claim.md5:
+        return False
+    return _storage().size(claim.name) == claim.size
+
+
+def _adopt(product: DataProduct, frame: Frame) -> bool:
+    """Take over a file that others have stored, if it is what its row says."""
+    with product.data.storage.open(product.data.name) as file:
+        received = verify.read(file)
+    if verify.fault(frame.filename, received, frame.md5):
+        return False
+    with suppress(IntegrityError), transaction.atomic():
+        StoredFrame.objects.update_or_create(
+            frame_id=frame.product_id,
+            defaults=_stored(product.data.name, product, received),
+        )
+    return True
+
+
+def _stored(name: str, product: DataProduct, received: Received) -> dict:
+    return {
+        'name': name,
+        'product': product,
+        'md5': received.md5,
+        'size': received.size,
+        'stored_at': timezone.now(),
+    }
+
+
+def _claim(record: ObservationRecord, frame: Frame, product: DataProduct | None) -> StoredFrame:
+    """The claim on this frame's place: an earlier one, or one made now."""
+    claim = StoredFrame.objects.filter(frame_id=frame.product_id).first()
+    if claim is not None:
+        # Not whole until the new version is: a killed run must not leave its part file behind.
+        StoredFrame.objects.filter(pk=claim.pk).update(stored_at=None)
+        return claim
+    for name in _free_places(record, frame, product):
+        with suppress(IntegrityError), transaction.atomic():
+            return StoredFrame.objects.create(frame_id=frame.product_id, name=name)
+    raise SyncError(f'no free place for the file {names.safe_name(frame.filename)}')
+
+
+def _free_places(
+    record: ObservationRecord, frame: Frame, product: DataProduct | None
+) -> Iterator[str]:
+    """Names that this frame may have: its row's own, so that a bad file is replaced in place."""
+    if product is not None and product.data and _is_proper(product.data.name):
+        yield product.data.name
+    wanted = DataProduct(
+        product_id=frame.product_id, target=record.target, observation_record=record
+    )
+    for name in names.places(wanted, frame.filename):
+        if not _exists(name) and not DataProduct.objects.filter(data=name).exists():
+            yield name
+
+
+@contextmanager
+def _fetched(
+    frame: Frame, claim: StoredFrame, limits: Automation
+) -> Iterator[tuple[IO[bytes], Received]]:
+    """The verified file of `frame`, flushed to disk, beside its place where that can be."""
+    with _part_file(claim.name) as file:
+        received = download(frame.url, file, limits)
+        fault = verify.fault(frame.filename, received, frame.md5)
+        if fault:
+            raise SyncError(f'{names.safe_name(frame.filename)} is not stored: {fault}')
+        file.flush()
+        os.fsync(file.fileno())
+        yield file, received
+
+
+@contextmanager
+def _part_file(name: str) -> Iterator[IO[bytes]]:
+    storage = _storage()
+    if not isinstance(storage, FileSystemStorage):
+        with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as file:
+            yield file
+        return
+    part = part_path(storage, name)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with part.open('w+b') as file:
+            yield file
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def part_path(storage: FileSystemStorage, name: str) -> Path:
+    """Where the file for `name` is received: beside it, so that moving it is one step."""
+    place = Path(storage.path(name))
+    return place.with_name(f'.{place.name}.part')
+
+
+def _move_into_place(file: IO[bytes], claim: StoredFrame) -> None:
+    storage = _storage()
+    if not isinstance(storage, FileSystemStorage):
+        file.seek(0)
+        storage.delete(claim.name)
+        storage.save(claim.name, File(file))
+        return
+    place = Path(storage.path(claim.name))
+    part = part_path(storage, claim.name)
+    part.chmod(settings.FILE_UPLOAD_PERMISSIONS or 0o644)
+    part.replace(place)
+    directory = os.open(place.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)  # or the new name may be lost with the machine's power
+    finally:
+        os.close(directory)
+
+
+def _write_row(
+    record: ObservationRecord, frame: Frame, claim: StoredFrame, received: Received
+) -> Stored:
+    """Write the row of a file that is in its place; returns what that amounts to."""
+    with transaction.atomic():
+        product, new = DataProduct.objects.get_or_create(
+            product_id=frame.product_id,
+            defaults={
+                'target': record.target,
+                'observation_record': record,
+                'data': claim.name,
+                'data_product_type': verify.data_product_type(frame.filename),
+            },
+        )
+        if product.data.name != claim.name:
+            product.data = claim.name
+            product.save()
+        StoredFrame.objects.filter(pk=claim.pk).update(**_stored(claim.name, product, received))
+    new_version = bool(frame.md5 and claim.md5 and frame.md5 != claim.md5)
+    return 'saved' if new or new_version else 'repaired'
+
+
+def sweep_leftovers() -> None:
+    """Remove what killed runs left: claims that were never completed, and their files.
+
+    To be called when no other run is at work. A file that a row refers to is kept.
+    """
+    for claim in StoredFrame.objects.filter(stored_at=None):
+        storage = _storage()
+        if isinstance(storage, FileSystemStorage):
+            part_path(storage, claim.name).unlink(missing_ok=True)
+        if not DataProduct.objects.filter(data=claim.name).exists():
+            storage.delete(claim.name)
+        claim.delete()
+
+
+def _storage() -> Storage:
+    return DataProduct._meta.get_field('data').storage
+
+
+def _exists(name: str) -> bool:
+    return _is_proper(name) and _storage().exists(name)
+
+
+def _is_proper(name: str) -> bool:
+    """Whether `name` lies inside the storage: others may have stored a row that does not."""
+    try:
+        validate_file_name(name, allow_relative_path=True)
+    except SuspiciousFileOperation:
+        return False
+    return True

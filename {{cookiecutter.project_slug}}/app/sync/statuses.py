@@ -1,0 +1,80 @@
+"""Writes a status into a record, and sees to it that the hook for it runs: rule 5.
+
+tomtoolkit's `ObservationRecord.save` commits the new status first and runs the hook
+`observation_change_state` after it, so a hook that raises, or a process that is killed in
+between, would lose the change for good. Here the state before is noted first and struck out
+when the hook has ended: what is still noted at the next check is owed, and paid then.
+"""
+
+from django.db import DatabaseError
+from tom_common.hooks import run_hook
+from tom_observations.models import ObservationRecord
+
+from ..models import RecordSync
+from .errors import HookFailed
+from .gateway import Gateway
+
+FIELDS = ['status', 'scheduled_start', 'scheduled_end']
+
+
+def refresh_status(record: ObservationRecord, gateway: Gateway) -> None:
+    """Ask for the status of `record` and write it where it changed.
+
+    Raises what the facility class raises, and HookFailed, with the status written, where the
+    hook raises.
+    """
+    late = _pay_owed_hook(record)
+    if gateway.writes_status_itself():
+        _note_owed(record)
+        gateway.update_status(record)
+        record.refresh_from_db(fields=FIELDS)
+        _strike_out(record)
+    else:
+        _write_status(record, gateway)
+    if late is not None:
+        raise late
+
+
+def _write_status(record: ObservationRecord, gateway: Gateway) -> None:
+    status = gateway.status(record)
+    news = {
+        'status': status.state,
+        'scheduled_start': status.scheduled_start,
+        'scheduled_end': status.scheduled_end,
+    }
+    if all(getattr(record, field) == value for field, value in news.items()):
+        return
+    _note_owed(record)
+    for field, value in news.items():
+        setattr(record, field, value)
+    try:
+        # Only these fields: a whole save would undo what someone edits on the web meanwhile.
+        record.save(update_fields=[*FIELDS, 'modified'])
+    except (DatabaseError, ObservationRecord.DoesNotExist):
+        raise
+    except Exception as error:
+        raise HookFailed.of('observation_change_state', error) from error
+    _strike_out(record)
+
+
+def _note_owed(record: ObservationRecord) -> None:
+    sync, _ = RecordSync.objects.get_or_create(record=record)
+    if sync.hook_owed is None:
+        RecordSync.objects.filter(record=record).update(hook_owed=record.status)
+
+
+def _pay_owed_hook(record: ObservationRecord) -> HookFailed | None:
+    owed = RecordSync.objects.filter(record=record).values_list('hook_owed', flat=True).first()
+    if owed is None:
+        return None
+    if owed != record.status:
+        try:
+            run_hook('observation_change_state', record, owed)
+        except Exception as error:
+            return HookFailed.of('observation_change_state', error)
+    _strike_out(record)
+    return None
+
+
+def _strike_out(record: ObservationRecord) -> None:
+    RecordSync.objects.filter(record=record, hook_owed__isnull=False).update(hook_owed=None)

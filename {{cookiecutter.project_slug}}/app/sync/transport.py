@@ -1,0 +1,150 @@
+"""How requests leave the TOM: every wait ends, and a file arrives whole or not at all.
+
+Facility classes call `requests` as they like, mostly without a timeout. `patient_requests` is
+the one seam through which all of those calls pass while a run is at work: it gives each of
+them a pooled connection, timeouts, bounded retries, and a limit on the whole answer.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from typing import BinaryIO
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError as BrokenStream
+from urllib3.util import Retry
+
+from ..conf import Automation
+from .errors import NoAnswer, SyncError
+
+CHUNK = 256 * 1024  # bytes
+MAX_ANSWER = 64 * 1024 * 1024  # bytes of an answer that is not a file, such as a list of frames
+HEAD = 2880  # bytes kept of a file's beginning: one FITS block
+PASSING = {429, 500, 502, 503, 504}  # statuses that may be other in a moment
+
+
+@dataclass(frozen=True)
+class Received:
+    """What is known of a file that was received whole; `head` is its beginning."""
+
+    size: int
+    md5: str
+    head: bytes
+
+
+@contextmanager
+def patient_requests(limits: Automation) -> Iterator[None]:
+    """While this lasts, every call made through `requests`, by any code, keeps `limits`.
+
+    A timeout put into `HTTPAdapter.send` reaches all of them; `socket.setdefaulttimeout` does
+    not. A session with an adapter class of its own keeps that adapter and gets the timeouts.
+    """
+    send = HTTPAdapter.send
+    pool = HTTPAdapter(pool_maxsize=limits.WORKERS, max_retries=_retries(limits))
+
+    def patient_send(
+        adapter: HTTPAdapter,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: object = None,
+        **options: object,
+    ) -> requests.Response:
+        used = pool if type(adapter) is HTTPAdapter else adapter
+        wait = timeout or (limits.CONNECT_TIMEOUT, limits.READ_TIMEOUT)
+        response = send(used, request, stream=stream, timeout=wait, **options)
+        if not stream:
+            _read_answer(response, limits)
+        return response
+
+    HTTPAdapter.send = patient_send
+    try:
+        yield
+    finally:
+        HTTPAdapter.send = send
+        pool.close()
+
+
+def _retries(limits: Automation) -> Retry:
+    return Retry(
+        total=limits.RETRIES,
+        redirect=False,  # requests follows redirects itself, and takes the token off them
+        status_forcelist=PASSING,
+        allowed_methods={'GET', 'HEAD'},
+        backoff_factor=limits.RETRY_WAIT,
+        retry_after_max=limits.RETRY_AFTER_MAX,
+        raise_on_status=False,
+    )
+
+
+def _read_answer(response: requests.Response, limits: Automation) -> None:
+    """Read the whole of an answer now, as requests would a moment later but without limits."""
+    chunks, size = [], 0
+    for chunk in _chunks(response, limits.TRANSFER_TIMEOUT):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_ANSWER:
+            response.close()
+            raise requests.ConnectionError(f'an answer of more than {MAX_ANSWER} bytes')
+    response._content, response._content_consumed = b''.join(chunks), True
+
+
+def _chunks(response: requests.Response, seconds: float) -> Iterator[bytes]:
+    """The body of `response` as it arrives; raises ReadTimeout when it takes over `seconds`.
+
+    A read timeout is about one read: a byte every second defeats it. So does asking for many
+    bytes at once, which waits until all of them are there; `read1` returns what has come.
+    """
+    end = monotonic() + seconds
+    try:
+        while chunk := response.raw.read1(CHUNK, decode_content=True):
+            yield chunk
+            if monotonic() > end:
+                raise requests.ReadTimeout(f'not whole after {seconds:.0f} s')
+    except BrokenStream as error:
+        raise requests.ConnectionError(f'broken off: {type(error).__name__}') from error
+    finally:
+        response.close()
+
+
+def download(url: str, into: BinaryIO, limits: Automation) -> Received:
+    """Stream what `url` names into `into`, in constant memory.
+
+    No credentials go along: an archive's URLs are presigned and refuse them. Raises NoAnswer
+    where the server does not answer or breaks off, SyncError where it answers that there is no
+    file. Whether the bytes are those of the wanted frame is for the caller to judge.
+    """
+    try:
+        with requests.get(url, stream=True, auth=_no_auth, headers=PLAIN) as response:
+            if response.status_code != requests.codes.ok:
+                raise SyncError(f'the archive answered {response.status_code} for the file')
+            return _receive(response, into, limits)
+    except requests.TooManyRedirects:
+        raise SyncError('the archive sent the download in circles') from None
+    except requests.RequestException as error:
+        raise NoAnswer(f'the download did not arrive ({type(error).__name__})') from error
+
+
+#: A compressed transfer would hide how many bytes the file has.
+PLAIN = {'Accept-Encoding': 'identity'}
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keeps requests from looking for credentials in the user's .netrc."""
+    return request
+
+
+def _receive(response: requests.Response, into: BinaryIO, limits: Automation) -> Received:
+    # Not for security: it is the checksum that the archive publishes.
+    digest, size, head = hashlib.md5(usedforsecurity=False), 0, b''
+    for chunk in _chunks(response, limits.TRANSFER_TIMEOUT):
+        into.write(chunk)
+        digest.update(chunk)
+        size += len(chunk)
+        head += chunk[: HEAD - len(head)]
+    promised = response.headers.get('Content-Length', '')
+    if promised.isdigit() and 'Content-Encoding' not in response.headers and int(promised) != size:
+        raise NoAnswer(f'the download broke off after {size} of {promised} bytes')
+    return Received(size, digest.hexdigest(), head)
