@@ -1,0 +1,74 @@
+# Everything that is made here is made inside .work/, and `make clean` removes it.
+# Choose the Python with `make PYTHON=…`; otherwise the newest of 3.11 to 3.13 is taken.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint lock upgrade clean environments FORCE
+
+TEMPLATE := {{cookiecutter.project_slug}}
+TOOLS := .work/tools/bin
+TOM := .work/tom
+
+# What a caller has set for another project must not reach this one: a DATABASE_URL here
+# would have the demonstration write into a real database.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV DJANGO_SETTINGS_MODULE
+unexport DATABASE_URL SECRET_KEY DEBUG ALLOWED_HOSTS HTTPS BEHIND_PROXY PYTHON
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# A TOM without compiled bytecode starts three times as slowly.
+export UV_COMPILE_BYTECODE := 1
+export UV_NO_PROGRESS := 1
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: environments  ## generate a TOM and let it fetch data from a simulated observatory
+	@tools/demo.sh
+
+# `make test ARGS='tests/test_bake_files.py -x'` runs a part.
+test: environments  ## run the whole test suite (REQUIRE_ALL=1: a skipped test is a failure)
+	@mkdir -p .work/home .work/tmp
+	HOME=$(CURDIR)/.work/home TMPDIR=$(CURDIR)/.work/tmp TOM_PYTHON=$(CURDIR)/$(TOM)/bin/python \
+	    $(TOOLS)/python -m pytest $(ARGS)
+
+lint: .work/tools/complete  ## check the style of what is not generated, and the workflow
+	$(TOOLS)/ruff check hooks tests
+	$(TOOLS)/ruff format --check hooks tests
+	$(TOOLS)/shellcheck tools/*.sh .ci/run
+	$(TOOLS)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+lock: .work/tools/complete  ## make the lock files again after a change to a pyproject.toml
+	$(UV) pip compile $(LOCK) --group dev -o requirements-dev.txt
+	cd '$(TEMPLATE)' && $(UV) pip compile $(LOCK) -o requirements.txt
+	cd '$(TEMPLATE)' && $(UV) pip compile $(LOCK) --extra dev -o requirements-dev.txt
+
+upgrade: UPGRADE := --upgrade
+upgrade: lock  ## the same, and take the newest release of every package
+
+clean:  ## remove everything that make has made
+	rm -rf .work .pytest_cache .ruff_cache
+
+UV = $(CURDIR)/$(TOOLS)/uv
+LOCK = pyproject.toml --quiet --universal --generate-hashes --no-annotate $(UPGRADE)
+
+environments: .work/tools/complete $(TOM)/complete
+
+# Cookiecutter, pytest, ruff, uv: what makes and checks a TOM.
+.work/tools/complete: requirements-dev.txt .work/python
+	@echo 'Making .work/tools: Cookiecutter, pytest and other tools'
+	@"$$(cat .work/python)" -m venv --clear .work/tools
+	@$(TOOLS)/python -m pip install -qq --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# The packages of a generated TOM. Where uv cannot reach the index that pip is set up for, pip
+# installs the same lock.
+$(TOM)/complete: $(TEMPLATE)/requirements-dev.txt .work/python | .work/tools/complete
+	@echo 'Making $(TOM): the packages of a TOM, from its lock file'
+	@"$$(cat .work/python)" -m venv --clear --without-pip $(TOM)
+	@$(TOOLS)/uv pip sync --quiet --require-hashes --python $(TOM)/bin/python '$<' || \
+	    $(TOOLS)/python -m pip --python $(TOM)/bin/python install -qq --require-hashes -r '$<'
+	@touch $@
+
+.work/python: FORCE
+	@tools/choose_python.sh $@ $(PYTHON)
+FORCE:

@@ -1,0 +1,347 @@
+"""Shows the line for cron and the commands that remain; or, after a yes, carries them out.
+
+Cookiecutter renders this file and runs it in the new project with its own Python, which may be
+older than the project's (nothing here needs more than 3.9) and may vanish after this run. If it
+failed, Cookiecutter would delete the project: so every way through it ends with status 0.
+
+Nobody is asked, and nothing is installed, unless `crontab` was answered with "install".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+# As JSON in a raw string, a value can hold quotes, backslashes and whatever else it likes.
+ANSWERS = json.loads(r""" {{ cookiecutter | tojson }} """)
+
+PROJECT = Path.cwd()
+CONSENT = 'TOM_AUTO_INSTALL'
+PYTHONS = ('python3.13', 'python3.12', 'python3.11', 'python3', 'python')
+INSTALL_SECONDS = 3600  # some machines are far from the packages
+
+# What a candidate says about itself: version, own path, whether it is a virtual environment.
+ABOUT_PYTHON = (
+    'import sys; print(*sys.version_info[:2], sys.prefix != sys.base_prefix, sys.executable)'
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of the plan. `makes` is what it leaves in the project, if that is a directory."""
+
+    purpose: str
+    command: list[str]
+    makes: str = ''
+
+    def shown(self) -> str:
+        """The command as one would type it in the project."""
+        return shlex.join(self.command)
+
+
+@dataclass(frozen=True)
+class Python:
+    """A Python that will still be there tomorrow, and can run the TOM."""
+
+    name: str  # as one would type it
+    path: str
+    version: str
+
+
+def run(command: list[str], capture: bool = False, seconds: int = 60) -> tuple[int, str]:
+    """Run a command in the project and return its status and, if captured, what it printed.
+
+    Every process of this hook is started here. It gets no input, and leaves no byte code.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != 'PYTHONSAFEPATH'}
+    sys.stdout.flush()
+    try:
+        done = subprocess.run(
+            command,
+            cwd=PROJECT,
+            env={**kept, 'PYTHONDONTWRITEBYTECODE': '1'},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if capture else None,
+            stderr=subprocess.DEVNULL if capture else None,
+            timeout=seconds,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, str(error)
+    except KeyboardInterrupt:
+        return 1, 'interrupted'
+    return done.returncode, os.fsdecode(done.stdout or b'').strip()
+
+
+# --- What there is to work with ---------------------------------------------------------------
+
+
+def lasting_python() -> Python | None:
+    """The first Python 3.11 to 3.13 on PATH that is in no virtual environment and no cache."""
+    for name in PYTHONS:
+        for directory in os.get_exec_path():
+            found = shutil.which(name, path=directory)
+            python = found and examined(name, found)
+            if python:
+                return python
+    return None
+
+
+def examined(name: str, found: str) -> Python | None:
+    """The Python at `found`, or None where the TOM cannot count on it."""
+    status, said = run([found, '-c', ABOUT_PYTHON], capture=True)
+    words = said.split(maxsplit=3)
+    if status != 0 or len(words) != 4:
+        return None
+    major, minor, virtual, path = words
+    in_cache = {'.cache', 'Caches'} & set(Path(path).parts)
+    if virtual == 'True' or in_cache or not (3, 11) <= (int(major), int(minor)) <= (3, 13):
+        return None
+    return Python(name if shutil.which(name) == found else path, path, f'{major}.{minor}')
+
+
+def scheduled_line(python: Python | None) -> str:
+    """The line for cron, as the project's own code writes it; empty where nothing can run that.
+
+    For `system` it names the Python that runs this, so that has to be the lasting one.
+    """
+    runner = python.path if python else ''
+    if not runner and sys.version_info >= (3, 11) and ANSWERS['environment'] != 'system':
+        runner = sys.executable
+    if not runner:
+        return ''
+    status, line = run([runner, '-m', 'app.scheduling', 'show'], capture=True)
+    return line if status == 0 else ''
+
+
+# --- The plan ---------------------------------------------------------------------------------
+
+
+def plan(python: Python | None) -> list[Step]:
+    """The steps from a fresh project to one whose commands run."""
+    environment = ANSWERS['environment']
+    if environment == 'conda':
+        return [conda_step(), migrate_step('.conda/bin/python')]
+    if environment == 'system':
+        name = python.name if python else 'python3'
+        install = [name, '-m', 'pip', 'install', '--user', '-r', 'requirements.txt']
+        return [Step('install the packages', install), migrate_step(name)]
+    return [*virtualenv_steps(python), migrate_step('.venv/bin/python')]
+
+
+def conda_step() -> Step:
+    """Makes the environment and installs the packages in one go."""
+    command = ['conda', 'env', 'create', '--prefix', './.conda', '--file', 'environment.yml']
+    return Step('make .conda with the packages', command, makes='.conda')
+
+
+def virtualenv_steps(python: Python | None) -> list[Step]:
+    """Make .venv and install the packages; with uv, where it is there, as that is much faster."""
+    version = python.version if python else '3.12'
+    if shutil.which('uv'):
+        make = ['uv', 'venv', '--seed', '--python', version, '.venv']
+        install = ['uv', 'pip', 'install', '--python', '.venv/bin/python']
+    else:
+        make = [python.name if python else f'python{version}', '-m', 'venv', '.venv']
+        install = ['.venv/bin/python', '-m', 'pip', 'install']
+    return [
+        Step('make .venv', make, makes='.venv'),
+        Step('install the packages', [*install, '-r', 'requirements.txt']),
+    ]
+
+
+def migrate_step(python: str) -> Step:
+    """Makes the tables of the database."""
+    return Step('make the database', [python, 'manage.py', 'migrate', '--noinput'])
+
+
+def schedule_step(steps: list[Step]) -> Step:
+    """Installs the line with the Python that the plan has made by then."""
+    python = steps[-1].command[0]
+    return Step('install the line for cron', [python, 'manage.py', 'schedule', 'install'])
+
+
+def activation() -> str:
+    """How the user's own shell makes `python` the TOM's; empty where it is already."""
+    environment = ANSWERS['environment']
+    if environment == 'virtualenv':
+        shell = Path(os.environ.get('SHELL', '')).name
+        ending = {'fish': '.fish', 'csh': '.csh', 'tcsh': '.csh'}.get(shell, '')
+        return f'source .venv/bin/activate{ending}'
+    return 'conda activate ./.conda' if environment == 'conda' else ''
+
+
+# --- Whether to act ---------------------------------------------------------------------------
+
+
+def reason_to_print() -> str:
+    """Why nothing can be installed from here, consent or not; empty where it can."""
+    if '_output_dir' not in ANSWERS:
+        return 'an updater such as cruft runs this, maybe in a copy that is thrown away'
+    temporary = Path(tempfile.gettempdir()).resolve()
+    if temporary in [PROJECT.resolve(), *PROJECT.resolve().parents]:
+        return f'this is a temporary directory ({temporary}), which is emptied now and then'
+    return ''
+
+
+def consent() -> str:
+    """Ask whether to carry out the plan. Empty for a yes; otherwise why there was none."""
+    if os.environ.get(CONSENT) == '1':
+        print(f'{CONSENT}=1 is set: that is a yes.')
+        return ''
+    if os.environ.get('CI', '').lower() not in ('', '0', 'false'):
+        return f'nobody is here to say yes (CI is set, and {CONSENT}=1 is not)'
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
+        return f'nobody is here to say yes (this is no terminal, and {CONSENT}=1 is not set)'
+    try:
+        answer = input('Go ahead? [y/N] ')
+    except (EOFError, KeyboardInterrupt):
+        print()
+        answer = ''
+    return '' if answer.strip().lower() in ('y', 'yes') else 'you did not say yes'
+
+
+def offer(steps: list[Step], line: str) -> None:
+    """Show the plan, ask, and act; or print what to do by hand, and why."""
+    reason = reason_to_print() or ('' if line else 'the line for cron could not be made')
+    if not reason:
+        show_plan(steps, line)
+        reason = consent()
+    if reason:
+        print(f'Nothing was installed: {reason}.\n')
+        show_what_remains(steps, line)
+    else:
+        carry_out(steps, line)
+
+
+def carry_out(steps: list[Step], line: str) -> None:
+    """Do every step of the plan, up to one that fails."""
+    for number, step in enumerate(steps):
+        if step.makes and (PROJECT / step.makes / 'bin' / 'python').exists():
+            print(f'{step.makes} is there already.')
+        elif not done(step):
+            show_failure(steps[number:])
+            return
+    last = schedule_step(steps)
+    status, now = run([last.command[0], '-m', 'app.scheduling', 'show'], capture=True)
+    if status != 0 or now != line:
+        print('\nEverything is set up, but the line for cron is not the one that you agreed to:\n')
+        show_commands(now)
+        print('It was not installed. To install it all the same:\n')
+        show_commands(f'cd {shlex.quote(str(PROJECT))}', last.shown())
+    elif done(last):
+        show_success(steps)
+    else:
+        show_failure([last])
+
+
+def done(step: Step) -> bool:
+    """Carry out one step; undo a directory that it left half made."""
+    print(f'\n--- {step.purpose}: {step.shown()}')
+    new = bool(step.makes) and not os.path.lexists(PROJECT / step.makes)
+    status, trouble = run(step.command, seconds=INSTALL_SECONDS)
+    if status != 0:
+        print(trouble or f'It ended with status {status}.')
+        if new:
+            shutil.rmtree(PROJECT / step.makes, ignore_errors=True)
+    return status == 0
+
+
+# --- What people read -------------------------------------------------------------------------
+
+
+def show_plan(steps: list[Step], line: str) -> None:
+    """Everything that a yes would do."""
+    print('With your consent, this is done now:\n')
+    for number, step in enumerate([*steps, schedule_step(steps)], 1):
+        print(f'  {number}. {step.purpose}\n         {step.shown()}')
+    print('\nThis line goes into your crontab, and every other line of it stays:\n')
+    show_commands(line)
+
+
+def show_what_remains(steps: list[Step], line: str) -> None:
+    """The commands to type, one after the other, then the line and how to install it."""
+    python = 'python' if activation() else steps[-1].command[0]
+    make = [step.shown() for step in steps[:-1]]
+    print('To set it up, type:\n')
+    show_commands(
+        f'cd {shlex.quote(str(PROJECT))}',
+        *make,
+        activation(),
+        f'{python} manage.py migrate',
+        f'{python} manage.py createsuperuser',
+        f'{python} manage.py demo',
+        f'{python} manage.py runserver',
+    )
+    if line:
+        print('Cron keeps it up to date once your crontab has this line:\n')
+        show_commands(line)
+        print('To put it there, and to see that it is there:\n')
+    else:
+        print('Cron keeps it up to date. To see the line, to install it, and to check it:\n')
+    show_commands(
+        '' if line else f'{python} manage.py schedule show',
+        f'{python} manage.py schedule install',
+        f'{python} manage.py schedule status',
+    )
+
+
+def show_success(steps: list[Step]) -> None:
+    """What is left to do after the whole plan."""
+    print('\nAll is set up, and cron keeps it up to date. Now type:\n')
+    python = 'python' if activation() else steps[-1].command[0]
+    show_commands(
+        f'cd {shlex.quote(str(PROJECT))}',
+        activation(),
+        f'{python} manage.py createsuperuser',
+        f'{python} manage.py runserver',
+    )
+
+
+def show_failure(steps: list[Step]) -> None:
+    """How to go on by hand from the step that failed."""
+    rest = steps if 'schedule' in steps[-1].command else [*steps, schedule_step(steps)]
+    print(f'\nThis failed: {steps[0].purpose}. The project itself is whole.')
+    print('When the trouble is put right, go on from there:\n')
+    show_commands(f'cd {shlex.quote(str(PROJECT))}', *(step.shown() for step in rest))
+
+
+def show_commands(*commands: str) -> None:
+    """Commands to type, one a line, and an empty line after them."""
+    for command in filter(None, commands):
+        print(f'    {command}')
+    print()
+
+
+def main() -> None:
+    """Greet, then print or offer, as was answered."""
+    python = lasting_python()
+    steps, line = plan(python), scheduled_line(python)
+    name = ANSWERS['project_name'].encode(sys.stdout.encoding, 'replace')
+    print(f'\n{name.decode(sys.stdout.encoding)} is in {PROJECT}\n')
+    if not python:
+        print('It needs Python 3.11, 3.12 or 3.13, and PATH has none outside virtual environments.')
+        print('uv will fetch one.\n' if shutil.which('uv') else 'Install one first.\n')
+    if ANSWERS['crontab'] == 'install':
+        offer(steps, line)
+    else:
+        show_what_remains(steps, line)
+
+
+if __name__ == '__main__':
+    try:
+        sys.stdout.reconfigure(errors='surrogateescape')
+        main()
+        sys.stdout.flush()
+    except BaseException as error:  # the project is whole: nothing here may make it vanish
+        with contextlib.suppress(OSError):
+            os.write(2, f'The project is whole, but not all was shown: {error!r}\n'.encode())
+    os._exit(0)  # not even a closed pipe may turn into a failure

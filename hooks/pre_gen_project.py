@@ -1,0 +1,144 @@
+"""Refuses answers that would make a project that does not work, before it is written.
+
+Cookiecutter renders this file and runs it with its own Python, which may be older than the
+project's: nothing here needs more than Python 3.9. tests/test_pre_gen.py holds the table of
+what is refused, and keeps the lists below complete.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+import sys
+import unicodedata
+
+# As JSON in a raw string, a value can hold quotes, backslashes and whatever else it likes.
+ANSWERS = json.loads(r""" {{ cookiecutter | tojson }} """)
+
+LONGEST_SLUG = 40
+
+#: The files and directories of the project that its package would replace or hide, and the
+#: names that Python and Django give to something else.
+OWN_NAMES = """
+    app conftest data deploy docs local_settings logs manage static templates tests
+    tomtoolkit
+"""
+
+#: The top-level modules of Python 3.11 to 3.13 that a package of the project would hide.
+PYTHON_MODULES = """
+    abc aifc antigravity argparse array ast asynchat asyncio asyncore atexit audioop base64
+    bdb binascii bisect builtins bz2 calendar cgi cgitb chunk cmath cmd code codecs codeop
+    collections colorsys compileall concurrent configparser contextlib contextvars copy
+    copyreg crypt csv ctypes curses dataclasses datetime dbm decimal difflib dis distutils
+    doctest email encodings ensurepip enum errno faulthandler fcntl filecmp fileinput
+    fnmatch fractions ftplib functools gc genericpath getopt getpass gettext glob graphlib
+    grp gzip hashlib heapq hmac html http idlelib imaplib imghdr imp importlib inspect io
+    ipaddress itertools json keyword lib2to3 linecache locale logging lzma mailbox mailcap
+    marshal math mimetypes mmap modulefinder msilib msvcrt multiprocessing netrc nis nntplib
+    nt ntpath nturl2path numbers opcode operator optparse os ossaudiodev pathlib pdb pickle
+    pickletools pipes pkgutil platform plistlib poplib posix posixpath pprint profile pstats
+    pty pwd py_compile pyclbr pydoc pydoc_data pyexpat queue quopri random re readline
+    reprlib resource rlcompleter runpy sched secrets select selectors shelve shlex shutil
+    signal site smtpd smtplib sndhdr socket socketserver spwd sqlite3 sre_compile sre_constants
+    sre_parse ssl stat statistics string stringprep struct subprocess sunau symtable sys
+    sysconfig syslog tabnanny tarfile telnetlib tempfile termios test textwrap this threading
+    time timeit tkinter token tokenize tomllib trace traceback tracemalloc tty turtle
+    turtledemo types typing unicodedata unittest urllib uu uuid venv warnings wave weakref
+    webbrowser winreg winsound wsgiref xdrlib xml xmlrpc zipapp zipfile zipimport zlib
+    zoneinfo
+"""
+
+#: The import names of the packages in requirements.txt and requirements-dev.txt.
+LOCKED_PACKAGES = """
+    alerce allauth asdf asdf_astropy asdf_coordinates_schemas asdf_standard
+    asdf_transform_schemas asdf_wcs_schemas asgiref astroplan astropy astropy_iers_data
+    astroquery asttokens attr attrs backports bs4 certifi cffi charset_normalizer colorama
+    concurrent_log_handler contourpy crispy_bootstrap5 crispy_forms cryptography cycler
+    dateutil dj_database_url django django_bootstrap5 django_comments django_extensions
+    django_filters django_gravatar django_htmx django_stubs_ext django_tables2 django_tasks
+    dotenv erfa executing fido2 fits2image guardian gwcs html5lib idna importlib_metadata
+    importlib_resources iniconfig ipython_pygments_lexers jaraco jedi jeepney jmespath
+    jupyterlab_plotly keyring kiwisolver lazy_importer markdown matplotlib matplotlib_inline
+    more_itertools mpl_toolkits ndcube numpy packaging pandas parso pexpect plotly pluggy
+    portalocker prompt_toolkit psutil psycopg psycopg_binary ptyprocess pure_eval pycparser
+    pygments pylab pyparsing pytest pytest_django pytz pyvo qrcode requests rest_framework
+    ruff scipy secretstorage semantic_version six soupsieve specutils sqlparse stack_data
+    tenacity traitlets typing_extensions tzdata urllib3 wcwidth webencodings win32 win32com
+    yaml zipp
+"""
+
+#: Words of the language in any Python from 3.9 to 3.13, whichever of them runs this.
+KEYWORDS = ' '.join([*keyword.kwlist, 'case', 'match', 'type'])
+
+
+def wrong_with_name(name: str) -> str | None:
+    """Why `name` cannot be the name of the TOM, or None where it can."""
+    if not name.strip():
+        return 'it is empty, and the name stands on every page'
+    if any(unicodedata.category(letter) in {'Cc', 'Cs', 'Zl', 'Zp'} for letter in name):
+        return 'it holds a line break or another control character, and has to be one line of text'
+    if any('{' + mark in name for mark in '%#{'):
+        return 'Cookiecutter takes two braces in a row, {' + '% and {' + '# for instructions'
+    return None
+
+
+def wrong_with_slug(slug: str) -> str | None:
+    """Why `slug` cannot be the name of the package and the directory, or None where it can."""
+    if not re.fullmatch(r'[a-z][a-z0-9_]*', slug):
+        return (
+            'it has to start with a lower case letter from a to z and go on with such letters, '
+            'digits and _ only'
+        )
+    if len(slug) > LONGEST_SLUG:
+        return f'it has {len(slug)} characters, and {LONGEST_SLUG} are the most'
+    if slug.startswith('tom_'):
+        return "names that begin with tom_ are those of tomtoolkit's own packages"
+    for names, what in (
+        (KEYWORDS, 'a word of the Python language'),
+        (PYTHON_MODULES, 'a module of Python itself, which the TOM could then no longer import'),
+        (LOCKED_PACKAGES, 'a package that the TOM needs and could then no longer import'),
+        (OWN_NAMES, 'taken in every TOM by something else'),
+    ):
+        if slug in names.split():
+            return f'that is {what}'
+    return None
+
+
+def slug_that_passes(slug: str) -> str:
+    """A slug close to `slug` that would be taken."""
+    plain = re.sub(r'[^a-z0-9]+', '_', slug.lower()).strip('_')
+    if not wrong_with_slug(plain):
+        return plain
+    near = ('my_' + (plain or 'tom'))[:LONGEST_SLUG].rstrip('_')
+    return 'my_tom' if wrong_with_slug(near) else near
+
+
+def refusals(answers: dict[str, str]) -> list[str]:
+    """What to tell the user about each answer that cannot be used."""
+    name, slug = answers['project_name'], answers['project_slug']
+    reasons = (
+        ('project_name', name, wrong_with_name(name), 'My TOM'),
+        ('project_slug', slug, wrong_with_slug(slug), slug_that_passes(slug)),
+    )
+    return [
+        f'{answer} = {json.dumps(value, ensure_ascii=False)} cannot be used: {reason}.\n'
+        f'    For example: {answer} = "{example}"'
+        for answer, value, reason, example in reasons
+        if reason
+    ]
+
+
+def main() -> int:
+    """Refuse, with the answer, the rule and an example, or say nothing."""
+    refused = refusals(ANSWERS)
+    closing = ['No project was made. What follows is how Cookiecutter stops:'] if refused else []
+    for text in refused + closing:
+        # A lone surrogate or a narrow terminal encoding must not become a traceback.
+        sys.stderr.buffer.write((text + '\n').encode(sys.stderr.encoding, 'backslashreplace'))
+    sys.stderr.flush()
+    return 1 if refused else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
