@@ -1,12 +1,12 @@
 """The options of the automation: `AUTOMATION = {…}` in the settings, each with a default."""
 
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT')
+MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES')
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Automation:
     RETRY_WAIT: float = 0.5
     #: The longest that an observatory's Retry-After may hold up one request.
     RETRY_AFTER_MAX: float = 60
+    #: Downloads stop, with a failure that says so, where less than this many bytes are free.
+    MIN_FREE_BYTES: int = 1_000_000_000
+    #: Which frames are wanted, by facility: file-name patterns such as
+    #: {'LCO': ['*-e91.fits.fz']}. Of a facility that is not named, all are.
+    WANTED_FRAMES: dict[str, list[str]] = field(default_factory=dict)
     #: How long the history of runs is kept.
     KEEP_RUNS: timedelta = timedelta(days=90)
 
@@ -48,7 +53,7 @@ def mistakes(options: object) -> list[tuple[str, str]]:
     """What is wrong with `options`, a message and a hint each; an empty list where nothing is."""
     if not isinstance(options, dict):
         return [('AUTOMATION is not a dictionary.', "For example: AUTOMATION = {'WORKERS': 4}")]
-    known = {field.name: field for field in fields(Automation)}
+    known = {option.name: option for option in fields(Automation)}
     unknown = [
         (f'AUTOMATION has no option {name!r}.', f'There are: {", ".join(known)}.')
         for name in options
@@ -61,15 +66,25 @@ def mistakes(options: object) -> list[tuple[str, str]]:
     ]
 
 
-def _mistake(field: Field, value: object) -> tuple[str, str] | None:
-    says, hint = f"AUTOMATION['{field.name}'] is {value!r}", f'The default is {field.default!r}.'
-    if field.type is timedelta:
+def _mistake(option: Field, value: object) -> tuple[str, str] | None:
+    says, hint = f"AUTOMATION['{option.name}'] is {value!r}", f'The default is {option.default!r}.'
+    if option.name == 'WANTED_FRAMES':
+        if not _are_patterns(value):
+            return f'{says}, not lists of patterns.', "For example: {'LCO': ['*-e91.fits.fz']}"
+    elif option.type is timedelta:
         if not isinstance(value, timedelta) or value < timedelta(0):
             return f'{says}, not a length of time.', hint
     elif isinstance(value, bool) or not isinstance(value, int | float):
         return f'{says}, not a number.', hint
-    elif field.type is int and not isinstance(value, int):
+    elif option.type is int and not isinstance(value, int):
         return f'{says}, not a whole number.', hint
-    elif value < 0 or (value == 0 and field.name not in MAY_BE_ZERO):
+    elif value < 0 or (value == 0 and option.name not in MAY_BE_ZERO):
         return f'{says}, which is too small.', hint
     return None
+
+
+def _are_patterns(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(patterns, list) and all(isinstance(pattern, str) for pattern in patterns)
+        for patterns in value.values()
+    )

@@ -35,7 +35,14 @@ def logging_for(directory: Path) -> dict:
     return {
         'version': 1,
         'disable_existing_loggers': False,
-        'formatters': {'dated': {'format': FORMAT, 'style': '{'}},
+        'formatters': {
+            # Tokens and signed addresses never reach a log, whoever logs them.
+            'dated': {
+                '()': 'app.sync.discreet.DiscreetFormatter',
+                'format': FORMAT,
+                'style': '{',
+            }
+        },
         'handlers': handlers,
         'root': {'handlers': list(handlers), 'level': 'INFO'},
     }

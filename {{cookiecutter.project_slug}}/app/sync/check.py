@@ -1,16 +1,20 @@
 """Checks one record: asks for its status, fetches its frames, and says what came of it."""
 
+from fnmatch import fnmatch
+
 from django.contrib.auth.models import User
 from django.db import DatabaseError
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
-from .errors import FacilityDown, HookFailed, NoAnswer, Unsupported
+from .announce import announce_products
+from .errors import FacilityDown, NoAnswer, PartFailed, SyncError, Unsupported
 from .explain import explained
-from .gateway import Gateway
+from .gateway import Frame, Gateway
 from .outcomes import Outcome
-from .products import store_frame
+from .previews import make_preview
+from .products import discard_broken, store_frame
 from .statuses import refresh_status
 
 
@@ -23,6 +27,12 @@ class Checker:
         self._limits = limits
         self._user = user
         self._gateways: dict[int | None, Gateway] = {}
+        self._at_work: Gateway | None = None
+
+    @property
+    def doing(self) -> str:
+        """What the facility class was asked last: where it hangs, if it does."""
+        return self._at_work.doing if self._at_work else self.facility
 
     def check(self, pk: int) -> Outcome:
         """What came of checking the record `pk`. Never raises: one record's trouble is its own.
@@ -47,7 +57,7 @@ class Checker:
         trouble = explained(error, self.facility)
         if isinstance(trouble, FacilityDown):
             return Outcome(self.facility, error=str(trouble))
-        outcome.error = outcome.error or str(trouble)
+        outcome.note(str(trouble))
         outcome.no_answer = isinstance(trouble, NoAnswer)
         return outcome
 
@@ -66,8 +76,8 @@ class Checker:
             refresh_status(record, gateway)
         except Unsupported as reason:
             outcome.unsupported = str(reason)
-        except HookFailed as error:
-            outcome.error = str(error)  # and still: the data is wanted
+        except PartFailed as error:
+            outcome.note(str(error))  # and still: the data is wanted
         outcome.changed = record.status != outcome.status
         outcome.status = record.status
         outcome.terminal = gateway.is_terminal(record.status)
@@ -78,25 +88,47 @@ class Checker:
         key = user.pk if user else None
         if key not in self._gateways:
             self._gateways[key] = Gateway(self.facility, user)
-        return self._gateways[key]
+        self._at_work = self._gateways[key]
+        return self._at_work
 
     def _fetch(self, record: ObservationRecord, gateway: Gateway, outcome: Outcome) -> None:
         if gateway.saves_products_itself():
-            before = DataProduct.objects.filter(observation_record=record).count()
-            gateway.save_products(record)
-            outcome.found = DataProduct.objects.filter(observation_record=record).count()
-            outcome.saved = max(0, outcome.found - before)
+            _let_it_save(record, gateway, outcome)
             return
         troubles = []
         for frame in gateway.frames(record):
+            if not self._is_wanted(frame):
+                continue
             outcome.found += 1
             try:
                 stored = store_frame(record, frame, self._limits)
+                make_preview(record, frame, stored, self._limits)
             except Exception as error:
                 troubles.append(explained(error, self.facility))
             else:
                 outcome.saved += stored == 'saved'
                 outcome.repaired += stored == 'repaired'
+        try:
+            announce_products(record)
+        except PartFailed as error:
+            outcome.note(str(error))
         if troubles:
             first = troubles[0]
             raise type(first)(f'{len(troubles)} of {outcome.found} frames: {first}') from first
+
+    def _is_wanted(self, frame: Frame) -> bool:
+        patterns = self._limits.WANTED_FRAMES.get(self.facility)
+        return patterns is None or any(fnmatch(frame.filename, pattern) for pattern in patterns)
+
+
+def _let_it_save(record: ObservationRecord, gateway: Gateway, outcome: Outcome) -> None:
+    """Let a class save by itself, and see that what it saved are files."""
+    outcome.repaired = len(discard_broken(record))
+    products = DataProduct.objects.filter(observation_record=record)
+    before = products.count()
+    gateway.save_products(record)
+    faults = discard_broken(record)
+    outcome.found = products.count()
+    outcome.saved = max(0, outcome.found - before)
+    if faults:
+        raise SyncError(f'{gateway.name} saved what is no file: {faults[0]}')

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from time import monotonic
+from typing import Protocol
 
-from django.db import connections
+from django.db import connection, connections
 
 from .outcomes import Outcome
 
@@ -13,7 +14,16 @@ ENOUGH = 5  # failures to connect, in a row, after which a facility is set aside
 GRACE = 5  # seconds after the deadline for what is under way
 TICK = 1  # seconds between two looks at the clock
 
-Check = Callable[[int], Outcome]
+
+class Checks(Protocol):
+    """What a thread needs to check records, one after another."""
+
+    @property
+    def doing(self) -> str:
+        """What it is at, in words."""
+
+    def check(self, pk: int) -> Outcome:
+        """What came of checking the record `pk`; never raises."""
 
 
 class Crew:
@@ -24,14 +34,14 @@ class Crew:
     """
 
     def __init__(
-        self, facility: str, records: Iterable[int], checker: Callable[[], Check], deadline: float
+        self, facility: str, records: Iterable[int], checker: Callable[[], Checks], deadline: float
     ) -> None:
         """`checker` makes what checks a record, one for each thread; `deadline` is in the
         seconds of `monotonic()`."""
         self.facility = facility
         self.left = list(records)
         self.left.reverse()  # taken from the end
-        self.in_hand: dict[int, float] = {}
+        self.in_hand: dict[int, tuple[Checks, float]] = {}
         self._checker = checker
         self._deadline = deadline
         self._lock = Lock()
@@ -51,23 +61,25 @@ class Crew:
 
     def _work(self, outcomes: SimpleQueue) -> None:
         try:
-            check = self._checker()
-            while (pk := self._next()) is not None:
-                outcome = check(pk)
+            checker = self._checker()
+            while (pk := self._next(checker)) is not None:
+                outcome = checker.check(pk)
                 with self._lock:
                     self.in_hand.pop(pk, None)
+                if outcome.error:  # perhaps the database has gone, and come back meanwhile
+                    connection.close_if_unusable_or_obsolete()
                 for result in (outcome, *self._verdict(outcome)):
                     outcomes.put(result)
         finally:
             connections.close_all()
             outcomes.put(None)
 
-    def _next(self) -> int | None:
+    def _next(self, checker: Checks) -> int | None:
         with self._lock:
             if self._stopped or not self.left or monotonic() > self._deadline:
                 return None
             pk = self.left.pop()
-            self.in_hand[pk] = monotonic()
+            self.in_hand[pk] = checker, monotonic()
             return pk
 
     def _verdict(self, outcome: Outcome) -> Iterator[Outcome]:
@@ -107,9 +119,10 @@ def at_work(crews: list[Crew], workers: int, deadline: float) -> Iterator[Outcom
 
 
 def _not_done(crew: Crew) -> Iterator[Outcome]:
-    for pk, since in sorted(crew.in_hand.items()):
+    for pk, (checker, since) in list(crew.in_hand.items()):
         waited = monotonic() - since
-        yield Outcome(crew.facility, pk, error=f'given up at the deadline, after {waited:.0f} s')
+        error = f'given up at the deadline: {checker.doing} has not ended in {waited:.0f} s'
+        yield Outcome(crew.facility, pk, error=error)
     if crew.left and not crew._stopped:
         error = f'{len(crew.left)} records were not reached before the deadline'
         yield Outcome(crew.facility, error=error)

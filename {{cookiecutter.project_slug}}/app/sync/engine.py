@@ -33,18 +33,19 @@ def update(
     """
     begun = monotonic()
     deadline = begun + limits.DEADLINE
-    with history.the_only_run(JOB, limits) as run, patient_requests(limits):
+    with history.the_only_run(JOB, limits) as run, patient_requests(limits, deadline):
         sweep_leftovers()
         crews = [
             Crew(facility, records, _checker(facility, limits, user), deadline)
             for facility, records in due_by_facility(run, selection).items()
         ]
         report = Report(due=sum(len(crew.left) for crew in crews))
+        heart = history.Heart(run)
         for outcome in at_work(crews, limits.WORKERS, deadline):
             if outcome is not None:
                 history.record_outcome(run, outcome, limits)
                 report.add(outcome)
-            history.beat(run, report)
+            heart.beat(report)
             progress(report)
         report.seconds = round(monotonic() - begun, 3)
         history.close(run, report)
@@ -65,4 +66,4 @@ def due_by_facility(run: UpdateRun, selection: Selection) -> dict[str, list[int]
 
 
 def _checker(facility: str, limits: Automation, user: User | None) -> Callable:
-    return lambda: Checker(facility, limits, user).check
+    return lambda: Checker(facility, limits, user)

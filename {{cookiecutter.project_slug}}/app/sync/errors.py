@@ -21,10 +21,9 @@ class AnotherRun(Exception):
     """Another run of the same job is at work."""
 
 
-class HookFailed(SyncError):
-    """A hook of this TOM (HOOKS in the settings) raised; it is owed and called again."""
+class PartFailed(SyncError):
+    """One part of the check failed; the rest of it goes on."""
 
-    @classmethod
-    def of(cls, hook: str, error: BaseException) -> 'HookFailed':
-        """The failure of `hook` by `error`."""
-        return cls(f'the hook {hook} raised {type(error).__name__}: {error}')
+
+class HookFailed(PartFailed):
+    """A hook of this TOM (HOOKS in the settings) raised; it is owed and called again."""

@@ -1,23 +1,20 @@
 """Turns any exception into one of this package's own, with a text that a person can act on.
 
-No text here holds a response body, a token, or the query of an address: those of an archive
-are signed, and whoever reads a log could fetch the data with them.
+No text here holds the body of an answer: nobody knows what is in it.
 """
 
 import logging
-import re
 
 import requests
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from tom_common.exceptions import ImproperCredentialsException
 
-from .errors import FacilityDown, NoAnswer, SyncError
+from .discreet import discreet
+from .errors import FacilityDown, HookFailed, NoAnswer, SyncError
 
 logger = logging.getLogger(__name__)
 
 LONGEST = 300  # characters of another's text
-QUERY = re.compile(r'\?[^\s\'")]+')
 
 
 def explained(error: Exception, facility: str) -> SyncError:
@@ -35,12 +32,12 @@ def explained(error: Exception, facility: str) -> SyncError:
     if isinstance(error, OSError):
         return SyncError(f'the file cannot be written: {error.strerror or type(error).__name__}')
     logger.error('%s raised %s', facility, type(error).__name__, exc_info=error)
-    return SyncError(f'{type(error).__name__}: {scrubbed(str(error))}')
+    return SyncError(f'{type(error).__name__}: {_one_line(str(error))}')
 
 
 def _of_request(error: requests.RequestException, facility: str) -> SyncError:
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return SyncError(_of_status(error.response.status_code, facility))
+        return _of_status(error.response.status_code, facility)
     if isinstance(error, requests.exceptions.InvalidJSONError):
         return SyncError(f'{facility} answered something that is not JSON')
     if isinstance(error, requests.ConnectionError | requests.Timeout):
@@ -48,31 +45,20 @@ def _of_request(error: requests.RequestException, facility: str) -> SyncError:
     return SyncError(f'{facility} could not be asked ({type(error).__name__})')
 
 
-def _of_status(status: int, facility: str) -> str:
+def _of_status(status: int, facility: str) -> SyncError:
     if status == 404:
-        return f'{facility} does not know it, or not for this account (404)'
+        return SyncError(f'{facility} does not know it, or not for this account (404)')
     if status == 429:
-        return f'{facility} asks to come back later (429)'
-    return f'{facility} answered {status}'
+        return NoAnswer(f'{facility} asks to come back later (429)')
+    kind = NoAnswer if status in (502, 503, 504) else SyncError
+    return kind(f'{facility} answered {status}')
 
 
-def scrubbed(text: str) -> str:
-    """`text` in one line of bounded length, without queries of addresses and without API keys."""
-    text = QUERY.sub('?…', ' '.join(text.split()))
-    for secret in _secrets(getattr(settings, 'FACILITIES', {})):
-        text = text.replace(secret, '…')
-    return text[:LONGEST]
+def hook_failed(hook: str, error: Exception) -> HookFailed:
+    """The failure of a `hook` of this TOM by `error`."""
+    logger.error('the hook %s raised %s', hook, type(error).__name__, exc_info=error)
+    return HookFailed(f'the hook {hook} raised {type(error).__name__}: {_one_line(str(error))}')
 
 
-def _secrets(options: object, secret: bool = False) -> list[str]:
-    """Every text below a key that names a credential, in nested dictionaries."""
-    if isinstance(options, dict):
-        return [
-            found
-            for key, value in options.items()
-            for found in _secrets(value, secret or bool(SECRET.search(str(key))))
-        ]
-    return [options] if secret and isinstance(options, str) and len(options) > 3 else []
-
-
-SECRET = re.compile('key|token|password|secret', re.IGNORECASE)
+def _one_line(text: str) -> str:
+    return discreet(' '.join(text.split()))[:LONGEST]

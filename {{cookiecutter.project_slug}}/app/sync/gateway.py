@@ -20,7 +20,7 @@ from tom_observations.facilities.ocs import OCSFacility, make_request
 from tom_observations.facility import BaseRoboticObservationFacility, get_service_classes
 from tom_observations.models import ObservationRecord
 
-from .errors import SyncError, Unsupported
+from .errors import PartFailed, SyncError, Unsupported
 
 STATUS_LENGTH = ObservationRecord._meta.get_field('status').max_length
 PAGE = 1000  # frames: more are cut off without a word
@@ -58,8 +58,9 @@ class Gateway:
                 f'no facility {name} is installed: add its class to TOM_FACILITY_CLASSES'
             ) from None
         self.name = name
-        if user is not None:
-            self._facility.set_user(user)
+        self.doing = ''  # what the facility class is being asked: where it hangs, if it does
+        if user is not None and hasattr(self._facility, 'set_user'):
+            self._ask('set_user', user)
 
     def is_terminal(self, status: str) -> bool:
         """Whether the facility counts `status` as one that will not change by itself."""
@@ -76,15 +77,18 @@ class Gateway:
     def status(self, record: ObservationRecord) -> Status:
         """What became of `record`.
 
-        Raises Unsupported where the class cannot say, SyncError or whatever the class raises
-        where it should have been able to.
+        Raises Unsupported where the class cannot say, PartFailed where it says what cannot be
+        a status, and whatever the class raises.
         """
         answer = self._ask('get_observation_status', record.observation_id)
         state = answer.get('state') if isinstance(answer, dict) else None
         if not isinstance(state, str) or not state.strip():
             raise Unsupported(f'{self.name} reports no status')
         if len(state) > STATUS_LENGTH or not state.isprintable():
-            raise SyncError(f'{self.name} reports a status that cannot be one')
+            raise PartFailed(f'{self.name} reports a status that cannot be one')
+        ocs = self._ocs()
+        if ocs is not None and state not in ocs.facility_settings.get_observing_states():
+            raise PartFailed(f'{self.name} reports the state {state}, which nobody here knows')
         start, end = (_moment(answer.get(key)) for key in ('scheduled_start', 'scheduled_end'))
         return Status(state, start, end)
 
@@ -116,21 +120,28 @@ class Gateway:
 
     def _stock_ocs(self) -> OCSFacility | None:
         """The facility behind this one whose frames are listed in tomtoolkit's own way."""
+        facility, ocs = self._facility, self._ocs()
+        if ocs is None or (
+            ocs is not facility
+            and type(facility).data_products is not LCORedirectFacility.data_products
+        ):
+            return None
+        stock = all(
+            getattr(type(ocs), method) is getattr(OCSFacility, method)
+            for method in ('data_products', '_archive_frames')
+        )
+        return ocs if stock else None
+
+    def _ocs(self) -> OCSFacility | None:
+        """The facility of LCO's kind that this one is, or that it stands for."""
         facility = self._facility
-        if (
-            isinstance(facility, LCORedirectFacility)
-            and type(facility).data_products is LCORedirectFacility.data_products
-        ):
+        if isinstance(facility, LCORedirectFacility):
             facility = facility.lco_facility
-        own = ('data_products', '_archive_frames')
-        if isinstance(facility, OCSFacility) and all(
-            getattr(type(facility), method) is getattr(OCSFacility, method) for method in own
-        ):
-            return facility
-        return None
+        return facility if isinstance(facility, OCSFacility) else None
 
     def _ask(self, method: str, *arguments: object) -> object:
         """Call a method of the class; raises Unsupported where it has none that takes these."""
+        self.doing = f'{self.name}.{method}'
         function = getattr(self._facility, method, None)
         if function is None:
             raise Unsupported(f'{self.name} has no {method}')

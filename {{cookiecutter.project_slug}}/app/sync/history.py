@@ -3,15 +3,24 @@
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import IO
+from time import monotonic, sleep
+from typing import IO, ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
@@ -21,8 +30,29 @@ from .due import note_failure, note_success, note_unsupported
 from .errors import AnotherRun
 from .outcomes import Outcome, Report
 
-BEAT = timedelta(seconds=15)  # a run says that it is alive at least this often
+P, T = ParamSpec('P'), TypeVar('T')
+
+BEAT = 15  # seconds: a run says that it is alive about this often
 SILENCE = timedelta(seconds=90)  # a run on another host that says nothing for so long is dead
+PATIENCE = 60  # seconds to wait for a database that has gone away
+
+
+def patient(write: Callable[P, T]) -> Callable[P, T]:
+    """Have `write`, which is all or nothing, tried again while the database is away."""
+
+    @wraps(write)
+    def until_it_is_back(*args: P.args, **kwargs: P.kwargs) -> T:
+        end = monotonic() + PATIENCE
+        while True:
+            try:
+                return write(*args, **kwargs)
+            except (OperationalError, InterfaceError):
+                if monotonic() > end:
+                    raise
+                connection.close()
+                sleep(1)
+
+    return until_it_is_back
 
 
 @contextmanager
@@ -71,11 +101,11 @@ def _lock_file(job: str) -> IO | None:
 
 def _begin(job: str, locked: bool) -> UpdateRun:
     now = timezone.now()
-    _bury_the_dead(job, locked, now)
+    _bury_the_dead(job, locked)
     try:
         with transaction.atomic():
             return UpdateRun.objects.create(
-                job=job, host=_host(), pid=os.getpid(), started=now, heartbeat=now
+                job=job, host=_host(), pid=os.getpid(), started=now, heartbeat=Now()
             )
     except IntegrityError:
         other = UpdateRun.objects.filter(job=job, status=UpdateRun.Status.RUNNING).first()
@@ -83,16 +113,17 @@ def _begin(job: str, locked: bool) -> UpdateRun:
         raise AnotherRun(f'Another {job} is at work{where}.') from None
 
 
-def _bury_the_dead(job: str, locked: bool, now: datetime) -> None:
+def _bury_the_dead(job: str, locked: bool) -> None:
     """Mark as dead the runs that say they are at work and cannot be.
 
-    Who holds the host's lock knows that every other run of this host is dead.
+    Who holds the host's lock knows that every other run of this host is dead. Heartbeats are in
+    the database's time, as the clocks of two hosts may differ.
     """
-    dead = Q(heartbeat__lt=now - SILENCE)
+    dead = Q(heartbeat__lt=Now() - SILENCE)
     if locked:
         dead |= Q(host=_host())
     UpdateRun.objects.filter(dead, job=job, status=UpdateRun.Status.RUNNING).update(
-        status=UpdateRun.Status.DIED, finished=now
+        status=UpdateRun.Status.DIED, finished=timezone.now()
     )
 
 
@@ -100,47 +131,62 @@ def _host() -> str:
     return socket.gethostname()
 
 
+@patient
 def _end(run: UpdateRun, status: str) -> None:
     if status == UpdateRun.Status.RUNNING:
         status = UpdateRun.Status.OK
     run.status, run.finished = status, timezone.now()
-    run.save()
+    run.save(update_fields=['status', 'finished', *Report().counts()])
 
 
-def beat(run: UpdateRun, report: Report) -> None:
-    """Say that `run` is alive, and how far it is, if it has not been said for a while.
+class Heart:
+    """Says now and then that a run is alive, and how far it is."""
 
-    Raises AnotherRun where this one was silent for so long that another has taken over.
-    """
-    now = timezone.now()
-    if now - run.heartbeat < BEAT:
-        return
-    run.heartbeat = now
+    def __init__(self, run: UpdateRun) -> None:
+        self._run = run
+        self._beaten = monotonic()
+
+    def beat(self, report: Report) -> None:
+        """Say it, if it has not been said for a while.
+
+        Raises AnotherRun where the run was silent for so long that another has taken over.
+        """
+        if monotonic() - self._beaten < BEAT:
+            return
+        self._beaten = monotonic()
+        if not say_alive(self._run, report):
+            raise AnotherRun('This run was taken for dead, and another has taken over.')
+
+
+@patient
+def say_alive(run: UpdateRun, report: Report) -> bool:
+    """Write the heartbeat of `run` and its counts; False where it counts as ended."""
     alive = UpdateRun.objects.filter(pk=run.pk, status=UpdateRun.Status.RUNNING)
-    if not alive.update(heartbeat=now, **report.counts()):
-        raise AnotherRun('This run was taken for dead, and another has taken over.')
+    return bool(alive.update(heartbeat=Now(), **report.counts()))
 
 
+@patient
 def record_outcome(run: UpdateRun, outcome: Outcome, limits: Automation) -> None:
     """Write what came of one record: when it is due again, and its failure if there is one.
 
     Times count from the start of the run, so that a run that takes long puts nothing off.
     """
-    if outcome.record is not None:
-        record = ObservationRecord.objects.filter(pk=outcome.record).first()
-        if record is None:  # deleted while it was checked
-            return
-        sync, _ = RecordSync.objects.get_or_create(record=record)
-        _note(sync, outcome, run.started, limits.DATA_WINDOW)
-        sync.save()
-    if outcome.error:
-        RunFailure.objects.create(
-            run=run,
-            record_id=outcome.record,
-            observation_id=outcome.observation_id,
-            facility=outcome.facility,
-            error=outcome.error,
-        )
+    with transaction.atomic():
+        if outcome.record is not None:
+            record = ObservationRecord.objects.filter(pk=outcome.record).first()
+            if record is None:  # deleted while it was checked
+                return
+            sync, _ = RecordSync.objects.get_or_create(record=record)
+            _note(sync, outcome, run.started, limits.DATA_WINDOW)
+            sync.save()
+        if outcome.error:
+            RunFailure.objects.create(
+                run=run,
+                record_id=outcome.record,
+                observation_id=outcome.observation_id,
+                facility=outcome.facility,
+                error=outcome.error,
+            )
 
 
 def _note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -> None:

@@ -23,6 +23,10 @@ class Outcome:
     unsupported: str = ''
     no_answer: bool = False  # the error is that the facility could not be reached
 
+    def note(self, error: str) -> None:
+        """Add `error` to what went wrong."""
+        self.error = f'{self.error}; {error}' if self.error else error
+
 
 @dataclass
 class Failure:

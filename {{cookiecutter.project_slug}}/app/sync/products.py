@@ -7,9 +7,11 @@ may lie around, and the same frame goes to the same place again.
 """
 
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from threading import Condition
 from typing import IO, Literal
@@ -26,7 +28,7 @@ from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
 from ..models import StoredFrame
-from . import names, verify
+from . import names, permissions, verify
 from .errors import SyncError
 from .gateway import Frame
 from .transport import Received, download
@@ -45,13 +47,38 @@ def store_frame(record: ObservationRecord, frame: Frame, limits: Automation) -> 
     A frame is known by its product id alone: one that another record or target already has is
     present. Raises SyncError, with nothing changed, where the file cannot be had.
     """
+
+    def receive(file: IO[bytes]) -> Received:
+        return download(frame.url, file, limits, _room(limits))
+
+    return keep(record, frame, receive, limits)
+
+
+def keep(
+    record: ObservationRecord,
+    frame: Frame,
+    receive: Callable[[IO[bytes]], Received],
+    limits: Automation,
+    anew: bool = False,
+) -> Stored:
+    """Keep what `receive` writes into a file as the data product of `frame`.
+
+    One that is there already stays, unless it is not whole, not the version that `frame` is,
+    or to be made `anew`.
+    """
     with _alone_with(frame.product_id, limits):
         product = DataProduct.objects.filter(product_id=frame.product_id).first()
-        if product is not None and is_whole(product, frame):
+        if product is not None and not anew and is_whole(product, frame):
             return 'present'
         claim = _claim(record, frame, product)
-        with _fetched(frame, claim, limits) as (file, received):
-            _move_into_place(file, claim)
+        try:
+            with _part_file(claim.name) as file:
+                received = receive(file)
+                _verify(frame, received)
+                _move_into_place(file, claim, received)
+        except Exception:
+            _give_up(claim, product)
+            raise
         return _write_row(record, frame, claim, received)
 
 
@@ -132,19 +159,31 @@ def _free_places(
             yield name
 
 
-@contextmanager
-def _fetched(
-    frame: Frame, claim: StoredFrame, limits: Automation
-) -> Iterator[tuple[IO[bytes], Received]]:
-    """The verified file of `frame`, flushed to disk, beside its place where that can be."""
-    with _part_file(claim.name) as file:
-        received = download(frame.url, file, limits)
-        fault = verify.fault(frame.filename, received, frame.md5)
-        if fault:
-            raise SyncError(f'{names.safe_name(frame.filename)} is not stored: {fault}')
-        file.flush()
-        os.fsync(file.fileno())
-        yield file, received
+def _give_up(claim: StoredFrame, product: DataProduct | None) -> None:
+    """Let go of a claim that came to nothing; a file that a row still refers to stays claimed."""
+    if product is None:
+        StoredFrame.objects.filter(pk=claim.pk, stored_at=None).delete()
+
+
+def _verify(frame: Frame, received: Received) -> None:
+    fault = verify.fault(frame.filename, received, frame.md5)
+    if fault:
+        raise SyncError(f'{names.safe_name(frame.filename)} is not stored: {fault}')
+
+
+def _room(limits: Automation) -> float:
+    """How many bytes a download may have: rule 15. Only a disk of this host has such a limit."""
+    storage = _storage()
+    if not isinstance(storage, FileSystemStorage):
+        return inf
+    Path(storage.location).mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(storage.location).free
+    if free < limits.MIN_FREE_BYTES:
+        raise SyncError(
+            f'downloads stop: only {free / 1e6:.0f} MB are free where the data goes '
+            f'(AUTOMATION: MIN_FREE_BYTES is {limits.MIN_FREE_BYTES / 1e6:.0f} MB)'
+        )
+    return free - limits.MIN_FREE_BYTES
 
 
 @contextmanager
@@ -169,13 +208,13 @@ def part_path(storage: FileSystemStorage, name: str) -> Path:
     return place.with_name(f'.{place.name}.part')
 
 
-def _move_into_place(file: IO[bytes], claim: StoredFrame) -> None:
+def _move_into_place(file: IO[bytes], claim: StoredFrame, received: Received) -> None:
     storage = _storage()
+    file.flush()
     if not isinstance(storage, FileSystemStorage):
-        file.seek(0)
-        storage.delete(claim.name)
-        storage.save(claim.name, File(file))
+        _upload(storage, file, claim, received)
         return
+    os.fsync(file.fileno())
     place = Path(storage.path(claim.name))
     part = part_path(storage, claim.name)
     part.chmod(settings.FILE_UPLOAD_PERMISSIONS or 0o644)
@@ -185,6 +224,15 @@ def _move_into_place(file: IO[bytes], claim: StoredFrame) -> None:
         os.fsync(directory)  # or the new name may be lost with the machine's power
     finally:
         os.close(directory)
+
+
+def _upload(storage: Storage, file: IO[bytes], claim: StoredFrame, received: Received) -> None:
+    file.seek(0)
+    storage.delete(claim.name)  # or a storage that never overwrites would choose another name
+    name = storage.save(claim.name, File(file))
+    if name != claim.name or storage.size(name) != received.size:
+        storage.delete(name)
+        raise SyncError(f'the storage did not keep {claim.name} as it is')
 
 
 def _write_row(
@@ -204,7 +252,11 @@ def _write_row(
         if product.data.name != claim.name:
             product.data = claim.name
             product.save()
-        StoredFrame.objects.filter(pk=claim.pk).update(**_stored(claim.name, product, received))
+        if new:
+            permissions.copy_permissions(record, product)
+        StoredFrame.objects.filter(pk=claim.pk).update(
+            **_stored(claim.name, product, received), hooks_owed=True
+        )
     new_version = bool(frame.md5 and claim.md5 and frame.md5 != claim.md5)
     return 'saved' if new or new_version else 'repaired'
 
@@ -221,6 +273,33 @@ def sweep_leftovers() -> None:
         if not DataProduct.objects.filter(data=claim.name).exists():
             storage.delete(claim.name)
         claim.delete()
+
+
+def discard_broken(record: ObservationRecord) -> list[str]:
+    """Delete the products of `record` that have no file, or an error page for one.
+
+    For facility classes that save by themselves, as tomtoolkit's own method does: a row without
+    a file would keep them from ever fetching it. Products that people uploaded have no product
+    id and are left alone. Returns what was wrong with each.
+    """
+    faults = []
+    for product in DataProduct.objects.filter(observation_record=record, product_id__isnull=False):
+        fault = _fault(product)
+        if fault:
+            faults.append(f'product {product.product_id}: {fault}')
+            if product.data and _exists(product.data.name):
+                _storage().delete(product.data.name)
+            product.delete()
+    return faults
+
+
+def _fault(product: DataProduct) -> str:
+    """What can be seen to be wrong with the file of `product` from its beginning."""
+    if not product.data or not _exists(product.data.name):
+        return 'there is no file'
+    with _storage().open(product.data.name) as file:
+        head = file.read(verify.HEAD)
+    return verify.fault(product.data.name, Received(_storage().size(product.data.name), '', head))
 
 
 def _storage() -> Storage:

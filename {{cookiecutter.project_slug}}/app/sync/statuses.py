@@ -12,6 +12,7 @@ from tom_observations.models import ObservationRecord
 
 from ..models import RecordSync
 from .errors import HookFailed
+from .explain import hook_failed
 from .gateway import Gateway
 
 FIELDS = ['status', 'scheduled_start', 'scheduled_end']
@@ -53,7 +54,7 @@ def _write_status(record: ObservationRecord, gateway: Gateway) -> None:
     except (DatabaseError, ObservationRecord.DoesNotExist):
         raise
     except Exception as error:
-        raise HookFailed.of('observation_change_state', error) from error
+        raise hook_failed('observation_change_state', error) from error
     _strike_out(record)
 
 
@@ -71,7 +72,7 @@ def _pay_owed_hook(record: ObservationRecord) -> HookFailed | None:
         try:
             run_hook('observation_change_state', record, owed)
         except Exception as error:
-            return HookFailed.of('observation_change_state', error)
+            return hook_failed('observation_change_state', error)
     _strike_out(record)
     return None
 

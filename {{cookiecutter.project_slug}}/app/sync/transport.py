@@ -9,12 +9,14 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import BinaryIO
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as BrokenStream
+from urllib3.exceptions import MaxRetryError
 from urllib3.util import Retry
 
 from ..conf import Automation
@@ -36,14 +38,16 @@ class Received:
 
 
 @contextmanager
-def patient_requests(limits: Automation) -> Iterator[None]:
+def patient_requests(limits: Automation, deadline: float = inf) -> Iterator[None]:
     """While this lasts, every call made through `requests`, by any code, keeps `limits`.
+
+    No call is repeated when that would be after `deadline`, in the seconds of `monotonic()`.
 
     A timeout put into `HTTPAdapter.send` reaches all of them; `socket.setdefaulttimeout` does
     not. A session with an adapter class of its own keeps that adapter and gets the timeouts.
     """
     send = HTTPAdapter.send
-    pool = HTTPAdapter(pool_maxsize=limits.WORKERS, max_retries=_retries(limits))
+    pool = HTTPAdapter(pool_maxsize=limits.WORKERS, max_retries=_retries(limits, deadline))
 
     def patient_send(
         adapter: HTTPAdapter,
@@ -67,14 +71,27 @@ def patient_requests(limits: Automation) -> Iterator[None]:
         pool.close()
 
 
-def _retries(limits: Automation) -> Retry:
-    return Retry(
+def _retries(limits: Automation, deadline: float) -> Retry:
+    class WithinLimits(Retry):
+        """Gives up at once where the wait would be longer than anyone would wait for."""
+
+        def increment(self, *args: object, **options: object) -> Retry:
+            following = super().increment(*args, **options)
+            response = options.get('response')
+            asked = self.get_retry_after(response) if response is not None else None
+            wait = following.get_backoff_time() if asked is None else asked
+            if monotonic() + wait > deadline or (asked or 0) > limits.RETRY_AFTER_MAX:
+                # To be asked later and to ask sooner is rude: the next run will do.
+                raise MaxRetryError(None, '', f'{wait:.0f} s are too long to wait')
+            return following
+
+    return WithinLimits(
         total=limits.RETRIES,
         redirect=False,  # requests follows redirects itself, and takes the token off them
         status_forcelist=PASSING,
         allowed_methods={'GET', 'HEAD'},
         backoff_factor=limits.RETRY_WAIT,
-        retry_after_max=limits.RETRY_AFTER_MAX,
+        retry_after_max=10**9,  # the limit is above: urllib3's own would come back too early
         raise_on_status=False,
     )
 
@@ -109,8 +126,8 @@ def _chunks(response: requests.Response, seconds: float) -> Iterator[bytes]:
         response.close()
 
 
-def download(url: str, into: BinaryIO, limits: Automation) -> Received:
-    """Stream what `url` names into `into`, in constant memory.
+def download(url: str, into: BinaryIO, limits: Automation, room: float = inf) -> Received:
+    """Stream what `url` names, `room` bytes at most, into `into`, in constant memory.
 
     No credentials go along: an archive's URLs are presigned and refuse them. Raises NoAnswer
     where the server does not answer or breaks off, SyncError where it answers that there is no
@@ -120,7 +137,7 @@ def download(url: str, into: BinaryIO, limits: Automation) -> Received:
         with requests.get(url, stream=True, auth=_no_auth, headers=PLAIN) as response:
             if response.status_code != requests.codes.ok:
                 raise SyncError(f'the archive answered {response.status_code} for the file')
-            return _receive(response, into, limits)
+            return _receive(response, into, limits, room)
     except requests.TooManyRedirects:
         raise SyncError('the archive sent the download in circles') from None
     except requests.RequestException as error:
@@ -136,15 +153,28 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _receive(response: requests.Response, into: BinaryIO, limits: Automation) -> Received:
+def _receive(
+    response: requests.Response, into: BinaryIO, limits: Automation, room: float
+) -> Received:
+    promised = _promised(response)
+    if promised is not None and promised > room:
+        raise SyncError(f'the file would have {promised} bytes, and there is no room for them')
     # Not for security: it is the checksum that the archive publishes.
     digest, size, head = hashlib.md5(usedforsecurity=False), 0, b''
     for chunk in _chunks(response, limits.TRANSFER_TIMEOUT):
+        size += len(chunk)
+        if size > room:
+            raise SyncError(f'the file has more than {size} bytes, and there is no more room')
         into.write(chunk)
         digest.update(chunk)
-        size += len(chunk)
         head += chunk[: HEAD - len(head)]
-    promised = response.headers.get('Content-Length', '')
-    if promised.isdigit() and 'Content-Encoding' not in response.headers and int(promised) != size:
+    if promised is not None and promised != size:
         raise NoAnswer(f'the download broke off after {size} of {promised} bytes')
     return Received(size, digest.hexdigest(), head)
+
+
+def _promised(response: requests.Response) -> int | None:
+    """How many bytes the file is said to have; None where that is not said."""
+    length = response.headers.get('Content-Length', '')
+    plain = 'Content-Encoding' not in response.headers
+    return int(length) if plain and length.isdigit() else None

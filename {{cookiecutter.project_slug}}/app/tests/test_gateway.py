@@ -1,6 +1,7 @@
 """Facility classes of every shape: each works, or is reported once, and none harms another."""
 
 import pytest
+from django.core.files.base import ContentFile
 from tom_dataproducts.models import DataProduct
 from tom_observations.facilities.lco import LCOFacility
 from tom_observations.facilities.manual import ExampleManualFacility
@@ -9,7 +10,7 @@ from tom_observations.models import ObservationRecord
 
 from app.observatory import faults
 
-from .running import updatedata
+from .running import files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -93,14 +94,31 @@ class Saves(Robotic):
 
     name = 'Saves'
 
+    content = b'wavelength,flux'
+
     def save_data_products(self, observation_record, product_id=None):
-        return [
-            DataProduct.objects.get_or_create(
-                product_id=f'own-{observation_record.pk}',
-                target=observation_record.target,
-                observation_record=observation_record,
-            )[0]
-        ]
+        product, created = DataProduct.objects.get_or_create(
+            product_id=f'{self.name}-{observation_record.pk}',
+            target=observation_record.target,
+            observation_record=observation_record,
+        )
+        if created and self.content:
+            product.data.save('spectrum.csv', ContentFile(self.content))
+        return [product]
+
+
+class SavesNothing(Saves):
+    """Leaves a row without a file, as tomtoolkit's own method does when a download fails."""
+
+    name = 'SavesNothing'
+    content = b''
+
+
+class SavesPages(Saves):
+    """Saves whatever comes, as tomtoolkit's own method does."""
+
+    name = 'SavesPages'
+    content = b'<!DOCTYPE html><html>Service unavailable</html>'
 
 
 class Broken(Robotic):
@@ -121,7 +139,8 @@ class OwnArchive(LCOFacility):
 
 CLASSES = [
     OnlyStatus, NoStatus, NoStatesAtAll, OddSignature, ListForStatus, NotImplementedAtAll,
-    StringsForProducts, Writes, Saves, Broken, OwnArchive, ExampleManualFacility,
+    StringsForProducts, Writes, Saves, SavesNothing, SavesPages, Broken, OwnArchive,
+    ExampleManualFacility,
 ]  # fmt: skip
 
 
@@ -142,8 +161,10 @@ def test_all_of_them_at_once(sky, observed, add_record):
     statuses = {
         name: ObservationRecord.objects.get(pk=record.pk).status for name, record in records.items()
     }
-    done = ('OnlyStatus', 'NoStatesAtAll', 'Writes', 'Saves', 'StringsForProducts')
-    assert {name for name, state in statuses.items() if state == 'DONE'} == set(done)
+    assert {name for name, state in statuses.items() if state == 'DONE'} == {
+        'OnlyStatus', 'NoStatesAtAll', 'Writes', 'Saves', 'SavesNothing', 'SavesPages',
+        'StringsForProducts',
+    }  # fmt: skip
     assert statuses['OwnArchive'] == 'COMPLETED'
     good.refresh_from_db()
     assert good.status == 'COMPLETED'
@@ -152,8 +173,19 @@ def test_all_of_them_at_once(sky, observed, add_record):
         ExampleManualFacility.name,
     }  # fmt: skip
     assert status == 1
-    assert [failure['error'] for failure in report['failures']] == ['ZeroDivisionError: a mistake']
+    assert {failure['facility']: failure['error'] for failure in report['failures']} == {
+        'Broken': 'ZeroDivisionError: a mistake',
+        'SavesNothing': (
+            'SavesNothing saved what is no file: '
+            f'product SavesNothing-{records["SavesNothing"].pk}: there is no file'
+        ),
+        'SavesPages': (
+            'SavesPages saved what is no file: '
+            f'product SavesPages-{records["SavesPages"].pk}: it is a web page'
+        ),
+    }
     assert report['saved'] == 2 + 1 + 1
+    assert len(files()) == DataProduct.objects.count() == 4
     assert ObservationRecord.objects.get(facility='Writes').parameters == {'grade': 'A'}
 
 

@@ -66,11 +66,13 @@ def test_a_silent_run_of_another_host_is_taken_over_after_a_while(silent, status
         assert updatedata()[0] == 0
 
 
-def test_a_run_that_was_taken_over_stops():
-    run = running(heartbeat=timezone.now() - timedelta(hours=1))
+def test_a_run_that_was_taken_over_stops(monkeypatch):
+    monkeypatch.setattr(history, 'BEAT', 0)
+    heart = history.Heart(running())
+    heart.beat(Report())
     UpdateRun.objects.update(status='died')
     with pytest.raises(AnotherRun, match='taken over'):
-        history.beat(run, Report())
+        heart.beat(Report())
 
 
 def test_a_run_that_is_interrupted_says_so_and_frees_the_way(observed, monkeypatch):
@@ -104,7 +106,7 @@ def test_old_runs_are_forgotten():
 
 
 def test_the_counts_of_a_run_under_way_can_be_seen():
-    run = running(heartbeat=timezone.now() - timedelta(minutes=1))
-    history.beat(run, Report(due=10, checked=3))
+    run = running()
+    history.say_alive(run, Report(due=10, checked=3))
     run.refresh_from_db()
     assert (run.due, run.checked) == (10, 3)

@@ -17,6 +17,7 @@ from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from ...conf import Automation, automation
+from ...sync.discreet import Overheard
 from ...sync.due import Selection, records_due
 from ...sync.engine import update
 from ...sync.errors import AnotherRun
@@ -55,7 +56,7 @@ class Command(BaseCommand):
             if options['dry_run']:
                 self.say_what_is_due(selection, options['json'])
                 return
-            with redirect_stdout(sys.stderr):  # whatever facility classes print
+            with redirect_stdout(Overheard()):  # what facility classes print is no answer
                 report = update(selection, limits, user, self.progress)
         except AnotherRun as busy:
             raise CommandError(str(busy), returncode=BUSY) from None

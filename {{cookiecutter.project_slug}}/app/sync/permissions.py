@@ -1,0 +1,22 @@
+"""Gives the groups that may see a record the same rights to its data products: rule 10."""
+
+from django.conf import settings
+from guardian.shortcuts import assign_perm, get_groups_with_perms
+from tom_dataproducts.models import DataProduct
+from tom_observations.models import ObservationRecord
+
+RIGHTS = ('view', 'change', 'delete')
+
+
+def copy_permissions(record: ObservationRecord, product: DataProduct) -> None:
+    """Let each group do with `product` what it may do with `record`.
+
+    Only where TARGET_PERMISSIONS_ONLY is false: otherwise the rights to the target are all that
+    counts.
+    """
+    if getattr(settings, 'TARGET_PERMISSIONS_ONLY', True):
+        return
+    for group, given in get_groups_with_perms(record, attach_perms=True).items():
+        for right in RIGHTS:
+            if f'{right}_observationrecord' in given:
+                assign_perm(f'tom_dataproducts.{right}_dataproduct', group, product)
