@@ -28,8 +28,8 @@ demo: environments  ## generate a TOM and let it fetch data from a simulated obs
 # `make test ARGS='tests/test_bake_files.py -x'` runs a part.
 test: environments  ## run the whole test suite (REQUIRE_ALL=1: a skipped test is a failure)
 	@mkdir -p .work/home .work/tmp
-	HOME=$(CURDIR)/.work/home TMPDIR=$(CURDIR)/.work/tmp TOM_PYTHON=$(CURDIR)/$(TOM)/bin/python \
-	    $(TOOLS)/python -m pytest $(ARGS)
+	HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp' \
+	    TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(TOOLS)/python -m pytest $(ARGS)
 
 lint: .work/tools/complete  ## check the style of what is not generated, and the workflow
 	$(TOOLS)/ruff check hooks tests
@@ -48,7 +48,7 @@ upgrade: lock  ## the same, and take the newest release of every package
 clean:  ## remove everything that make has made
 	rm -rf .work .pytest_cache .ruff_cache
 
-UV = $(CURDIR)/$(TOOLS)/uv
+UV = '$(CURDIR)/$(TOOLS)/uv'
 LOCK = pyproject.toml --quiet --universal --generate-hashes --no-annotate $(UPGRADE)
 
 environments: .work/tools/complete $(TOM)/complete

@@ -22,7 +22,7 @@ LOCK_SECONDS = 60
 BACKUPS = 10
 #: Not in the home directory, which several machines may share while each has its own crontabs,
 #: and not in $TMPDIR, which may differ from one login to the next.
-LOCK = Path('/tmp')  # noqa: S108
+LOCK = Path('/tmp')
 
 
 def read_table() -> bytes:

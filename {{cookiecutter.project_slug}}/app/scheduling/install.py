@@ -47,7 +47,10 @@ def wanted(project: Path, at_work: Path | None = None, commands: set[str] | None
 
 def slug_of(project: Path) -> str:
     """The name of the project's Python package, which a move does not change."""
-    manage = (project / 'manage.py').read_text(encoding='utf-8')
+    try:
+        manage = (project / 'manage.py').read_text(encoding='utf-8')
+    except OSError as error:
+        raise ScheduleError(f'The jobs run manage.py, which cannot be read: {error}') from error
     name = re.search(r'DJANGO_SETTINGS_MODULE\W+(\w+)\.', manage)
     return name.group(1) if name else 'tom'
 

@@ -77,7 +77,7 @@ def random_table(chance: random.Random) -> bytes:
 
 
 def test_in_and_out_again_leaves_every_byte(home: Path) -> None:
-    chance = random.Random(1)  # noqa: S311
+    chance = random.Random(1)
     for _ in range(3000):
         before = random_table(chance)
         after = put(before, home / 'a')
@@ -88,7 +88,7 @@ def test_in_and_out_again_leaves_every_byte(home: Path) -> None:
 
 
 def test_several_projects_leave_in_any_order(home: Path) -> None:
-    chance = random.Random(2)  # noqa: S311
+    chance = random.Random(2)
     projects = [home / 'a', home / 'b', home / 'c']
     for _ in range(1500):
         before = table = random_table(chance)
@@ -102,7 +102,7 @@ def test_several_projects_leave_in_any_order(home: Path) -> None:
 
 
 def test_any_order_of_install_edit_move_and_remove(home: Path) -> None:
-    chance = random.Random(3)  # noqa: S311
+    chance = random.Random(3)
     for _ in range(400):
         table, here = random_table(chance), [home / 'a', home / 'b']
         for step in range(12):

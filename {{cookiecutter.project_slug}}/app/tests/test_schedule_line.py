@@ -91,7 +91,7 @@ def test_awkward_paths_survive_cron_and_sh() -> None:
 
 
 def test_random_paths_survive_cron_and_sh() -> None:
-    chance = random.Random(20260101)  # noqa: S311
+    chance = random.Random(20260101)
     letters = b"%%%\\\\\\''\" $`#;&|<>*?~=ab\t\r\x01\x80\xff"
     for _ in range(60):
         lengths = [chance.randrange(1, 12) for _ in range(40)]
