@@ -26,7 +26,7 @@ demo: environments  ## generate a TOM and let it fetch data from a simulated obs
 	@tools/demo.sh
 
 # `make test ARGS='tests/test_bake_files.py -x'` runs a part.
-test: environments  ## run the whole test suite (REQUIRE_ALL=1: a skipped test is a failure)
+test: environments $(TOM)/engine  ## run the whole test suite (REQUIRE_ALL=1: a skipped test is a failure)
 	@mkdir -p .work/home .work/tmp
 	HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp' \
 	    TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(TOOLS)/python -m pytest $(ARGS)
@@ -41,6 +41,8 @@ lock: .work/tools/complete  ## make the lock files again after a change to a pyp
 	$(UV) pip compile $(LOCK) --group dev -o requirements-dev.txt
 	cd '$(TEMPLATE)' && $(UV) pip compile $(LOCK) -o requirements.txt
 	cd '$(TEMPLATE)' && $(UV) pip compile $(LOCK) --extra dev -o requirements-dev.txt
+	cd tests/engine && $(UV) pip compile requirements.in $(OPTIONS) --python-version 3.11 \
+	    -c '../../$(TEMPLATE)/requirements-dev.txt' -o requirements.txt
 
 upgrade: UPGRADE := --upgrade
 upgrade: lock  ## the same, and take the newest release of every package
@@ -49,7 +51,8 @@ clean:  ## remove everything that make has made
 	rm -rf .work .pytest_cache .ruff_cache
 
 UV = '$(CURDIR)/$(TOOLS)/uv'
-LOCK = pyproject.toml --quiet --universal --generate-hashes --no-annotate $(UPGRADE)
+OPTIONS = --quiet --universal --generate-hashes --no-annotate $(UPGRADE)
+LOCK = pyproject.toml $(OPTIONS)
 
 environments: .work/tools/complete $(TOM)/complete
 
@@ -66,6 +69,12 @@ $(TOM)/complete: $(TEMPLATE)/requirements-dev.txt .work/python | .work/tools/com
 	@echo 'Making $(TOM): the packages of a TOM, from its lock file'
 	@"$$(cat .work/python)" -m venv --clear --without-pip $(TOM)
 	@$(TOOLS)/uv pip sync --quiet --require-hashes --python $(TOM)/bin/python '$<' || \
+	    $(TOOLS)/python -m pip --python $(TOM)/bin/python install -qq --require-hashes -r '$<'
+	@touch $@
+
+# What the tests of the engine need beside them, such as an object store.
+$(TOM)/engine: tests/engine/requirements.txt $(TOM)/complete
+	@$(TOOLS)/uv pip install --quiet --require-hashes --python $(TOM)/bin/python -r '$<' || \
 	    $(TOOLS)/python -m pip --python $(TOM)/bin/python install -qq --require-hashes -r '$<'
 	@touch $@
 

@@ -15,6 +15,9 @@ from baking import Bake, bake
 
 Report = TypeVar('Report', pytest.TestReport, pytest.CollectReport)
 
+#: These run inside a baked project: see test_engine.py.
+collect_ignore = ['engine']
+
 #: What other programs of the tester's may make in a home directory at any time.
 OTHERS = {'.cache', '.config', '.local', '.ssh'}
 

@@ -4,6 +4,7 @@ import requests
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from tom_common.exceptions import ImproperCredentialsException
 from tom_observations.models import ObservationRecord
 
 from .sync.explain import explained
@@ -13,7 +14,8 @@ class ObservatoryDownMiddleware:
     """Where a page has to ask an observatory that does not answer, says so on another page.
 
     tomtoolkit asks the archive each time that an observation's page is opened, and lets the
-    error through. Credentials that are refused are the business of its own middleware.
+    error through. Where credentials are refused it has a page of its own, but one that shows
+    what the observatory answered, whatever that holds.
     """
 
     def __init__(self, get_response: object) -> None:
@@ -26,7 +28,9 @@ class ObservatoryDownMiddleware:
         """Explain `error` and go to the target's page, or home; None for any other error."""
         match = request.resolver_match
         passing = isinstance(error, requests.RequestException) and request.method == 'GET'
-        if not passing or match.view_name == 'home':  # from home there is nowhere to go
+        refused = isinstance(error, ImproperCredentialsException)
+        nowhere_to_go = match.view_name == 'home'
+        if nowhere_to_go or not (passing or refused):
             return None
         reason = explained(error, 'The observatory')
         messages.warning(request, f'{reason}. What this TOM has saved is on its own pages.')

@@ -16,6 +16,7 @@ class RecordSync(models.Model):
         ObservationRecord, on_delete=models.CASCADE, primary_key=True, related_name='sync'
     )
     status = models.CharField(max_length=200, help_text='The status that the last check left.')
+    asked_at = models.DateTimeField(null=True, help_text='When it was last checked, well or not.')
     checked_at = models.DateTimeField(null=True, help_text='When a check last went well.')
     next_check = models.DateTimeField(
         null=True, db_index=True, help_text='Due from then on; empty: settled.'
@@ -76,6 +77,9 @@ class UpdateRun(models.Model):
     job = models.CharField(max_length=50)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
     host = models.CharField(max_length=255)
+    lock = models.CharField(
+        max_length=50, blank=True, help_text='Which file of the host it has locked; empty: none.'
+    )
     pid = models.PositiveIntegerField()
     started = models.DateTimeField()
     heartbeat = models.DateTimeField(help_text='When the run last said that it is alive.')

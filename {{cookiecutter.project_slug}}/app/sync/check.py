@@ -1,9 +1,11 @@
 """Checks one record: asks for its status, fetches its frames, and says what came of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 
 from django.contrib.auth.models import User
-from django.db import DatabaseError
+from django.db import Error as DatabaseTrouble
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
@@ -12,7 +14,9 @@ from .announce import announce_products
 from .errors import FacilityDown, NoAnswer, PartFailed, SyncError, Unsupported
 from .explain import explained
 from .gateway import Frame, Gateway
+from .names import safe_name
 from .outcomes import Outcome
+from .patience import patient
 from .previews import make_preview
 from .products import discard_broken, store_frame
 from .statuses import refresh_status
@@ -28,11 +32,20 @@ class Checker:
         self._user = user
         self._gateways: dict[int | None, Gateway] = {}
         self._at_work: Gateway | None = None
+        self._busy = ''
 
     @property
     def doing(self) -> str:
-        """What the facility class was asked last: where it hangs, if it does."""
-        return self._at_work.doing if self._at_work else self.facility
+        """What it is at, or what the facility class was asked last: where it hangs, if it does."""
+        return self._busy or (self._at_work.doing if self._at_work else self.facility)
+
+    @contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        self._busy = what
+        try:
+            yield
+        finally:
+            self._busy = ''
 
     def check(self, pk: int) -> Outcome:
         """What came of checking the record `pk`. Never raises: one record's trouble is its own.
@@ -40,18 +53,18 @@ class Checker:
         The outcome has no record where the facility as a whole is in trouble, and where the
         record has been deleted meanwhile.
         """
-        outcome = Outcome(self.facility)
+        outcome = Outcome(self.facility, pk)
         try:
-            record = ObservationRecord.objects.select_related('target', 'user').get(pk=pk)
-            outcome.record, outcome.observation_id = record.pk, record.observation_id
+            record = _record(pk)
+            outcome.observation_id = record.observation_id
             self._check(record, outcome)
         except Unsupported as reason:
-            outcome.unsupported = str(reason)
-        except Exception as error:
+            outcome.unsupported = outcome.unsupported or str(reason)
+        except BaseException as error:  # a facility class may even call sys.exit()
             return self._failed(pk, error, outcome)
         return outcome
 
-    def _failed(self, pk: int, error: Exception, outcome: Outcome) -> Outcome:
+    def _failed(self, pk: int, error: BaseException, outcome: Outcome) -> Outcome:
         if not self._exists(pk):
             return Outcome(self.facility)
         trouble = explained(error, self.facility)
@@ -65,11 +78,18 @@ class Checker:
         """Whether there still is a record `pk`, as far as the database can say."""
         try:
             return ObservationRecord.objects.filter(pk=pk).exists()
-        except DatabaseError:
+        except DatabaseTrouble:
             return True
 
     def _check(self, record: ObservationRecord, outcome: Outcome) -> None:
         outcome.status = record.status
+        try:
+            self._ask(record, outcome)
+        finally:  # whatever became of that: the hooks are owed for what is stored
+            self._announce(record, outcome)
+        outcome.checked = not outcome.error and not outcome.unsupported
+
+    def _ask(self, record: ObservationRecord, outcome: Outcome) -> None:
         gateway = self._gateway(self._user or record.user)
         outcome.terminal = gateway.is_terminal(record.status)
         try:
@@ -82,12 +102,21 @@ class Checker:
         outcome.status = record.status
         outcome.terminal = gateway.is_terminal(record.status)
         self._fetch(record, gateway, outcome)
-        outcome.checked = not outcome.error and not outcome.unsupported
+
+    def _announce(self, record: ObservationRecord, outcome: Outcome) -> None:
+        try:
+            with self._doing('a hook for saved data products'):
+                announce_products(record)
+        except PartFailed as error:
+            outcome.note(str(error))
 
     def _gateway(self, user: User | None) -> Gateway:
         key = user.pk if user else None
         if key not in self._gateways:
-            self._gateways[key] = Gateway(self.facility, user)
+            self._at_work = gateway = Gateway(self.facility)
+            if user:
+                gateway.act_for(user)
+            self._gateways[key] = gateway
         self._at_work = self._gateways[key]
         return self._at_work
 
@@ -101,17 +130,14 @@ class Checker:
                 continue
             outcome.found += 1
             try:
-                stored = store_frame(record, frame, self._limits)
-                make_preview(record, frame, stored, self._limits)
+                with self._doing(f'the download of {safe_name(frame.filename)}'):
+                    stored = store_frame(record, frame, self._limits)
+                    make_preview(record, frame, self._limits)
             except Exception as error:
                 troubles.append(explained(error, self.facility))
             else:
                 outcome.saved += stored == 'saved'
                 outcome.repaired += stored == 'repaired'
-        try:
-            announce_products(record)
-        except PartFailed as error:
-            outcome.note(str(error))
         if troubles:
             first = troubles[0]
             raise type(first)(f'{len(troubles)} of {outcome.found} frames: {first}') from first
@@ -119,6 +145,12 @@ class Checker:
     def _is_wanted(self, frame: Frame) -> bool:
         patterns = self._limits.WANTED_FRAMES.get(self.facility)
         return patterns is None or any(fnmatch(frame.filename, pattern) for pattern in patterns)
+
+
+@patient
+def _record(pk: int) -> ObservationRecord:
+    """The record `pk`, as soon as the database is there: no record is to blame for its absence."""
+    return ObservationRecord.objects.select_related('target', 'user').get(pk=pk)
 
 
 def _let_it_save(record: ObservationRecord, gateway: Gateway, outcome: Outcome) -> None:

@@ -11,7 +11,7 @@ from django.db import connection, connections
 from .outcomes import Outcome
 
 ENOUGH = 5  # failures to connect, in a row, after which a facility is set aside
-GRACE = 5  # seconds after the deadline for what is under way
+GRACE = 3  # seconds after the deadline for what is under way
 TICK = 1  # seconds between two looks at the clock
 
 
@@ -47,6 +47,7 @@ class Crew:
         self._lock = Lock()
         self._silent = 0
         self._stopped = False
+        self._threads: list[Thread] = []
 
     def start(self, workers: int, outcomes: SimpleQueue) -> int:
         """Start as many threads as can be busy, and return how many.
@@ -56,8 +57,20 @@ class Crew:
         count = min(workers, len(self.left))
         for number in range(count):
             name = f'{self.facility}-{number}'
-            Thread(target=self._work, args=(outcomes,), name=name, daemon=True).start()
+            thread = Thread(target=self._work, args=(outcomes,), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
         return count
+
+    def stop(self) -> None:
+        """Take no more records."""
+        with self._lock:
+            self._stopped = True
+
+    def join(self, deadline: float) -> None:
+        """Wait until what is under way has ended, but not beyond `deadline`."""
+        for thread in self._threads:
+            thread.join(max(0, deadline - monotonic()))
 
     def _work(self, outcomes: SimpleQueue) -> None:
         try:
@@ -100,22 +113,35 @@ def at_work(crews: list[Crew], workers: int, deadline: float) -> Iterator[Outcom
     """The outcomes of all crews as they come, and None about once a second in between.
 
     Ends when every thread has, or soon after `deadline`: then what is still under way is given
-    up, and reported as an outcome of its own.
+    up, and reported as an outcome of its own. Where it is closed, or interrupted, before that,
+    what is under way gets a moment to end.
     """
     outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
-    working = sum(crew.start(workers, outcomes) for crew in crews)
-    while working and monotonic() < deadline + GRACE:
-        try:
-            outcome = outcomes.get(timeout=TICK)
-        except Empty:
-            yield None
-            continue
-        if outcome is None:
-            working -= 1
-        else:
-            yield outcome
+    try:
+        working = sum(crew.start(workers, outcomes) for crew in crews)
+        while working and monotonic() < deadline + GRACE:
+            try:
+                outcome = outcomes.get(timeout=TICK)
+            except Empty:
+                yield None
+                continue
+            if outcome is None:
+                working -= 1
+            else:
+                yield outcome
+    except BaseException:
+        _stop(crews)
+        raise
     for crew in crews:
         yield from _not_done(crew)
+
+
+def _stop(crews: list[Crew]) -> None:
+    for crew in crews:
+        crew.stop()
+    end = monotonic() + GRACE
+    for crew in crews:
+        crew.join(end)
 
 
 def _not_done(crew: Crew) -> Iterator[Outcome]:

@@ -1,7 +1,8 @@
 """Which records are due, and when each is due again: rules 1 to 3.
 
 A record is due when it was never checked, when its status is no longer the one that the last
-check left (whoever changed it), or when its time has come:
+check left (whoever changed it), when that check seems to lie ahead, as the clock was wrong then
+or is now, or when its time has come:
 
 ====================================  =================================================
 after a check that went well, and     the record is due again
@@ -61,8 +62,11 @@ def records_due(now: datetime, selection: Selection | None = None) -> QuerySet[O
         return selection.records()
     never_checked = Q(sync=None)
     changed_by_others = ~Q(status=F('sync__status'))
+    clock_went_back = Q(sync__asked_at__gt=now)
     time_has_come = Q(sync__next_check__lte=now)
-    return selection.records().filter(never_checked | changed_by_others | time_has_come)
+    return selection.records().filter(
+        never_checked | changed_by_others | clock_went_back | time_has_come
+    )
 
 
 def note_success(
@@ -80,7 +84,7 @@ def note_failure(sync: RecordSync, status: str, terminal: bool, error: str, now:
     """Write into `sync` that the check at `now` failed with `error`, and when to try again."""
     _note_status(sync, status, terminal, now)
     sync.failures += 1
-    sync.failing_since = sync.failing_since or now
+    sync.failing_since = min(sync.failing_since or now, now)
     sync.error = error
     sync.settled_at = None
     sync.next_check = now + _backoff(sync.failures)
@@ -95,9 +99,9 @@ def note_unsupported(sync: RecordSync, status: str, terminal: bool, now: datetim
 def _note_status(sync: RecordSync, status: str, terminal: bool, now: datetime) -> None:
     if not terminal:
         sync.terminal_since = None
-    elif sync.terminal_since is None or sync.status != status:
+    elif sync.terminal_since is None or sync.terminal_since > now or sync.status != status:
         sync.terminal_since = now
-    sync.status = status
+    sync.status, sync.asked_at = status, now
 
 
 def _next_check(

@@ -1,6 +1,7 @@
 """One run of `updatedata`: which records are due, who checks them, what came of it."""
 
 from collections.abc import Callable
+from contextlib import closing
 from time import monotonic
 
 from django.contrib.auth.models import User
@@ -41,12 +42,13 @@ def update(
         ]
         report = Report(due=sum(len(crew.left) for crew in crews))
         heart = history.Heart(run)
-        for outcome in at_work(crews, limits.WORKERS, deadline):
-            if outcome is not None:
-                history.record_outcome(run, outcome, limits)
-                report.add(outcome)
-            heart.beat(report)
-            progress(report)
+        with closing(at_work(crews, limits.WORKERS, deadline)) as outcomes:
+            for outcome in outcomes:
+                heart.beat(report)  # first: a run that was taken over has nothing more to say
+                if outcome is not None:
+                    history.record_outcome(run, outcome, limits)
+                    report.add(outcome)
+                progress(report)
         report.seconds = round(monotonic() - begun, 3)
         history.close(run, report)
     return report

@@ -4,9 +4,14 @@ No text here holds the body of an answer: nobody knows what is in it.
 """
 
 import logging
+from socket import gaierror, herror
+from ssl import SSLError
+from urllib.error import HTTPError as UrllibHTTPError
+from urllib.error import URLError
 
 import requests
 from django.core.exceptions import ValidationError
+from django.db import InterfaceError, OperationalError
 from tom_common.exceptions import ImproperCredentialsException
 
 from .discreet import discreet
@@ -15,9 +20,11 @@ from .errors import FacilityDown, HookFailed, NoAnswer, SyncError
 logger = logging.getLogger(__name__)
 
 LONGEST = 300  # characters of another's text
+#: What clients other than `requests` raise where nobody answers.
+UNREACHED = (ConnectionError, TimeoutError, gaierror, herror, SSLError, URLError)
 
 
-def explained(error: Exception, facility: str) -> SyncError:
+def explained(error: BaseException, facility: str) -> SyncError:
     """What `error`, raised while `facility` was asked, means; an unknown one is logged whole."""
     if isinstance(error, SyncError):
         return error
@@ -27,12 +34,17 @@ def explained(error: Exception, facility: str) -> SyncError:
         return SyncError(f'{facility} does not understand the question (400)')
     if isinstance(error, requests.RequestException):
         return _of_request(error, facility)
-    if isinstance(error, ConnectionError | TimeoutError):
+    if isinstance(error, UrllibHTTPError):
+        return _of_status(error.code, facility)
+    if isinstance(error, UNREACHED):
         return NoAnswer(f'{facility} does not answer ({type(error).__name__})')
+    if isinstance(error, OperationalError | InterfaceError):
+        return SyncError(f'the database of this TOM could not be used: {_told(error)}')
     if isinstance(error, OSError):
-        return SyncError(f'the file cannot be written: {error.strerror or type(error).__name__}')
+        reason = _line(error.strerror) if error.strerror else type(error).__name__
+        return SyncError(f'the file cannot be written: {reason}')
     logger.error('%s raised %s', facility, type(error).__name__, exc_info=error)
-    return SyncError(f'{type(error).__name__}: {_one_line(str(error))}')
+    return SyncError(_told(error))
 
 
 def _of_request(error: requests.RequestException, facility: str) -> SyncError:
@@ -57,8 +69,17 @@ def _of_status(status: int, facility: str) -> SyncError:
 def hook_failed(hook: str, error: Exception) -> HookFailed:
     """The failure of a `hook` of this TOM by `error`."""
     logger.error('the hook %s raised %s', hook, type(error).__name__, exc_info=error)
-    return HookFailed(f'the hook {hook} raised {type(error).__name__}: {_one_line(str(error))}')
+    return HookFailed(f'the hook {hook} raised {_told(error)}')
 
 
-def _one_line(text: str) -> str:
-    return discreet(' '.join(text.split()))[:LONGEST]
+def _told(error: BaseException) -> str:
+    return f'{type(error).__name__}: {_line(error)}'
+
+
+def _line(words: object) -> str:
+    """What `words` say, in one line without secrets, which any database can hold."""
+    try:
+        text = ' '.join(discreet(str(words)).split())
+    except BaseException:  # there are errors whose own text is an error
+        return '(it cannot say what)'
+    return ''.join(filter(str.isprintable, text))[:LONGEST]

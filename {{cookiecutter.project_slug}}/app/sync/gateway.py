@@ -6,13 +6,17 @@ is tomtoolkit's own (frames are listed by `request_id`, with their checksums), a
 errors of all of them into this package's own.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from inspect import signature
+from datetime import UTC, datetime
+from inspect import isabstract, signature
+from numbers import Integral
+from pathlib import PurePath
 from urllib.parse import urlencode, urljoin, urlsplit
+from uuid import UUID
 
-from dateutil.parser import ParserError, parse
+from dateutil.parser import parse
 from django.contrib.auth.models import User
 from django.utils.timezone import is_naive, make_aware
 from tom_observations.facilities.lco_redirect import LCORedirectFacility
@@ -24,6 +28,7 @@ from .errors import PartFailed, SyncError, Unsupported
 
 STATUS_LENGTH = ObservationRecord._meta.get_field('status').max_length
 PAGE = 1000  # frames: more are cut off without a word
+QUERY = re.compile(r'\?[\w.~%-]+=.*', re.DOTALL)  # of an address
 MOST_PAGES = 1000  # of one list: a list that says "next" for ever must end
 
 
@@ -47,24 +52,34 @@ class Frame:
 
 
 class Gateway:
-    """One facility class at work for one user (None: with the TOM's own credentials)."""
+    """One facility class at work, for one user or with the TOM's own credentials."""
 
-    def __init__(self, name: str, user: User | None = None) -> None:
-        """Raises Unsupported where no facility `name` is installed."""
-        try:
-            self._facility = get_service_classes()[name]()
-        except KeyError:
+    def __init__(self, name: str) -> None:
+        """Raises Unsupported where no facility `name` is installed, or its class is not whole."""
+        facility_class = get_service_classes().get(name)
+        if facility_class is None:
             raise Unsupported(
                 f'no facility {name} is installed: add its class to TOM_FACILITY_CLASSES'
-            ) from None
+            )
+        if isabstract(facility_class):
+            lacking = ', '.join(sorted(facility_class.__abstractmethods__))
+            raise Unsupported(f'{name} lacks what every facility class has to have: {lacking}')
         self.name = name
-        self.doing = ''  # what the facility class is being asked: where it hangs, if it does
-        if user is not None and hasattr(self._facility, 'set_user'):
+        self.doing = name  # what the facility class is being asked: where it hangs, if it does
+        self._facility = facility_class()
+
+    def act_for(self, user: User) -> None:
+        """Use the credentials of `user`, where the class knows users: some log in at once."""
+        if hasattr(self._facility, 'set_user'):
             self._ask('set_user', user)
 
     def is_terminal(self, status: str) -> bool:
         """Whether the facility counts `status` as one that will not change by itself."""
-        return status in (self._facility.get_terminal_observing_states() or ())
+        try:
+            states = self._ask('get_terminal_observing_states')
+        except Unsupported:
+            return False
+        return status in tuple(states or ())
 
     def writes_status_itself(self) -> bool:
         """Whether the class has an `update_observation_status` of its own."""
@@ -81,12 +96,15 @@ class Gateway:
         a status, and whatever the class raises.
         """
         answer = self._ask('get_observation_status', record.observation_id)
+        if isinstance(answer, str):  # as facility classes did before they told the times as well
+            answer = {'state': answer}
         state = answer.get('state') if isinstance(answer, dict) else None
+        ocs = self._ocs()
         if not isinstance(state, str) or not state.strip():
-            raise Unsupported(f'{self.name} reports no status')
+            # A portal of LCO's kind has one for every request: without it the answer is broken.
+            raise (PartFailed if ocs else Unsupported)(f'{self.name} reports no status')
         if len(state) > STATUS_LENGTH or not state.isprintable():
             raise PartFailed(f'{self.name} reports a status that cannot be one')
-        ocs = self._ocs()
         if ocs is not None and state not in ocs.facility_settings.get_observing_states():
             raise PartFailed(f'{self.name} reports the state {state}, which nobody here knows')
         start, end = (_moment(answer.get(key)) for key in ('scheduled_start', 'scheduled_end'))
@@ -108,6 +126,7 @@ class Gateway:
         """
         ocs = self._stock_ocs()
         if ocs is not None:
+            self.doing = f'{self.name}.data_products'
             yield from _ocs_frames(ocs, record)
             return
         answer = self._ask('data_products', record.observation_id)
@@ -160,19 +179,39 @@ def _moment(value: object) -> datetime | None:
 
     tomtoolkit stores the text itself, and then receivers that expect a datetime fail.
     """
-    if not value:
+    if value is None or value == '':
         return None
     try:
         moment = value if isinstance(value, datetime) else parse(str(value))
-    except (ParserError, OverflowError):
-        raise SyncError('the facility gave a time that is none') from None
-    return make_aware(moment) if is_naive(moment) else moment
+        # In UTC, as it will be stored: there are times on the verge that have no place there.
+        return (make_aware(moment) if is_naive(moment) else moment).astimezone(UTC)
+    except Exception:  # whatever dateutil makes of nonsense
+        raise PartFailed('the facility gave a time that is none') from None
+
+
+def _text(value: object) -> str:
+    """`value` as text; raises TypeError where it stands for none, as null and objects do."""
+    if isinstance(value, bool) or not isinstance(value, str | Integral | UUID | PurePath):
+        raise TypeError(type(value))
+    return str(value)
+
+
+def _named(value: object) -> str:
+    """`value` as text that is not empty; raises TypeError where it is no such thing."""
+    if not (text := _text(value)).strip():
+        raise TypeError('empty')
+    return text
+
+
+def _filename(value: object) -> str:
+    """`value` as a file's name: some classes take it from an address, signature and all."""
+    return QUERY.sub('', _text(value))
 
 
 def _frame(product: object, facility: str) -> Frame:
     """The frame of one entry of `data_products`: a dictionary with id, filename and url."""
     try:
-        return Frame(str(product['id']), str(product['filename']), str(product['url']))
+        return Frame(_named(product['id']), _filename(product['filename']), _named(product['url']))
     except (TypeError, KeyError):
         raise Unsupported(f'{facility} lists products without id, filename and url') from None
 
@@ -218,9 +257,9 @@ def _ocs_frame(entry: object) -> Frame:
     try:
         versions = entry.get('version_set') or [{}]
         return Frame(
-            product_id=str(entry['id']),
-            filename=str(entry['filename']),
-            url=str(entry['url']),
+            product_id=_named(entry['id']),
+            filename=_filename(entry['filename']),
+            url=_named(entry['url']),
             md5=str(versions[0].get('md5') or '').lower(),
         )
     except (AttributeError, KeyError, TypeError, IndexError):

@@ -3,22 +3,15 @@
 import fcntl
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import wraps
 from pathlib import Path
-from time import monotonic, sleep
-from typing import IO, ParamSpec, TypeVar
+from time import monotonic
+from typing import IO
 
 from django.conf import settings
-from django.db import (
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-    connection,
-    transaction,
-)
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -29,30 +22,10 @@ from ..models import RecordSync, RunFailure, UpdateRun
 from .due import note_failure, note_success, note_unsupported
 from .errors import AnotherRun
 from .outcomes import Outcome, Report
-
-P, T = ParamSpec('P'), TypeVar('T')
+from .patience import patient
 
 BEAT = 15  # seconds: a run says that it is alive about this often
 SILENCE = timedelta(seconds=90)  # a run on another host that says nothing for so long is dead
-PATIENCE = 60  # seconds to wait for a database that has gone away
-
-
-def patient(write: Callable[P, T]) -> Callable[P, T]:
-    """Have `write`, which is all or nothing, tried again while the database is away."""
-
-    @wraps(write)
-    def until_it_is_back(*args: P.args, **kwargs: P.kwargs) -> T:
-        end = monotonic() + PATIENCE
-        while True:
-            try:
-                return write(*args, **kwargs)
-            except (OperationalError, InterfaceError):
-                if monotonic() > end:
-                    raise
-                connection.close()
-                sleep(1)
-
-    return until_it_is_back
 
 
 @contextmanager
@@ -60,36 +33,45 @@ def the_only_run(job: str, limits: Automation) -> Iterator[UpdateRun]:
     """A new run of `job`, recorded as ended when this is left, however it is left.
 
     The database's constraint lets one run of a job be at work, on one host or many. Raises
-    AnotherRun where there is one that lives. A dead one is taken over: at once on its own host,
-    whose lock the system frees when a process dies, and after SILENCE otherwise.
+    AnotherRun where there is one that lives. A dead one is taken over: at once where its lock
+    was, which the system frees when a process dies, and after SILENCE otherwise.
     """
-    with _host_lock(job) as locked:
-        run = _begin(job, locked)
+    with _host_lock(job) as lock:
+        run = _begin(job, lock)
         try:
             yield run
         except BaseException:
-            _end(run, UpdateRun.Status.DIED)
+            _end(run, UpdateRun.Status.DIED)  # with the counts that its heart told last
             raise
-        _end(run, run.status)
+        _end(run, run.status, Report().counts())
         UpdateRun.objects.filter(job=job, started__lt=run.started - limits.KEEP_RUNS).delete()
 
 
 @contextmanager
-def _host_lock(job: str) -> Iterator[bool]:
-    """Hold this host's lock for `job`; raises AnotherRun where a living process holds it.
+def _host_lock(job: str) -> Iterator[str]:
+    """Hold this project's lock for `job`; raises AnotherRun where a living process holds it.
 
-    Gives False where there is nowhere to keep a lock: then the heartbeat alone has to do.
+    Gives what its host knows the lock by, or '' where none can be kept: then the heartbeat alone
+    has to do.
     """
-    lock = _lock_file(job)
-    if lock is None:
-        yield False
+    file = _lock_file(job)
+    if file is None:
+        yield ''
         return
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise AnotherRun(f'Another {job} is at work on this host.') from None
-        yield True
+    with file:
+        yield _locked(file, job)
+
+
+def _locked(file: IO, job: str) -> str:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise AnotherRun(f'Another {job} is at work on this host.') from None
+    except OSError:  # a file system without locks, as those of clusters may be
+        return ''
+    # Not the path: two containers may have one host name, and each a file of its own there.
+    known = os.fstat(file.fileno())
+    return f'{known.st_dev}:{known.st_ino}'
 
 
 def _lock_file(job: str) -> IO | None:
@@ -99,13 +81,13 @@ def _lock_file(job: str) -> IO | None:
         return None
 
 
-def _begin(job: str, locked: bool) -> UpdateRun:
+def _begin(job: str, lock: str) -> UpdateRun:
     now = timezone.now()
-    _bury_the_dead(job, locked)
+    _bury_the_dead(job, lock)
     try:
         with transaction.atomic():
             return UpdateRun.objects.create(
-                job=job, host=_host(), pid=os.getpid(), started=now, heartbeat=Now()
+                job=job, host=_host(), lock=lock, pid=os.getpid(), started=now, heartbeat=Now()
             )
     except IntegrityError:
         other = UpdateRun.objects.filter(job=job, status=UpdateRun.Status.RUNNING).first()
@@ -113,15 +95,15 @@ def _begin(job: str, locked: bool) -> UpdateRun:
         raise AnotherRun(f'Another {job} is at work{where}.') from None
 
 
-def _bury_the_dead(job: str, locked: bool) -> None:
+def _bury_the_dead(job: str, lock: str) -> None:
     """Mark as dead the runs that say they are at work and cannot be.
 
-    Who holds the host's lock knows that every other run of this host is dead. Heartbeats are in
-    the database's time, as the clocks of two hosts may differ.
+    Who holds a lock knows that every run that had it before is dead. Heartbeats are in the
+    database's time, as the clocks of two hosts may differ.
     """
     dead = Q(heartbeat__lt=Now() - SILENCE)
-    if locked:
-        dead |= Q(host=_host())
+    if lock:
+        dead |= Q(host=_host(), lock=lock)
     UpdateRun.objects.filter(dead, job=job, status=UpdateRun.Status.RUNNING).update(
         status=UpdateRun.Status.DIED, finished=timezone.now()
     )
@@ -132,11 +114,11 @@ def _host() -> str:
 
 
 @patient
-def _end(run: UpdateRun, status: str) -> None:
+def _end(run: UpdateRun, status: str, counts: Iterable[str] = ()) -> None:
     if status == UpdateRun.Status.RUNNING:
         status = UpdateRun.Status.OK
     run.status, run.finished = status, timezone.now()
-    run.save(update_fields=['status', 'finished', *Report().counts()])
+    run.save(update_fields=['status', 'finished', *counts])
 
 
 class Heart:

@@ -10,6 +10,7 @@ from tom_dataproducts.models import DataProduct, data_product_path
 
 LONGEST = DataProduct._meta.get_field('data').max_length
 LONGEST_FILE = 80  # characters of a file's own name, so that its directory keeps some
+MOST_BYTES = 200  # of it: file systems take 255, of which a mark and `.part` need some
 #: What belongs together at the end of a name: tools go by all of it.
 EXTENSION = re.compile(r'(\.[A-Za-z0-9]{1,8}){1,2}$')
 
@@ -35,7 +36,8 @@ def safe_name(filename: str) -> str:
     except SuspiciousFileOperation:
         return ''
     stem, extension = split(name)
-    return stem[: LONGEST_FILE - len(extension)] + extension
+    stem = stem[: LONGEST_FILE - len(extension)]
+    return stem.encode()[: MOST_BYTES - len(extension)].decode(errors='ignore') + extension
 
 
 def split(name: str) -> tuple[str, str]:

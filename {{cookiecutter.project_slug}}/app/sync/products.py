@@ -6,6 +6,7 @@ last. A process may be killed between any two of these steps: the claim tells th
 may lie around, and the same frame goes to the same place again.
 """
 
+import logging
 import os
 import shutil
 import tempfile
@@ -21,17 +22,19 @@ from django.core.exceptions import SuspiciousFileOperation
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage
 from django.core.files.utils import validate_file_name
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
-from ..models import StoredFrame
+from ..models import RecordSync, StoredFrame
 from . import names, permissions, verify
 from .errors import SyncError
 from .gateway import Frame
 from .transport import Received, download
+
+logger = logging.getLogger(__name__)
 
 Stored = Literal['present', 'saved', 'repaired']
 
@@ -59,27 +62,30 @@ def keep(
     frame: Frame,
     receive: Callable[[IO[bytes]], Received],
     limits: Automation,
-    anew: bool = False,
+    derived: bool = False,
 ) -> Stored:
     """Keep what `receive` writes into a file as the data product of `frame`.
 
-    One that is there already stays, unless it is not whole, not the version that `frame` is,
-    or to be made `anew`.
+    One that is there already stays, unless it is not whole or not the version that `frame` is.
+    One that is `derived` from another is always made anew, and no hook hears of it.
     """
     with _alone_with(frame.product_id, limits):
         product = DataProduct.objects.filter(product_id=frame.product_id).first()
-        if product is not None and not anew and is_whole(product, frame):
+        if product is not None and not derived and is_whole(product, frame):
+            permissions.share(record, product)
             return 'present'
         claim = _claim(record, frame, product)
         try:
-            with _part_file(claim.name) as file:
+            with _part_file(claim) as file:
                 received = receive(file)
                 _verify(frame, received)
+                if not StoredFrame.objects.filter(pk=claim.pk).exists():
+                    raise _taken_away(claim)
                 _move_into_place(file, claim, received)
         except Exception:
             _give_up(claim, product)
             raise
-        return _write_row(record, frame, claim, received)
+        return _write_row(record, frame, claim, received, hooks_owed=not derived)
 
 
 @contextmanager
@@ -101,9 +107,12 @@ def is_whole(product: DataProduct, frame: Frame) -> bool:
     if not product.data or not _exists(product.data.name):
         return False
     claim = StoredFrame.objects.filter(frame_id=frame.product_id).first()
-    if claim is None or claim.stored_at is None or claim.name != product.data.name:
+    if claim is not None and claim.name != product.data.name:
+        _abandon(claim)  # others have stored the frame elsewhere meanwhile
+        claim = None
+    if claim is None:
         return _adopt(product, frame)
-    if frame.md5 and frame.md5 != claim.md5:
+    if claim.stored_at is None or (frame.md5 and frame.md5 != claim.md5):
         return False
     return _storage().size(claim.name) == claim.size
 
@@ -133,15 +142,25 @@ def _stored(name: str, product: DataProduct, received: Received) -> dict:
 
 
 def _claim(record: ObservationRecord, frame: Frame, product: DataProduct | None) -> StoredFrame:
-    """The claim on this frame's place: an earlier one, or one made now."""
+    """A claim on this frame's place, for this attempt alone.
+
+    An earlier claim gives way to it, with its key: a process that was suspended for so long that
+    another run has taken over finds its own claim gone, and stops.
+    """
     claim = StoredFrame.objects.filter(frame_id=frame.product_id).first()
     if claim is not None:
-        # Not whole until the new version is: a killed run must not leave its part file behind.
-        StoredFrame.objects.filter(pk=claim.pk).update(stored_at=None)
+        _remove_part(claim)
+        with transaction.atomic():
+            claim.delete()
+            # Not whole until the new version is: a killed run must not leave its part file behind.
+            claim.product, claim.stored_at = product, None
+            claim.save(force_insert=True)
         return claim
     for name in _free_places(record, frame, product):
         with suppress(IntegrityError), transaction.atomic():
-            return StoredFrame.objects.create(frame_id=frame.product_id, name=name)
+            return StoredFrame.objects.create(
+                frame_id=frame.product_id, name=name, product=product
+            )
     raise SyncError(f'no free place for the file {names.safe_name(frame.filename)}')
 
 
@@ -160,9 +179,16 @@ def _free_places(
 
 
 def _give_up(claim: StoredFrame, product: DataProduct | None) -> None:
-    """Let go of a claim that came to nothing; a file that a row still refers to stays claimed."""
-    if product is None:
-        StoredFrame.objects.filter(pk=claim.pk, stored_at=None).delete()
+    """Let go of a claim that came to nothing. One with a file, or a row, is for the next run."""
+    with suppress(OSError):  # what cannot be removed now stays claimed
+        _remove_part(claim)
+        if product is None and not _exists(claim.name):
+            StoredFrame.objects.filter(pk=claim.pk, stored_at=None).delete()
+
+
+def _taken_away(claim: StoredFrame) -> SyncError:
+    """The error where `claim` is gone: another run has made one of its own, or a user deleted it."""
+    return SyncError(f'{claim.name} was taken over, or deleted, while it was on its way')
 
 
 def _verify(frame: Frame, received: Received) -> None:
@@ -187,13 +213,13 @@ def _room(limits: Automation) -> float:
 
 
 @contextmanager
-def _part_file(name: str) -> Iterator[IO[bytes]]:
+def _part_file(claim: StoredFrame) -> Iterator[IO[bytes]]:
     storage = _storage()
     if not isinstance(storage, FileSystemStorage):
         with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as file:
             yield file
         return
-    part = part_path(storage, name)
+    part = part_path(storage, claim)
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
         with part.open('w+b') as file:
@@ -202,10 +228,16 @@ def _part_file(name: str) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
-def part_path(storage: FileSystemStorage, name: str) -> Path:
-    """Where the file for `name` is received: beside it, so that moving it is one step."""
-    place = Path(storage.path(name))
-    return place.with_name(f'.{place.name}.part')
+def part_path(storage: FileSystemStorage, claim: StoredFrame) -> Path:
+    """Where the file of `claim` is received: beside its place, so that moving it is one step."""
+    return Path(storage.path(claim.name)).with_name(f'.{claim.pk}.part')
+
+
+def _remove_part(claim: StoredFrame) -> None:
+    """Remove what is left of an earlier attempt, while there still is a claim that tells of it."""
+    storage = _storage()
+    if isinstance(storage, FileSystemStorage):
+        part_path(storage, claim).unlink(missing_ok=True)
 
 
 def _move_into_place(file: IO[bytes], claim: StoredFrame, received: Received) -> None:
@@ -216,7 +248,7 @@ def _move_into_place(file: IO[bytes], claim: StoredFrame, received: Received) ->
         return
     os.fsync(file.fileno())
     place = Path(storage.path(claim.name))
-    part = part_path(storage, claim.name)
+    part = part_path(storage, claim)
     part.chmod(settings.FILE_UPLOAD_PERMISSIONS or 0o644)
     part.replace(place)
     directory = os.open(place.parent, os.O_RDONLY)
@@ -227,18 +259,27 @@ def _move_into_place(file: IO[bytes], claim: StoredFrame, received: Received) ->
 
 
 def _upload(storage: Storage, file: IO[bytes], claim: StoredFrame, received: Received) -> None:
-    file.seek(0)
-    storage.delete(claim.name)  # or a storage that never overwrites would choose another name
-    name = storage.save(claim.name, File(file))
-    if name != claim.name or storage.size(name) != received.size:
+    # Not `save`, which would choose another name where there is a version before: an object
+    # store replaces that in one step, and until then it stays. A storage that cannot replace a
+    # file gets a second chance, without one.
+    for _ in range(2):
+        file.seek(0)
+        name = storage._save(claim.name, File(file))
+        if name == claim.name and storage.size(name) == received.size:
+            return
         storage.delete(name)
-        raise SyncError(f'the storage did not keep {claim.name} as it is')
+    raise SyncError(f'the storage did not keep {claim.name} as it is')
 
 
 def _write_row(
-    record: ObservationRecord, frame: Frame, claim: StoredFrame, received: Received
+    record: ObservationRecord,
+    frame: Frame,
+    claim: StoredFrame,
+    received: Received,
+    hooks_owed: bool,
 ) -> Stored:
     """Write the row of a file that is in its place; returns what that amounts to."""
+    kind = verify.data_product_type(frame.filename)
     with transaction.atomic():
         product, new = DataProduct.objects.get_or_create(
             product_id=frame.product_id,
@@ -246,33 +287,62 @@ def _write_row(
                 'target': record.target,
                 'observation_record': record,
                 'data': claim.name,
-                'data_product_type': verify.data_product_type(frame.filename),
+                'data_product_type': kind,
             },
         )
-        if product.data.name != claim.name:
-            product.data = claim.name
-            product.save()
-        if new:
-            permissions.copy_permissions(record, product)
-        StoredFrame.objects.filter(pk=claim.pk).update(
-            **_stored(claim.name, product, received), hooks_owed=True
-        )
+        if not new:
+            DataProduct.objects.filter(pk=product.pk).update(
+                data=claim.name,
+                data_product_type=product.data_product_type or kind,
+                modified=timezone.now(),
+            )
+        if not claim.md5:  # kept for the first time: its rights are for people to change later
+            permissions.copy_permissions(product.observation_record or record, product)
+        permissions.share(record, product)
+        ours = StoredFrame.objects.filter(pk=claim.pk)
+        if not ours.update(**_stored(claim.name, product, received), hooks_owed=hooks_owed):
+            raise _taken_away(claim)
+        if hooks_owed:  # called when the record that has the product is checked
+            _unsettle(product)
     new_version = bool(frame.md5 and claim.md5 and frame.md5 != claim.md5)
     return 'saved' if new or new_version else 'repaired'
+
+
+def _unsettle(product: DataProduct) -> None:
+    """Make the record of `product` due, if it is settled: it has something left to do."""
+    RecordSync.objects.filter(record=product.observation_record_id, next_check=None).update(
+        next_check=timezone.now(), settled_at=None
+    )
 
 
 def sweep_leftovers() -> None:
     """Remove what killed runs left: claims that were never completed, and their files.
 
-    To be called when no other run is at work. A file that a row refers to is kept.
+    To be called when no other run is at work. A file that a row refers to is kept. What cannot
+    be removed now, as the storage is away, is left for the next run.
     """
     for claim in StoredFrame.objects.filter(stored_at=None):
-        storage = _storage()
-        if isinstance(storage, FileSystemStorage):
-            part_path(storage, claim.name).unlink(missing_ok=True)
-        if not DataProduct.objects.filter(data=claim.name).exists():
-            storage.delete(claim.name)
-        claim.delete()
+        try:
+            _sweep(claim)
+        except DatabaseError:
+            raise
+        except Exception as error:
+            logger.warning('%s cannot be removed yet (%s)', claim.name, type(error).__name__)
+
+
+def _sweep(claim: StoredFrame) -> None:
+    _remove_part(claim)
+    if claim.product is not None:
+        _unsettle(claim.product)  # to do what follows a save, which the claim says is not done
+        return
+    _abandon(claim)
+
+
+def _abandon(claim: StoredFrame) -> None:
+    """Remove a claim, and its file unless a row refers to it."""
+    if not DataProduct.objects.filter(data=claim.name).exists():
+        _storage().delete(claim.name)
+    claim.delete()
 
 
 def discard_broken(record: ObservationRecord) -> list[str]:

@@ -6,7 +6,7 @@ between, would lose the change for good. Here the state before is noted first an
 when the hook has ended: what is still noted at the next check is owed, and paid then.
 """
 
-from django.db import DatabaseError
+from django.db import Error as DatabaseTrouble
 from tom_common.hooks import run_hook
 from tom_observations.models import ObservationRecord
 
@@ -16,6 +16,7 @@ from .explain import hook_failed
 from .gateway import Gateway
 
 FIELDS = ['status', 'scheduled_start', 'scheduled_end']
+HOOK = 'observation_change_state'
 
 
 def refresh_status(record: ObservationRecord, gateway: Gateway) -> None:
@@ -24,6 +25,7 @@ def refresh_status(record: ObservationRecord, gateway: Gateway) -> None:
     Raises what the facility class raises, and HookFailed, with the status written, where the
     hook raises.
     """
+    gateway.doing = HOOK
     late = _pay_owed_hook(record)
     if gateway.writes_status_itself():
         _note_owed(record)
@@ -48,13 +50,14 @@ def _write_status(record: ObservationRecord, gateway: Gateway) -> None:
     _note_owed(record)
     for field, value in news.items():
         setattr(record, field, value)
+    gateway.doing = HOOK
     try:
         # Only these fields: a whole save would undo what someone edits on the web meanwhile.
         record.save(update_fields=[*FIELDS, 'modified'])
-    except (DatabaseError, ObservationRecord.DoesNotExist):
+    except (DatabaseTrouble, ObservationRecord.DoesNotExist):
         raise
     except Exception as error:
-        raise hook_failed('observation_change_state', error) from error
+        raise hook_failed(HOOK, error) from error
     _strike_out(record)
 
 
@@ -70,9 +73,9 @@ def _pay_owed_hook(record: ObservationRecord) -> HookFailed | None:
         return None
     if owed != record.status:
         try:
-            run_hook('observation_change_state', record, owed)
+            run_hook(HOOK, record, owed)
         except Exception as error:
-            return hook_failed('observation_change_state', error)
+            return hook_failed(HOOK, error)
     _strike_out(record)
     return None
 

@@ -16,7 +16,8 @@ from typing import BinaryIO
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as BrokenStream
-from urllib3.exceptions import MaxRetryError
+from urllib3.exceptions import InvalidHeader, MaxRetryError
+from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
 from ..conf import Automation
@@ -85,6 +86,12 @@ def _retries(limits: Automation, deadline: float) -> Retry:
                 raise MaxRetryError(None, '', f'{wait:.0f} s are too long to wait')
             return following
 
+        def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+            try:
+                return super().get_retry_after(response)
+            except (InvalidHeader, ValueError, OverflowError):
+                return None  # nonsense is as good as nothing said
+
     return WithinLimits(
         total=limits.RETRIES,
         redirect=False,  # requests follows redirects itself, and takes the token off them
@@ -140,6 +147,8 @@ def download(url: str, into: BinaryIO, limits: Automation, room: float = inf) ->
             return _receive(response, into, limits, room)
     except requests.TooManyRedirects:
         raise SyncError('the archive sent the download in circles') from None
+    except ValueError:  # of requests, urllib3 or the codec for host names
+        raise SyncError('the address of the file is none that can be asked') from None
     except requests.RequestException as error:
         raise NoAnswer(f'the download did not arrive ({type(error).__name__})') from error
 

@@ -76,11 +76,15 @@ def observed(sky: Observatory, add_record: Callable) -> Callable[..., Observatio
     """Makes a record whose request the observatory has completed, with frames in its archive."""
 
     def add(
-        facility: str = 'LCO', status: str = 'PENDING', frames: int = 2, **fields: object
+        facility: str = 'LCO',
+        status: str = 'PENDING',
+        frames: int = 2,
+        pixels: int = 32,
+        **fields: object,
     ) -> ObservationRecord:
         record = add_record(facility, status, **fields)
         sky.add_request(int(record.observation_id))
-        sky.complete(int(record.observation_id), frames=frames, pixels=32)
+        sky.complete(int(record.observation_id), frames=frames, pixels=pixels)
         return record
 
     return add

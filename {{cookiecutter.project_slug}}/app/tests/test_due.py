@@ -152,6 +152,25 @@ class TestInTheDatabase:
         assert self.due(START + HOUR / 2) == []
         assert self.due(START + HOUR) == [record]
 
+    @pytest.mark.parametrize('ahead', [HOUR, 400 * DAY])
+    @pytest.mark.parametrize('note', ['pending', 'terminal', 'settled', 'failing', 'unsupported'])
+    def test_the_clock_was_ahead_for_one_run(self, add_record, note, ahead):
+        """What that run wrote down must not put the record off until the clock gets there."""
+        sync, then = RecordSync(record=add_record(status='COMPLETED')), START + ahead
+        {
+            'pending': lambda: note_success(sync, 'COMPLETED', False, then, WINDOW),
+            'terminal': lambda: note_success(sync, 'COMPLETED', True, then, WINDOW),
+            'settled': lambda: note_success(sync, 'COMPLETED', True, then, 0 * DAY),
+            'failing': lambda: note_failure(sync, 'COMPLETED', True, 'no answer', then),
+            'unsupported': lambda: note_unsupported(sync, 'COMPLETED', True, then),
+        }[note]()
+        sync.save()
+
+        assert self.due() == [sync.record]
+
+        note_success(sync, 'COMPLETED', True, START, WINDOW)
+        assert (sync.terminal_since, sync.next_check, sync.settled_at) == (START, START, None)
+
     def test_only_these_targets_and_facilities(self, add_record):
         lco, soar = add_record('LCO'), add_record('SOAR')
         assert self.due(facilities=['SOAR']) == [soar]

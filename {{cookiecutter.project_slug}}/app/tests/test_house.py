@@ -13,6 +13,8 @@ ALLOWED = {
     'outcomes': set(),
     'transport': {'conf', 'errors'},
     'discreet': set(),
+    'interrupt': set(),
+    'patience': set(),
     'explain': {'discreet', 'errors'},
     'due': {'models'},
     'verify': {'transport'},
@@ -24,11 +26,11 @@ ALLOWED = {
     'products': {
         'conf', 'models', 'errors', 'gateway', 'names', 'permissions', 'transport', 'verify',
     },
-    'previews': {'conf', 'gateway', 'names', 'products', 'transport', 'verify'},
-    'history': {'conf', 'models', 'due', 'errors', 'outcomes'},
+    'previews': {'conf', 'gateway', 'names', 'permissions', 'products', 'transport', 'verify'},
+    'history': {'conf', 'models', 'due', 'errors', 'outcomes', 'patience'},
     'check': {
-        'conf', 'announce', 'errors', 'explain', 'gateway', 'outcomes', 'previews', 'products',
-        'statuses',
+        'conf', 'announce', 'errors', 'explain', 'gateway', 'names', 'outcomes', 'patience',
+        'previews', 'products', 'statuses',
     },
     'crew': {'outcomes'},
     'engine': {

@@ -1,7 +1,7 @@
 """One run at a time; one that died does not block the next."""
 
+import errno
 import fcntl
-import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -50,10 +50,20 @@ def test_another_process_of_this_host_is_at_work(tmp_path):
 
 
 def test_a_dead_run_of_this_host_is_taken_over_at_once():
-    dead = running(host=history._host(), pid=os.getpid())
+    updatedata()
+    dead = UpdateRun.objects.get()
+    UpdateRun.objects.update(status='running', finished=None)
     assert updatedata()[0] == 0
     dead.refresh_from_db()
     assert (dead.status, dead.finished is not None) == ('died', True)
+
+
+def test_a_container_of_the_same_name_is_not_taken_for_dead():
+    """It has a lock of its own, of which this one knows nothing."""
+    running(host=history._host(), lock='0:1')
+    with pytest.raises(CommandError, match='at work on') as raised:
+        call_command('updatedata')
+    assert raised.value.returncode == 75
 
 
 @pytest.mark.parametrize(('silent', 'status'), [(60, 75), (100, 0)])
@@ -83,14 +93,28 @@ def test_a_run_that_is_interrupted_says_so_and_frees_the_way(observed, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr('app.sync.history.record_outcome', interrupt)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(CommandError, match='Stopped by SIGINT') as raised:
             call_command('updatedata')
+    assert raised.value.returncode == 130
     assert UpdateRun.objects.get().status == 'died'
     assert updatedata()[0] == 0
 
 
 def test_without_a_place_for_a_lock_the_heartbeat_has_to_do(settings, tmp_path):
     settings.BASE_DIR = tmp_path / 'nowhere'
+    assert updatedata()[0] == 0
+    running(host=history._host())
+    with pytest.raises(CommandError):
+        call_command('updatedata')
+
+
+def test_a_file_system_that_knows_no_locks_is_not_taken_for_another_run(monkeypatch):
+    """As on clusters. Otherwise no run would ever be at work there, and nobody would notice."""
+
+    def refuse(*args):
+        raise OSError(errno.ENOSYS, 'Function not implemented')
+
+    monkeypatch.setattr(fcntl, 'flock', refuse)
     assert updatedata()[0] == 0
     running(host=history._host())
     with pytest.raises(CommandError):

@@ -25,7 +25,9 @@ def test_an_observation_page_asks_the_observatory(browser, observed):
     assert b'.fits.fz' in page.content
 
 
-@pytest.mark.parametrize('fault', [faults.reset(), faults.status(500), faults.html()])
+@pytest.mark.parametrize(
+    'fault', [faults.reset(), faults.status(500), faults.status(401), faults.html()]
+)
 def test_when_it_does_not_answer_the_targets_page_says_so(browser, sky, observed, fault):
     record = observed()
     updatedata()

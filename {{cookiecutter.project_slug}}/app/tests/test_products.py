@@ -9,6 +9,7 @@ from tom_targets.models import Target
 
 from app.models import StoredFrame
 from app.observatory import faults
+from app.sync.products import part_path
 
 from .running import contents, files, updatedata
 
@@ -142,6 +143,23 @@ def test_what_others_stored_well_is_taken_over(sky, observed):
     assert not [seen for seen in sky.requests_seen if seen.path.startswith('/store/')]
 
 
+@pytest.mark.parametrize('content', [None, PAGE], ids=['the frame', 'a web page'])
+def test_someone_saves_the_same_frame_on_the_web_at_the_same_moment(sky, observed, content):
+    """Its row was there before the run, its file comes after it, under another name."""
+    record = observed(frames=1)
+    [frame] = sky.frames.values()
+    product = DataProduct(product_id=str(frame.id), target=record.target, observation_record=record)
+    product.save()
+    updatedata()
+    product.data.save(frame.filename, ContentFile(content or frame.content))
+    product.save()
+    assert len(files()) == 2
+
+    assert updatedata()[0] == 0
+
+    assert list(files().items()) == [(DataProduct.objects.get().data.name, frame.content)]
+
+
 def test_a_file_that_vanishes_is_fetched_again(sky, observed):
     observed(frames=1)
     updatedata()
@@ -179,6 +197,7 @@ def test_a_new_version_replaces_the_file(sky, observed):
         ('my frame #1?.fits.fz', 'm-31/lco/my_frame_1.fits.fz'),
         ('été.fits', 'm-31/lco/été.fits'),
         ('x' * 300 + '.fits.fz', 'm-31/lco/' + 'x' * 72 + '.fits.fz'),
+        ('𠮷' * 90 + '.fits', 'm-31/lco/' + '𠮷' * 48 + '.fits'),  # of four bytes each
     ],
 )
 def test_names_from_outside_are_made_safe(sky, observed, media, filename, stored):
@@ -281,7 +300,7 @@ class TestLeftovers:
 
     def test_half_a_file_beside_its_place(self, sky, observed, media):
         claim = self.claim(sky, observed(frames=1))
-        part = media / 'm-31' / 'lco' / f'.{Path(claim.name).name}.part'
+        part = part_path(DataProduct().data.storage, claim)
         part.parent.mkdir(parents=True)
         part.write_bytes(b'half')
         self.check(sky, updatedata()[1])
@@ -309,7 +328,6 @@ class TestLeftovers:
         updatedata()
         [frame] = sky.frames_of[int(record.observation_id)]
         StoredFrame.objects.update(stored_at=None)
-        name = Path(DataProduct.objects.get().data.name)
-        (media / name.parent / f'.{name.name}.part').write_bytes(b'half')
+        part_path(DataProduct().data.storage, StoredFrame.objects.get()).write_bytes(b'half')
         sky.reprocess(frame)
         self.check(sky, updatedata()[1])

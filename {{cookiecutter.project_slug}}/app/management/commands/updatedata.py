@@ -1,10 +1,9 @@
 """`manage.py updatedata`: brings home what the observatories have done since the last time."""
 
 import json
-import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from contextlib import redirect_stdout
 from dataclasses import replace
+from signal import SIGINT, SIGTERM
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
@@ -17,10 +16,11 @@ from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from ...conf import Automation, automation
-from ...sync.discreet import Overheard
+from ...sync.discreet import discreet, overheard
 from ...sync.due import Selection, records_due
 from ...sync.engine import update
 from ...sync.errors import AnotherRun
+from ...sync.interrupt import Terminated, terminable
 from ...sync.outcomes import Report
 
 WRONG_USAGE = 2
@@ -49,6 +49,12 @@ class Command(BaseCommand):
         add('--json', action='store_true', help='print one JSON object instead of text')
 
     def handle(self, **options: object) -> None:
+        # All that is said on purpose goes through self.stdout and self.stderr.
+        with overheard(), terminable():
+            self.update(options)
+
+    def update(self, options: dict) -> None:
+        """Do what `options` ask for, and say what came of it."""
         try:
             limits = chosen_limits(options)
             selection = chosen_selection(options)
@@ -56,21 +62,28 @@ class Command(BaseCommand):
             if options['dry_run']:
                 self.say_what_is_due(selection, options['json'])
                 return
-            with redirect_stdout(Overheard()):  # what facility classes print is no answer
-                report = update(selection, limits, user, self.progress)
+            report = update(selection, limits, user, self.progress)
         except AnotherRun as busy:
             raise CommandError(str(busy), returncode=BUSY) from None
+        except KeyboardInterrupt as stop:
+            number = SIGTERM if isinstance(stop, Terminated) else SIGINT
+            raise CommandError(
+                f'Stopped by {number.name}. What was not done is done at the next run.',
+                returncode=128 + number,  # as a shell has it
+            ) from None
         except ImproperlyConfigured as mistake:
             raise CommandError(str(mistake), returncode=WRONG_USAGE) from None
         except (OperationalError, ProgrammingError) as error:
-            raise CommandError(f'{error}\nIs the database up? Run: manage.py migrate') from error
+            raise CommandError(
+                f'{discreet(str(error))}\nIs the database up? Run: manage.py migrate'
+            ) from error
         self.say(report, options['json'])
         if report.failed:
             raise SystemExit(1)
 
     def progress(self, report: Report) -> None:
         """On a terminal, one line that is written over as the run goes on."""
-        if sys.stderr.isatty():
+        if self.stderr.isatty():
             done = f'{report.checked} of {report.due} records checked, {report.saved} frames saved'
             self.stderr.write(f'\r{done}', style_func=str, ending='')
 

@@ -1,0 +1,72 @@
+"""Real processes, forked from this one, in which Django is loaded already.
+
+Starting Python and Django takes seconds, forking takes hundredths of one: that is what makes
+hundreds of runs affordable. A child has connections and a log of its own.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from django.db import connections
+from PIL import Image
+
+from app.management.commands.updatedata import Command
+
+PATIENCE = 60  # seconds: no child of any test takes so long
+
+Image.preinit()  # or each child would load PIL's formats again, for each preview
+
+
+def updatedata(
+    printed: Path, *arguments: str, first: Callable[[], object] = lambda: None
+) -> BaseProcess:
+    """Start `manage.py updatedata` with `arguments`; what it prints is appended to `printed`.
+
+    `first` is called in the child before the command.
+    """
+    return start(printed, _updatedata, first, arguments)
+
+
+def _updatedata(first: Callable[[], object], arguments: tuple[str, ...]) -> None:
+    first()
+    Command().run_from_argv(['manage.py', 'updatedata', *arguments])
+
+
+def event():
+    """What a child can wait for."""
+    return get_context("fork").Event()
+
+
+def barrier(parties: int):
+    """Where so many children wait for each other."""
+    return get_context("fork").Barrier(parties)
+
+
+def start(printed: Path, work: Callable[..., object], *arguments: object) -> BaseProcess:
+    """Start a child that calls `work` with `arguments`, and ends as a program would."""
+    connections.close_all()  # a connection that parent and child share serves neither
+    child = get_context('fork').Process(
+        target=_child, args=(printed, work, *arguments), daemon=True
+    )
+    child.start()
+    return child
+
+
+def _child(printed: Path, work: Callable[..., object], *arguments: object) -> None:
+    sys.stdout = sys.stderr = printed.open('a', buffering=1)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
+    work(*arguments)
+
+
+def ended(child: BaseProcess) -> int:
+    """Wait for the end of `child`: its exit status, or -9 where SIGKILL ended it."""
+    child.join(PATIENCE)
+    if child.exitcode is None:
+        child.kill()
+        child.join()
+        raise AssertionError(f'process {child.pid} has not ended in {PATIENCE} s')
+    return child.exitcode

@@ -1,0 +1,120 @@
+"""Trouble with the TOM's own database: locked by another program, or gone for a while.
+
+What is promised: a lock that is shorter than the database's patience costs time and nothing else.
+A longer one, or a server that dies, fails the records whose news could not be written, and each
+is named; no facility is blamed. Whatever it was, the run ends, and afterwards every frame comes
+home, once.
+"""
+
+from collections.abc import Iterator
+from threading import Timer
+from time import monotonic
+
+import pytest
+from databases import Server, elsewhere, lock_for, only_on, server, where
+from django.core.management import CommandError
+from django.db import connection
+from fault_table import APART, then
+from home import everything_is_home, only_frames_are_stored, two_clean_runs
+
+from app.models import UpdateRun
+from app.tests.running import updatedata
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+#: At which question of the run the trouble begins, and what would be written next.
+MOMENTS = ['/api/', '/frames/', '/store/']
+
+
+@pytest.mark.parametrize(('moment', 'seconds'), [('before the run', 5), ('in the middle', 20)])
+def test_a_database_that_is_locked_for_a_while(sky, observed, moment, seconds):
+    for _ in range(6):
+        observed()
+    with lock_for(seconds) as lock:
+        if moment == 'before the run':
+            lock.take()
+        else:
+            sky.break_('/frames/', then(lock.take), times=1)
+        begun = monotonic()
+        status, report = updatedata()
+
+    assert monotonic() - begun > seconds - 1
+    assert (status, report['failures'], report['saved']) == (0, [], 12)
+    everything_is_home(sky)
+    two_clean_runs(sky)
+
+
+@pytest.fixture
+def impatient(transactional_db: None) -> Iterator[None]:
+    """A database that waits for a lock for one second only."""
+    options = dict(connection.settings_dict.get('OPTIONS', {}))
+    short = {'timeout': 1} if connection.vendor == 'sqlite' else {'options': '-c lock_timeout=1000'}
+    with elsewhere(OPTIONS=options | short):
+        yield
+
+
+@pytest.mark.parametrize('moment', MOMENTS)
+def test_a_database_that_is_locked_for_longer_than_it_waits(sky, observed, impatient, moment):
+    records = [observed() for _ in range(6)]
+    with lock_for(4) as lock:
+        sky.break_(moment, then(lock.take), times=1)
+        status, report = updatedata('--workers', '2')
+
+    assert status == 1
+    some_records_failed(report, records, 'database: locked for longer than it waits')
+    only_frames_are_stored(sky, claimed=True)
+    two_clean_runs(sky)
+
+
+def test_a_database_that_is_locked_before_the_run(sky, observed, impatient):
+    """Without a row of its own a run must not begin: another might."""
+    observed()
+    with lock_for(4) as lock:
+        lock.take()
+        with pytest.raises(CommandError, match='Is the database up?') as raised:
+            updatedata()
+    assert raised.value.returncode == 1
+    two_clean_runs(sky)
+
+
+@pytest.fixture
+def own_server(transactional_db: None) -> Iterator[Server]:
+    """The TOM's database, on a PostgreSQL server that nobody else needs."""
+    with server() as own:
+        own.copy(where())
+        with elsewhere(
+            HOST='127.0.0.1', PORT=own.port, NAME='postgres', USER=own.user, PASSWORD=''
+        ):
+            yield own
+
+
+@only_on('postgresql')
+@pytest.mark.parametrize('moment', MOMENTS)
+def test_a_database_that_goes_away_and_comes_back(own_server, sky, observed, moment):
+    records = [observed() for _ in range(12)]
+    back = Timer(3, own_server.start)
+
+    def crash() -> None:
+        own_server.stop()
+        back.start()
+
+    sky.break_(moment, then(crash), times=1)
+
+    status, report = updatedata('--workers', '2')
+    back.join()
+
+    assert status == 1
+    some_records_failed(report, records, 'database: gone for a while')
+    assert report['failed'] <= 2, 'more than the two workers had in hand'
+    only_frames_are_stored(sky, claimed=True)
+    two_clean_runs(sky)
+
+
+def some_records_failed(report: dict, records: list, trouble: str) -> None:
+    """Each that failed is named with `trouble`; all the others were checked."""
+    assert report['failed'] >= 1
+    assert report['checked'] + report['failed'] == report['due'] == len(records)
+    for failure in report['failures']:
+        assert failure['record'] in {record.pk for record in records}, failure
+        assert APART[trouble] in failure['error']
+    assert UpdateRun.objects.get().failed == report['failed']

@@ -1,0 +1,154 @@
+"""A run ends, whatever the observatories do: at its deadline, or when it is told to."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+from django.contrib.auth.models import User
+
+from app.models import RecordSync, RunFailure, UpdateRun
+from app.observatory import Observatory, faults
+from app.tests.running import contents, files, updatedata
+from forked import ended
+from forked import updatedata as forked_updatedata
+from hanging import headers_byte_by_byte, server, silence
+from home import everything_is_home
+from program import Program
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CLASSES = [f'hanging.{name}' for name in ('OwnClient', 'Headers', 'Login')]
+
+
+@pytest.fixture
+def hanging(sky, settings, observed):
+    """Two facilities that work, and records at five that hang, each in another way."""
+    settings.TOM_FACILITY_CLASSES = settings.TOM_FACILITY_CLASSES + CLASSES
+    settings.AUTOMATION = {'MIN_FREE_BYTES': 0}  # and else as it comes, with its long timeouts
+    user = User.objects.create(username='observer')
+    well = settings.FACILITIES
+    with server(silence) as silent, server(headers_byte_by_byte) as chatty, Observatory() as slow:
+        nowhere = 'http://{}:{}'.format(*silent)
+        slow.add_request(1)
+        slow.break_('/api/', faults.drip(0.5))
+        settings.FACILITIES = well | {
+            'SOAR': {'portal_url': nowhere, 'archive_url': nowhere, 'api_key': 'key-of-soar'},
+            'BLANCO': slow.settings(),
+            'OwnClient': {'address': silent},
+            'Headers': {'url': 'http://{}:{}'.format(*chatty)},
+            'Login': {'url': nowhere},
+        }
+        for facility in ('LCO', 'LCO', 'LCORedirect'):
+            observed(facility, frames=2)
+        stuck = {
+            name: observed(name, frames=0, user=user)
+            for name in ('SOAR', 'OwnClient', 'Headers', 'Login')
+        }
+        stuck['BLANCO'] = observed('BLANCO', frames=0, observation_id='1')
+        yield stuck
+    settings.FACILITIES = well
+
+
+def test_facilities_that_hang_are_given_up_at_the_deadline(sky, hanging, tmp_path):
+    """Those that work have all their frames; each call that hangs is named; the process ends."""
+    status, report, seconds = Program(tmp_path, '--deadline', '20').report()
+
+    assert seconds < 30
+    assert 20 < report['seconds'] < 25
+    assert status == 1
+    assert (report['due'], report['checked'], report['saved']) == (8, 3, 6)
+    assert sorted(files().values()) == contents(sky)
+    errors = {failure['facility']: failure['error'] for failure in report['failures']}
+    calls = {
+        'SOAR': 'SOAR.get_observation_status',
+        'BLANCO': 'BLANCO.get_observation_status',
+        'OwnClient': 'OwnClient.get_observation_status',
+        'Headers': 'Headers.get_observation_status',
+        'Login': 'Login.set_user',
+    }
+    assert set(errors) == set(calls)
+    for facility, call in calls.items():
+        assert f'given up at the deadline: {call} has not ended in 2' in errors[facility]
+    run = UpdateRun.objects.get()
+    assert (run.status, run.failed, RunFailure.objects.count()) == ('failed', 5, 5)
+    for record in hanging.values():
+        sync = RecordSync.objects.get(record=record)
+        assert (sync.failures, sync.settled_at) == (1, None)
+
+
+@pytest.mark.parametrize(('number', 'exits'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_program_that_is_told_to_stop_ends_in_order(sky, observed, tmp_path, number, exits):
+    """As systemd, Kubernetes and Ctrl-C tell it: in seconds, recorded, with nothing left."""
+    for _ in range(3):
+        observed(frames=1)
+    sky.break_('/store/', faults.drip(0.1, size=2000))  # each file takes about a second
+    program = Program(tmp_path, '--workers', '1')
+    wait_until(lambda: asked_for_a_file(sky))
+
+    program.send(number)
+    status, output, errors, seconds = program.ended()
+
+    assert (status, output) == (exits, '')
+    assert seconds < 8
+    assert errors.strip() == (
+        f'CommandError: Stopped by {number.name}. What was not done is done at the next run.'
+    )
+    run = UpdateRun.objects.get()
+    assert (run.status, run.finished is not None) == ('died', True)
+    assert leftovers(tmp_path) == []
+    sky.mend()
+    assert updatedata()[0] == 0
+    everything_is_home(sky)
+
+
+@pytest.mark.parametrize('where', ['/api/', '/frames/', '/store/'])
+def test_a_call_that_hangs_does_not_keep_a_run_from_stopping(sky, observed, tmp_path, where):
+    """It gets a moment to end; what it leaves half done, the next run knows of."""
+    observed(frames=2)
+    sky.break_(where, faults.hang(60, after=100 if where == '/store/' else None))
+    child = forked_updatedata(tmp_path / 'printed')
+    wait_until(lambda: [seen for seen in sky.requests_seen if seen.path.startswith(where)])
+
+    begun = monotonic()
+    os.kill(child.pid, signal.SIGTERM)
+
+    assert ended(child) == 143
+    assert monotonic() - begun < 8
+    assert UpdateRun.objects.get().status == 'died'
+    sky.mend()
+    assert updatedata()[0] == 0
+    everything_is_home(sky)
+
+
+def test_a_second_signal_ends_it_at_once(sky, observed, tmp_path):
+    observed(frames=1)
+    sky.break_('/store/', faults.hang(60))
+    child = forked_updatedata(tmp_path / 'printed')
+    wait_until(lambda: asked_for_a_file(sky))
+    begun = monotonic()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(child.pid, number)
+        sleep(0.5)
+    assert ended(child) == 130
+    assert monotonic() - begun < 3
+    assert UpdateRun.objects.get().status == 'died'
+
+
+def asked_for_a_file(sky) -> bool:
+    return any(seen.path.startswith('/store/') for seen in sky.requests_seen)
+
+
+def leftovers(directory: Path) -> list[Path]:
+    """Files that were begun and not finished."""
+    return [path for path in directory.rglob('*') if '.part' in path.name]
+
+
+def wait_until(happened: Callable[[], object], seconds: float = 30) -> None:
+    """Wait for what another process does; an error where it does not come to that."""
+    end = monotonic() + seconds
+    while not happened():
+        assert monotonic() < end, 'that has not happened'
+        sleep(0.05)

@@ -1,0 +1,202 @@
+"""A run may be killed at any instant: the next one ends where an undisturbed one would have.
+
+The same rows, the same files bit by bit, the same statuses and rights, every hook called at least
+once for each change and each product, and no leftovers: no part file, no unfinished claim, no
+orphan. Each kill is a SIGKILL to a real process at work on a real database: over 180 before
+numbered steps, and 72 in the middle of a download or at random.
+"""
+
+import random
+import signal
+from collections.abc import Callable
+from threading import Event
+from time import monotonic, sleep
+
+import pytest
+from django.core.files.base import ContentFile
+from django.utils import timezone
+from tom_dataproducts.models import DataProduct
+from tom_observations.facilities.lco import LCOFacility
+
+import forked
+from app.models import RecordSync
+from app.observatory import faults
+from stage import Stage
+from steps import Steps
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+KILLED = -signal.SIGKILL
+SEED = 20261123
+KILLS_AT_RANDOM = 60
+PAGE = b'<!DOCTYPE html><html><body>503 Service Unavailable</body></html>'
+DRAWN = 128  # pixels: of smaller images there is no preview
+
+
+class OwnStatus(LCOFacility):
+    """A user's subclass that writes statuses itself."""
+
+    name = 'OwnStatus'
+
+    def update_observation_status(self, observation_id: str) -> None:
+        super().update_observation_status(observation_id)
+
+
+def a_status_that_the_facility_class_writes(stage: Stage) -> None:
+    stage.settings.TOM_FACILITY_CLASSES = [f'{__name__}.OwnStatus']
+    stage.observe('OwnStatus')
+
+
+def a_new_version(stage: Stage, pixels: int = 32) -> None:
+    stage.observe(pixels=pixels)
+    assert stage.run() == 0
+    [frame] = stage.sky.frames.values()
+    stage.sky.reprocess(frame)
+
+
+def a_page_for_a_file(stage: Stage, pixels: int = 32) -> None:
+    """What tomtoolkit's own method leaves of a download that failed."""
+    record = stage.observe(pixels=pixels)
+    frame = stage.sky.frames_of[int(record.observation_id)][0]
+    product = DataProduct(product_id=str(frame.id), target=record.target, observation_record=record)
+    product.data.save(frame.filename, ContentFile(PAGE))
+    product.save()
+
+
+def a_frame(stage: Stage, pixels: int = 32) -> None:
+    stage.observe(pixels=pixels)
+
+
+def a_preview(stage: Stage) -> None:
+    stage.settings.AUTO_THUMBNAILS = True
+    a_frame(stage, pixels=DRAWN)
+
+
+def a_preview_of_a_new_version(stage: Stage) -> None:
+    stage.settings.AUTO_THUMBNAILS = True
+    a_new_version(stage, pixels=DRAWN)
+
+
+def all_of_it_at_once(stage: Stage) -> None:
+    a_preview_of_a_new_version(stage)
+    a_page_for_a_file(stage)
+    for _ in range(3):
+        stage.observe(frames=2)
+    stage.workers = 4
+
+
+SCENES = [
+    a_status_that_the_facility_class_writes, a_page_for_a_file, a_preview,
+    a_preview_of_a_new_version,
+]  # fmt: skip
+
+
+@pytest.fixture
+def stage(sky, add_record, settings, tmp_path) -> Stage:
+    return Stage(sky, add_record, settings, tmp_path)
+
+
+@pytest.mark.parametrize('scene', SCENES, ids=lambda scene: scene.__name__)
+def test_killed_before_any_step(stage: Stage, scene: Callable[[Stage], None]) -> None:
+    scene(stage)
+    stage.world.remember()
+    expected = stage.play()
+
+    steps = steps_of(stage)
+    assert len(steps) >= 25, steps
+    troubles = {
+        f'killed before step {number}, {step}': trouble
+        for number, step in enumerate(steps, 1)
+        if (trouble := trouble_after_a_kill(stage, number, expected))
+    }
+    assert troubles == {}
+
+
+def test_a_killed_recheck_is_finished_by_runs_that_recheck_nothing(stage: Stage) -> None:
+    """A record that is settled is due again as soon as there is something left to do for it."""
+    a_new_version(stage)
+    RecordSync.objects.update(next_check=None, settled_at=timezone.now())
+    stage.world.remember()
+    before, after = stage.play(), stage.play('--recheck')
+    assert before != after
+
+    for number, step in enumerate(steps_of(stage, '--recheck'), 1):
+        killed_before(stage, number, '--recheck')
+        assert stage.run() == stage.run() == 0
+        # Either it had not begun to replace the file, or all is done that belongs to it.
+        assert stage.world.state() in (before, after), f'killed before step {number}, {step}'
+
+
+def steps_of(stage: Stage, *arguments: str) -> list[str]:
+    """The steps that a whole run takes, by name."""
+    steps = Steps(stage.world.root)
+    stage.world.restore()
+    assert stage.run(*arguments, first=steps.watch) == 0, stage.printed.read_text()
+    return steps.log.read_text().splitlines()
+
+
+def killed_before(stage: Stage, number: int, *arguments: str) -> None:
+    """Start a run from the beginning, which is killed before its step `number`."""
+    stage.world.restore()
+    steps = Steps(stage.world.root, last=number)
+    assert stage.run(*arguments, first=steps.watch) == KILLED, stage.printed.read_text()
+
+
+def trouble_after_a_kill(stage: Stage, number: int, expected: dict) -> dict:
+    killed_before(stage, number)
+    return stage.trouble(expected)
+
+
+@pytest.mark.parametrize('scene', [a_frame, a_new_version, a_page_for_a_file])
+def test_killed_in_the_middle_of_a_download(stage: Stage, scene: Callable[..., None]) -> None:
+    scene(stage, pixels=DRAWN)
+    stage.world.remember()
+    expected = stage.play()
+    [frame] = stage.sky.frames.values()
+    size = len(frame.content)
+
+    for arrived in (0, 1, size // 2, size - 1):
+        stage.world.restore()
+        stage.sky.break_('/store/', faults.hang(after=arrived), times=1)
+        run = stage.start()
+        wait_until(lambda: list(stage.world.media.rglob('*.part')))
+        sleep(0.05)  # for what was sent to arrive
+        run.kill()
+        assert forked.ended(run) == KILLED, stage.printed.read_text()
+        assert stage.trouble(expected) == {}, f'killed after {arrived} of {size} bytes'
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    end = monotonic() + forked.PATIENCE
+    while not happened():
+        assert monotonic() < end, 'waited in vain'
+        Event().wait(0.005)
+
+
+def test_killed_at_random(stage: Stage) -> None:
+    """Four workers at work on everything at once, killed up to three times in a row."""
+    all_of_it_at_once(stage)
+    stage.world.remember()
+    begun = monotonic()
+    expected = stage.play()
+    duration = monotonic() - begun
+    chance = random.Random(SEED)
+
+    killed = attempts = 0
+    while killed < KILLS_AT_RANDOM:
+        attempts += 1
+        assert attempts < 3 * KILLS_AT_RANDOM, f'only {killed} runs could be killed in time'
+        stage.world.restore()
+        delays = [chance.uniform(0, duration) for _ in range(chance.randint(1, 3))]
+        killed += sum(killed_after(stage, delay) for delay in delays)
+        assert stage.trouble(expected) == {}, f'seed {SEED}, attempt {attempts}, after {delays} s'
+
+
+def killed_after(stage: Stage, seconds: float) -> bool:
+    """Whether a run could be killed after `seconds`, or had ended by then."""
+    run = stage.start()
+    run.join(seconds)
+    run.kill()
+    status = forked.ended(run)
+    assert status in (0, KILLED), stage.printed.read_text()
+    return status == KILLED
