@@ -5,7 +5,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -17,16 +16,54 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='RecordSync',
             fields=[
-                ('record', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='sync', serialize=False, to='tom_observations.observationrecord')),
-                ('status', models.CharField(help_text='The status that the last check left.', max_length=200)),
-                ('checked_at', models.DateTimeField(help_text='When a check last went well.', null=True)),
-                ('next_check', models.DateTimeField(db_index=True, help_text='Due from then on; empty: settled.', null=True)),
-                ('terminal_since', models.DateTimeField(help_text='First seen in this terminal state.', null=True)),
-                ('settled_at', models.DateTimeField(help_text='No more frames are awaited.', null=True)),
-                ('failures', models.PositiveIntegerField(default=0, help_text='Failed checks in a row.')),
+                (
+                    'record',
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name='sync',
+                        serialize=False,
+                        to='tom_observations.observationrecord',
+                    ),
+                ),
+                (
+                    'status',
+                    models.CharField(
+                        help_text='The status that the last check left.', max_length=200
+                    ),
+                ),
+                (
+                    'checked_at',
+                    models.DateTimeField(help_text='When a check last went well.', null=True),
+                ),
+                (
+                    'next_check',
+                    models.DateTimeField(
+                        db_index=True, help_text='Due from then on; empty: settled.', null=True
+                    ),
+                ),
+                (
+                    'terminal_since',
+                    models.DateTimeField(help_text='First seen in this terminal state.', null=True),
+                ),
+                (
+                    'settled_at',
+                    models.DateTimeField(help_text='No more frames are awaited.', null=True),
+                ),
+                (
+                    'failures',
+                    models.PositiveIntegerField(default=0, help_text='Failed checks in a row.'),
+                ),
                 ('failing_since', models.DateTimeField(null=True)),
                 ('error', models.TextField(blank=True, help_text='Why the last check failed.')),
-                ('hook_owed', models.CharField(help_text='The state before a change whose observation_change_state hook has not ended.', max_length=200, null=True)),
+                (
+                    'hook_owed',
+                    models.CharField(
+                        help_text='The state before a change whose observation_change_state hook has not ended.',
+                        max_length=200,
+                        null=True,
+                    ),
+                ),
             ],
             options={
                 'verbose_name': 'state of a record',
@@ -36,25 +73,71 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='StoredFrame',
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('frame_id', models.CharField(help_text="The archive's id.", max_length=255, unique=True)),
-                ('name', models.CharField(help_text='The name in the storage.', max_length=255, unique=True)),
-                ('md5', models.CharField(blank=True, help_text='Of the file, in hexadecimal.', max_length=32)),
+                (
+                    'id',
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name='ID'
+                    ),
+                ),
+                (
+                    'frame_id',
+                    models.CharField(help_text="The archive's id.", max_length=255, unique=True),
+                ),
+                (
+                    'name',
+                    models.CharField(
+                        help_text='The name in the storage.', max_length=255, unique=True
+                    ),
+                ),
+                (
+                    'md5',
+                    models.CharField(
+                        blank=True, help_text='Of the file, in hexadecimal.', max_length=32
+                    ),
+                ),
                 ('size', models.BigIntegerField(help_text='Of the file, in bytes.', null=True)),
                 ('stored_at', models.DateTimeField(help_text='Empty: not whole yet.', null=True)),
-                ('product', models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='stored_frame', to='tom_dataproducts.dataproduct')),
+                (
+                    'product',
+                    models.OneToOneField(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name='stored_frame',
+                        to='tom_dataproducts.dataproduct',
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
             name='UpdateRun',
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                (
+                    'id',
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name='ID'
+                    ),
+                ),
                 ('job', models.CharField(max_length=50)),
-                ('status', models.CharField(choices=[('running', 'running'), ('ok', 'all that was due was checked'), ('failed', 'something failed'), ('died', 'ended before its work was done')], default='running', max_length=10)),
+                (
+                    'status',
+                    models.CharField(
+                        choices=[
+                            ('running', 'running'),
+                            ('ok', 'all that was due was checked'),
+                            ('failed', 'something failed'),
+                            ('died', 'ended before its work was done'),
+                        ],
+                        default='running',
+                        max_length=10,
+                    ),
+                ),
                 ('host', models.CharField(max_length=255)),
                 ('pid', models.PositiveIntegerField()),
                 ('started', models.DateTimeField()),
-                ('heartbeat', models.DateTimeField(help_text='When the run last said that it is alive.')),
+                (
+                    'heartbeat',
+                    models.DateTimeField(help_text='When the run last said that it is alive.'),
+                ),
                 ('finished', models.DateTimeField(null=True)),
                 ('due', models.PositiveIntegerField(default=0)),
                 ('checked', models.PositiveIntegerField(default=0)),
@@ -67,18 +150,43 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('-started',),
-                'constraints': [models.UniqueConstraint(condition=models.Q(('status', 'running')), fields=('job',), name='app_one_run_at_a_time')],
+                'constraints': [
+                    models.UniqueConstraint(
+                        condition=models.Q(('status', 'running')),
+                        fields=('job',),
+                        name='app_one_run_at_a_time',
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
             name='RunFailure',
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                (
+                    'id',
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name='ID'
+                    ),
+                ),
                 ('observation_id', models.CharField(blank=True, max_length=255)),
                 ('facility', models.CharField(max_length=50)),
                 ('error', models.TextField()),
-                ('record', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to='tom_observations.observationrecord')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='failures', to='app.updaterun')),
+                (
+                    'record',
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        to='tom_observations.observationrecord',
+                    ),
+                ),
+                (
+                    'run',
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name='failures',
+                        to='app.updaterun',
+                    ),
+                ),
             ],
         ),
     ]
