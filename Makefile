@@ -31,11 +31,13 @@ test: environments $(TOM)/engine  ## run the whole test suite (REQUIRE_ALL=1: a 
 	HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp' \
 	    TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(TOOLS)/python -m pytest $(ARGS)
 
-lint: .work/tools/complete  ## check the style of what is not generated, and the workflow
+lint: .work/tools/complete  ## check the style of the code, and the workflow
 	$(TOOLS)/ruff check hooks tests
 	$(TOOLS)/ruff format --check hooks tests
+	cd '$(TEMPLATE)' && $(RUFF) check --no-cache app && $(RUFF) format --no-cache --check app
 	$(TOOLS)/shellcheck tools/*.sh .ci/run
 	$(TOOLS)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	tools/actionlint.sh .github/workflows/*.yml
 
 lock: .work/tools/complete  ## make the lock files again after a change to a pyproject.toml
 	$(UV) pip compile $(LOCK) --group dev -o requirements-dev.txt
@@ -50,6 +52,7 @@ upgrade: lock  ## the same, and take the newest release of every package
 clean:  ## remove everything that make has made
 	rm -rf .work .pytest_cache .ruff_cache
 
+RUFF = '$(CURDIR)/$(TOOLS)/ruff'
 UV = '$(CURDIR)/$(TOOLS)/uv'
 OPTIONS = --quiet --universal --generate-hashes --no-annotate $(UPGRADE)
 LOCK = pyproject.toml $(OPTIONS)

@@ -1,6 +1,7 @@
 """The commands of a generated TOM's README, typed one after the other, lead where they say."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def tools(tmp_path: Path) -> Path:
     directory.mkdir()
     for name in ('python', 'python3'):
         # A link would not do: a virtual environment's Python looks around where it was called.
-        (directory / name).write_text(f'#!/bin/sh\nexec {tom_python()} "$@"\n')
+        (directory / name).write_text(f'#!/bin/sh\nexec {shlex.quote(str(tom_python()))} "$@"\n')
     (directory / 'crontab').write_text(CRONTAB)
     for file in directory.iterdir():
         file.chmod(0o755)
@@ -54,4 +55,4 @@ def test_the_commands_work_in_their_order(environment: str, tools: Path, tmp_pat
         done = run(project, 'sh', '-c', line, PATH=path)
         assert done.returncode == 0 or ANY_STATUS in line, f'{line}\n{done.stdout}'
     line = next(line for line in (tools / 'table').read_text().splitlines() if 'updatedata' in line)
-    assert f'{project}/manage.py updatedata' in line
+    assert f'{shlex.quote(str(project / "manage.py"))} updatedata' in line

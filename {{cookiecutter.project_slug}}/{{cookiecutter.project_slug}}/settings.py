@@ -89,7 +89,7 @@ AUTH_STRATEGY = 'READ_ONLY'
 OPEN_URLS = []
 
 # True: who may see a target may see its observations and data. False: groups are given
-# each of them separately (tom_setup asks for this one).
+# each of them separately.
 TARGET_PERMISSIONS_ONLY = True
 # Who sees a new target: PRIVATE, PUBLIC or OPEN.
 TARGET_DEFAULT_PERMISSION = 'PRIVATE'

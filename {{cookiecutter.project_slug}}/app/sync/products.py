@@ -158,9 +158,7 @@ def _claim(record: ObservationRecord, frame: Frame, product: DataProduct | None)
         return claim
     for name in _free_places(record, frame, product):
         with suppress(IntegrityError), transaction.atomic():
-            return StoredFrame.objects.create(
-                frame_id=frame.product_id, name=name, product=product
-            )
+            return StoredFrame.objects.create(frame_id=frame.product_id, name=name, product=product)
     raise SyncError(f'no free place for the file {names.safe_name(frame.filename)}')
 
 

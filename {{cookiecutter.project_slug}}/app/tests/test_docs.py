@@ -1,0 +1,42 @@
+"""What the README says about options and settings is all that there is, and true."""
+
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.management import load_command_class
+
+from app.conf import Automation
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+README = (PROJECT / 'README.md').read_text(encoding='utf-8')
+DJANGO = {
+    '--help', '--version', '--verbosity', '--settings', '--pythonpath', '--traceback',
+    '--no-color', '--force-color', '--skip-checks',
+}  # fmt: skip
+
+
+def flags(command: str) -> set[str]:
+    """The long options of `command`, apart from those of every Django command."""
+    parser = load_command_class('app', command).create_parser('manage.py', command)
+    found = {name for action in parser._actions for name in action.option_strings}
+    return {name for name in found if name.startswith('--')} - DJANGO
+
+
+@pytest.mark.parametrize('flag', sorted(flags('updatedata')))
+def test_every_option_of_updatedata_is_in_the_readme(flag):
+    assert f'| `{flag}' in README
+
+
+@pytest.mark.parametrize('option', fields(Automation), ids=lambda option: option.name)
+def test_every_setting_of_the_automation_is_in_the_readme(option):
+    default = option.default
+    shown = f'{default.days} days' if isinstance(default, timedelta) else str(default)
+    assert f'| `{option.name}` | {shown} |' in README
+
+
+def test_the_readme_names_no_setting_that_does_not_exist():
+    table = README.split('`AUTOMATION = {…}`')[1].split('\n\n')[1]
+    named = {line.split('`')[1] for line in table.splitlines() if line.startswith('| `')}
+    assert named == {option.name for option in fields(Automation)}
