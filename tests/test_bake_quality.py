@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from test_bake_files import CHOICES
 
 from baking import bake
 from running import clean_environment, manage, run, tom_python, tool
+from test_bake_files import CHOICES
 
 PRODUCTION = {
     'DEBUG': 'false',

@@ -38,12 +38,12 @@ def _updatedata(first: Callable[[], object], arguments: tuple[str, ...]) -> None
 
 def event():
     """What a child can wait for."""
-    return get_context("fork").Event()
+    return get_context('fork').Event()
 
 
 def barrier(parties: int):
     """Where so many children wait for each other."""
-    return get_context("fork").Barrier(parties)
+    return get_context('fork').Barrier(parties)
 
 
 def start(printed: Path, work: Callable[..., object], *arguments: object) -> BaseProcess:

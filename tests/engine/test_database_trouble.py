@@ -11,14 +11,15 @@ from threading import Timer
 from time import monotonic
 
 import pytest
-from databases import Server, elsewhere, lock_for, only_on, server, where
 from django.core.management import CommandError
 from django.db import connection
-from fault_table import APART, then
-from home import everything_is_home, only_frames_are_stored, two_clean_runs
 
 from app.models import UpdateRun
 from app.tests.running import updatedata
+from databases import elsewhere, lock_for, only_on, where
+from fault_table import APART, then
+from home import everything_is_home, only_frames_are_stored, two_clean_runs
+from postgres import Server, server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,12 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from databases import elsewhere, only_on
 from django.core.management import CommandError
 from django.db import connection
-from fault_table import APART, then
-from home import only_frames_are_stored, two_clean_runs
-from needs import need
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
@@ -28,6 +24,10 @@ from app.observatory.messages import Call, Reply
 from app.sync import patience
 from app.sync.products import part_path
 from app.tests.running import files, updatedata
+from databases import elsewhere, only_on
+from fault_table import APART, then
+from home import only_frames_are_stored, two_clean_runs
+from needs import need
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

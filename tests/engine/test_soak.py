@@ -27,7 +27,6 @@ import pytest
 from _pytest.logging import LogCaptureHandler
 from django.db import connection, connections
 from django.utils import timezone
-from home import everything_is_home, two_clean_runs
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
@@ -35,6 +34,7 @@ from app.models import RecordSync, RunFailure, StoredFrame, UpdateRun
 from app.observatory import Observatory, faults
 from app.observatory.messages import Call, Reply, json_reply
 from app.tests.running import files, updatedata
+from home import everything_is_home, two_clean_runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

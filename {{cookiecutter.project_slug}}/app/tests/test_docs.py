@@ -31,7 +31,7 @@ def test_every_option_of_updatedata_is_in_the_readme(flag):
 
 @pytest.mark.parametrize('option', fields(Automation), ids=lambda option: option.name)
 def test_every_setting_of_the_automation_is_in_the_readme(option):
-    default = option.default
+    default = getattr(Automation(), option.name)
     shown = f'{default.days} days' if isinstance(default, timedelta) else str(default)
     assert f'| `{option.name}` | {shown} |' in README
 
