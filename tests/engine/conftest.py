@@ -4,4 +4,21 @@
 hand, in a baked project: `python -m pytest -c pytest.ini path/to/tests/engine`.
 """
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import forked
+from app.observatory import Observatory
 from app.tests.conftest import *  # noqa: F403
+from stage import Stage
+
+
+@pytest.fixture
+def stage(
+    sky: Observatory, add_record: Callable, settings: object, tmp_path: Path
+) -> Iterator[Stage]:
+    """A TOM and an observatory on which runs can be played; none outlives the test."""
+    yield Stage(sky, add_record, settings, tmp_path)
+    forked.kill_all()

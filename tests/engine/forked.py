@@ -10,20 +10,22 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from time import monotonic, sleep
 
 from django.db import connections
 from PIL import Image
 
 from app.management.commands.updatedata import Command
 
-PATIENCE = 60  # seconds: no child of any test takes so long
+PATIENCE = 60  # seconds: nothing here takes so long
+fork = get_context('fork')
 
 Image.preinit()  # or each child would load PIL's formats again, for each preview
 
+_children: list[BaseProcess] = []
 
-def updatedata(
-    printed: Path, *arguments: str, first: Callable[[], object] = lambda: None
-) -> BaseProcess:
+
+def updatedata(printed: Path, *arguments: str, first: Callable[[], object]) -> BaseProcess:
     """Start `manage.py updatedata` with `arguments`; what it prints is appended to `printed`.
 
     `first` is called in the child before the command.
@@ -36,37 +38,39 @@ def _updatedata(first: Callable[[], object], arguments: tuple[str, ...]) -> None
     Command().run_from_argv(['manage.py', 'updatedata', *arguments])
 
 
-def event():
-    """What a child can wait for."""
-    return get_context('fork').Event()
-
-
-def barrier(parties: int):
-    """Where so many children wait for each other."""
-    return get_context('fork').Barrier(parties)
-
-
 def start(printed: Path, work: Callable[..., object], *arguments: object) -> BaseProcess:
     """Start a child that calls `work` with `arguments`, and ends as a program would."""
     connections.close_all()  # a connection that parent and child share serves neither
-    child = get_context('fork').Process(
-        target=_child, args=(printed, work, *arguments), daemon=True
-    )
+    child = fork.Process(target=_child, args=(printed, work, *arguments), daemon=True)
     child.start()
+    _children.append(child)
     return child
 
 
 def _child(printed: Path, work: Callable[..., object], *arguments: object) -> None:
     sys.stdout = sys.stderr = printed.open('a', buffering=1)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
+    logging.basicConfig(stream=sys.stderr, level=logging.ERROR, force=True)
     work(*arguments)
 
 
 def ended(child: BaseProcess) -> int:
     """Wait for the end of `child`: its exit status, or -9 where SIGKILL ended it."""
     child.join(PATIENCE)
-    if child.exitcode is None:
+    assert child.exitcode is not None, f'process {child.pid} has not ended in {PATIENCE} s'
+    return child.exitcode
+
+
+def kill_all() -> None:
+    """End every child that is left, even one that is suspended."""
+    for child in _children:
         child.kill()
         child.join()
-        raise AssertionError(f'process {child.pid} has not ended in {PATIENCE} s')
-    return child.exitcode
+    _children.clear()
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    """Wait for something that another process does."""
+    end = monotonic() + PATIENCE
+    while not happened():
+        assert monotonic() < end, f'waited in vain for {PATIENCE} s'
+        sleep(0.005)

@@ -78,7 +78,19 @@ def examples(count: int) -> settings:
 ANY_TEXT = st.one_of(
     st.text(st.characters(), max_size=20),
     st.sampled_from(
-        ['', ' ', '\x00', '\ud800', '../..', 'x' * 300, '٣', '💫' * 90, 'None', 'a\u2028b', '-']
+        [
+            '',
+            ' ',
+            '\x00',
+            '\ud800',
+            '../..',
+            'x' * 300,
+            '٣',
+            '𠮷' * 90 + '.fits',
+            'None',
+            'a\u2028b',
+            '-',
+        ]
     ),
 )
 ANY_JSON = st.recursive(
@@ -376,7 +388,7 @@ def scene(sky, observed, add_record, settings, tmp_path) -> Scene:
 # --- LCO's portal and archive ---
 
 
-@examples(100)
+@examples(60)
 @given(request=REQUEST, observations=OBSERVATIONS)
 def test_any_answer_of_the_portal(scene, request, observations):
     scene.clear()
@@ -389,7 +401,7 @@ def test_any_answer_of_the_portal(scene, request, observations):
     assert record.status == 'COMPLETED'
 
 
-@examples(40)
+@examples(30)
 @given(page=ANY_JSON)
 def test_any_answer_of_the_archive(scene, page):
     scene.clear()
@@ -399,7 +411,7 @@ def test_any_answer_of_the_archive(scene, page):
     scene.ends_well()
 
 
-@examples(100)
+@examples(60)
 @given(of_frames=st.lists(CHANGES, max_size=2), of_page=PAGE_CHANGES)
 def test_any_list_of_frames(scene, of_frames, of_page):
     scene.clear()
@@ -409,7 +421,7 @@ def test_any_list_of_frames(scene, of_frames, of_page):
     scene.ends_well()
 
 
-@examples(60)
+@examples(30)
 @given(filenames=st.lists(ANY_TEXT, min_size=1, max_size=3))
 def test_any_name_of_a_file(scene, filenames):
     """Whatever the name, the frame is kept under one that fits, and no other is in its way."""
@@ -432,7 +444,7 @@ def rename(page: dict, filenames: list[str]) -> None:
 # --- other classes ---
 
 
-@examples(100)
+@examples(80)
 @given(status=STATUS, terminal=TERMINAL)
 def test_any_status_of_any_class(scene, status, terminal):
     scene.clear()
@@ -441,7 +453,7 @@ def test_any_status_of_any_class(scene, status, terminal):
     scene.run()
 
 
-@examples(100)
+@examples(60)
 @given(products=PRODUCTS)
 def test_any_products_of_any_class(scene, products):
     scene.clear()
@@ -458,7 +470,7 @@ def test_any_products_of_any_class(scene, products):
     scene.run('--recheck')
 
 
-@examples(150)
+@examples(100)
 @given(
     name=st.sampled_from(sorted(EXCEPTIONS)),
     method=st.sampled_from(ASKED),
@@ -481,7 +493,7 @@ def test_any_exception_of_any_class(scene, name, method, text, workers):
 # --- names ---
 
 
-@examples(500)
+@examples(200)
 @given(
     filename=ANY_TEXT | st.text(max_size=120),
     target=st.text(max_size=120),

@@ -9,7 +9,6 @@ numbered steps, and 72 in the middle of a download or at random.
 import random
 import signal
 from collections.abc import Callable
-from threading import Event
 from time import monotonic, sleep
 
 import pytest
@@ -91,11 +90,6 @@ SCENES = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def stage(sky, add_record, settings, tmp_path) -> Stage:
-    return Stage(sky, add_record, settings, tmp_path)
-
-
 @pytest.mark.parametrize('scene', SCENES, ids=lambda scene: scene.__name__)
 def test_killed_before_any_step(stage: Stage, scene: Callable[[Stage], None]) -> None:
     scene(stage)
@@ -159,18 +153,11 @@ def test_killed_in_the_middle_of_a_download(stage: Stage, scene: Callable[..., N
         stage.world.restore()
         stage.sky.break_('/store/', faults.hang(after=arrived), times=1)
         run = stage.start()
-        wait_until(lambda: list(stage.world.media.rglob('*.part')))
+        forked.wait_until(lambda: list(stage.world.media.rglob('*.part')))
         sleep(0.05)  # for what was sent to arrive
         run.kill()
         assert forked.ended(run) == KILLED, stage.printed.read_text()
         assert stage.trouble(expected) == {}, f'killed after {arrived} of {size} bytes'
-
-
-def wait_until(happened: Callable[[], object]) -> None:
-    end = monotonic() + forked.PATIENCE
-    while not happened():
-        assert monotonic() < end, 'waited in vain'
-        Event().wait(0.005)
 
 
 def test_killed_at_random(stage: Stage) -> None:

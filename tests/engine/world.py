@@ -25,7 +25,7 @@ class World:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.media = Path(settings.MEDIA_ROOT)
-        self.temporary = root / 'tmp'  # for what a run would put into /tmp
+        self.temporary = root / 'scratch'  # for what a run would put into /tmp
         self.heard = root / 'heard'  # what the hooks were told, one line each
         self.temporary.mkdir()
         settings.HEARD = self.heard

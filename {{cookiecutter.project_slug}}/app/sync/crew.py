@@ -67,6 +67,11 @@ class Crew:
         with self._lock:
             self._stopped = True
 
+    def let_go(self) -> None:
+        """Take no more records, and do not wait for those under way: they are another run's now."""
+        self.stop()
+        self._threads.clear()
+
     def join(self, deadline: float) -> None:
         """Wait until what is under way has ended, but not beyond `deadline`."""
         for thread in self._threads:

@@ -13,6 +13,7 @@ from . import history
 from .check import Checker
 from .crew import Crew, at_work
 from .due import Selection, records_due
+from .errors import AnotherRun
 from .outcomes import Report
 from .products import sweep_leftovers
 from .transport import patient_requests
@@ -44,7 +45,12 @@ def update(
         heart = history.Heart(run)
         with closing(at_work(crews, limits.WORKERS, deadline)) as outcomes:
             for outcome in outcomes:
-                heart.beat(report)  # first: a run that was taken over has nothing more to say
+                try:
+                    heart.beat(report)
+                except AnotherRun:
+                    for crew in crews:
+                        crew.let_go()
+                    raise
                 if outcome is not None:
                     history.record_outcome(run, outcome, limits)
                     report.add(outcome)

@@ -79,8 +79,7 @@ def keep(
             with _part_file(claim) as file:
                 received = receive(file)
                 _verify(frame, received)
-                if not StoredFrame.objects.filter(pk=claim.pk).exists():
-                    raise _taken_away(claim)
+                _check(claim)
                 _move_into_place(file, claim, received)
         except Exception:
             _give_up(claim, product)
@@ -184,8 +183,13 @@ def _give_up(claim: StoredFrame, product: DataProduct | None) -> None:
             StoredFrame.objects.filter(pk=claim.pk, stored_at=None).delete()
 
 
+def _check(claim: StoredFrame) -> None:
+    """Raise SyncError where `claim` is gone: another run has taken over, or a user deleted it."""
+    if not StoredFrame.objects.filter(pk=claim.pk).exists():
+        raise _taken_away(claim)
+
+
 def _taken_away(claim: StoredFrame) -> SyncError:
-    """The error where `claim` is gone: another run has made one of its own, or a user deleted it."""
     return SyncError(f'{claim.name} was taken over, or deleted, while it was on its way')
 
 
@@ -221,6 +225,7 @@ def _part_file(claim: StoredFrame) -> Iterator[IO[bytes]]:
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
         with part.open('w+b') as file:
+            _check(claim)  # or nobody would know of the part file
             yield file
     finally:
         part.unlink(missing_ok=True)

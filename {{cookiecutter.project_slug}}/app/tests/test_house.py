@@ -34,7 +34,8 @@ ALLOWED = {
     },
     'crew': {'outcomes'},
     'engine': {
-        'conf', 'models', 'history', 'check', 'crew', 'due', 'outcomes', 'products', 'transport',
+        'conf', 'models', 'history', 'check', 'crew', 'due', 'errors', 'outcomes', 'products',
+        'transport',
     },
 }  # fmt: skip
 
