@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint lock upgrade clean environments FORCE
+.PHONY: help demo test engine lint lock upgrade clean environments FORCE
 
 TEMPLATE := {{cookiecutter.project_slug}}
 TOOLS := .work/tools/bin
@@ -26,10 +26,14 @@ demo: environments  ## generate a TOM and let it fetch data from a simulated obs
 	@tools/demo.sh
 
 # `make test ARGS='tests/test_bake_files.py -x'` runs a part.
-test: environments $(TOM)/engine  ## run the whole test suite (REQUIRE_ALL=1: a skipped test is a failure)
+test: environments  ## run the whole test suite (REQUIRE_ALL=1: a skipped test is a failure)
 	@mkdir -p .work/home .work/tmp
-	HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp' \
-	    TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(TOOLS)/python -m pytest $(ARGS)
+	$(PYTEST) --ignore=tests/test_engine.py $(ARGS)
+
+# Ten minutes and more, on an idle machine.
+engine: environments $(TOM)/engine  ## try the engine under load and under fire, on two databases
+	@mkdir -p .work/home .work/tmp
+	$(PYTEST) tests/test_engine.py $(ARGS)
 
 lint: .work/tools/complete  ## check the style of the code, and the workflow
 	$(TOOLS)/ruff check hooks tests
@@ -53,6 +57,8 @@ clean:  ## remove everything that make has made
 	rm -rf .work .pytest_cache .ruff_cache
 
 RUFF = '$(CURDIR)/$(TOOLS)/ruff'
+PYTEST = HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp' \
+    TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(TOOLS)/python -m pytest
 UV = '$(CURDIR)/$(TOOLS)/uv'
 OPTIONS = --quiet --universal --generate-hashes --no-annotate $(UPGRADE)
 LOCK = pyproject.toml $(OPTIONS)
