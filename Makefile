@@ -8,6 +8,7 @@
 TEMPLATE := {{cookiecutter.project_slug}}
 TOOLS := .work/tools/bin
 TOM := .work/tom
+ENGINE := .work/engine
 
 # What a caller has set for another project must not reach this one: a DATABASE_URL here
 # would have the demonstration write into a real database.
@@ -28,12 +29,12 @@ demo: environments  ## generate a TOM and let it fetch data from a simulated obs
 # `make test ARGS='tests/test_bake_files.py -x'` runs a part.
 test: environments  ## run the whole test suite (REQUIRE_ALL=1: a skipped test is a failure)
 	@mkdir -p .work/home .work/tmp
-	$(PYTEST) --ignore=tests/test_engine.py $(ARGS)
+	TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(PYTEST) --ignore=tests/test_engine.py $(ARGS)
 
 # Ten minutes and more, on an idle machine.
-engine: environments $(TOM)/engine  ## try the engine under load and under fire, on two databases
+engine: environments $(ENGINE)/complete  ## try the engine under load and under fire, on two databases
 	@mkdir -p .work/home .work/tmp
-	$(PYTEST) tests/test_engine.py $(ARGS)
+	TOM_PYTHON='$(CURDIR)/$(ENGINE)/bin/python' $(PYTEST) tests/test_engine.py $(ARGS)
 
 lint: .work/tools/complete  ## check the style of the code, and the workflow
 	$(TOOLS)/ruff check hooks tests
@@ -57,8 +58,7 @@ clean:  ## remove everything that make has made
 	rm -rf .work .pytest_cache .ruff_cache
 
 RUFF = '$(CURDIR)/$(TOOLS)/ruff'
-PYTEST = HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp' \
-    TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(TOOLS)/python -m pytest
+PYTEST = HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp' $(TOOLS)/python -m pytest
 UV = '$(CURDIR)/$(TOOLS)/uv'
 OPTIONS = --quiet --universal --generate-hashes --no-annotate $(UPGRADE)
 LOCK = pyproject.toml $(OPTIONS)
@@ -81,10 +81,13 @@ $(TOM)/complete: $(TEMPLATE)/requirements-dev.txt .work/python | .work/tools/com
 	    $(TOOLS)/python -m pip --python $(TOM)/bin/python install -qq --require-hashes -r '$<'
 	@touch $@
 
-# What the tests of the engine need beside them, such as an object store.
-$(TOM)/engine: tests/engine/requirements.txt $(TOM)/complete
-	@$(TOOLS)/uv pip install --quiet --require-hashes --python $(TOM)/bin/python -r '$<' || \
-	    $(TOOLS)/python -m pip --python $(TOM)/bin/python install -qq --require-hashes -r '$<'
+# The same, and what the tests of the engine need beside them, such as an object store.
+$(ENGINE)/complete: $(TEMPLATE)/requirements-dev.txt tests/engine/requirements.txt .work/python | \
+    .work/tools/complete
+	@echo 'Making $(ENGINE): the packages of a TOM, and those of the tests of its engine'
+	@"$$(cat .work/python)" -m venv --clear --without-pip $(ENGINE)
+	@$(TOOLS)/uv pip sync --quiet --require-hashes --python $(ENGINE)/bin/python \
+	    '$<' tests/engine/requirements.txt
 	@touch $@
 
 .work/python: FORCE
