@@ -361,6 +361,9 @@ class Scene:
         outside = [path for path in self.root.rglob('*') if path.is_file()]
         assert len(outside) == len(stored) + 1, 'a file outside the media folder'  # the lock
 
+    def product_ids(self) -> set[str]:
+        return set(DataProduct.objects.values_list('product_id', flat=True))
+
     def ends_well(self) -> None:
         """Without the nonsense, every frame comes home."""
         self.sky.mend()
@@ -418,7 +421,14 @@ def test_any_list_of_frames(scene, of_frames, of_page):
     scene.observed(frames=2)
     scene.sky.break_('/frames/', faults.edit(page_with(of_frames, of_page)), times=1)
     scene.run()
+    offered = [*scene.sky.frames, *(changes.get('id') for changes in of_frames)]
+    assert scene.product_ids() <= {str(each) for each in offered if is_id(each)}
     scene.ends_well()
+
+
+def is_id(value: object) -> bool:
+    """Whether two frames that are called so are one, as they are not where both are null."""
+    return isinstance(value, str | int) and not isinstance(value, bool) and value != ''
 
 
 @examples(30)
@@ -467,7 +477,10 @@ def test_any_products_of_any_class(scene, products):
             product['url'] = address
     Odd.acts = {'get_observation_status': {'state': 'DONE'}, 'data_products': products}
     scene.run()
+    assert not scene.product_ids() & {'', 'None', 'True', 'False', 'nan', '[]', '{}'}
+    before = scene.product_ids()
     scene.run('--recheck')
+    assert scene.product_ids() == before, 'the same frames are others at the next look'
 
 
 @examples(100)
