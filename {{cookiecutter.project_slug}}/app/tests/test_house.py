@@ -23,8 +23,11 @@ ALLOWED = {
     'permissions': set(),
     'statuses': {'models', 'errors', 'explain', 'gateway'},
     'announce': {'models', 'errors', 'explain'},
+    'storage': {'conf', 'models', 'errors'},
+    'claims': {'models', 'errors', 'gateway', 'names', 'storage'},
     'products': {
-        'conf', 'models', 'errors', 'gateway', 'names', 'permissions', 'transport', 'verify',
+        'conf', 'models', 'claims', 'errors', 'gateway', 'names', 'permissions', 'storage',
+        'transport', 'verify',
     },
     'previews': {'conf', 'gateway', 'names', 'permissions', 'products', 'transport', 'verify'},
     'history': {'conf', 'models', 'due', 'errors', 'outcomes', 'patience'},
@@ -34,7 +37,7 @@ ALLOWED = {
     },
     'crew': {'outcomes'},
     'engine': {
-        'conf', 'models', 'history', 'check', 'crew', 'due', 'errors', 'outcomes', 'products',
+        'conf', 'models', 'history', 'check', 'claims', 'crew', 'due', 'errors', 'outcomes',
         'transport',
     },
 }  # fmt: skip
