@@ -17,7 +17,7 @@ from tom_observations.models import ObservationRecord
 from ..models import RecordSync, StoredFrame
 from . import names, storage
 from .errors import SyncError
-from .gateway import Frame
+from .frames import Frame
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from ..conf import Automation
 from ..models import StoredFrame
 from . import claims, names, permissions, storage, verify
 from .errors import SyncError
-from .gateway import Frame
+from .frames import Frame
 from .transport import Received, download
 
 Stored = Literal['present', 'saved', 'repaired']
