@@ -124,23 +124,8 @@ def _write_row(
     hooks_owed: bool,
 ) -> Stored:
     """Write the row of a file that is in its place; returns what that amounts to."""
-    kind = verify.data_product_type(frame.filename)
     with transaction.atomic():
-        product, new = DataProduct.objects.get_or_create(
-            product_id=frame.product_id,
-            defaults={
-                'target': record.target,
-                'observation_record': record,
-                'data': claim.name,
-                'data_product_type': kind,
-            },
-        )
-        if not new:
-            DataProduct.objects.filter(pk=product.pk).update(
-                data=claim.name,
-                data_product_type=product.data_product_type or kind,
-                modified=timezone.now(),
-            )
+        product, new = _row(record, frame, claim)
         if not claim.md5:  # kept for the first time: its rights are for people to change later
             permissions.copy_permissions(product.observation_record or record, product)
         permissions.share(record, product)
@@ -149,8 +134,33 @@ def _write_row(
             raise claims.taken_away(claim)
         if hooks_owed:  # called when the record that has the product is checked
             claims.unsettle(product)
+        if product.data.name != claim.name:
+            # A web page has stored the frame meanwhile. Before the end of the transaction: of a
+            # row whose file is gone the next run knows, of a file without a row nobody does.
+            claims.discard(product.data.name)
     new_version = bool(frame.md5 and claim.md5 and frame.md5 != claim.md5)
     return 'saved' if new or new_version else 'repaired'
+
+
+def _row(record: ObservationRecord, frame: Frame, claim: StoredFrame) -> tuple[DataProduct, bool]:
+    """The row of `frame`, as it was before it had the file of `claim`, and whether it is new."""
+    kind = verify.data_product_type(frame.filename)
+    product, new = DataProduct.objects.select_for_update().get_or_create(
+        product_id=frame.product_id,
+        defaults={
+            'target': record.target,
+            'observation_record': record,
+            'data': claim.name,
+            'data_product_type': kind,
+        },
+    )
+    if not new:
+        DataProduct.objects.filter(pk=product.pk).update(
+            data=claim.name,
+            data_product_type=product.data_product_type or kind,
+            modified=timezone.now(),
+        )
+    return product, new
 
 
 def discard_broken(record: ObservationRecord) -> list[str]:
