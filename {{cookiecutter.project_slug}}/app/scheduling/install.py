@@ -100,6 +100,7 @@ def _with_lines(table: bytes, want: Wanted) -> bytes:
     old = block.find_block(table, want.project, want.slug)
     if not old and set(block.copies_outside(table, None, want.lines).values()) == set(want.lines):
         return table  # copied by hand from `schedule show`; once more, and it would run twice
+    block.refuse_what_cannot_be_kept(table)
     return block.with_block(table, want.project, want.slug, want.lines, old)
 
 
@@ -130,7 +131,10 @@ def remove(project: Path) -> list[str]:
 
 def _without_lines(table: bytes, project: Path, slug: str) -> bytes:
     old = block.find_block(table, project, slug)
-    return block.without_block(table, old) if old else table
+    if not old:
+        return table
+    block.refuse_what_cannot_be_kept(table)
+    return block.without_block(table, old)
 
 
 def installed_at(project: Path) -> datetime | None:
