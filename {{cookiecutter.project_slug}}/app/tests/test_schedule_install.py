@@ -107,6 +107,7 @@ def test_a_table_that_cannot_be_read_is_not_taken_for_an_empty_one(
         with pytest.raises(ScheduleError, match='cannot be read; nothing was changed') as error:
             action()
         assert trouble in str(error.value)
+        assert ('/etc/cron.allow' in str(error.value)) is ('not allowed' in trouble)
     assert cron.table == FOREIGN
     assert '-' not in cron.calls()
 
