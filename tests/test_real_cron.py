@@ -201,7 +201,7 @@ def test_cron_brings_the_data_of_a_real_tom_home(
             project,
             due(line),
             before='.venv/bin/python manage.py schedule install',
-            until='grep -q "records checked" logs/cron.log 2>/dev/null',
+            until='grep -q " UTC " logs/cron.log 2>/dev/null',
             after='sleep 2; .venv/bin/python manage.py schedule status || echo "status $?"',
         )
     log = (project / 'logs' / 'cron.log').read_text(encoding='utf-8')

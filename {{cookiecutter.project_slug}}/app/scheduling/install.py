@@ -44,9 +44,9 @@ def wanted(project: Path, at_work: Path | None = None, commands: set[str] | None
 
 
 def checked_schedule(project: Path, commands: set[str] | None = None) -> Schedule:
-    """What schedule.toml says, with every command among `commands` where those are known."""
+    """What schedule.toml says, with what is enabled among `commands` where those are known."""
     schedule = read_schedule(project)
-    for job in schedule.jobs if commands is not None else ():
+    for job in schedule.enabled() if commands is not None else ():
         if job.words[0] not in commands:
             raise ScheduleError(
                 f'{project / FILE}: [{job.name}] runs {job.words[0]}, which is no command of this '
