@@ -242,6 +242,32 @@ def test_commands_for_each_environment(
         assert '- -r requirements.txt' in file.read_text(encoding='utf-8')
 
 
+def test_with_docker_the_host_installs_the_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its crontab is the host's, whatever runs in the containers."""
+    hook = load_hook(
+        'post_gen_project', environment='docker', crontab='install', _output_dir='/home/me'
+    )
+    ran = []
+    monkeypatch.setattr(hook, 'run', lambda command, **_: ran.append(command) or (0, 'a line'))
+    python = hook.Python('python3', '/usr/bin/python3', '3.12')
+    steps = hook.plan(python)
+    last = hook.schedule_step(steps, python)
+    hook.carry_out(steps, last, 'a line')
+    up, migrate, show, install = (' '.join(command) for command in ran)
+    assert up == 'docker compose up --detach --build --wait'
+    assert migrate == 'docker compose exec -T web python manage.py migrate --noinput'
+    assert (show, install) == (
+        'python3 -m app.scheduling show',
+        'python3 -m app.scheduling install',
+    )
+    hook.show_what_remains(steps, last, 'a line')
+    told = capsys.readouterr().out
+    assert '    docker compose exec web python manage.py createsuperuser\n' in told
+    assert '    python3 -m app.scheduling status\n' in told
+
+
 @pytest.mark.parametrize(
     ('shell', 'script'),
     [('/bin/zsh', 'activate'), ('/bin/tcsh', 'activate.csh'), ('/usr/bin/fish', 'activate.fish')],
