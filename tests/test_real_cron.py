@@ -215,3 +215,43 @@ def test_cron_brings_the_data_of_a_real_tom_home(
     assert 'does not know it' in log
     assert 'status 2' in outcome, 'schedule status says so as well'
     assert '[updatedata] failed when it last ran' in outcome
+
+
+# --- Without cron -------------------------------------------------------------------------------
+
+
+@pytest.mark.xdist_group('cron')
+def test_schedule_run_starts_the_job_and_ends_on_sigterm(project: Path, tom_python: Path) -> None:
+    """As a container does it: nothing but this process, and a SIGTERM at its end."""
+    (project / '.venv').symlink_to(tom_python.parent.parent)
+    (project / 'schedule.toml').write_text(
+        'environment = "docker"\n[settings]\nwhen = "* * * * *"\ncommand = ["diffsettings"]\n'
+    )
+    log = project / 'logs' / 'cron.log'
+    with (project / 'printed').open('wb') as output:
+        process = subprocess.Popen(
+            ['.venv/bin/python', 'manage.py', 'schedule', 'run'],
+            cwd=project,
+            env=clean(project),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            end = time.monotonic() + 240
+            while time.monotonic() < end and not (
+                log.is_file() and 'ended with' in log.read_text()
+            ):
+                time.sleep(0.2)
+            process.terminate()
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+            process.wait()
+    printed = (project / 'printed').read_text(encoding='utf-8')
+    assert '[settings] runs next at ' in printed
+    assert printed.rstrip().endswith('Stopped.')
+    for told in (printed, log.read_text(encoding='utf-8')):
+        assert 'UTC [settings] started' in told, printed
+        assert 'ROOT_URLCONF' in told
+        assert '[settings] ended with status 0 after' in told

@@ -67,8 +67,9 @@ class Runner:
     def stop(self) -> None:
         """Start nothing more, and have the job that runs end soon."""
         self.stopped.set()
-        if self.process:
-            _end(self.process)
+        process = self.process
+        if process:
+            _end(process)
 
     def run_once(self, job: Job) -> int | None:
         """Run `job` to its end and return its exit status; None where it was not started."""
