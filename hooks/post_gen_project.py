@@ -28,6 +28,9 @@ CONSENT = 'TOM_AUTO_INSTALL'
 PYTHONS = ('python3.13', 'python3.12', 'python3.11', 'python3', 'python')
 INSTALL_SECONDS = 3600  # some machines are far from the packages
 
+MIGRATE = ('manage.py', 'migrate', '--noinput')
+IN_CONTAINER = ('docker', 'compose', 'exec', '-T', 'web', 'python')
+
 # What a candidate says about itself: version, own path, whether it is a virtual environment.
 ABOUT_PYTHON = (
     'import sys; print(*sys.version_info[:2], sys.prefix != sys.base_prefix, sys.executable)'
@@ -128,6 +131,8 @@ def scheduled_line(python: Python | None) -> str:
 def plan(python: Python | None) -> list[Step]:
     """The steps from a fresh project to one whose commands run."""
     environment = ANSWERS['environment']
+    if environment == 'docker':
+        return [docker_step(), Step('make the database', [*IN_CONTAINER, *MIGRATE])]
     if environment == 'conda':
         return [conda_step(), migrate_step('.conda/bin/python')]
     if environment == 'system':
@@ -141,6 +146,12 @@ def conda_step() -> Step:
     """Makes the environment and installs the packages in one go."""
     command = ['conda', 'env', 'create', '--prefix', './.conda', '--file', 'environment.yml']
     return Step('make .conda with the packages', command, makes='.conda')
+
+
+def docker_step() -> Step:
+    """Builds the image, and starts the containers that the line runs its commands in."""
+    command = ['docker', 'compose', 'up', '--detach', '--build', '--wait']
+    return Step('build and start the containers', command)
 
 
 def virtualenv_steps(python: Python | None) -> list[Step]:
@@ -160,13 +171,22 @@ def virtualenv_steps(python: Python | None) -> list[Step]:
 
 def migrate_step(python: str) -> Step:
     """Makes the tables of the database."""
-    return Step('make the database', [python, 'manage.py', 'migrate', '--noinput'])
+    return Step('make the database', [python, *MIGRATE])
 
 
-def schedule_step(steps: list[Step]) -> Step:
-    """Installs the line with the Python that the plan has made by then."""
-    python = steps[-1].command[0]
-    return Step('install the line for cron', [python, 'manage.py', 'schedule', 'install'])
+def schedule_step(steps: list[Step], python: Python | None) -> Step:
+    """Installs the line with the Python that the plan has made by then, or that the host has."""
+    command = [steps[-1].command[0], 'manage.py', 'schedule', 'install']
+    if ANSWERS['environment'] == 'docker':
+        command = [python.name if python else 'python3', '-m', 'app.scheduling', 'install']
+    return Step('install the line for cron', command)
+
+
+def typed_python(steps: list[Step]) -> str:
+    """What one types before `manage.py`, once `activation` was typed."""
+    if ANSWERS['environment'] == 'docker':
+        return 'docker compose exec web python'
+    return 'python' if activation() else steps[-1].command[0]
 
 
 def activation() -> str:
@@ -209,28 +229,27 @@ def consent() -> str:
     return '' if answer.strip().lower() in ('y', 'yes') else 'you did not say yes'
 
 
-def offer(steps: list[Step], line: str) -> None:
+def offer(steps: list[Step], last: Step, line: str) -> None:
     """Show the plan, ask, and act; or print what to do by hand, and why."""
     reason = reason_to_print() or ('' if line else 'the line for cron could not be made')
     if not reason:
-        show_plan(steps, line)
+        show_plan([*steps, last], line)
         reason = consent()
     if reason:
         print(f'Nothing was installed: {reason}.\n')
-        show_what_remains(steps, line)
+        show_what_remains(steps, last, line)
     else:
-        carry_out(steps, line)
+        carry_out(steps, last, line)
 
 
-def carry_out(steps: list[Step], line: str) -> None:
+def carry_out(steps: list[Step], last: Step, line: str) -> None:
     """Do every step of the plan, up to one that fails."""
     for number, step in enumerate(steps):
         if step.makes and (PROJECT / step.makes / 'bin' / 'python').exists():
             print(f'{step.makes} is there already.')
         elif not done(step):
-            show_failure(steps[number:])
+            show_failure([*steps[number:], last])
             return
-    last = schedule_step(steps)
     status, now = run([last.command[0], '-m', 'app.scheduling', 'show'], capture=True)
     if status != 0 or now != line:
         print('\nEverything is set up, but the line for cron is not the one that you agreed to:\n')
@@ -261,15 +280,18 @@ def done(step: Step) -> bool:
 def show_plan(steps: list[Step], line: str) -> None:
     """Everything that a yes would do."""
     print('With your consent, this is done now:\n')
-    for number, step in enumerate([*steps, schedule_step(steps)], 1):
+    for number, step in enumerate(steps, 1):
         print(f'  {number}. {step.purpose}\n         {step.shown()}')
     print('\nThis line goes into your crontab, and every other line of it stays:\n')
     show_commands(line)
 
 
-def show_what_remains(steps: list[Step], line: str) -> None:
+def show_what_remains(steps: list[Step], last: Step, line: str) -> None:
     """The commands to type, one after the other, then the line and how to install it."""
-    python = 'python' if activation() else steps[-1].command[0]
+    python = typed_python(steps)
+    schedule = f'{python} manage.py schedule'
+    if ANSWERS['environment'] == 'docker':  # whose crontab is the host's
+        schedule = last.shown().removesuffix(' install')
     make = [step.shown() for step in steps[:-1]]
     print('To set it up, type:\n')
     show_commands(
@@ -288,16 +310,16 @@ def show_what_remains(steps: list[Step], line: str) -> None:
     else:
         print('Cron keeps it up to date. To see the line, to install it, and to check it:\n')
     show_commands(
-        '' if line else f'{python} manage.py schedule show',
-        f'{python} manage.py schedule install',
-        f'{python} manage.py schedule status',
+        '' if line else f'{schedule} show',
+        f'{schedule} install',
+        f'{schedule} status',
     )
 
 
 def show_success(steps: list[Step]) -> None:
     """What is left to do after the whole plan."""
     print('\nAll is set up, and cron keeps it up to date. Now type:\n')
-    python = 'python' if activation() else steps[-1].command[0]
+    python = typed_python(steps)
     show_commands(
         f'cd {shlex.quote(str(PROJECT))}',
         activation(),
@@ -308,10 +330,9 @@ def show_success(steps: list[Step]) -> None:
 
 def show_failure(steps: list[Step]) -> None:
     """How to go on by hand from the step that failed."""
-    rest = steps if 'schedule' in steps[-1].command else [*steps, schedule_step(steps)]
     print(f'\nThis failed: {steps[0].purpose}. The project itself is whole.')
     print('When the trouble is put right, go on from there:\n')
-    show_commands(f'cd {shlex.quote(str(PROJECT))}', *(step.shown() for step in rest))
+    show_commands(f'cd {shlex.quote(str(PROJECT))}', *(step.shown() for step in steps))
 
 
 def show_commands(*commands: str) -> None:
@@ -325,15 +346,16 @@ def main() -> None:
     """Greet, then print or offer, as was answered."""
     python = lasting_python()
     steps, line = plan(python), scheduled_line(python)
+    last = schedule_step(steps, python)
     name = ANSWERS['project_name'].encode(sys.stdout.encoding, 'replace')
     print(f'\n{name.decode(sys.stdout.encoding)} is in {PROJECT}\n')
     if not python:
         print('It needs Python 3.11, 3.12 or 3.13, and PATH has none outside virtual environments.')
         print('uv will fetch one.\n' if shutil.which('uv') else 'Install one first.\n')
     if ANSWERS['crontab'] == 'install':
-        offer(steps, line)
+        offer(steps, last, line)
     else:
-        show_what_remains(steps, line)
+        show_what_remains(steps, last, line)
 
 
 if __name__ == '__main__':

@@ -48,6 +48,7 @@ case "$me $1 $2" in
 'conda env create') make_environment "$4" create ;;
 'uv pip install' | 'python -m pip' | 'python3 -m pip') note pip "$@" ;;
 *'manage.py migrate') note migrate ;;
+*'-c import django') exit 0 ;;
 *'manage.py schedule') note schedule; exec {python} -m app.scheduling "$3" ;;
 *) exec {python} "$@" ;;
 esac
@@ -241,6 +242,32 @@ def test_commands_for_each_environment(
         assert '- -r requirements.txt' in file.read_text(encoding='utf-8')
 
 
+def test_with_docker_the_host_installs_the_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its crontab is the host's, whatever runs in the containers."""
+    hook = load_hook(
+        'post_gen_project', environment='docker', crontab='install', _output_dir='/home/me'
+    )
+    ran = []
+    monkeypatch.setattr(hook, 'run', lambda command, **_: ran.append(command) or (0, 'a line'))
+    python = hook.Python('python3', '/usr/bin/python3', '3.12')
+    steps = hook.plan(python)
+    last = hook.schedule_step(steps, python)
+    hook.carry_out(steps, last, 'a line')
+    up, migrate, show, install = (' '.join(command) for command in ran)
+    assert up == 'docker compose up --detach --build --wait'
+    assert migrate == 'docker compose exec -T web python manage.py migrate --noinput'
+    assert (show, install) == (
+        'python3 -m app.scheduling show',
+        'python3 -m app.scheduling install',
+    )
+    hook.show_what_remains(steps, last, 'a line')
+    told = capsys.readouterr().out
+    assert '    docker compose exec web python manage.py createsuperuser\n' in told
+    assert '    python3 -m app.scheduling status\n' in told
+
+
 @pytest.mark.parametrize(
     ('shell', 'script'),
     [('/bin/zsh', 'activate'), ('/bin/tcsh', 'activate.csh'), ('/usr/bin/fish', 'activate.fish')],
@@ -386,6 +413,101 @@ def repository(machine: Machine) -> Path:
     for arguments in (['init', '-q'], ['add', '-A'], [*me, 'commit', '-q', '-m', 'Now']):
         subprocess.run([git, '-C', copy, *arguments], timeout=60, check=True)
     return copy
+
+
+def cruft(machine: Machine, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run cruft with consent in the environment, which nothing of it may take for a yes."""
+    return subprocess.run(
+        [sys.executable, '-m', 'cruft', *arguments],
+        cwd=cwd,
+        env=clean_environment(machine.root / 'home') | machine.environment(**CONSENT),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def test_cruft_diff_and_update_never_touch_a_crontab(machine: Machine) -> None:
+    """An installed line stays as it is, to the byte, whatever the template becomes."""
+    into, template = machine.root / 'home', repository(machine)
+    answers = '{"crontab": "install"}'
+    made = cruft(
+        machine, 'create', str(template), '--no-input', '--output-dir', str(into),
+        '--extra-context', answers, cwd=machine.root,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout
+    project = into / 'my_tom'
+    git = [machine.bin / 'git', '-c', 'user.name=me', '-c', 'user.email=me@example.org']
+    for arguments in (['init', '-q'], ['add', '-A'], ['commit', '-q', '-m', 'Mine']):
+        subprocess.run([*git, '-C', project, *arguments], timeout=60, check=True)
+    (machine.root / 'table').write_text('# mine\n0 * * * * backup\n', encoding='utf-8')
+    before = machine.crontab
+    newer = template / '{{cookiecutter.project_slug}}' / 'README.md'
+    newer.write_text(newer.read_text(encoding='utf-8') + '\nNewer.\n', encoding='utf-8')
+    subprocess.run([*git, '-C', template, 'commit', '-qam', 'Newer'], timeout=60, check=True)
+    assert cruft(machine, 'diff', cwd=project).returncode == 0
+    updated = cruft(machine, 'update', '--skip-apply-ask', cwd=project)
+    assert updated.returncode == 0, updated.stdout
+    assert (project / 'README.md').read_text(encoding='utf-8').endswith('Newer.\n')
+    assert machine.crontab == before
+    assert machine.log() == []
+
+
+#: Where uvx and pipx keep the environments that they run Cookiecutter in.
+RUNNERS = {
+    'uvx': '.cache/uv/archive-v0/Ab3dEf',
+    'pipx run': '.cache/pipx/6a5b',
+    'pipx': '.local/share/pipx/venvs/cookiecutter',
+}
+
+
+@pytest.mark.parametrize(
+    ('runner', 'environment', 'python'),
+    [
+        ('uvx', 'virtualenv', '{project}/.venv/bin/python'),
+        ('uvx', 'system', str(BASE_PYTHON)),
+        ('pipx run', 'conda', '{project}/.conda/bin/python'),
+        ('pipx', 'system', str(BASE_PYTHON)),
+    ],
+)
+def test_the_runners_interpreter_is_never_in_the_line(
+    machine: Machine, runner: str, environment: str, python: str
+) -> None:
+    into = machine.root / 'home'
+    prefix = into / RUNNERS[runner]
+    command = [runner_environment(prefix), *cookiecutter(into, environment=environment)[1:]]
+    path = f'{prefix / "bin"}:{machine.bin}'
+    done = subprocess.run(
+        command,
+        env=clean_environment(into) | machine.environment(PATH=path, VIRTUAL_ENV=str(prefix)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    project = into / 'my_tom'
+    assert done.returncode == 0, done.stdout
+    assert line_of(project, python.format(project=project)) in done.stdout
+    assert RUNNERS[runner] not in done.stdout
+
+
+def runner_environment(prefix: Path) -> Path:
+    """A virtual environment in `prefix` with the packages of this one; returns its Python."""
+    base = f'python3.{sys.version_info.minor}'
+    site = prefix / 'lib' / base / 'site-packages'
+    site.mkdir(parents=True)
+    here = next(path for path in sys.path if path.endswith('site-packages'))
+    (site / 'packages.pth').write_text(here + '\n', encoding='utf-8')
+    (prefix / 'pyvenv.cfg').write_text(f'home = {BASE_PYTHON.parent}\n', encoding='utf-8')
+    (prefix / 'bin').mkdir()
+    for name in ('python', 'python3', base):
+        (prefix / 'bin' / name).symlink_to(BASE_PYTHON)
+    return prefix / 'bin' / 'python'
 
 
 #: As a shell does, it outlives what it starts, so that Ctrl-C does not also close the terminal.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .definition import ScheduleError
+from .interpreter import COMPOSE_FILE
 from .renderers import quoted
 
 NOTE = b'# From schedule.toml. Change it there, then run: python manage.py schedule install\n'
@@ -51,7 +52,7 @@ def find_block(table: bytes, project: Path, slug: str) -> Block | None:
     own = _pair(markers, lambda marker: marker.path == path)
     if own:
         return own
-    gone = [m for m in markers if m.slug == slug.encode() and _is_gone(m.path)]
+    gone = [m for m in markers if m.slug == slug.encode() and is_gone(m.path)]
     if len({marker.path for marker in gone}) != 1:
         return None  # with two of them nobody can say which one this project was
     return _pair(markers, lambda marker: marker in gone)
@@ -85,7 +86,8 @@ def _pair(markers: list[_Marker], ours: Callable[[_Marker], bool]) -> Block | No
     return Block(markers[first].start, markers[last].end, markers[first].path)
 
 
-def _is_gone(path: bytes) -> bool:
+def is_gone(path: bytes) -> bool:
+    """Whether there is surely nothing at `path`."""
     try:
         Path(os.fsdecode(path)).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -128,10 +130,22 @@ def _block(project: Path, slug: str, lines: list[bytes]) -> bytes:
 
 def _after(table: bytes, block: Block) -> bytes:
     """What follows the block, behind any job of someone else's that was put inside it by hand."""
-    manage = quoted(os.path.join(block.path, b'manage.py'))  # noqa: PTH118
+    ours = _names_of(block.path)
     inside = re.findall(LINE, table[block.start : block.end])[1:-1]
-    strays = [line for line in inside if line.strip() != NOTE.strip() and manage not in line]
+    strays = [
+        line
+        for line in inside
+        if line.strip() != NOTE.strip() and not any(name in line for name in ours)
+    ]
     return b''.join(strays) + table[block.end :]
+
+
+def _names_of(path: bytes) -> tuple[bytes, ...]:
+    """What a line has in it that runs a job of the project in the directory `path`."""
+    return (
+        quoted(os.path.join(path, b'manage.py')),  # noqa: PTH118
+        quoted(os.path.join(path, COMPOSE_FILE.encode())) + b' exec -T ',  # noqa: PTH118
+    )
 
 
 def copies_outside(table: bytes, block: Block | None, lines: list[bytes]) -> dict[int, bytes]:
@@ -141,3 +155,19 @@ def copies_outside(table: bytes, block: Block | None, lines: list[bytes]) -> dic
         table = table[: block.start] + rest + table[block.end :]
     rows = enumerate(table.split(b'\n'), start=1)
     return {number: row.strip() for number, row in rows if row.strip() in lines}
+
+
+def refuse_what_cannot_be_kept(table: bytes) -> None:
+    r"""Raise ScheduleError where a line of someone else's may not be what it looks like.
+
+    Debian's `crontab -l` shows a carriage return as `\r`, and to write that back would change it.
+    In the lines of a TOM it can only be a path: there are no others.
+    """
+    names = [name for marker in _markers(table) for name in _names_of(marker.path)]
+    for number, line in enumerate(table.split(b'\n'), start=1):
+        if b'\\r' in line and not MARKER.match(line) and not any(name in line for name in names):
+            raise ScheduleError(
+                f'Line {number} of your crontab has a carriage return, or a backslash and an r: '
+                'crontab shows both in the same way, so the line might not survive. Nothing was '
+                'changed. Take it out with `crontab -e`, then run this again.'
+            )

@@ -29,6 +29,23 @@ def test_every_option_of_updatedata_is_in_the_readme(flag):
     assert f'| `{flag}' in README
 
 
+def actions_of_schedule() -> dict[str, set[str]]:
+    """The actions of `manage.py schedule`, and the options of each."""
+    parser = load_command_class('app', 'schedule').create_parser('manage.py', 'schedule')
+    [actions] = [action for action in parser._actions if action.dest == 'action']
+    return {
+        name: {flag for action in sub._actions for flag in action.option_strings}
+        for name, sub in actions.choices.items()
+    }
+
+
+@pytest.mark.parametrize(('action', 'options'), actions_of_schedule().items())
+def test_every_action_of_schedule_is_in_the_readme(action, options):
+    [row] = [line for line in README.splitlines() if line.startswith(f'| `schedule {action}`')]
+    for option in options - DJANGO - {'-h', '-v'}:
+        assert option in row
+
+
 @pytest.mark.parametrize('option', fields(Automation), ids=lambda option: option.name)
 def test_every_setting_of_the_automation_is_in_the_readme(option):
     default = getattr(Automation(), option.name)
