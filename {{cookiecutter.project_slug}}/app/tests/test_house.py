@@ -14,6 +14,7 @@ ALLOWED = {
     'transport': {'conf', 'errors'},
     'discreet': set(),
     'interrupt': set(),
+    'starter': set(),
     'patience': set(),
     'explain': {'discreet', 'errors'},
     'due': {'models'},
@@ -27,7 +28,7 @@ ALLOWED = {
         'conf', 'models', 'errors', 'gateway', 'names', 'permissions', 'transport', 'verify',
     },
     'previews': {'conf', 'gateway', 'names', 'permissions', 'products', 'transport', 'verify'},
-    'history': {'conf', 'models', 'due', 'errors', 'outcomes', 'patience'},
+    'history': {'conf', 'models', 'due', 'errors', 'outcomes', 'patience', 'starter'},
     'check': {
         'conf', 'announce', 'errors', 'explain', 'gateway', 'names', 'outcomes', 'patience',
         'previews', 'products', 'statuses',
