@@ -1,4 +1,8 @@
-"""How fresh the data of each facility is, and what is wrong with it."""
+"""How fresh the data of each facility is, and what is wrong with it.
+
+Only of records that something is still awaited of: of a hundred thousand that are settled there is
+nothing to say, and reading them all would take the page its time.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +18,6 @@ class Facility:
     """What a visitor may know of one facility."""
 
     name: str
-    records: int = 0
     awaited: int = 0
     checked_at: datetime | None = None
     failing: int = 0
@@ -23,13 +26,12 @@ class Facility:
 
 
 def facilities(user: Visitor, last: UpdateRun | None) -> list[Facility]:
-    """Each facility that `user` may know to have records; `last` is the last whole run."""
+    """Each facility that `user` may know to be awaited; `last` is the last whole run."""
     rows = (
-        seen_by(user, RecordSync.objects.all(), 'record')
+        seen_by(user, RecordSync.objects.filter(next_check__isnull=False), 'record')
         .values(name=F('record__facility'))
         .annotate(
-            records=Count('pk'),
-            awaited=Count('pk', filter=Q(settled_at=None)),
+            awaited=Count('pk'),
             newest=Max('checked_at'),
             failing=Count('pk', filter=Q(failing_since__isnull=False)),
             failing_since=Min('failing_since'),
@@ -42,7 +44,6 @@ def facilities(user: Visitor, last: UpdateRun | None) -> list[Facility]:
     return [
         Facility(
             name=row['name'],
-            records=row['records'],
             awaited=row['awaited'],
             checked_at=row['newest'],
             failing=row['failing'],

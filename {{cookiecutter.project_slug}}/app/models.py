@@ -56,9 +56,7 @@ class StoredFrame(models.Model):
     )
     md5 = models.CharField(max_length=32, blank=True, help_text='Of the file, in hexadecimal.')
     size = models.BigIntegerField(null=True, help_text='Of the file, in bytes.')
-    stored_at = models.DateTimeField(
-        null=True, db_index=True, help_text='Empty: not whole yet.'
-    )
+    stored_at = models.DateTimeField(null=True, db_index=True, help_text='Empty: not whole yet.')
     hooks_owed = models.BooleanField(
         default=False, help_text='The hooks for a saved data product have not ended.'
     )

@@ -50,7 +50,8 @@ def _job(state: Health, user: Visitor) -> dict:
         'failing': state.failing,
         'running': state.running is not None,
         'next': state.next,
-        'last': last and {
+        'last': last
+        and {
             'run': last.pk,
             'status': last.status,
             'started': last.started,
@@ -84,19 +85,27 @@ def _families(states: list[Health], user: Visitor) -> Iterator[Family]:
     def jobs(value: object) -> list[tuple[str, float]]:
         return [(f'job="{state.job}"', value(state)) for state in states]
 
-    yield 'tom_job_trouble', '1 where the job fails or is overdue.', jobs(
-        lambda state: int(state.is_trouble)
+    yield (
+        'tom_job_trouble',
+        '1 where the job fails or is overdue.',
+        jobs(lambda state: int(state.is_trouble)),
     )
-    yield 'tom_job_last_run_seconds', 'When the last whole run began.', jobs(
-        lambda state: _seconds(state.last.started if state.last else None)
+    yield (
+        'tom_job_last_run_seconds',
+        'When the last whole run began.',
+        jobs(lambda state: _seconds(state.last.started if state.last else None)),
     )
-    yield 'tom_job_failing_records', 'Records whose last check failed.', jobs(
-        lambda state: state.failing
+    yield (
+        'tom_job_failing_records',
+        'Records whose last check failed.',
+        jobs(lambda state: state.failing),
     )
     found = facilities(user, _of_main(states).last)
-    yield 'tom_facility_checked_seconds', 'When a record was last checked.', [
-        (f'facility="{facility.name}"', _seconds(facility.checked_at)) for facility in found
-    ]
+    yield (
+        'tom_facility_checked_seconds',
+        'When a record was last checked.',
+        [(f'facility="{facility.name}"', _seconds(facility.checked_at)) for facility in found],
+    )
 
 
 def _of_main(states: list[Health]) -> Health:

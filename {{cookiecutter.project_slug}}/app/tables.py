@@ -28,9 +28,7 @@ class ProblemTable(Table):
     )
     facility = tables.Column(accessor='record__facility')
     error = tables.Column(verbose_name='What failed', orderable=False)
-    failing_since = tables.TemplateColumn(
-        template_name='app/cells/time.html', verbose_name='Since'
-    )
+    failing_since = tables.TemplateColumn(template_name='app/cells/time.html', verbose_name='Since')
     failures = tables.Column(verbose_name='Times')
     next_check = tables.TemplateColumn(
         template_name='app/cells/next.html', verbose_name='What to do'

@@ -82,7 +82,6 @@ def home(request: HttpRequest) -> HttpResponse:
             'main': main,
             'mistake': jobs().mistake,
             'facilities': facilities(request.user, main.last),
-            'pictures': pictures(request.user),
             'runs': RunTable(UpdateRun.objects.all()[:LATEST], orderable=False, exclude=whole),
             'filter': found,
             'table': table,
@@ -90,6 +89,12 @@ def home(request: HttpRequest) -> HttpResponse:
             'runs_before': request.session.pop('runs_before', None),
         },
     )
+
+
+@for_visitors
+def weeks(request: HttpRequest) -> HttpResponse:
+    """The last weeks in pictures: a piece of the first page, which does not wait for it."""
+    return render(request, 'app/weeks.html', {'pictures': pictures(request.user)})
 
 
 @for_visitors

@@ -95,9 +95,7 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps({'status': 'paused', 'reason': told}) if as_json else told)
         return True
 
-    def watched_update(
-        self, selection: Selection, limits: Automation, user: User | None
-    ) -> Report:
+    def watched_update(self, selection: Selection, limits: Automation, user: User | None) -> Report:
         """Update, and let those know who want to be told when it goes wrong."""
         switch = DeadMansSwitch(watched=not started_by() and not selection.words())
         try:
