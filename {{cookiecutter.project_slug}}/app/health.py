@@ -10,10 +10,9 @@ from tom_observations.models import ObservationRecord
 from .jobs import MAIN, jobs, next_run
 from .models import JobPause, RecordSync, RunFailure, UpdateRun
 from .scheduling.definition import Job
+from .scheduling.health import GRACE
 from .visible import Visitor, seen_by
 
-#: How long after its time a run may begin before it counts as overdue.
-GRACE = timedelta(minutes=15)
 #: A run that has not said for so long that it is alive is not.
 SILENT = timedelta(minutes=5)
 #: How long a TOM may hold observations, and run nothing, before that is worth a mail.

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from cronsim import CronSim
 from django.conf import settings
 from django.utils import timezone
 
+from .scheduling import times
 from .scheduling.definition import Job, ScheduleError, read_schedule
 
 MAIN = 'updatedata'
@@ -36,5 +36,4 @@ def next_run(job: Job, after: datetime | None = None) -> datetime | None:
     """When cron starts `job` next after `after` (now); None where it does not."""
     if not job.enabled or not job.when:
         return None
-    start = timezone.localtime(after)
-    return next(CronSim(job.when, start.replace(tzinfo=None))).replace(tzinfo=start.tzinfo)
+    return times.next_run(job.when, after or timezone.now())
