@@ -21,12 +21,12 @@ def seen_by(user: Visitor | None, rows: QuerySet, record: str = '') -> QuerySet:
     """
     if user is None or user.is_superuser:
         return rows
+    # Asked of each row, as there are few: SQLite would begin with all records of all targets.
+    way = f'{record}__' if record else ''
     if settings.TARGET_PERMISSIONS_ONLY:
-        field = f'{record}__target__in' if record else 'target__in'
-        return rows.filter(**{field: _targets(user).values('pk')})
-    field = f'{record}__in' if record else 'pk__in'
+        return rows.filter(Exists(_targets(user).filter(pk=OuterRef(f'{way}target_id'))))
     records = get_objects_for_user(user, 'tom_observations.view_observationrecord')
-    return rows.filter(**{field: records.values('pk')})
+    return rows.filter(Exists(records.filter(pk=OuterRef(f'{way}pk'))))
 
 
 def sees_target(user: Visitor, target: str) -> Combinable:
