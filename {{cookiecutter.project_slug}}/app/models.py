@@ -72,9 +72,9 @@ class UpdateRun(models.Model):
         """How a run stands, or how it ended."""
 
         RUNNING = 'running', 'running'
-        OK = 'ok', 'all that was due was checked'
+        OK = 'ok', 'went well'
         FAILED = 'failed', 'something failed'
-        DIED = 'died', 'ended before its work was done'
+        DIED = 'died', 'ended too soon'
 
     job = models.CharField(max_length=50)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)

@@ -40,12 +40,7 @@ class Picture:
     @property
     def most(self) -> float:
         """The height of the highest bar, in what is counted."""
-        return max((sum(numbers) for _, numbers in self.days), default=0)
-
-    @property
-    def total(self) -> float:
-        """All that is counted, together."""
-        return sum(sum(numbers) for _, numbers in self.days)
+        return round(max((sum(numbers) for _, numbers in self.days), default=0), 1)
 
     @property
     def filled(self) -> list[tuple[date, list[float]]]:
@@ -87,7 +82,7 @@ def _of_runs(days: list[date], runs: QuerySet) -> list[Picture]:
     return [
         Picture(
             'Runs a day',
-            ['went well', 'something failed', 'ended too soon'],
+            [status.label for status in statuses],
             [(day, [counts[day, status] for status in statuses]) for day in days],
         ),
         Picture(

@@ -5,11 +5,14 @@ import django_tables2 as tables
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from tom_common.htmx_table import HTMXTable
+from tom_observations.facility import get_service_classes
 
 from .models import RecordSync, UpdateRun
 from .visible import Visitor, seen_by, sees_everything, sees_target
 
 ROWS = 25  # a page
+#: A column that a phone has no room for.
+WIDE = {'th': {'class': 'd-none d-md-table-cell'}, 'td': {'class': 'd-none d-md-table-cell'}}
 
 
 class Table(HTMXTable):
@@ -26,10 +29,10 @@ class ProblemTable(Table):
     record = tables.TemplateColumn(
         template_name='app/cells/record.html', order_by='record_id', verbose_name='Observation'
     )
-    facility = tables.Column(accessor='record__facility')
+    facility = tables.Column(accessor='record__facility', attrs=WIDE)
     error = tables.Column(verbose_name='What failed', orderable=False)
     failing_since = tables.TemplateColumn(template_name='app/cells/time.html', verbose_name='Since')
-    failures = tables.Column(verbose_name='Times')
+    failures = tables.Column(verbose_name='Times', attrs=WIDE)
     next_check = tables.TemplateColumn(
         template_name='app/cells/next.html', verbose_name='What to do'
     )
@@ -44,10 +47,10 @@ class RunTable(Table):
     """The runs, the newest first."""
 
     started = tables.TemplateColumn(template_name='app/cells/run.html')
-    job = tables.Column()
+    job = tables.Column(attrs=WIDE)
     status = tables.TemplateColumn(template_name='app/cells/outcome.html', verbose_name='Outcome')
     took = tables.TemplateColumn(template_name='app/cells/took.html', orderable=False)
-    checked = tables.Column()
+    checked = tables.Column(attrs=WIDE)
     saved = tables.Column(verbose_name='Frames saved')
     failed = tables.Column()
 
@@ -66,7 +69,11 @@ class RunTable(Table):
 class ProblemFilter(django_filters.FilterSet):
     """By facility, and by the name of the target or the number of the observation."""
 
-    facility = django_filters.CharFilter(field_name='record__facility', label='Facility')
+    facility = django_filters.ChoiceFilter(
+        field_name='record__facility',
+        choices=lambda: [(name, name) for name in get_service_classes()],
+        label='Facility',
+    )
     query = django_filters.CharFilter(method='found', label='Target or observation')
 
     class Meta:

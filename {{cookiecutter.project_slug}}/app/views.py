@@ -8,6 +8,8 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.cache import patch_cache_control
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 from django_filters import FilterSet
@@ -70,10 +72,11 @@ def home(request: HttpRequest) -> HttpResponse:
     found = ProblemFilter(request.GET, problems(request))
     table = configured(request, ProblemTable, found)
     if request.htmx:
-        return render(request, table.get_partial_template_name(), {'table': table})
+        context = {'table': table, 'may_act': may_act(request.user), 'now': timezone.now()}
+        return render(request, table.get_partial_template_name(), context)
     states = healths(request.user)
     main = next(state for state in states if state.job == MAIN)
-    whole = RunTable.hidden_from(request.user)
+    hidden = {*RunTable.hidden_from(request.user), 'checked'}  # there is little room
     return render(
         request,
         'app/automation.html',
@@ -82,10 +85,13 @@ def home(request: HttpRequest) -> HttpResponse:
             'main': main,
             'mistake': jobs().mistake,
             'facilities': facilities(request.user, main.last),
-            'runs': RunTable(UpdateRun.objects.all()[:LATEST], orderable=False, exclude=whole),
+            'runs': RunTable(
+                UpdateRun.objects.all()[:LATEST], orderable=False, exclude=tuple(hidden)
+            ),
             'filter': found,
             'table': table,
             'may_act': may_act(request.user),
+            'now': timezone.now(),
             'runs_before': request.session.pop('runs_before', None),
         },
     )
@@ -94,7 +100,9 @@ def home(request: HttpRequest) -> HttpResponse:
 @for_visitors
 def weeks(request: HttpRequest) -> HttpResponse:
     """The last weeks in pictures: a piece of the first page, which does not wait for it."""
-    return render(request, 'app/weeks.html', {'pictures': pictures(request.user)})
+    answer = render(request, 'app/weeks.html', {'pictures': pictures(request.user)})
+    patch_cache_control(answer, private=True, max_age=60)
+    return answer
 
 
 @for_visitors
