@@ -21,6 +21,7 @@ class Table(HTMXTable):
     class Meta(HTMXTable.Meta):
         template_name = 'django_tables2/bootstrap5-responsive.html'
         exclude = ('selection',)
+        attrs = HTMXTable.Meta.attrs | {'hx-target': '#rows'}
 
 
 class ProblemTable(Table):

@@ -86,7 +86,10 @@ def home(request: HttpRequest) -> HttpResponse:
             'mistake': jobs().mistake,
             'facilities': facilities(request.user, main.last),
             'runs': RunTable(
-                UpdateRun.objects.all()[:LATEST], orderable=False, exclude=tuple(hidden)
+                UpdateRun.objects.all()[:LATEST],
+                orderable=False,
+                exclude=tuple(hidden),
+                attrs={'class': 'table table-sm'},
             ),
             'filter': found,
             'table': table,

@@ -115,7 +115,6 @@ TARGET_DEFAULT_PERMISSION = 'PRIVATE'
 INSTALLED_APPS = [*TOMTOOLKIT_INSTALLED_APPS, 'app']
 SITE_ID = 1
 MIDDLEWARE = [
-    'whitenoise.middleware.WhiteNoiseMiddleware',  # style sheets and scripts
     *TOMTOOLKIT_MIDDLEWARE,
     'app.middleware.ObservatoryDownMiddleware',
     'app.middleware.BackgroundUpdateMiddleware',
@@ -166,7 +165,10 @@ FORMAT_MODULE_PATH = ['tom_base.formats']
 STATIC_URL = '/static/'
 STATIC_ROOT = BASE_DIR / '_static'
 STATICFILES_DIRS = [BASE_DIR / 'static']
-WHITENOISE_USE_FINDERS = DEBUG  # without `collectstatic`, while you try things
+if STATIC_ROOT.is_dir():
+    # Once `collectstatic` has filled it, the TOM serves it by itself: right after the first
+    # middleware, which sees to https.
+    MIDDLEWARE.insert(1, 'whitenoise.middleware.WhiteNoiseMiddleware')
 # The TOM's own copies: no page waits for somebody else's server, or tells it who looks at what.
 BOOTSTRAP5 = {
     'css_url': {'url': f'{STATIC_URL}app/vendor/bootstrap.min.css'},

@@ -4,6 +4,9 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from guardian.shortcuts import assign_perm
 from rest_framework.authtoken.models import Token
@@ -13,7 +16,9 @@ from tom_targets.models import Target
 from app import actions
 from app.models import JobPause, RecordSync, RunFailure, StoredFrame, UpdateRun
 
-pytestmark = pytest.mark.django_db(transaction=True)
+from .running import updatedata
+
+pytestmark = pytest.mark.django_db
 
 PAGES = ('/automation/', '/automation/weeks/', '/automation/runs/', '/automation/runs/{run}/',
          '/automation/progress/', '/automation/status.json', '/automation/metrics', '/',
@@ -32,6 +37,12 @@ def schedule(tmp_path):
     file = tmp_path / 'schedule.toml'
     file.write_text('environment = "virtualenv"\n[updatedata]\nwhen = "hourly"\n')
     return file
+
+
+@pytest.fixture
+def target(db):
+    """As that of conftest.py, but in a transaction: emptying every table takes its time."""
+    return Target.objects.create(name='M 31', type='SIDEREAL', ra=10.6847, dec=41.269)
 
 
 @pytest.fixture
@@ -264,8 +275,6 @@ def test_a_get_does_nothing(action, client, staff, started, add_record):
 
 
 def test_without_the_csrf_token_nothing_happens(staff, started):
-    from django.test import Client
-
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(staff)
     strict.post('/automation/updatedata/run/')
@@ -351,9 +360,8 @@ def test_only_staff_may_ask_for_all(client, login, started):
     assert started == []
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_lines_on_its_pages(admin_client, observed, sky):
-    from .running import updatedata
-
     record = observed(frames=3)
     updatedata()
     ran()
@@ -390,9 +398,6 @@ def fill(count, target):
 def test_the_queries_do_not_grow_with_the_rows(
     page, who, client, login, target, django_assert_num_queries
 ):
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
-
     Target.objects.update(permissions='OPEN')
     if who != 'visitor':
         login(who, is_superuser=who == 'superuser')
