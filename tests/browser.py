@@ -15,7 +15,16 @@ from playwright.sync_api import Browser, sync_playwright
 from running import clean_environment, manage, tom_python
 
 #: What a root user in a container needs, and what keeps Chromium from calling home.
-FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage']
+FLAGS = [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+    '--disable-dev-shm-usage',
+]
 STARTS_WITHIN = 120  # seconds, on a busy machine
 
 
