@@ -127,6 +127,7 @@ def working() -> None:
 
 def dead() -> None:
     frames(base(), 20)
+    RecordSync.objects.update(checked_at=NOW - timedelta(days=3))
     runs(300, timedelta(hours=1), until=timedelta(days=3))
 
 

@@ -118,7 +118,7 @@ def answer(page: Page) -> str:
     ('story', 'words'),
     [
         ('working', 'updatedata is working since'),
-        ('dead', 'updatedata is overdue since'),
+        ('dead', 'updatedata is overdue by 2 days'),
         ('failing', 'updatedata is failing since 5 hours ago, because SOAR could not be asked'),
     ],
 )

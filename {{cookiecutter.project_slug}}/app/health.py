@@ -115,7 +115,7 @@ class _Question:
             return self._never_ran(reasons)
         late = self._late_since(by_itself)
         if late:
-            return OVERDUE, late, ['no run has begun since then', *reasons]
+            return OVERDUE, late, ['no run has begun when one should have', *reasons]
         if reasons:
             return FAILING, self._failing_since(), reasons
         return WORKING, self._working_since(), []

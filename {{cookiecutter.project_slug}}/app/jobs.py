@@ -1,5 +1,6 @@
 """The jobs of schedule.toml, and when each runs next."""
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -7,8 +8,11 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
+from .schedule_state import site
 from .scheduling import times
+from .scheduling.cli import PROJECT
 from .scheduling.definition import Job, ScheduleError, read_schedule
+from .scheduling.install import wanted
 
 MAIN = 'updatedata'
 
@@ -37,3 +41,12 @@ def next_run(job: Job, after: datetime | None = None) -> datetime | None:
     if not job.enabled or not job.when:
         return None
     return times.next_run(job.when, after or timezone.now())
+
+
+def lines_to_install() -> list[str]:
+    """What `manage.py schedule install` puts into the crontab; nothing where it cannot be said."""
+    try:
+        lines = wanted(PROJECT, site().python, site().commands).lines
+    except ScheduleError:
+        return []
+    return [os.fsdecode(line) for line in lines]

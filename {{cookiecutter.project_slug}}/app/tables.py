@@ -32,7 +32,9 @@ class ProblemTable(Table):
     )
     facility = tables.Column(accessor='record__facility', attrs=WIDE)
     error = tables.Column(verbose_name='What failed', orderable=False)
-    failing_since = tables.TemplateColumn(template_name='app/cells/time.html', verbose_name='Since')
+    failing_since = tables.TemplateColumn(
+        template_name='app/cells/time.html', verbose_name='Since', attrs=WIDE
+    )
     failures = tables.Column(verbose_name='Times', attrs=WIDE)
     next_check = tables.TemplateColumn(
         template_name='app/cells/next.html', verbose_name='What to do'

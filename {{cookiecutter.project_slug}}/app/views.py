@@ -18,7 +18,7 @@ from django_tables2 import RequestConfig
 from . import actions
 from .facilities import facilities
 from .health import healths
-from .jobs import MAIN, jobs
+from .jobs import MAIN, jobs, lines_to_install
 from .logs import excerpt
 from .models import RecordSync, RunFailure, UpdateRun
 from .pictures import pictures
@@ -94,6 +94,7 @@ def home(request: HttpRequest) -> HttpResponse:
             'filter': found,
             'table': table,
             'may_act': may_act(request.user),
+            'lines': lines_to_install() if may_act(request.user) else (),
             'now': timezone.now(),
             'runs_before': request.session.pop('runs_before', None),
         },

@@ -8,12 +8,14 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.html import escape
 from guardian.shortcuts import assign_perm
 from rest_framework.authtoken.models import Token
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from app import actions
+from app.jobs import lines_to_install
 from app.models import JobPause, RecordSync, RunFailure, StoredFrame, UpdateRun
 
 from .running import updatedata
@@ -101,6 +103,14 @@ def test_it_never_ran(client):
     assert 'python manage.py schedule install' in page
 
 
+def test_it_shows_the_lines_to_those_who_can_install_them(client, staff):
+    lines = [' '.join(escape(line).split()) for line in lines_to_install()]
+    page = text(client)
+    assert all(line in page for line in lines)  # none where containers keep the schedule
+    client.logout()
+    assert not any(line in text(client) for line in lines)
+
+
 def test_a_run_by_hand_is_not_the_schedules(client):
     ran(started_by='me')
     assert 'has never run by itself' in text(client)
@@ -118,7 +128,7 @@ def test_it_works(client):
 def test_it_is_overdue(client):
     ran(timedelta(hours=5))
     page = text(client)
-    assert 'updatedata is overdue' in page
+    assert 'updatedata is overdue</strong> by ' in page
     assert 'doctor' in page
 
 
