@@ -1,5 +1,6 @@
 """Real receivers of what the TOM tells: a mail server and a web server on this machine."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -15,7 +16,10 @@ from aiosmtpd.controller import Controller
 class Mailbox(list):
     """Every mail that has come, as `aiosmtpd` wants to be given it."""
 
+    delay = 0.0  # seconds that the server takes for each
+
     async def handle_DATA(self, server: object, session: object, envelope: object) -> str:
+        await asyncio.sleep(self.delay)
         self.append(message_from_bytes(envelope.content))
         return '250 OK'
 
