@@ -8,6 +8,7 @@ app_name = 'automation'
 
 urlpatterns = [
     path('', views.home, name='home'),
+    path('facilities/', views.of_facilities, name='facilities'),
     path('weeks/', views.weeks, name='weeks'),
     path('runs/', views.runs, name='runs'),
     path('runs/<int:pk>/', views.run, name='run'),

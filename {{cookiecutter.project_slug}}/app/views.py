@@ -84,7 +84,6 @@ def home(request: HttpRequest) -> HttpResponse:
             'states': states,
             'main': main,
             'mistake': jobs().mistake,
-            'facilities': facilities(request.user, main.last),
             'runs': RunTable(
                 UpdateRun.objects.all()[:LATEST],
                 orderable=False,
@@ -99,6 +98,13 @@ def home(request: HttpRequest) -> HttpResponse:
             'runs_before': request.session.pop('runs_before', None),
         },
     )
+
+
+@for_visitors
+def of_facilities(request: HttpRequest) -> HttpResponse:
+    """How fresh the data of each facility is: a piece of the first page, as there may be many."""
+    last = UpdateRun.objects.filter(job=MAIN, only='').exclude(status='running').first()
+    return render(request, 'app/facilities.html', {'facilities': facilities(request.user, last)})
 
 
 @for_visitors

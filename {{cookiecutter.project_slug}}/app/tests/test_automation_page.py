@@ -22,7 +22,7 @@ from .running import updatedata
 
 pytestmark = pytest.mark.django_db
 
-PAGES = ('/automation/', '/automation/weeks/', '/automation/runs/', '/automation/runs/{run}/',
+PAGES = ('/automation/', '/automation/facilities/', '/automation/weeks/', '/automation/runs/', '/automation/runs/{run}/',
          '/automation/progress/', '/automation/status.json', '/automation/metrics', '/',
          '/observations/{record}/', '/targets/{target}/')  # fmt: skip
 ACTIONS = (
@@ -146,6 +146,17 @@ def test_it_fails_since_the_first_failure_and_says_why(client, add_record, setti
     assert 'SOAR could not be asked; 1 observation could not be checked' in page
     assert record.observation_id in page
     assert 'LCO answered 500' in page
+
+
+def test_each_facility_is_there_with_its_trouble(client, add_record):
+    failing(add_record('SOAR'))
+    Target.objects.update(permissions='OPEN')
+    RunFailure.objects.create(run=ran(status='failed'), facility='SOAR', error='secret')
+    told = text(client, '/automation/facilities/')
+    assert '<th scope="row">SOAR</th>' in told
+    assert 'could not be asked' in told
+    assert '1 failing' in told
+    assert 'secret' not in told
 
 
 def test_after_the_retry_of_what_failed_it_works_again(client, add_record):
@@ -404,7 +415,9 @@ def fill(count, target):
 
 
 @pytest.mark.parametrize('who', ['visitor', 'user', 'superuser'])
-@pytest.mark.parametrize('page', ['', 'weeks/', 'runs/', 'runs/{run}/', 'status.json', 'metrics'])
+@pytest.mark.parametrize(
+    'page', ['', 'facilities/', 'weeks/', 'runs/', 'runs/{run}/', 'status.json', 'metrics']
+)
 def test_the_queries_do_not_grow_with_the_rows(
     page, who, client, login, target, django_assert_num_queries
 ):
