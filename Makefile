@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test engine lint lock upgrade clean environments FORCE
+.PHONY: help demo test engine lint lock upgrade screenshots clean environments FORCE
 
 TEMPLATE := {{cookiecutter.project_slug}}
 TOOLS := .work/tools/bin
@@ -21,7 +21,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS := 1
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: environments  ## generate a TOM and let it fetch data from a simulated observatory
 	@tools/demo.sh
@@ -37,8 +37,8 @@ engine: environments $(ENGINE)/complete  ## try the engine under load and under 
 	TOM_PYTHON='$(CURDIR)/$(ENGINE)/bin/python' $(PYTEST) tests/test_engine.py $(ARGS)
 
 lint: .work/tools/complete  ## check the style of the code, and the workflow
-	$(TOOLS)/ruff check hooks tests
-	$(TOOLS)/ruff format --check hooks tests
+	$(TOOLS)/ruff check hooks tests tools
+	$(TOOLS)/ruff format --check hooks tests tools
 	cd '$(TEMPLATE)' && $(RUFF) check --no-cache app && $(RUFF) format --no-cache --check app
 	$(TOOLS)/shellcheck tools/*.sh .ci/run
 	$(TOOLS)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -53,6 +53,11 @@ lock: .work/tools/complete  ## make the lock files again after a change to a pyp
 
 upgrade: UPGRADE := --upgrade
 upgrade: lock  ## the same, and take the newest release of every package
+
+# Needs a Chromium.
+screenshots: environments  ## make the pictures in docs/screenshots again
+	@mkdir -p .work/home .work/tmp
+	HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp' $(TOOLS)/python tools/screenshots.py
 
 clean:  ## remove everything that make has made
 	rm -rf .work .pytest_cache .ruff_cache

@@ -11,3 +11,7 @@ class TomAppConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401  (importing it registers the checks)
+
+    def nav_items(self) -> list[dict]:
+        """The link in the TOM's navigation bar."""
+        return [{'partial': 'app/nav.html'}]

@@ -45,6 +45,12 @@ class Selection:
     facilities: Collection[str] = ()
     recheck: bool = False
 
+    def words(self) -> str:
+        """What the run is limited to, for a person; empty where it is not."""
+        return ', '.join(
+            [*(f'target {pk}' for pk in self.targets), *(str(name) for name in self.facilities)]
+        )
+
     def records(self) -> QuerySet[ObservationRecord]:
         """The selected records, due or not."""
         records = ObservationRecord.objects.all()

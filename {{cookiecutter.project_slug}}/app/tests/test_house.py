@@ -14,6 +14,7 @@ ALLOWED = {
     'transport': {'conf', 'errors'},
     'discreet': set(),
     'interrupt': set(),
+    'starter': set(),
     'patience': set(),
     'explain': {'discreet', 'errors'},
     'due': {'models'},
@@ -31,7 +32,7 @@ ALLOWED = {
         'transport', 'verify',
     },
     'previews': {'conf', 'frames', 'names', 'permissions', 'products', 'transport', 'verify'},
-    'history': {'conf', 'models', 'due', 'errors', 'outcomes', 'patience'},
+    'history': {'conf', 'models', 'due', 'errors', 'outcomes', 'patience', 'starter'},
     'check': {
         'conf', 'announce', 'errors', 'explain', 'frames', 'gateway', 'names', 'outcomes',
         'patience', 'previews', 'products', 'statuses',
