@@ -143,7 +143,11 @@ MATRIX = [
         for question, troubles in (('status', ANSWERS), ('list', ANSWERS), ('file', FILES))
         for name, says, fault in troubles
     ),
-    Trouble('status: a missing key', "KeyError: 'state'", {'status': without('state')}),
+    Trouble(
+        'status: a missing key',
+        "broke on the answer or a setting: KeyError: 'state'",
+        {'status': without('state')},
+    ),
     Trouble('status: a list where an object is due', 'TypeError', {'status': faults.answer([])}),
     Trouble(
         'status: unknown state',
@@ -198,9 +202,9 @@ CIRCUMSTANCES = {
 }
 
 APART = {
-    'disk: full': 'the file cannot be written: No space left on device',
+    'disk: full': 'a file cannot be read or written: No space left on device',
     'disk: less than MIN_FREE_BYTES free': 'downloads stop',
-    'disk: read-only': 'the file cannot be written',
+    'disk: read-only': 'a file cannot be read or written',
     'database: locked for 20 s': '',
     'database: locked for longer than it waits': 'the database of this TOM could not be used',
     'database: gone for a while': 'the database of this TOM could not be used',

@@ -22,7 +22,7 @@ from app.observatory import Observatory
 from app.observatory.faults import Fault
 from app.observatory.messages import Call, Reply
 from app.sync import patience
-from app.sync.products import part_path
+from app.sync.storage import part_path
 from app.tests.running import files, updatedata
 from databases import elsewhere, only_on
 from fault_table import APART, then

@@ -13,7 +13,8 @@ from ..conf import Automation
 from .announce import announce_products
 from .errors import FacilityDown, NoAnswer, PartFailed, SyncError, Unsupported
 from .explain import explained
-from .gateway import Frame, Gateway
+from .frames import Frame
+from .gateway import Gateway
 from .names import safe_name
 from .outcomes import Outcome
 from .patience import patient

@@ -11,11 +11,11 @@ from ..conf import Automation
 from ..models import UpdateRun
 from . import history
 from .check import Checker
+from .claims import sweep_leftovers
 from .crew import Crew, at_work
 from .due import Selection, records_due
 from .errors import AnotherRun
 from .outcomes import Report
-from .products import sweep_leftovers
 from .transport import patient_requests
 
 JOB = 'updatedata'

@@ -42,8 +42,12 @@ def explained(error: BaseException, facility: str) -> SyncError:
         return SyncError(f'the database of this TOM could not be used: {_told(error)}')
     if isinstance(error, OSError):
         reason = _line(error.strerror) if error.strerror else type(error).__name__
-        return SyncError(f'the file cannot be written: {reason}')
+        return SyncError(f'a file cannot be read or written: {reason}')
     logger.error('%s raised %s', facility, type(error).__name__, exc_info=error)
+    if isinstance(error, LookupError | TypeError | AttributeError):
+        return SyncError(
+            f'the class of {facility} broke on the answer or a setting: {_told(error)}'
+        )
     return SyncError(_told(error))
 
 

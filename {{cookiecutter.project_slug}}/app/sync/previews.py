@@ -20,7 +20,7 @@ from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
 from . import permissions, verify
-from .gateway import Frame
+from .frames import Frame
 from .names import split
 from .products import is_whole, keep
 from .transport import Received

@@ -66,7 +66,9 @@ OTHERS = {
     shapes.SavesPages: Outcome('DONE', error='it is a web page'),
     shapes.LazyProducts: Outcome('DONE', error='ZeroDivisionError: a mistake', files=1),
     shapes.Broken: Outcome('PENDING', error='ZeroDivisionError: a mistake'),
-    shapes.Unconfigured: Outcome('PENDING', error="KeyError: 'portal_url'"),
+    shapes.Unconfigured: Outcome(
+        'PENDING', error="broke on the answer or a setting: KeyError: 'portal_url'"
+    ),
     shapes.Abstract: Outcome('PENDING', 'Abstract lacks what every facility class has to have'),
 }
 
@@ -286,7 +288,7 @@ def test_a_stock_archive_is_asked_by_request_id(sky, observed):
 
 
 def test_all_pages_of_a_list_are_read(sky, observed, monkeypatch):
-    monkeypatch.setattr('app.sync.gateway.PAGE', 2)
+    monkeypatch.setattr('app.sync.frames.PAGE', 2)
     observed('LCO', frames=5)
     assert updatedata()[1]['saved'] == 5
 

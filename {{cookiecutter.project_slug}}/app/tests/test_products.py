@@ -9,7 +9,7 @@ from tom_targets.models import Target
 
 from app.models import StoredFrame
 from app.observatory import faults
-from app.sync.products import part_path
+from app.sync.storage import part_path
 
 from .running import contents, files, updatedata
 
