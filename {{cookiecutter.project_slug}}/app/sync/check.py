@@ -21,14 +21,25 @@ from .patience import patient
 from .previews import make_preview
 from .products import discard_broken, store_frame
 from .statuses import refresh_status
+from .sweep import Sweep
 
 
 class Checker:
     """Checks records of one facility, one after another. Each thread needs one of its own."""
 
-    def __init__(self, facility: str, limits: Automation, user: User | None = None) -> None:
-        """`user`: whose credentials are used, in place of each record's own user."""
+    def __init__(
+        self,
+        facility: str,
+        limits: Automation,
+        user: User | None = None,
+        sweep: Sweep | None = None,
+    ) -> None:
+        """`user`: whose credentials are used, in place of each record's own user.
+
+        `sweep`: what answers for many records at once.
+        """
         self.facility = facility
+        self._sweep = sweep
         self._limits = limits
         self._user = user
         self._gateways: dict[int | None, Gateway] = {}
@@ -114,7 +125,7 @@ class Checker:
     def _gateway(self, user: User | None) -> Gateway:
         key = user.pk if user else None
         if key not in self._gateways:
-            self._at_work = gateway = Gateway(self.facility)
+            self._at_work = gateway = Gateway(self.facility, self._sweep)
             if user:
                 gateway.act_for(user)
             self._gateways[key] = gateway
@@ -124,6 +135,8 @@ class Checker:
     def _fetch(self, record: ObservationRecord, gateway: Gateway, outcome: Outcome) -> None:
         if gateway.saves_products_itself():
             _let_it_save(record, gateway, outcome)
+            return
+        if not (gateway.may_have_frames(record) or record.dataproduct_set.exists()):
             return
         troubles = []
         for frame in gateway.frames(record):
