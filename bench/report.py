@@ -53,7 +53,7 @@ def bars(result: dict) -> list[dict]:
     """Each figure that is asked for and that this result has: what, how much, and the bar."""
     found = []
     for name, judge in JUDGES.items():
-        if name in result['works']:
+        if name in result['works'] and 'idle' in result['works']:
             found += judge(result['works'][name], result)
     return found
 

@@ -16,7 +16,9 @@ class RecordSync(models.Model):
         ObservationRecord, on_delete=models.CASCADE, primary_key=True, related_name='sync'
     )
     status = models.CharField(max_length=200, help_text='The status that the last check left.')
-    asked_at = models.DateTimeField(null=True, help_text='When it was last checked, well or not.')
+    asked_at = models.DateTimeField(
+        null=True, db_index=True, help_text='When it was last checked, well or not.'
+    )
     checked_at = models.DateTimeField(null=True, help_text='When a check last went well.')
     next_check = models.DateTimeField(
         null=True, db_index=True, help_text='Due from then on; empty: settled.'
@@ -38,6 +40,18 @@ class RecordSync(models.Model):
 
     def __str__(self) -> str:
         return f'{self.record_id}: {self.error or self.status}'
+
+
+class ChangedRecord(models.Model):
+    """A record that was added, or whose status was changed, by whomever: see `sync.watch`.
+
+    Written by triggers of the database. No foreign key: a note may outlast its record.
+    """
+
+    record_id = models.BigIntegerField(primary_key=True)
+
+    def __str__(self) -> str:
+        return str(self.record_id)
 
 
 class StoredFrame(models.Model):

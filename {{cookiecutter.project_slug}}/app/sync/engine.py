@@ -18,6 +18,7 @@ from .errors import AnotherRun
 from .outcomes import Report
 from .sweep import Sweep
 from .transport import patient_requests
+from .watch import forget_the_same
 
 JOB = 'updatedata'
 
@@ -38,6 +39,7 @@ def update(
     deadline = begun + limits.DEADLINE
     with history.the_only_run(JOB, limits) as run, patient_requests(limits, deadline):
         sweep_leftovers()
+        forget_the_same()
         crews = [
             Crew(facility, records, _checker(facility, limits, user, Sweep(records)), deadline)
             for facility, records in due_by_facility(run, selection).items()

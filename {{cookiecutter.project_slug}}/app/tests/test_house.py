@@ -16,11 +16,13 @@ ALLOWED = {
     'interrupt': set(),
     'patience': set(),
     'explain': {'discreet', 'errors'},
-    'due': {'models'},
+    'watch': {'models'},
+    'due': {'models', 'watch'},
+    'sweep': set(),
     'verify': {'transport'},
     'names': set(),
     'frames': {'errors'},
-    'gateway': {'errors', 'frames'},
+    'gateway': {'errors', 'frames', 'sweep'},
     'permissions': set(),
     'statuses': {'models', 'errors', 'explain', 'gateway'},
     'announce': {'models', 'errors', 'explain'},
@@ -34,12 +36,12 @@ ALLOWED = {
     'history': {'conf', 'models', 'due', 'errors', 'outcomes', 'patience'},
     'check': {
         'conf', 'announce', 'errors', 'explain', 'frames', 'gateway', 'names', 'outcomes',
-        'patience', 'previews', 'products', 'statuses',
+        'patience', 'previews', 'products', 'statuses', 'sweep',
     },
     'crew': {'outcomes'},
     'engine': {
         'conf', 'models', 'history', 'check', 'claims', 'crew', 'due', 'errors', 'outcomes',
-        'transport',
+        'transport', 'sweep', 'watch',
     },
 }  # fmt: skip
 
