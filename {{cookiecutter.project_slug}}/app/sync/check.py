@@ -164,7 +164,7 @@ class Checker:
 @patient
 def _record(pk: int) -> ObservationRecord:
     """The record `pk`, as soon as the database is there: no record is to blame for its absence."""
-    return ObservationRecord.objects.select_related('target', 'user').get(pk=pk)
+    return ObservationRecord.objects.select_related('target', 'user', 'sync').get(pk=pk)
 
 
 def _let_it_save(record: ObservationRecord, gateway: Gateway, outcome: Outcome) -> None:

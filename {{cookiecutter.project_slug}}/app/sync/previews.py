@@ -35,7 +35,8 @@ def make_preview(record: ObservationRecord, frame: Frame, limits: Automation) ->
     trouble with a JPEG is logged and no more: it is the frame that matters.
     """
     try:
-        product = DataProduct.objects.get(product_id=frame.product_id)
+        rows = DataProduct.objects.select_related('stored_frame')
+        product = rows.get(product_id=frame.product_id)
         # Hooks come after previews: while they are owed, a killed run may not have come so far.
         new = product.stored_frame.hooks_owed
         if new and product.thumbnail:

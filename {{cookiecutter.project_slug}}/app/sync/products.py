@@ -50,7 +50,7 @@ def keep(
     One that is `derived` from another is always made anew, and no hook hears of it.
     """
     with claims.alone_with(frame.product_id, limits.TRANSFER_TIMEOUT):
-        product = DataProduct.objects.filter(product_id=frame.product_id).first()
+        product = _product(frame)
         if product is not None and not derived and is_whole(product, frame):
             permissions.share(record, product)
             return 'present'
@@ -61,6 +61,12 @@ def keep(
             claims.give_up(claim, product)
             raise
         return _write_row(record, frame, claim, received, hooks_owed=not derived)
+
+
+def _product(frame: Frame) -> DataProduct | None:
+    """The row of `frame`, with its claim if it has one."""
+    rows = DataProduct.objects.select_related('stored_frame')
+    return rows.filter(product_id=frame.product_id).order_by().first()
 
 
 def _receive_into_place(
@@ -81,7 +87,9 @@ def is_whole(product: DataProduct, frame: Frame) -> bool:
     """Whether the file of `product` is there and is the `frame` that the archive has now."""
     if not product.data or not storage.exists(product.data.name):
         return False
-    claim = StoredFrame.objects.filter(frame_id=frame.product_id).first()
+    claim = getattr(product, 'stored_frame', None)
+    if claim is None or claim.frame_id != frame.product_id:
+        claim = StoredFrame.objects.filter(frame_id=frame.product_id).first()
     if claim is not None and claim.name != product.data.name:
         claims.abandon(claim)  # others have stored the frame elsewhere meanwhile
         claim = None
@@ -126,15 +134,7 @@ def _write_row(
     """Write the row of a file that is in its place; returns what that amounts to."""
     kind = verify.data_product_type(frame.filename)
     with transaction.atomic():
-        product, new = DataProduct.objects.get_or_create(
-            product_id=frame.product_id,
-            defaults={
-                'target': record.target,
-                'observation_record': record,
-                'data': claim.name,
-                'data_product_type': kind,
-            },
-        )
+        product, new = _row(record, frame, claim, kind)
         if not new:
             DataProduct.objects.filter(pk=product.pk).update(
                 data=claim.name,
@@ -147,10 +147,34 @@ def _write_row(
         ours = StoredFrame.objects.filter(pk=claim.pk)
         if not ours.update(**_stored(claim.name, product, received), hooks_owed=hooks_owed):
             raise claims.taken_away(claim)
-        if hooks_owed:  # called when the record that has the product is checked
-            claims.unsettle(product)
+        if hooks_owed and not _stays_due(record, product):
+            claims.unsettle(product)  # the hooks are called when its record is checked
     new_version = bool(frame.md5 and claim.md5 and frame.md5 != claim.md5)
     return 'saved' if new or new_version else 'repaired'
+
+
+def _row(
+    record: ObservationRecord, frame: Frame, claim: StoredFrame, kind: str
+) -> tuple[DataProduct, bool]:
+    """The row of `frame`, and whether it is new: nearly always, so that is tried first."""
+    product = DataProduct(
+        product_id=frame.product_id,
+        target=record.target,
+        observation_record=record,
+        data=claim.name,
+        data_product_type=kind,
+    )
+    if claim.product_id is None:
+        with suppress(IntegrityError), transaction.atomic():
+            product.save()
+            return product, True
+    return DataProduct.objects.get(product_id=frame.product_id), False
+
+
+def _stays_due(record: ObservationRecord, product: DataProduct) -> bool:
+    """Whether `record`, which is checked now, has the product and is due until that is done."""
+    settled = hasattr(record, 'sync') and record.sync.settled_at is not None
+    return product.observation_record_id == record.pk and not settled
 
 
 def discard_broken(record: ObservationRecord) -> list[str]:
