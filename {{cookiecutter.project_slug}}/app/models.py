@@ -73,6 +73,12 @@ class StoredFrame(models.Model):
         default=False, help_text='The hooks for a saved data product have not ended.'
     )
 
+    class Meta:
+        indexes = [  # of the few that something is left to do for
+            models.Index(fields=['id'], condition=Q(stored_at=None), name='app_frame_not_whole'),
+            models.Index(fields=['product'], condition=Q(hooks_owed=True), name='app_hooks_owed'),
+        ]
+
     def __str__(self) -> str:
         return self.name
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Literal
 
+from django.core.exceptions import SuspiciousFileOperation
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
@@ -136,8 +137,12 @@ def _write_row(
     with transaction.atomic():
         product, new = _row(record, frame, claim, kind)
         if not new:
+            if product.thumbnail:  # of the file before; a page that shows it makes another
+                with suppress(OSError, SuspiciousFileOperation):
+                    product.thumbnail.delete(save=False)
             DataProduct.objects.filter(pk=product.pk).update(
                 data=claim.name,
+                thumbnail='',
                 data_product_type=product.data_product_type or kind,
                 modified=timezone.now(),
             )

@@ -6,12 +6,16 @@ them a pooled connection, timeouts, bounded retries, and a limit on the whole an
 """
 
 import hashlib
-from collections.abc import Iterator
+import weakref
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
+from threading import Condition, get_ident
 from time import monotonic
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -47,7 +51,7 @@ def patient_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     A timeout put into `HTTPAdapter.send` reaches all of them; `socket.setdefaulttimeout` does
     not. A session with an adapter class of its own keeps that adapter and gets the timeouts.
     """
-    send = HTTPAdapter.send
+    send, turns = HTTPAdapter.send, Turns(limits.WORKERS)
     pool = HTTPAdapter(pool_maxsize=limits.WORKERS, max_retries=_retries(limits, deadline))
 
     def patient_send(
@@ -59,9 +63,17 @@ def patient_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     ) -> requests.Response:
         used = pool if type(adapter) is HTTPAdapter else adapter
         wait = timeout or (limits.CONNECT_TIMEOUT, limits.READ_TIMEOUT)
-        response = send(used, request, stream=stream, timeout=wait, **options)
-        if not stream:
-            _read_answer(response, limits)
+        end_turn = turns.take(urlsplit(request.url).netloc, limits.TRANSFER_TIMEOUT)
+        try:
+            response = send(used, request, stream=stream, timeout=wait, **options)
+            if stream:
+                _when_closed(response, end_turn)
+            else:
+                _read_answer(response, limits)
+                end_turn()
+        except BaseException:
+            end_turn()
+            raise
         return response
 
     HTTPAdapter.send = patient_send
@@ -70,6 +82,61 @@ def patient_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     finally:
         HTTPAdapter.send = send
         pool.close()
+
+
+class Turns:
+    """Lets so many threads at a time ask one host, however many facilities are there."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._busy: defaultdict[str, Counter[int]] = defaultdict(Counter)  # host: thread: turns
+        self._ended = Condition()
+
+    def take(self, host: str, seconds: float) -> Callable[[], None]:
+        """Wait for a turn at `host`; returns what ends it. Raises ConnectTimeout after `seconds`.
+
+        A thread that has a turn there gets another at once: it may be reading one answer while
+        it asks for the next, and would wait for itself.
+        """
+        thread, busy = get_ident(), self._busy[host]
+        with self._ended:
+            if not self._ended.wait_for(lambda: thread in busy or len(busy) < self._most, seconds):
+                raise requests.ConnectTimeout(f'no turn at {host} in {seconds:.0f} s')
+            busy[thread] += 1
+        return Once(lambda: self._end(busy, thread))
+
+    def _end(self, busy: Counter[int], thread: int) -> None:
+        with self._ended:
+            busy[thread] -= 1
+            if not busy[thread]:
+                del busy[thread]
+            self._ended.notify_all()
+
+
+class Once:
+    """Calls `act` the first time that it is called, and no more."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act: Callable[[], None] | None = act
+
+    def __call__(self) -> None:
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+
+
+def _when_closed(response: requests.Response, act: Callable[[], None]) -> None:
+    """Have `act` called when `response` is closed, or dropped as some facility classes do."""
+    close, itself = type(response).close, weakref.ref(response)
+
+    def close_and_act() -> None:
+        try:
+            close(itself())
+        finally:
+            act()
+
+    response.close = close_and_act
+    weakref.finalize(response, act)
 
 
 def _retries(limits: Automation, deadline: float) -> Retry:

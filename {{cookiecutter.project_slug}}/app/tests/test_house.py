@@ -35,7 +35,7 @@ ALLOWED = {
     'previews': {'conf', 'frames', 'names', 'permissions', 'products', 'transport', 'verify'},
     'history': {'conf', 'models', 'due', 'errors', 'outcomes', 'patience'},
     'check': {
-        'conf', 'announce', 'errors', 'explain', 'frames', 'gateway', 'names', 'outcomes',
+        'conf', 'models', 'announce', 'errors', 'explain', 'frames', 'gateway', 'names', 'outcomes',
         'patience', 'previews', 'products', 'statuses', 'sweep',
     },
     'crew': {'outcomes'},
