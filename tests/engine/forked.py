@@ -25,7 +25,13 @@ Image.preinit()  # or each child would load PIL's formats again, for each previe
 _children: list[BaseProcess] = []
 
 
-def updatedata(printed: Path, *arguments: str, first: Callable[[], object]) -> BaseProcess:
+def nothing() -> None:
+    """What most processes have to do before they begin."""
+
+
+def updatedata(
+    printed: Path, *arguments: str, first: Callable[[], object] = nothing
+) -> BaseProcess:
     """Start `manage.py updatedata` with `arguments`; what it prints is appended to `printed`.
 
     `first` is called in the child before the command.

@@ -14,10 +14,6 @@ from app.observatory import Observatory
 from world import World, differences
 
 
-def nothing() -> None:
-    """What most processes have to do before they begin."""
-
-
 class Stage:
     """Runs in processes of their own, and what comes of them."""
 
@@ -39,7 +35,7 @@ class Stage:
         self.sky.complete(int(record.observation_id), frames=frames, pixels=pixels)
         return record
 
-    def start(self, *arguments: str, first: Callable[[], object] = nothing) -> BaseProcess:
+    def start(self, *arguments: str, first: Callable[[], object] = forked.nothing) -> BaseProcess:
         """Start a run; `first` is called in its process before it begins."""
 
         def prepare() -> None:
@@ -49,7 +45,7 @@ class Stage:
         options = ('--json', '--workers', str(self.workers), *arguments)
         return forked.updatedata(self.printed, *options, first=prepare)
 
-    def run(self, *arguments: str, first: Callable[[], object] = nothing) -> int:
+    def run(self, *arguments: str, first: Callable[[], object] = forked.nothing) -> int:
         """The exit status of a whole run."""
         return forked.ended(self.start(*arguments, first=first))
 

@@ -5,6 +5,7 @@ hosts are processes with another host name and another project directory: what i
 is the database, the observatory and the data.
 """
 
+import json
 import os
 import random
 import signal
@@ -37,6 +38,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 BUSY = 75
 TOGETHER = 12
+AT_LEAST = 20  # things that the web application does
 LONG = timedelta(minutes=5)  # much longer than a living run is ever silent
 SEED = 20261123
 
@@ -121,7 +123,8 @@ def test_nobody_fails_while_the_web_application_writes(stage):
     for _ in range(8):
         stage.observe(frames=2)
     stop, failures = forked.fork.Event(), stage.world.root / 'failures'
-    web = forked.start(failures, the_web_application, stop)
+    edited = stage.world.root / 'edited.json'
+    web = forked.start(failures, the_web_application, stop, edited)
 
     statuses = together(stage, on_one_host)
     for _ in range(3):
@@ -138,20 +141,29 @@ def test_nobody_fails_while_the_web_application_writes(stage):
         product.delete()
     assert stage.run('--recheck') == 0
     everything_is_home(stage.sky)
-    edits = ObservationRecord.objects.values_list('parameters__edits', flat=True)
-    assert all(edits), 'an edit was lost'
+    edits = dict(ObservationRecord.objects.values_list('pk', 'parameters__edits'))
+    last = {int(pk): number for pk, number in json.loads(edited.read_text()).items()}
+    assert last, 'nobody edited anything'
+    assert last == {pk: edits[pk] for pk in last}, 'an edit was lost'
 
 
-def the_web_application(stop: object) -> None:
-    """What a TOM's pages write, in no order, until it is told to stop."""
-    chance = random.Random(SEED)
-    while not stop.is_set():
+def the_web_application(stop: object, edited: Path) -> None:
+    """What a TOM's pages write, in no order, until it is told to stop.
+
+    The number of the last edit of each record goes into the file `edited`.
+    """
+    chance, number, last = random.Random(SEED), 0, {}
+    while not (stop.is_set() and last and number >= AT_LEAST):
+        number += 1
         record = chance.choice(ObservationRecord.objects.order_by('pk'))
-        chance.choice([edit, upload, save_target, ObservationRecord.save_data])(record)
+        act = chance.choice([edit, upload, save_target, ObservationRecord.save_data])
+        if act is edit:
+            record.parameters['edits'] = last[record.pk] = number
+        act(record)
+    edited.write_text(json.dumps(last))
 
 
 def edit(record: ObservationRecord) -> None:
-    record.parameters['edits'] = record.parameters.get('edits', 0) + 1
     record.save()
 
 

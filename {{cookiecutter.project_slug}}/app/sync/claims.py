@@ -107,9 +107,14 @@ def give_up(claim: StoredFrame, product: DataProduct | None) -> None:
 
 def abandon(claim: StoredFrame) -> None:
     """Remove a claim, and its file unless a row refers to it."""
-    if not DataProduct.objects.filter(data=claim.name).exists():
-        storage.the_storage().delete(claim.name)
+    discard(claim.name)
     claim.delete()
+
+
+def discard(name: str) -> None:
+    """Remove the file of that name, if there is one and no row refers to it."""
+    if storage.exists(name) and not DataProduct.objects.filter(data=name).exists():
+        storage.the_storage().delete(name)
 
 
 def sweep_leftovers() -> None:

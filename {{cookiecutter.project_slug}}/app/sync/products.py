@@ -133,19 +133,8 @@ def _write_row(
     hooks_owed: bool,
 ) -> Stored:
     """Write the row of a file that is in its place; returns what that amounts to."""
-    kind = verify.data_product_type(frame.filename)
     with transaction.atomic():
-        product, new = _row(record, frame, claim, kind)
-        if not new:
-            if product.thumbnail:  # of the file before; a page that shows it makes another
-                with suppress(OSError, SuspiciousFileOperation):
-                    product.thumbnail.delete(save=False)
-            DataProduct.objects.filter(pk=product.pk).update(
-                data=claim.name,
-                thumbnail='',
-                data_product_type=product.data_product_type or kind,
-                modified=timezone.now(),
-            )
+        product, new = _row(record, frame, claim)
         if not claim.md5:  # kept for the first time: its rights are for people to change later
             permissions.copy_permissions(product.observation_record or record, product)
         permissions.share(record, product)
@@ -154,26 +143,42 @@ def _write_row(
             raise claims.taken_away(claim)
         if hooks_owed and not _stays_due(record, product):
             claims.unsettle(product)  # the hooks are called when its record is checked
+        if product.data.name != claim.name:
+            # A web page has stored the frame meanwhile. Before the end of the transaction: of a
+            # row whose file is gone the next run knows, of a file without a row nobody does.
+            claims.discard(product.data.name)
     new_version = bool(frame.md5 and claim.md5 and frame.md5 != claim.md5)
     return 'saved' if new or new_version else 'repaired'
 
 
-def _row(
-    record: ObservationRecord, frame: Frame, claim: StoredFrame, kind: str
-) -> tuple[DataProduct, bool]:
-    """The row of `frame`, and whether it is new: nearly always, so that is tried first."""
-    product = DataProduct(
-        product_id=frame.product_id,
-        target=record.target,
-        observation_record=record,
-        data=claim.name,
-        data_product_type=kind,
-    )
-    if claim.product_id is None:
+def _row(record: ObservationRecord, frame: Frame, claim: StoredFrame) -> tuple[DataProduct, bool]:
+    """The row of `frame`, as it was before it had the file of `claim`, and whether it is new."""
+    kind = verify.data_product_type(frame.filename)
+    if claim.product_id is None:  # nearly always it is new, so that is tried first
+        product = DataProduct(
+            product_id=frame.product_id,
+            target=record.target,
+            observation_record=record,
+            data=claim.name,
+            data_product_type=kind,
+        )
         with suppress(IntegrityError), transaction.atomic():
             product.save()
             return product, True
-    return DataProduct.objects.get(product_id=frame.product_id), False
+    rows = DataProduct.objects.select_for_update()
+    product = rows.filter(product_id=frame.product_id).order_by().first()
+    if product is None:  # deleted meanwhile, and the claim with it
+        raise claims.taken_away(claim)
+    if product.thumbnail:  # of the file before; a page that shows it makes another
+        with suppress(OSError, SuspiciousFileOperation):
+            product.thumbnail.delete(save=False)
+    DataProduct.objects.filter(pk=product.pk).update(
+        data=claim.name,
+        thumbnail='',
+        data_product_type=product.data_product_type or kind,
+        modified=timezone.now(),
+    )
+    return product, False
 
 
 def _stays_due(record: ObservationRecord, product: DataProduct) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
+from django.db import connections
 from tom_dataproducts.models import DataProduct
 from tom_targets.models import Target
 
@@ -160,6 +161,26 @@ def test_someone_saves_the_same_frame_on_the_web_at_the_same_moment(sky, observe
     assert list(files().items()) == [(DataProduct.objects.get().data.name, frame.content)]
 
 
+@pytest.mark.parametrize('content', [None, PAGE], ids=['the frame', 'a web page'])
+def test_someone_saves_the_same_frame_on_the_web_in_the_middle_of_the_download(
+    sky, observed, content
+):
+    record = observed(frames=1)
+    [frame] = sky.frames.values()
+    product = DataProduct(product_id=str(frame.id), target=record.target, observation_record=record)
+    product.save()
+
+    def save_on_the_web(call, reply):
+        product.data.save('by-hand.fits.fz', ContentFile(content or frame.content))
+        connections.close_all()  # this is a thread of the observatory
+        return reply
+
+    sky.break_('/store/', save_on_the_web)
+    assert updatedata()[0] == 0
+
+    assert list(files().items()) == [(DataProduct.objects.get().data.name, frame.content)]
+
+
 def test_a_file_that_vanishes_is_fetched_again(sky, observed):
     observed(frames=1)
     updatedata()
@@ -277,7 +298,7 @@ def test_a_folder_that_cannot_be_written_is_a_clear_failure(sky, observed, media
     status, report = updatedata()
 
     assert status == 1
-    assert 'cannot be written' in report['failures'][0]['error']
+    assert 'cannot be read or written' in report['failures'][0]['error']
     assert DataProduct.objects.count() == 0
 
 
