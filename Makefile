@@ -42,8 +42,8 @@ bench: environments  ## measure updatedata beside the tutorial's loop (a quarter
 	@PYTHONPATH=tests TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(AT_HOME) $(TOOLS)/python -B bench $(ARGS)
 
 lint: .work/tools/complete  ## check the style of the code, and the workflow
-	$(TOOLS)/ruff check hooks tests
-	$(TOOLS)/ruff format --check hooks tests
+	$(TOOLS)/ruff check hooks tests bench
+	$(TOOLS)/ruff format --check hooks tests bench
 	cd '$(TEMPLATE)' && $(RUFF) check --no-cache app && $(RUFF) format --no-cache --check app
 	$(TOOLS)/shellcheck tools/*.sh .ci/run
 	$(TOOLS)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml

@@ -40,7 +40,7 @@ def arguments() -> argparse.Namespace:
     add('works', nargs='*', default=list(WORKS), help=f'of: {", ".join(WORKS)} (default: all)')
     add('--latency', type=float, default=0.05, help='seconds before each answer (0.05)')
     add('--records', type=int, default=1000, help='due records (1000)')
-    add('--few', type=int, default=200, help='pending records of T and U, which take long (200)')
+    add('--few', type=int, default=200, help='records of T and U, which take long (200)')
     add('--frames', type=int, default=2, help='of each completed record (2)')
     add('--size', type=int, default=28_800, help='bytes of each frame (28800)')
     add('--finished', type=int, default=50_000, help='request groups of the huge account (50000)')

@@ -3,7 +3,7 @@
     fill.py DUE SETTLED
 
 DUE records of LCO, pending and never checked, are numbered from 1; SETTLED others ended a year
-ago, and nothing is awaited of them.
+ago, with a frame each, and nothing is awaited of them.
 """
 
 import os
@@ -33,6 +33,17 @@ STATES = """
         (record_id, status, asked_at, checked_at, terminal_since, settled_at, failures, error)
     SELECT id, status, created, created, created, created, 0, ''
     FROM tom_observations_observationrecord WHERE status = 'COMPLETED'
+"""
+PRODUCTS = """
+    INSERT INTO tom_dataproducts_dataproduct
+        (product_id, target_id, observation_record_id, data, extra_data, created, modified,
+         data_product_type, featured)
+    SELECT observation_id, target_id, id, observation_id, '', created, created, 'fits_file', %s
+    FROM tom_observations_observationrecord WHERE status = 'COMPLETED'
+"""
+FRAMES = """
+    INSERT INTO app_storedframe (frame_id, name, product_id, md5, size, stored_at, hooks_owed)
+    SELECT product_id, data, id, '', 0, created, %s FROM tom_dataproducts_dataproduct
 """
 
 
@@ -74,6 +85,8 @@ def add_settled(target: object, count: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, [count, target.pk, then, then])
         cursor.execute(STATES)
+        cursor.execute(PRODUCTS, [False])
+        cursor.execute(FRAMES, [False])
         # As a run would, in many steps, and as PostgreSQL does by itself after a minute.
         cursor.execute('DELETE FROM app_changedrecord')
         cursor.execute('ANALYZE')

@@ -6,9 +6,11 @@ them a pooled connection, timeouts, bounded retries, and a limit on the whole an
 """
 
 import hashlib
+import os
 import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
@@ -29,6 +31,7 @@ from .errors import NoAnswer, SyncError
 
 CHUNK = 256 * 1024  # bytes
 MAX_ANSWER = 64 * 1024 * 1024  # bytes of an answer that is not a file, such as a list of frames
+BIG = 8 * 1024 * 1024  # bytes: what is bigger is hashed and written beside the transfer
 HEAD = 2880  # bytes kept of a file's beginning: one FITS block
 PASSING = {429, 500, 502, 503, 504}  # statuses that may be other in a moment
 
@@ -237,16 +240,39 @@ def _receive(
         raise SyncError(f'the file would have {promised} bytes, and there is no room for them')
     # Not for security: it is the checksum that the archive publishes.
     digest, size, head = hashlib.md5(usedforsecurity=False), 0, b''
-    for chunk in _chunks(response, limits.TRANSFER_TIMEOUT):
-        size += len(chunk)
-        if size > room:
-            raise SyncError(f'the file has more than {size} bytes, and there is no more room')
-        into.write(chunk)
-        digest.update(chunk)
-        head += chunk[: HEAD - len(head)]
+    with ThreadPoolExecutor(max_workers=1) as beside:  # no thread yet: see `_update`
+        hashed = None
+        for chunk in _chunks(response, limits.TRANSFER_TIMEOUT):
+            if size + len(chunk) > room:
+                raise SyncError(f'the file has more than {size} bytes, and there is no more room')
+            hashed = _update(digest, chunk, size, hashed, beside)
+            into.write(chunk)
+            _write_behind(into, size, len(chunk))
+            size += len(chunk)
+            head += chunk[: HEAD - len(head)]
     if promised is not None and promised != size:
         raise NoAnswer(f'the download broke off after {size} of {promised} bytes')
     return Received(size, digest.hexdigest(), head)
+
+
+def _update(
+    digest: object, chunk: bytes, size: int, before: Future | None, beside: Executor
+) -> Future | None:
+    """Hash `chunk`, of a big file in a thread beside, while the next one arrives."""
+    if before is not None:
+        before.result()
+    if size >= BIG:
+        return beside.submit(digest.update, chunk)
+    digest.update(chunk)
+    return None
+
+
+def _write_behind(file: BinaryIO, size: int, more: int) -> None:
+    """Have the system begin to write a big file to the disk while the rest of it arrives."""
+    done, now = size // BIG, (size + more) // BIG
+    if now > done and hasattr(os, 'posix_fadvise'):
+        file.flush()
+        os.posix_fadvise(file.fileno(), done * BIG, (now - done) * BIG, os.POSIX_FADV_DONTNEED)
 
 
 def _promised(response: requests.Response) -> int | None:
