@@ -4,7 +4,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
         ('app', '0001_initial'),
         ('tom_dataproducts', '0020_remove_astrometryreduceddatum_unique_astrometry_and_more'),
@@ -20,14 +19,20 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='recordsync',
             name='asked_at',
-            field=models.DateTimeField(db_index=True, help_text='When it was last checked, well or not.', null=True),
+            field=models.DateTimeField(
+                db_index=True, help_text='When it was last checked, well or not.', null=True
+            ),
         ),
         migrations.AddIndex(
             model_name='storedframe',
-            index=models.Index(condition=models.Q(('stored_at', None)), fields=['id'], name='app_frame_not_whole'),
+            index=models.Index(
+                condition=models.Q(('stored_at', None)), fields=['id'], name='app_frame_not_whole'
+            ),
         ),
         migrations.AddIndex(
             model_name='storedframe',
-            index=models.Index(condition=models.Q(('hooks_owed', True)), fields=['product'], name='app_hooks_owed'),
+            index=models.Index(
+                condition=models.Q(('hooks_owed', True)), fields=['product'], name='app_hooks_owed'
+            ),
         ),
     ]

@@ -178,9 +178,7 @@ class Checker:
 @patient
 def _record(pk: int) -> ObservationRecord:
     """The record `pk`, as soon as the database is there: no record is to blame for its absence."""
-    owed = StoredFrame.objects.filter(
-        product__observation_record=OuterRef('pk'), hooks_owed=True
-    )
+    owed = StoredFrame.objects.filter(product__observation_record=OuterRef('pk'), hooks_owed=True)
     records = ObservationRecord.objects.select_related('sync').order_by()
     return records.annotate(owes_hooks=Exists(owed)).get(pk=pk)
 

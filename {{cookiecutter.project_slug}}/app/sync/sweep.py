@@ -98,6 +98,9 @@ def _wanted(due: Collection[int]) -> Wanted:
         for observation_id, status, created, checked, terminal_since, checked_at in rows:
             since = terminal_since or checked_at or created
             before = status if status == checked else ''
+            twin = wanted.get(observation_id)
+            if twin is not None and twin.status_before != before:
+                before = ''  # what one of two records knows, the other may not
             wanted[observation_id] = _Wanted(since - MARGIN, before)
     return wanted
 
@@ -168,9 +171,7 @@ def _answer(state: str, blocks: list[dict]) -> dict:
 def _begun(blocks: list[dict]) -> bool:
     """Whether any of these observations may have taken a frame."""
     now = timezone.now()
-    return any(
-        block['state'] not in UNTOUCHED or parse(block['start']) <= now for block in blocks
-    )
+    return any(block['state'] not in UNTOUCHED or parse(block['start']) <= now for block in blocks)
 
 
 class _Rows:

@@ -11,7 +11,7 @@ import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 from threading import Condition, get_ident
@@ -272,7 +272,8 @@ def _write_behind(file: BinaryIO, size: int, more: int) -> None:
     done, now = size // BIG, (size + more) // BIG
     if now > done and hasattr(os, 'posix_fadvise'):
         file.flush()
-        os.posix_fadvise(file.fileno(), done * BIG, (now - done) * BIG, os.POSIX_FADV_DONTNEED)
+        with suppress(OSError):  # a wish, and some file systems know it not
+            os.posix_fadvise(file.fileno(), done * BIG, (now - done) * BIG, os.POSIX_FADV_DONTNEED)
 
 
 def _promised(response: requests.Response) -> int | None:
