@@ -14,7 +14,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
-from threading import Condition, get_ident
+from threading import TIMEOUT_MAX, Condition, get_ident
 from time import monotonic
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -54,7 +54,7 @@ def patient_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     A timeout put into `HTTPAdapter.send` reaches all of them; `socket.setdefaulttimeout` does
     not. A session with an adapter class of its own keeps that adapter and gets the timeouts.
     """
-    send, turns = HTTPAdapter.send, Turns(limits.WORKERS)
+    send, turns = HTTPAdapter.send, Turns(limits.WORKERS, deadline)
     pool = HTTPAdapter(pool_maxsize=limits.WORKERS, max_retries=_retries(limits, deadline))
 
     def patient_send(
@@ -66,7 +66,7 @@ def patient_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     ) -> requests.Response:
         used = pool if type(adapter) is HTTPAdapter else adapter
         wait = timeout or (limits.CONNECT_TIMEOUT, limits.READ_TIMEOUT)
-        end_turn = turns.take(urlsplit(request.url).netloc, limits.TRANSFER_TIMEOUT)
+        end_turn = turns.take(urlsplit(request.url).netloc)
         try:
             response = send(used, request, stream=stream, timeout=wait, **options)
             if stream:
@@ -90,21 +90,24 @@ def patient_requests(limits: Automation, deadline: float = inf) -> Iterator[None
 class Turns:
     """Lets so many threads at a time ask one host, however many facilities are there."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, deadline: float = inf) -> None:
+        """`deadline`: when it is no use to wait any longer, in the seconds of `monotonic()`."""
+        self._most, self._deadline = most, deadline
         self._busy: defaultdict[str, Counter[int]] = defaultdict(Counter)  # host: thread: turns
         self._ended = Condition()
 
-    def take(self, host: str, seconds: float) -> Callable[[], None]:
-        """Wait for a turn at `host`; returns what ends it. Raises ConnectTimeout after `seconds`.
+    def take(self, host: str) -> Callable[[], None]:
+        """Wait for a turn at `host`; returns what ends it. Raises ConnectTimeout at the deadline.
 
+        Those who have the turns now keep limits of their own, so that the queue moves on.
         A thread that has a turn there gets another at once: it may be reading one answer while
         it asks for the next, and would wait for itself.
         """
         thread, busy = get_ident(), self._busy[host]
+        seconds = min(max(0, self._deadline - monotonic()), TIMEOUT_MAX)
         with self._ended:
             if not self._ended.wait_for(lambda: thread in busy or len(busy) < self._most, seconds):
-                raise requests.ConnectTimeout(f'no turn at {host} in {seconds:.0f} s')
+                raise requests.ConnectTimeout(f'no turn at {host} until the deadline')
             busy[thread] += 1
         return Once(lambda: self._end(busy, thread))
 

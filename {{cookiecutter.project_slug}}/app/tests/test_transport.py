@@ -337,7 +337,6 @@ class TestTurns:
             assert len(sky.requests_seen) == 4
 
     def test_a_turn_is_not_waited_for_for_ever(self, limits):
-        short = replace(limits, WORKERS=1, TRANSFER_TIMEOUT=0.3)
         errors = []
 
         def act():
@@ -348,7 +347,7 @@ class TestTurns:
 
         with (
             Observatory() as sky,
-            patient_requests(short),
+            patient_requests(replace(limits, WORKERS=1), deadline=monotonic() + 0.5),
             requests.get(f'{sky.url}/api/requests/', stream=True),
         ):
             self.ask_together(act, count=1)
