@@ -18,7 +18,9 @@ class RecordSync(models.Model):
         ObservationRecord, on_delete=models.CASCADE, primary_key=True, related_name='sync'
     )
     status = models.CharField(max_length=200, help_text='The status that the last check left.')
-    asked_at = models.DateTimeField(null=True, help_text='When it was last checked, well or not.')
+    asked_at = models.DateTimeField(
+        null=True, db_index=True, help_text='When it was last checked, well or not.'
+    )
     checked_at = models.DateTimeField(null=True, help_text='When a check last went well.')
     next_check = models.DateTimeField(
         null=True, db_index=True, help_text='Due from then on; empty: settled.'
@@ -42,6 +44,18 @@ class RecordSync(models.Model):
         return f'{self.record_id}: {self.error or self.status}'
 
 
+class ChangedRecord(models.Model):
+    """A record that was added, or whose status was changed, by whomever: see `sync.watch`.
+
+    Written by triggers of the database. No foreign key: a note may outlast its record.
+    """
+
+    record_id = models.BigIntegerField(primary_key=True)
+
+    def __str__(self) -> str:
+        return str(self.record_id)
+
+
 class StoredFrame(models.Model):
     """Where one frame of an archive is kept, and what was verified of it.
 
@@ -60,6 +74,12 @@ class StoredFrame(models.Model):
     hooks_owed = models.BooleanField(
         default=False, help_text='The hooks for a saved data product have not ended.'
     )
+
+    class Meta:
+        indexes = [  # of the few that something is left to do for
+            models.Index(fields=['id'], condition=Q(stored_at=None), name='app_frame_not_whole'),
+            models.Index(fields=['product'], condition=Q(hooks_owed=True), name='app_hooks_owed'),
+        ]
 
     def __str__(self) -> str:
         return self.name

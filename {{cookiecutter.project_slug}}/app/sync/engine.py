@@ -16,7 +16,9 @@ from .crew import Crew, at_work
 from .due import Selection, records_due
 from .errors import AnotherRun
 from .outcomes import Report
+from .sweep import Sweep
 from .transport import patient_requests
+from .watch import forget_the_same
 
 JOB = 'updatedata'
 
@@ -40,8 +42,9 @@ def update(
     with begin as run, patient_requests(limits, deadline):
         begun()
         sweep_leftovers()
+        forget_the_same()
         crews = [
-            Crew(facility, records, _checker(facility, limits, user), deadline)
+            Crew(facility, records, _checker(facility, limits, user, Sweep(records)), deadline)
             for facility, records in due_by_facility(run, selection).items()
         ]
         report = Report(due=sum(len(crew.left) for crew in crews))
@@ -76,5 +79,5 @@ def due_by_facility(run: UpdateRun, selection: Selection) -> dict[str, list[int]
     return by_facility
 
 
-def _checker(facility: str, limits: Automation, user: User | None) -> Callable:
-    return lambda: Checker(facility, limits, user)
+def _checker(facility: str, limits: Automation, user: User | None, sweep: Sweep) -> Callable:
+    return lambda: Checker(facility, limits, user, sweep)

@@ -165,12 +165,13 @@ def record_outcome(run: UpdateRun, outcome: Outcome, limits: Automation) -> None
     """
     with transaction.atomic():
         if outcome.record is not None:
-            record = ObservationRecord.objects.filter(pk=outcome.record).first()
-            if record is None:  # deleted while it was checked
-                return
-            sync, _ = RecordSync.objects.get_or_create(record=record)
+            sync = RecordSync.objects.filter(pk=outcome.record).first()
+            new = sync is None
+            if new and not ObservationRecord.objects.filter(pk=outcome.record).exists():
+                return  # deleted while it was checked
+            sync = sync or RecordSync(pk=outcome.record)
             _note(sync, outcome, run.started, limits.DATA_WINDOW)
-            sync.save()
+            sync.save(force_insert=new, force_update=not new)
         if outcome.error:
             RunFailure.objects.create(
                 run=run,

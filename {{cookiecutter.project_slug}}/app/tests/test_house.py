@@ -17,11 +17,13 @@ ALLOWED = {
     'starter': set(),
     'patience': set(),
     'explain': {'discreet', 'errors'},
-    'due': {'models'},
+    'watch': {'models'},
+    'due': {'models', 'watch'},
+    'sweep': set(),
     'verify': {'transport'},
     'names': set(),
     'frames': {'errors'},
-    'gateway': {'errors', 'frames'},
+    'gateway': {'errors', 'frames', 'sweep'},
     'permissions': set(),
     'statuses': {'models', 'errors', 'explain', 'gateway'},
     'announce': {'models', 'errors', 'explain'},
@@ -34,13 +36,13 @@ ALLOWED = {
     'previews': {'conf', 'frames', 'names', 'permissions', 'products', 'transport', 'verify'},
     'history': {'conf', 'models', 'due', 'errors', 'outcomes', 'patience', 'starter'},
     'check': {
-        'conf', 'announce', 'errors', 'explain', 'frames', 'gateway', 'names', 'outcomes',
-        'patience', 'previews', 'products', 'statuses',
+        'conf', 'models', 'announce', 'errors', 'explain', 'frames', 'gateway', 'names', 'outcomes',
+        'patience', 'previews', 'products', 'statuses', 'sweep',
     },
     'crew': {'outcomes'},
     'engine': {
         'conf', 'models', 'history', 'check', 'claims', 'crew', 'due', 'errors', 'outcomes',
-        'transport',
+        'transport', 'sweep', 'watch',
     },
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ('app', '0001_initial'),
+        ('app', '0002_changed_records'),
     ]
 
     operations = [
