@@ -98,6 +98,7 @@ def test_help_lists_every_target_that_people_use() -> None:
         'demo',
         'test',
         'engine',
+        'bench',
         'lint',
         'lock',
         'upgrade',
