@@ -57,14 +57,14 @@ LOCKED_PACKAGES = """
     concurrent_log_handler contourpy crispy_bootstrap5 crispy_forms cryptography cycler
     dateutil dj_database_url django django_bootstrap5 django_comments django_extensions
     django_filters django_gravatar django_htmx django_stubs_ext django_tables2 django_tasks
-    dotenv erfa executing fido2 fits2image guardian gwcs html5lib idna importlib_metadata
+    dotenv erfa executing fido2 fits2image guardian gunicorn gwcs html5lib idna importlib_metadata
     importlib_resources iniconfig ipython_pygments_lexers jaraco jedi jeepney jmespath
     jupyterlab_plotly keyring kiwisolver lazy_importer markdown matplotlib matplotlib_inline
     more_itertools mpl_toolkits ndcube numpy packaging pandas parso pexpect plotly pluggy
     portalocker prompt_toolkit psutil psycopg psycopg_binary ptyprocess pure_eval pycparser
     pygments pylab pyparsing pytest pytest_django pytz pyvo qrcode requests rest_framework
     ruff scipy secretstorage semantic_version six soupsieve specutils sqlparse stack_data
-    tenacity traitlets typing_extensions tzdata urllib3 wcwidth webencodings win32 win32com
+    tenacity traitlets typing_extensions tzdata urllib3 wcwidth webencodings whitenoise win32 win32com
     yaml zipp
 """
 

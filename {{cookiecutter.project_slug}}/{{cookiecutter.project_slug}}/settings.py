@@ -143,6 +143,10 @@ FORMAT_MODULE_PATH = ['tom_base.formats']
 STATIC_URL = '/static/'
 STATIC_ROOT = BASE_DIR / '_static'
 STATICFILES_DIRS = [BASE_DIR / 'static']
+if STATIC_ROOT.is_dir():
+    # Once `collectstatic` has filled it, the TOM serves it by itself: right after the first
+    # middleware, which sees to https.
+    MIDDLEWARE.insert(1, 'whitenoise.middleware.WhiteNoiseMiddleware')
 MEDIA_URL = '/data/'
 MEDIA_ROOT = BASE_DIR / 'data'
 
