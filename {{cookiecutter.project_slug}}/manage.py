@@ -3,10 +3,14 @@
 
 import os
 import sys
+from pathlib import Path
+
+from app.scheduling.log import rotate_own_output
 
 
 def main() -> None:
     """Hand the command line to Django, or say how to get Django."""
+    rotate_own_output(Path(__file__).absolute().parent / 'logs' / 'cron.log')
     os.environ.setdefault('DJANGO_SETTINGS_MODULE', '{{ cookiecutter.project_slug }}.settings')
     try:
         from django.core.management import execute_from_command_line

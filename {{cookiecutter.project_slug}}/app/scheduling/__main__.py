@@ -11,8 +11,8 @@ def main() -> int:
     """Do what the command line asks for, and return the exit status."""
     parser = argparse.ArgumentParser(prog='python -m app.scheduling', description=__doc__)
     add_actions(parser)
-    action = parser.parse_args().action
-    return act(action, say=print, complain=partial(print, file=sys.stderr))
+    options = vars(parser.parse_args())
+    return act(options, say=print, complain=partial(print, file=sys.stderr))
 
 
 if __name__ == '__main__':

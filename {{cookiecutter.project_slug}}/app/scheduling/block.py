@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .definition import ScheduleError
+from .interpreter import COMPOSE_FILE
 from .renderers import quoted
 
 NOTE = b'# From schedule.toml. Change it there, then run: python manage.py schedule install\n'
@@ -51,7 +52,7 @@ def find_block(table: bytes, project: Path, slug: str) -> Block | None:
     own = _pair(markers, lambda marker: marker.path == path)
     if own:
         return own
-    gone = [m for m in markers if m.slug == slug.encode() and _is_gone(m.path)]
+    gone = [m for m in markers if m.slug == slug.encode() and is_gone(m.path)]
     if len({marker.path for marker in gone}) != 1:
         return None  # with two of them nobody can say which one this project was
     return _pair(markers, lambda marker: marker in gone)
@@ -85,7 +86,8 @@ def _pair(markers: list[_Marker], ours: Callable[[_Marker], bool]) -> Block | No
     return Block(markers[first].start, markers[last].end, markers[first].path)
 
 
-def _is_gone(path: bytes) -> bool:
+def is_gone(path: bytes) -> bool:
+    """Whether there is surely nothing at `path`."""
     try:
         Path(os.fsdecode(path)).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -128,9 +130,16 @@ def _block(project: Path, slug: str, lines: list[bytes]) -> bytes:
 
 def _after(table: bytes, block: Block) -> bytes:
     """What follows the block, behind any job of someone else's that was put inside it by hand."""
-    manage = quoted(os.path.join(block.path, b'manage.py'))  # noqa: PTH118
+    ours = (
+        quoted(os.path.join(block.path, b'manage.py')),  # noqa: PTH118
+        quoted(os.path.join(block.path, COMPOSE_FILE.encode())) + b' exec -T ',  # noqa: PTH118
+    )
     inside = re.findall(LINE, table[block.start : block.end])[1:-1]
-    strays = [line for line in inside if line.strip() != NOTE.strip() and manage not in line]
+    strays = [
+        line
+        for line in inside
+        if line.strip() != NOTE.strip() and not any(name in line for name in ours)
+    ]
     return b''.join(strays) + table[block.end :]
 
 

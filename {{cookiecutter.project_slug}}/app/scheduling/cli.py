@@ -5,47 +5,77 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from .definition import FILE, ScheduleError
-from .install import install, remove, wanted
-from .status import status, warnings
+from .definition import FILE, Schedule, ScheduleError
+from .install import checked_schedule, install, preview, remove, slug_of, wanted
+from .interpreter import command_start
+from .kubernetes import manifests
+from .status import CURRENT, NOT_INSTALLED, STALE, status, warnings
+from .systemd import install_units, remove_units, unit_state, units
 
 PROJECT = Path(__file__).resolve().parents[2]
 ACTIONS = {
-    'show': 'print the line for cron, and change nothing',
-    'install': 'put the line into your crontab, or bring it up to date; every other line stays',
-    'remove': 'take the line out of your crontab; every other line stays',
-    'status': 'exit 0: installed and current; 1: not installed; 2: installed but out of date',
+    'show': 'print what the scheduler would be given, and change nothing',
+    'install': 'put the lines into your crontab, or bring them up to date; all else in it stays',
+    'remove': 'take the lines out of your crontab; all else in it stays',
+    'status': 'exit 0: installed and well; 1: not installed; 2: out of date, overdue, or failing',
+}
+FORMATS = {
+    'show': ('crontab', 'systemd', 'kubernetes'),
+    'install': ('crontab', 'systemd'),
+    'remove': ('crontab', 'systemd'),
+    'status': ('crontab', 'systemd'),
 }
 
 
-def add_actions(parser: argparse.ArgumentParser) -> None:
-    """Let `parser` take one of ACTIONS, as `action`."""
+@dataclass(frozen=True)
+class Site:
+    """What Django knows of the TOM. Without Django, nothing of it is known.
+
+    `python` runs manage.py at this moment; `commands` are the names that it knows; `media` is
+    where the data goes; `health` has two answers about the last runs of a schedule: what there
+    is to know, and what is wrong.
+    """
+
+    python: Path | None = None
+    commands: set[str] | None = None
+    media: Path | None = None
+    health: Callable[[Schedule], tuple[list[str], list[str]]] = lambda schedule: ([], [])
+
+
+def add_actions(parser: argparse.ArgumentParser) -> argparse._SubParsersAction:
+    """Let `parser` take one of ACTIONS, as `action`, and its options."""
     actions = parser.add_subparsers(dest='action', required=True, metavar='|'.join(ACTIONS))
     for name, purpose in ACTIONS.items():
-        actions.add_parser(name, help=purpose, description=purpose)
+        action = actions.add_parser(name, help=purpose, description=purpose)
+        action.add_argument(
+            '--format', choices=FORMATS[name], help='for which scheduler (crontab, if nothing else)'
+        )
+        if name == 'show':
+            action.add_argument(
+                '--image', metavar='NAME', help='the image to run in Kubernetes (NAME:latest)'
+            )
+        if name == 'install':
+            action.add_argument(
+                '--dry-run', action='store_true', help='show what would change, and change nothing'
+            )
+    return actions
 
 
 def act(
-    action: str,
+    options: dict,
     say: Callable[[str], object],
     complain: Callable[[str], object],
-    at_work: Path | None = None,
-    commands: set[str] | None = None,
+    site: Site = Site(),  # noqa: B008 (frozen)
 ) -> int:
-    """Do one of ACTIONS for this project, tell the user, and return the exit status.
-
-    `at_work` is the Python that runs manage.py, and `commands` the names that it knows.
-    """
+    """Do the action of `options` for this project, tell the user, and return the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='surrogateescape')  # paths are bytes, and are told as such
     try:
-        if action == 'remove':  # works without a schedule that can be read
-            code, told = 0, remove(PROJECT)
-        else:
-            code, told = _about_the_schedule(action, at_work, commands)
+        code, told = _told(options, site)
     except ScheduleError as error:
         complain(str(error))
         return 1
@@ -54,14 +84,73 @@ def act(
     return code
 
 
-def _about_the_schedule(
-    action: str, at_work: Path | None, commands: set[str] | None
+def _told(options: dict, site: Site) -> tuple[int, list[str]]:
+    """The exit status of an action, and what to tell the user."""
+    match options['action'], options['format']:
+        case 'show', scheduler:
+            return 0, _show(scheduler, options['image'], site)
+        case _, 'systemd':
+            return _with_systemd(options, site)
+        case 'remove', _:  # works without a schedule that can be read
+            return 0, remove(PROJECT)
+        case 'status', _:
+            want = wanted(PROJECT, site.python, site.commands)
+            return _with_health(*status(want, site.media), *site.health(want.schedule))
+    want = wanted(PROJECT, site.python, site.commands)
+    if options['dry_run']:
+        return 0, preview(want)
+    return 0, [*install(want), *warnings(want, site.media)]
+
+
+def state(site: Site) -> tuple[int, list[str]]:
+    """What `status` says of this project: 0, 1 or 2, and why. Raises ScheduleError.
+
+    Where the jobs are started by a container, there is nothing to install, and their runs tell.
+    """
+    schedule = checked_schedule(PROJECT, site.commands)
+    if schedule.environment in ('docker', 'kubernetes'):
+        return _with_health(CURRENT, [], *site.health(schedule))
+    return _told({'action': 'status', 'format': None}, site)
+
+
+def _with_health(
+    code: int, told: list[str], notes: list[str], troubles: list[str]
 ) -> tuple[int, list[str]]:
-    want = wanted(PROJECT, at_work, commands)
-    if action == 'status':
-        return status(want)
-    if action == 'install':
-        return 0, [*install(want), *warnings(want)]
-    if not want.lines:
+    """What is wrong with the last runs counts where the schedule itself is all right."""
+    if code == NOT_INSTALLED:
+        return code, told
+    return (STALE if troubles else code), [*told, *notes, *troubles]
+
+
+def _show(scheduler: str | None, image: str | None, site: Site) -> list[str]:
+    schedule = checked_schedule(PROJECT, site.commands)
+    if not schedule.enabled():
         raise ScheduleError(f'No job is enabled in {PROJECT / FILE}, so there is no line to show.')
-    return 0, [os.fsdecode(line) for line in want.lines]
+    default = 'kubernetes' if schedule.environment == 'kubernetes' else 'crontab'
+    match scheduler or default:
+        case 'kubernetes':
+            slug = slug_of(PROJECT)
+            return manifests(schedule, slug, image or f'{slug}:latest').splitlines()
+        case 'systemd':
+            files = _units(schedule, site)
+            return [f'### {name}\n{os.fsdecode(text)}' for name, text in files.items()]
+    return [os.fsdecode(line) for line in wanted(PROJECT, site.python, site.commands).lines]
+
+
+def _units(schedule: Schedule, site: Site) -> dict[str, bytes]:
+    start = command_start(schedule, PROJECT, site.python)
+    return units(schedule, PROJECT, slug_of(PROJECT), start)
+
+
+def _with_systemd(options: dict, site: Site) -> tuple[int, list[str]]:
+    slug = slug_of(PROJECT)
+    if options['action'] == 'remove':
+        return 0, remove_units(PROJECT, slug)
+    schedule = checked_schedule(PROJECT, site.commands)
+    files = _units(schedule, site)
+    if options['action'] == 'status':
+        code, why = unit_state(files, PROJECT, slug)
+        return _with_health(code, [why], *site.health(schedule))
+    if options['dry_run']:
+        return 0, [*files, 'Nothing was changed. `schedule show --format systemd` prints them.']
+    return 0, install_units(files, PROJECT, slug)

@@ -53,7 +53,16 @@ def five_fields(when: object, project: Path, job: str) -> str:
         raise BadExpression(f'cron has five fields, and this is {len(words)}. {ADVICE}')
     numbers = [_numbers(field, text) for field, text in zip(FIELDS, words, strict=True)]
     _refuse_dates_that_never_come(days=numbers[2], months=numbers[3])
+    _refuse_days_that_are_read_in_two_ways(day=words[2], weekday=words[4])
     return ' '.join(words)
+
+
+def numbers_of(expression: str) -> list[list[int] | None]:
+    """Of each field of such an expression its numbers in order, or None where any will do."""
+    return [
+        None if text in ('*', '*/1') else sorted(_numbers(field, text))
+        for field, text in zip(FIELDS, expression.split(), strict=True)
+    ]
 
 
 def _times_of_its_own(word: str, project: Path, job: str) -> str:
@@ -116,3 +125,14 @@ def _item(field: Field, item: str) -> range:
 def _refuse_dates_that_never_come(days: set[int], months: set[int]) -> None:
     if min(days) > max(LONGEST_MONTHS[month - 1] for month in months):
         raise BadExpression(f'no year has such a date, so the job would never run. {ADVICE}')
+
+
+def _refuse_days_that_are_read_in_two_ways(day: str, weekday: str) -> None:
+    """`*/2` beside a weekday: for cron both have to hold, for Kubernetes one is enough."""
+    for one, other in ((day, weekday), (weekday, day)):
+        starred = one.startswith('*') and one not in ('*', '*/1')
+        if starred and other not in ('*', '*/1'):
+            raise BadExpression(
+                f'schedulers disagree about "{one}" beside another field of days. Write its '
+                'numbers out: then it runs on the days that either field names.'
+            )

@@ -20,6 +20,7 @@ from .definition import ScheduleError
 COMMAND_SECONDS = 30
 LOCK_SECONDS = 60
 BACKUPS = 10
+COPY = 'crontab-%Y%m%dT%H%M%S.%fZ'
 #: Not in the home directory, which several machines may share while each has its own crontabs,
 #: and not in $TMPDIR, which may differ from one login to the next.
 LOCK = Path('/tmp')
@@ -95,13 +96,19 @@ def _crontab(argument: str, table: bytes | None = None) -> subprocess.CompletedP
 
 def _complaint(done: subprocess.CompletedProcess[bytes]) -> str:
     said = os.fsdecode(done.stderr.strip()) or 'nothing'
-    return f'crontab (exit status {done.returncode}) said: {said}'
+    told = f'crontab (exit status {done.returncode}) said: {said}'
+    if 'not allowed' not in said:
+        return told
+    return (
+        f'{told}\nThe machine lets only some users have a crontab (/etc/cron.allow, cron.deny): '
+        'ask who looks after it. Without cron: python manage.py schedule run'
+    )
 
 
 def _keep(table: bytes, backups: Path) -> Path:
     """A copy of `table` that its owner alone can read, beside the few that went before."""
     now = datetime.now(UTC)
-    copy = backups / f'crontab-{now:%Y%m%dT%H%M%S.%f}Z'
+    copy = backups / now.strftime(COPY)
     try:
         backups.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(copy, 'xb', opener=_owner_only) as file:
@@ -113,6 +120,14 @@ def _keep(table: bytes, backups: Path) -> Path:
             f'No copy of your crontab could be kept: {error}. Nothing was changed.'
         ) from error
     return copy
+
+
+def time_of(copy: Path) -> datetime | None:
+    """When a copy of the table was kept; None where its name is none of ours."""
+    try:
+        return datetime.strptime(copy.name, COPY).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _owner_only(path: str, flags: int) -> int:

@@ -12,7 +12,8 @@ from pathlib import Path
 from .cron_expression import BadExpression, five_fields
 
 FILE = 'schedule.toml'
-ENVIRONMENTS = ('virtualenv', 'conda', 'system')
+ENVIRONMENTS = ('virtualenv', 'conda', 'system', 'docker', 'kubernetes')
+OPTIONS = ('when', 'enabled', 'command', 'timeout')
 EXAMPLE = 'For example:\n\n    [updatedata]\n    when = "hourly"'
 
 
@@ -20,13 +21,28 @@ class ScheduleError(Exception):
     """Something that a person has to put right. The text says what, where, and what to do."""
 
 
+class _Mistake(ScheduleError):
+    """A mistake in the file, and the table and the option where it is."""
+
+    def __init__(self, text: str, table: str = '', option: str = '') -> None:
+        super().__init__(text)
+        self.table, self.option = table, option
+
+
 @dataclass(frozen=True)
 class Job:
-    """One management command, and when it runs: five fields as cron(8) reads them."""
+    """A management command with its arguments, and when it runs: five fields as cron reads them."""
 
     name: str
     when: str
     enabled: bool = True
+    command: tuple[str, ...] = ()  # where it is not just the name
+    timeout: int | None = None  # seconds after which it is stopped
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What follows `manage.py`."""
+        return self.command or (self.name,)
 
 
 @dataclass(frozen=True)
@@ -50,23 +66,45 @@ def read_schedule(project: Path) -> Schedule:
     """
     file = project / FILE
     try:
-        document = tomllib.loads(file.read_text(encoding='utf-8'))
+        text = file.read_text(encoding='utf-8')
+        document = tomllib.loads(text)
     except FileNotFoundError as error:
         raise ScheduleError(f'There is no {file}. Make it. {EXAMPLE}') from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ScheduleError(f'{file} cannot be read: {error}. {EXAMPLE}') from error
     try:
         return _schedule(document, project)
-    except ScheduleError as error:
-        raise ScheduleError(f'{file}: {error}') from error
+    except _Mistake as error:
+        line = _line(text, error.table, error.option)
+        place = f'{file}, line {line}' if line else str(file)
+        raise ScheduleError(f'{place}: {error}') from error
+
+
+def _line(text: str, table: str, option: str) -> int | None:
+    """The number of the line of `option` in [table], or else of [table] itself."""
+    inside, found = '', None
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r'\s*\[\s*["\']?([^"\'\]]*?)["\']?\s*\]', line)
+        if header:
+            inside = header.group(1)
+        if inside == table and (header or not table):
+            found = found or (number if table else None)
+        if (
+            inside == table
+            and option
+            and re.match(rf'\s*["\']?{re.escape(option)}["\']?\s*=', line)
+        ):
+            return number
+    return found
 
 
 def _schedule(document: dict, project: Path) -> Schedule:
     tables = {name: value for name, value in document.items() if isinstance(value, dict)}
     for name in document.keys() - tables.keys() - {'environment', 'python'}:
-        raise ScheduleError(
+        raise _Mistake(
             f'"{name}" is no option of the file: those are environment and python. '
-            f'A job is a table. {EXAMPLE}'
+            f'A job is a table. {EXAMPLE}',
+            option=name,
         )
     return Schedule(
         environment=_environment(document.get('environment')),
@@ -78,44 +116,90 @@ def _schedule(document: dict, project: Path) -> Schedule:
 def _environment(value: object) -> str:
     if value not in ENVIRONMENTS:
         choices = ', '.join(f'"{name}"' for name in ENVIRONMENTS)
-        raise ScheduleError(
+        raise _Mistake(
             f'environment = {_shown(value)}, but it has to be one of {choices}. '
-            'Write at the top of the file, for example: environment = "virtualenv"'
+            'Write at the top of the file, for example: environment = "virtualenv"',
+            option='environment',
         )
     return str(value)
 
 
 def _python(value: object) -> str | None:
     if value is not None and not (isinstance(value, str) and value.startswith('/')):
-        raise ScheduleError(
+        raise _Mistake(
             f'python = {_shown(value)}, but it has to be the whole path of a Python. '
-            'For example: python = "/opt/tom/bin/python"'
+            'For example: python = "/opt/tom/bin/python"',
+            option='python',
         )
     return value
 
 
 def _job(name: str, table: dict, project: Path) -> Job:
-    if not re.fullmatch(r'[A-Za-z][A-Za-z0-9_]*', name):
-        raise ScheduleError(f'[{name}] does not name a command of manage.py. {EXAMPLE}')
-    for option in table.keys() - {'when', 'enabled'}:
-        raise ScheduleError(
-            f'[{name}] has "{option}", but the options of a job are when and enabled. '
-            'Options of the whole file stand at its top, above the first [job].'
+    if not re.fullmatch(r'[a-z][a-z0-9_]{0,39}', name):
+        raise _Mistake(
+            f'[{name}] cannot be the name of a job: that has small letters, digits and _, and no '
+            'more than 40. It is the command of manage.py that runs; where that is called '
+            'otherwise, say so with: command = ["the-command"]',
+            name,
+        )
+    for option in table.keys() - set(OPTIONS):
+        raise _Mistake(
+            f'[{name}] has "{option}", but the options of a job are {", ".join(OPTIONS)}. '
+            'Options of the whole file stand at its top, above the first [job].',
+            name,
+            option,
         )
     enabled = table.get('enabled', True)
     if not isinstance(enabled, bool):
-        raise ScheduleError(
+        raise _Mistake(
             f'[{name}] enabled = {_shown(enabled)}, but it has to be true or false. '
-            'For example: enabled = false'
+            'For example: enabled = false',
+            name,
+            'enabled',
         )
-    return Job(name, _when(name, table.get('when'), project), enabled)
+    when = _when(name, table.get('when'), project)
+    return Job(name, when, enabled, _command(name, table), _timeout(name, table))
 
 
 def _when(name: str, value: object, project: Path) -> str:
     try:
         return five_fields(value, project, name)
     except BadExpression as error:
-        raise ScheduleError(f'[{name}] when = {_shown(value)}: {error}') from error
+        raise _Mistake(f'[{name}] when = {_shown(value)}: {error}', name, 'when') from error
+
+
+def _command(name: str, table: dict) -> tuple[str, ...]:
+    if 'command' not in table:
+        return ()
+    words = table['command']
+    sound = isinstance(words, list) and all(isinstance(word, str) for word in words)
+    if not sound or not words or not re.fullmatch(r'[A-Za-z][A-Za-z0-9_-]*', words[0]):
+        raise _Mistake(
+            f'[{name}] command = {_shown(words)}, but it has to be a list: a command of manage.py, '
+            'then its arguments. For example: command = ["updatedata", "--facility", "LCO"]',
+            name,
+            'command',
+        )
+    if any(re.search(r'[\x00-\x1f\x7f]', word) for word in words):
+        raise _Mistake(
+            f'[{name}] command = {_shown(words)}, but no scheduler can pass on a line break or '
+            'another control character. Leave it out.',
+            name,
+            'command',
+        )
+    return tuple(words)
+
+
+def _timeout(name: str, table: dict) -> int | None:
+    value = table.get('timeout')
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise _Mistake(
+            f'[{name}] timeout = {_shown(value)}, but it has to be a whole number of seconds, above '
+            'zero. For example: timeout = 3600',
+            name,
+            'timeout',
+        )
+    return value
 
 
 def _shown(value: object) -> str:

@@ -1,12 +1,14 @@
 """Puts the project's lines into this user's crontab, and takes them out again."""
 
+import difflib
 import os
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from . import block, crontab
-from .definition import FILE, ScheduleError, read_schedule
+from .definition import FILE, Schedule, ScheduleError, read_schedule
 from .interpreter import command_start, refuse_unusable
 from .renderers import crontab_lines, log_file
 
@@ -20,6 +22,7 @@ class Wanted:
 
     project: Path
     slug: str
+    schedule: Schedule
     lines: list[bytes]
     start: list[str]  # the words that start Python in them
 
@@ -34,15 +37,22 @@ def wanted(project: Path, at_work: Path | None = None, commands: set[str] | None
     `at_work` is the Python that runs manage.py (None elsewhere), `commands` the names that
     manage.py knows (None: not known). Raises ScheduleError, as every function here.
     """
+    schedule = checked_schedule(project, commands)
+    start = command_start(schedule, project, at_work)
+    lines = crontab_lines(schedule, project, start)
+    return Wanted(project, slug_of(project), schedule, lines, start)
+
+
+def checked_schedule(project: Path, commands: set[str] | None = None) -> Schedule:
+    """What schedule.toml says, with every command among `commands` where those are known."""
     schedule = read_schedule(project)
     for job in schedule.jobs if commands is not None else ():
-        if job.name not in commands:
+        if job.words[0] not in commands:
             raise ScheduleError(
-                f'{project / FILE}: [{job.name}] is no command of this TOM, so every run of it '
-                'would fail. `python manage.py help` lists the commands.'
+                f'{project / FILE}: [{job.name}] runs {job.words[0]}, which is no command of this '
+                'TOM, so every run of it would fail. `python manage.py help` lists the commands.'
             )
-    start = command_start(schedule, project, at_work)
-    return Wanted(project, slug_of(project), crontab_lines(schedule, project, start), start)
+    return schedule
 
 
 def slug_of(project: Path) -> str:
@@ -72,6 +82,20 @@ def install(want: Wanted) -> list[str]:
     ]
 
 
+def preview(want: Wanted) -> list[str]:
+    """What `install` would change in the crontab, as diff(1) would show it."""
+    before = crontab.read_table()
+    if want.lines:
+        after = _with_lines(before, want)
+    else:
+        after = _without_lines(before, want.project, want.slug)
+    if after == before:
+        return ['Nothing to do: your crontab has this already.']
+    texts = (os.fsdecode(table).split('\n') for table in (before, after))
+    changes = difflib.unified_diff(*texts, 'crontab', 'crontab after install', lineterm='')
+    return [*changes, 'Nothing was changed.']
+
+
 def _with_lines(table: bytes, want: Wanted) -> bytes:
     old = block.find_block(table, want.project, want.slug)
     if not old and set(block.copies_outside(table, None, want.lines).values()) == set(want.lines):
@@ -92,12 +116,9 @@ def _make_log_directory(logs: Path) -> None:
 def remove(project: Path) -> list[str]:
     """Take the project's lines out and leave every other byte. Returns what to tell the user."""
     slug = slug_of(project)
-
-    def without_lines(table: bytes) -> bytes:
-        old = block.find_block(table, project, slug)
-        return block.without_block(table, old) if old else table
-
-    backup = crontab.change_table(without_lines, project / BACKUPS)
+    backup = crontab.change_table(
+        lambda table: _without_lines(table, project, slug), project / BACKUPS
+    )
     if backup is None:
         return ['Nothing to remove: your crontab has no block of this TOM.']
     return [
@@ -105,3 +126,14 @@ def remove(project: Path) -> list[str]:
         f'The crontab as it was before: {backup.relative_to(project)}',
         f'To install again: {AGAIN}',
     ]
+
+
+def _without_lines(table: bytes, project: Path, slug: str) -> bytes:
+    old = block.find_block(table, project, slug)
+    return block.without_block(table, old) if old else table
+
+
+def installed_at(project: Path) -> datetime | None:
+    """When the crontab was last changed from here; None where nobody knows."""
+    kept = sorted((project / BACKUPS).glob('crontab-*'))
+    return crontab.time_of(kept[-1]) if kept else None

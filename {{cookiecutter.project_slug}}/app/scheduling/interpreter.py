@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,14 +11,23 @@ from .definition import FILE, Schedule, ScheduleError
 OWN_ENVIRONMENT = {'virtualenv': '.venv', 'conda': '.conda'}
 #: Directories whose content comes and goes: `uv run` and `pipx run` keep environments there.
 CACHES = {'.cache', 'Caches'}
+COMPOSE_FILE, SERVICE = 'compose.yaml', 'web'
+IMPORT_SECONDS = 60
 
 
 def command_start(schedule: Schedule, project: Path, at_work: Path | None) -> list[str]:
-    """The words that start Python for a job: its path alone, or conda's way to it.
+    """The words that start Python for a job: its path alone, or conda's or Docker's way to it.
 
     `at_work` is the Python that runs manage.py at this moment, None where nothing shows that
     the TOM works with it. `python` in schedule.toml wins over every rule.
     """
+    if schedule.environment == 'kubernetes':
+        raise ScheduleError(
+            'The jobs of this TOM run in a cluster, and not on this machine. For the cluster: '
+            'python manage.py schedule show --format kubernetes'
+        )
+    if schedule.environment == 'docker':
+        return [*_into_container(project), schedule.python or 'python']
     if schedule.python:
         return [schedule.python]
     python = _interpreter(schedule.environment, project, at_work)
@@ -31,6 +41,13 @@ def _interpreter(environment: str, project: Path, at_work: Path | None) -> Path:
     if at_work and not os.path.lexists(project / own):
         return _absolute(at_work)
     return project / own / 'bin' / 'python'
+
+
+def _into_container(project: Path) -> list[str]:
+    """Where the containers are up: cron finds only what is named in full, and has no terminal."""
+    docker = shutil.which('docker') or '/usr/bin/docker'
+    file = str(project / COMPOSE_FILE)
+    return [docker, 'compose', '-f', file, 'exec', '-T', SERVICE]
 
 
 def _absolute(path: Path | str) -> Path:
@@ -61,7 +78,10 @@ def _is_program(path: str | None) -> bool:
 
 
 def refuse_unusable(start: list[str], project: Path) -> None:
-    """Raise ScheduleError where the Python of `start` could not run a job for months to come."""
+    """Raise ScheduleError where what `start` names could not run a job for months to come."""
+    if SERVICE in start and str(project / COMPOSE_FILE) in start:
+        _refuse_unusable_docker(start[0], project)
+        return
     python = Path(start[-1])
     if not _is_program(str(python)):
         raise ScheduleError(
@@ -73,4 +93,30 @@ def refuse_unusable(start: list[str], project: Path) -> None:
         raise ScheduleError(
             f'{python} is in a cache, which may be emptied at any time. Run this with a '
             f'lasting Python, or name one at the top of {FILE}: python = "/opt/tom/bin/python"'
+        )
+    if str(python) != sys.executable:
+        _refuse_without_packages(start)
+
+
+def _refuse_unusable_docker(docker: str, project: Path) -> None:
+    if not _is_program(docker):
+        raise ScheduleError(f'{docker} is missing, or is no program. Install Docker first.')
+    if not (project / COMPOSE_FILE).is_file():
+        raise ScheduleError(f'There is no {project / COMPOSE_FILE}, which the jobs run through.')
+
+
+def _refuse_without_packages(start: list[str]) -> None:
+    """As after an upgrade of the machine's Python: the program is there, its packages are not."""
+    command = [*start, '-c', 'import django']
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=IMPORT_SECONDS, check=False
+        )
+        said = done.stderr.strip().rpartition('\n')[2] if done.returncode else ''
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
+    if said:
+        raise ScheduleError(
+            f'{start[-1]} cannot import Django ({said}). Was Python upgraded? Make the environment '
+            'of the TOM again (README.md says how).'
         )

@@ -2,19 +2,24 @@
 
 import os
 import re
+from pathlib import Path
 
 from . import block, crontab
 from .daemon import cron_daemon_runs
 from .definition import FILE, ScheduleError
 from .install import AGAIN, Wanted
 from .interpreter import refuse_unusable
+from .machine import machine_warnings
 from .renderers import log_file
 
 CURRENT, NOT_INSTALLED, STALE = 0, 1, 2
 
 
-def status(want: Wanted) -> tuple[int, list[str]]:
-    """An exit status (CURRENT, NOT_INSTALLED, STALE), and what to tell the user."""
+def status(want: Wanted, media: Path | None = None) -> tuple[int, list[str]]:
+    """An exit status (CURRENT, NOT_INSTALLED, STALE), and what to tell the user.
+
+    `media` is the directory of the data, where that is known.
+    """
     table = crontab.read_table()
     try:
         old = block.find_block(table, want.project, want.slug)
@@ -27,7 +32,8 @@ def status(want: Wanted) -> tuple[int, list[str]]:
     trouble = _trouble(table, want, old)
     if trouble:
         return STALE, [f'Installed, but {trouble}', f'When that is right: {AGAIN}']
-    return CURRENT, ['Installed and current:', *want.shown(), *warnings(want)]
+    told = ['Installed and current:', *want.shown(), *warnings(want, media)]
+    return (STALE if cron_daemon_runs() is False else CURRENT), told
 
 
 def _trouble(table: bytes, want: Wanted, old: block.Block | None) -> str:
@@ -49,7 +55,7 @@ def _trouble(table: bytes, want: Wanted, old: block.Block | None) -> str:
     return ''
 
 
-def warnings(want: Wanted) -> list[str]:
+def warnings(want: Wanted, media: Path | None = None) -> list[str]:
     """What else could keep the installed lines from doing their work once an hour, or a day."""
     table = crontab.read_table()
     old = block.find_block(table, want.project, want.slug)
@@ -63,12 +69,10 @@ def warnings(want: Wanted) -> list[str]:
             f'Warning: your crontab sets SHELL={shell} above this job, which is written for sh '
             'and may fail there. Put SHELL=/bin/sh on a line of its own just above the block.'
         )
-    if cron_daemon_runs() is False:
-        told.append(
-            'Warning: no cron daemon seems to run on this machine, so nothing starts the job. '
-            'Ask who looks after the machine (Debian and Ubuntu: systemctl enable --now cron).'
-        )
-    return told
+    return [
+        *told,
+        *machine_warnings(want.project, media or want.project / 'data', cron_daemon_runs()),
+    ]
 
 
 def _shell_for(above: bytes) -> str:

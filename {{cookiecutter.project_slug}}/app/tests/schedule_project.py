@@ -72,6 +72,7 @@ def make_project(place: Path, schedule: str = '', slug: str = 'my_tom') -> Path:
     shutil.copytree(scheduling, place / 'app' / 'scheduling', ignore=lambda *_: ['__pycache__'])
     (place / 'app' / '__init__.py').touch()
     (place / 'logs').mkdir()
+    (place / 'data').mkdir()
     settings = f"os.environ.setdefault('DJANGO_SETTINGS_MODULE', '{slug}.settings')\n"
     (place / 'manage.py').write_text(settings, encoding='utf-8')
     write_schedule(place, schedule or '[updatedata]\nwhen = "17 * * * *"\n')

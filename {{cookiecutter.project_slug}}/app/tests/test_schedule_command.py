@@ -10,6 +10,7 @@ import pytest
 from django.core.management import call_command
 
 from app.scheduling import cli, crontab
+from app.scheduling.daemon import cron_daemon_runs
 
 from .schedule_project import FakeCrontab, fake_crontab, make_project, with_path, write_schedule
 
@@ -54,17 +55,19 @@ def without_django(project: Path, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.django_db
 def test_both_ways_to_the_same_actions(cron: FakeCrontab, project: Path) -> None:
+    well = 2 if cron_daemon_runs() is False else 0  # on the machine of whoever tests
     for action, status in [
         ('show', 0),
         ('status', 1),
         ('install', 0),
         ('install', 0),
-        ('status', 0),
+        ('status', well),
     ]:
         assert with_django(action)[0] == status
     table = cron.table
-    for action, status in [('status', 0), ('remove', 0), ('remove', 0), ('status', 1)]:
+    for action, status in [('status', well), ('remove', 0), ('remove', 0), ('status', 1)]:
         assert without_django(project, action)[0] == status
     assert without_django(project, 'install')[0] == 0
     assert cron.table == table
@@ -104,7 +107,7 @@ def test_a_command_that_does_not_exist(cron: FakeCrontab, project: Path) -> None
     write_schedule(project, '[updatedatas]\nwhen = "hourly"\n')
     status, _, err = with_django('install')
     assert status == 1
-    assert '[updatedatas] is no command of this TOM' in err
+    assert '[updatedatas] runs updatedatas, which is no command of this TOM' in err
     assert cron.table is None
 
 
@@ -115,11 +118,19 @@ def test_no_job_to_show(project: Path) -> None:
     assert 'No job is enabled' in err
 
 
+#: These need packages of the TOM, so that nothing else of the package may import them.
+WITH_PACKAGES = {'health', 'runner', 'times'}
+
+
 def test_nothing_but_pythons_own_modules_is_imported() -> None:
     for file in Path(cli.__file__).parent.glob('*.py'):
+        if file.stem in WITH_PACKAGES:
+            continue
         for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [node.module]
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert node.module not in WITH_PACKAGES, file
             for name in names:
                 assert name.partition('.')[0] in sys.stdlib_module_names, f'{file}: {name}'

@@ -1,30 +1,86 @@
-"""`manage.py schedule`: shows, installs, removes and checks the lines for cron."""
+"""`manage.py schedule`: what runs when, for cron, systemd, Kubernetes, or by itself."""
 
 import sys
-from pathlib import Path
+from datetime import UTC, datetime
+from itertools import islice
 
 from django.core.management import get_commands
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ...scheduling.cli import act, add_actions
+from ...schedule_state import site
+from ...scheduling import cli
+from ...scheduling.definition import ScheduleError
+from ...scheduling.install import checked_schedule
+from ...scheduling.renderers import log_file
+from ...scheduling.runner import Runner
+from ...scheduling.times import next_runs, runs
+from ...sync.interrupt import terminable
+
+ACTIONS = {
+    'next': 'say when each job runs next, in the time of this machine',
+    'run': 'start the jobs when they are due until stopped, where there is no cron to do it',
+}
 
 
 class Command(BaseCommand):
-    """Hands the command line to app.scheduling, which works without Django as well."""
+    """Hands most of the command line to app.scheduling, which works without Django as well."""
 
-    help = 'Show, install, remove or check the lines for cron. schedule.toml says what runs when.'
+    help = 'Show, install, remove or check the schedule, or run it. schedule.toml says what it is.'
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        add_actions(parser)
+        actions = cli.add_actions(parser)
+        for name, purpose in ACTIONS.items():
+            action = actions.add_parser(name, help=purpose, description=purpose)
+            if name == 'next':
+                action.add_argument('--count', type=int, default=3, help='how many times of each')
+        actions.metavar = '|'.join([*cli.ACTIONS, *ACTIONS])
 
-    def handle(self, *args: str, action: str, **options: object) -> None:
-        status = act(
-            action,
-            say=self.stdout.write,
-            complain=self.stderr.write,
-            at_work=Path(sys.executable),
-            commands=set(get_commands()),
-        )
+    def handle(self, **options: object) -> None:
+        try:
+            if options['action'] == 'next':
+                self.say_next(options['count'])
+                return
+            if options['action'] == 'run':
+                self.run()
+                return
+        except ScheduleError as error:
+            raise CommandError(str(error)) from None
+        status = cli.act(options, self.stdout.write, self.stderr.write, site())
         if status:
             sys.exit(status)
+
+    def say_next(self, count: int) -> None:
+        """Each job's next times, and its expression in words."""
+        now = datetime.now(UTC)
+        for timing in next_runs(cli.PROJECT, now):
+            self.stdout.write(f'{timing.name}: {timing.sentence} ({timing.expression})')
+            if not timing.enabled:
+                self.stdout.write('    not enabled')
+                continue
+            for time in islice(runs(timing.expression, now), count):
+                self.stdout.write(f'    {time:%a %Y-%m-%d %H:%M %Z}')
+
+    def run(self) -> None:
+        """Wait and start jobs until SIGTERM or Ctrl-C."""
+        jobs = checked_schedule(cli.PROJECT, set(get_commands())).enabled()
+        if not jobs:
+            raise ScheduleError(f'No job is enabled in {cli.PROJECT / "schedule.toml"}.')
+        runner = Runner(
+            start=[sys.executable, str(cli.PROJECT / 'manage.py')],
+            log=log_file(cli.PROJECT),
+            say=self.say_now,
+        )
+        now = datetime.now(UTC)
+        for job in jobs:
+            self.say_now(f'[{job.name}] runs next at {next(runs(job.when, now)):%Y-%m-%d %H:%M %Z}')
+        with terminable():
+            try:
+                runner.run(jobs)
+            except KeyboardInterrupt:  # SIGTERM as well
+                self.say_now('Stopped.')
+
+    def say_now(self, line: str) -> None:
+        """Print at once: whoever reads may be another program."""
+        self.stdout.write(line)
+        self.stdout.flush()

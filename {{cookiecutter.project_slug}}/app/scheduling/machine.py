@@ -1,0 +1,93 @@
+"""What in a machine keeps an installed line from doing its work, without anyone saying so."""
+
+import contextlib
+import os
+import pwd
+import sys
+from pathlib import Path
+
+#: Where macOS lets no job of cron look, until cron has "Full Disk Access".
+PRIVATE_ON_MACOS = ('Desktop', 'Documents', 'Downloads', 'Library/Mobile Documents')
+
+
+def machine_warnings(
+    project: Path, media: Path, daemon_runs: bool | None, root: Path = Path('/')
+) -> list[str]:
+    """A sentence for each trouble that can be seen, with what to do about it.
+
+    `media` is the directory of the data; `daemon_runs` says whether a cron daemon does, if that
+    can be known; `root` is where /proc and /sys are.
+    """
+    found = (
+        _no_daemon(root) if daemon_runs is False else '',
+        _private_folder(project),
+        _selinux(root),
+        _someone_elses(project),
+        _no_place_for_data(media),
+    )
+    return [f'Warning: {sentence}' for sentence in found if sentence]
+
+
+def _no_daemon(root: Path) -> str:
+    start = 'ask who looks after the machine (Debian and Ubuntu: systemctl enable --now cron)'
+    if 'microsoft' in _text(root / 'proc' / 'version').lower():  # Windows Subsystem for Linux
+        start = (
+            'type: sudo service cron start. For good: put "systemd=true" below "[boot]" in '
+            '/etc/wsl.conf, then type in Windows: wsl --shutdown'
+        )
+    return (
+        f'no cron daemon seems to run on this machine, so nothing starts the job. To start one, '
+        f'{start}. Or leave this running: python manage.py schedule run'
+    )
+
+
+def _private_folder(project: Path) -> str:
+    if sys.platform != 'darwin':
+        return ''
+    folders = [Path.home() / name for name in PRIVATE_ON_MACOS]
+    if not any(folder in project.parents for folder in folders):
+        return ''
+    return (
+        f'macOS keeps cron out of folders such as that of {project}. Move the TOM, or give '
+        '/usr/sbin/cron "Full Disk Access" in the settings for privacy.'
+    )
+
+
+def _selinux(root: Path) -> str:
+    if _text(root / 'sys' / 'fs' / 'selinux' / 'enforce').strip() != '1':
+        return ''
+    return (
+        'SELinux is enforcing here and may keep cron from this directory. If logs/cron.log stays '
+        'empty, this shows what was refused: ausearch -m avc -ts recent'
+    )
+
+
+def _someone_elses(project: Path) -> str:
+    owner = project.stat().st_uid
+    if owner == os.getuid():
+        return ''
+    return (
+        f'this TOM belongs to {_user(owner)}, and this is the crontab of {_user(os.getuid())}, who '
+        'will own what the jobs write. Better to install it as its owner.'
+    )
+
+
+def _no_place_for_data(media: Path) -> str:
+    if os.access(media, os.W_OK | os.X_OK):
+        return ''
+    return (
+        f'{_user(os.getuid())}, as whom cron runs the jobs, cannot write into {media}, where the '
+        'data goes. Make it, or give it to that user.'
+    )
+
+
+def _user(number: int) -> str:
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(number).pw_name
+    return f'user {number}'
+
+
+def _text(file: Path) -> str:
+    with contextlib.suppress(OSError):
+        return file.read_text(encoding='utf-8', errors='replace')
+    return ''

@@ -1,0 +1,81 @@
+"""Says when a job runs next, and puts its expression into words. Needs packages of the TOM.
+
+The rest of this package does without them: see definition.py.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from cron_descriptor import Options, get_description
+from cronsim import CronSim
+
+from .definition import read_schedule
+
+#: The zone that cron goes by. Not $TZ: Django sets that to the TIME_ZONE of the settings.
+LOCALTIME = Path('/etc/localtime')
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A job of schedule.toml for a person to read. `next_run` is None where it is not enabled."""
+
+    name: str
+    enabled: bool
+    expression: str
+    sentence: str
+    next_run: datetime | None
+
+
+def next_runs(project: Path, now: datetime) -> list[Timing]:
+    """Every job of the project, and when after `now` it runs next, in this machine's own time.
+
+    Raises ScheduleError where schedule.toml says nothing that can be run.
+    """
+    return [
+        Timing(
+            name=job.name,
+            enabled=job.enabled,
+            expression=job.when,
+            sentence=sentence(job.when),
+            next_run=next_run(job.when, now) if job.enabled else None,
+        )
+        for job in read_schedule(project).jobs
+    ]
+
+
+def next_run(expression: str, after: datetime) -> datetime:
+    """When cron starts such a job for the first time after the aware time `after`."""
+    return next(runs(expression, after))
+
+
+def runs(expression: str, after: datetime) -> Iterator[datetime]:
+    """All times after `after` when cron does, over changes of clocks as Debian's cron does."""
+    return CronSim(expression, after.astimezone(machine_zone()))
+
+
+def machine_zone() -> tzinfo:
+    """The time zone of this machine; UTC where it has none, as in most containers."""
+    try:
+        with LOCALTIME.open('rb') as file:
+            return ZoneInfo.from_file(file)
+    except (OSError, ValueError):
+        return UTC
+
+
+def sentence(expression: str) -> str:
+    """The five fields of an expression as a person would say them."""
+    minute, hour, day, month, weekday = expression.split()
+    if day.startswith('*') or weekday.startswith('*'):
+        return _described(expression)
+    # With a day of the month and a weekday, either of them is enough: "and" would say both.
+    on_days = _described(f'{minute} {hour} {day} {month} *')
+    on_weekdays = _described(f'{minute} {hour} * {month} {weekday}')
+    return f'{on_days}; and also: {on_weekdays}'
+
+
+def _described(expression: str) -> str:
+    options = Options(use_24hour_time_format=True, locale_code='en_US')
+    return get_description(expression, options)
