@@ -130,6 +130,9 @@ def plan(python: Python | None) -> list[Step]:
     environment = ANSWERS['environment']
     if environment == 'conda':
         return [conda_step(), migrate_step('.conda/bin/python')]
+    if environment == 'docker':
+        up = ['docker', 'compose', 'up', '--build', '--detach', '--wait']
+        return [Step('build the image, make the database and start the TOM', up)]
     if environment == 'system':
         name = python.name if python else 'python3'
         install = [name, '-m', 'pip', 'install', '--user', '-r', 'requirements.txt']
@@ -165,8 +168,23 @@ def migrate_step(python: str) -> Step:
 
 def schedule_step(steps: list[Step]) -> Step:
     """Installs the line with the Python that the plan has made by then."""
-    python = steps[-1].command[0]
-    return Step('install the line for cron', [python, 'manage.py', 'schedule', 'install'])
+    return Step('install the line for cron', [*schedule_command(steps), 'install'])
+
+
+def schedule_command(steps: list[Step]) -> list[str]:
+    """The words that start `schedule`. Of a TOM in containers, it is the host's cron that runs
+    the line, and any lasting Python of the host can write it."""
+    if ANSWERS['environment'] == 'docker':
+        python = lasting_python()
+        return [python.name if python else 'python3', '-m', 'app.scheduling']
+    return [steps[-1].command[0], 'manage.py', 'schedule']
+
+
+def typed_python(steps: list[Step]) -> str:
+    """What one types for the TOM's Python once everything is made."""
+    if ANSWERS['environment'] == 'docker':
+        return 'docker compose exec web python'
+    return 'python' if activation() else steps[-1].command[0]
 
 
 def activation() -> str:
@@ -269,17 +287,18 @@ def show_plan(steps: list[Step], line: str) -> None:
 
 def show_what_remains(steps: list[Step], line: str) -> None:
     """The commands to type, one after the other, then the line and how to install it."""
-    python = 'python' if activation() else steps[-1].command[0]
-    make = [step.shown() for step in steps[:-1]]
+    python, in_docker = typed_python(steps), ANSWERS['environment'] == 'docker'
+    schedule = shlex.join(schedule_command(steps)) if in_docker else f'{python} manage.py schedule'
+    make = [step.shown() for step in (steps if in_docker else steps[:-1])]
     print('To set it up, type:\n')
     show_commands(
         f'cd {shlex.quote(str(PROJECT))}',
         *make,
         activation(),
-        f'{python} manage.py migrate',
+        '' if in_docker else f'{python} manage.py migrate',
         f'{python} manage.py createsuperuser',
         f'{python} manage.py demo',
-        f'{python} manage.py runserver',
+        '' if in_docker else f'{python} manage.py runserver',
     )
     if line:
         print('Cron keeps it up to date once your crontab has this line:\n')
@@ -288,27 +307,27 @@ def show_what_remains(steps: list[Step], line: str) -> None:
     else:
         print('Cron keeps it up to date. To see the line, to install it, and to check it:\n')
     show_commands(
-        '' if line else f'{python} manage.py schedule show',
-        f'{python} manage.py schedule install',
-        f'{python} manage.py schedule status',
+        '' if line else f'{schedule} show',
+        f'{schedule} install',
+        f'{schedule} status',
     )
 
 
 def show_success(steps: list[Step]) -> None:
     """What is left to do after the whole plan."""
     print('\nAll is set up, and cron keeps it up to date. Now type:\n')
-    python = 'python' if activation() else steps[-1].command[0]
+    python, in_docker = typed_python(steps), ANSWERS['environment'] == 'docker'
     show_commands(
         f'cd {shlex.quote(str(PROJECT))}',
         activation(),
         f'{python} manage.py createsuperuser',
-        f'{python} manage.py runserver',
+        '' if in_docker else f'{python} manage.py runserver',
     )
 
 
 def show_failure(steps: list[Step]) -> None:
     """How to go on by hand from the step that failed."""
-    rest = steps if 'schedule' in steps[-1].command else [*steps, schedule_step(steps)]
+    rest = steps if steps[-1].command[-1] == 'install' else [*steps, schedule_step(steps)]
     print(f'\nThis failed: {steps[0].purpose}. The project itself is whole.')
     print('When the trouble is put right, go on from there:\n')
     show_commands(f'cd {shlex.quote(str(PROJECT))}', *(step.shown() for step in rest))
@@ -321,8 +340,18 @@ def show_commands(*commands: str) -> None:
     print()
 
 
+def make_env_file() -> None:
+    """Write the .env that Compose reads, with new secrets; one that is there is kept.
+
+    Not under an updater, which compares the files of two runs and would compare secrets.
+    """
+    if ANSWERS['environment'] == 'docker' and '_output_dir' in ANSWERS:
+        run([sys.executable, '-m', f'{ANSWERS["project_slug"]}.environment'])
+
+
 def main() -> None:
     """Greet, then print or offer, as was answered."""
+    make_env_file()
     python = lasting_python()
     steps, line = plan(python), scheduled_line(python)
     name = ANSWERS['project_name'].encode(sys.stdout.encoding, 'replace')

@@ -11,11 +11,18 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from needs import need
+
 #: Directories that no program needs at run time.
 LEFT_OUT = ('/usr/share/doc/', '/usr/share/man/', '/usr/share/info/', '/usr/share/locale/')
 
+CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt'
+
 #: What the maintainers' scripts of packages make, and no package lists.
-MADE = ('/usr/bin/sh', '/etc/login.defs', '/etc/ssl/certs/ca-certificates.crt')
+MADE = ('/usr/bin/sh', '/etc/login.defs', CERTIFICATES)
+
+#: About what python:3.x-slim has of Debian; apt brings libraries that wheels count on.
+LIKE_PYTHON = ('apt', 'ca-certificates', 'netbase', 'passwd', 'python3-venv', 'tzdata')
 
 #: Links of Debian's to the directories of these names in /usr.
 MERGED = ('bin', 'sbin', 'lib', 'lib64')
@@ -96,5 +103,11 @@ def ask(*command: str) -> str:
 
 def postgresql_programs() -> Path:
     """Where the programs of the newest PostgreSQL package are."""
-    found = Path('/usr/lib/postgresql').glob('*/bin')
-    return max(found, key=lambda path: int(path.parent.name))
+    found = list(Path('/usr/lib/postgresql').glob('*/bin/initdb'))
+    need(found, 'needs PostgreSQL (Debian package postgresql)')
+    return max(found, key=lambda file: int(file.parts[-3])).parent
+
+
+def like_postgres() -> tuple[str, ...]:
+    """The packages of an image that runs PostgreSQL."""
+    return (f'postgresql-{postgresql_programs().parent.name}', 'tzdata')
