@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import pytest
 
+import real_cron
 import running
 from baking import Bake, bake
 
@@ -37,6 +38,12 @@ def default_bake(tmp_path_factory: pytest.TempPathFactory) -> Bake:
     done = bake(tmp_path_factory.mktemp('default'))
     assert done.status == 0, done.printed
     return done
+
+
+@pytest.fixture
+def cron_machine() -> None:
+    """A machine that can run cron in name spaces of its own."""
+    real_cron.need_cron()
 
 
 @pytest.fixture

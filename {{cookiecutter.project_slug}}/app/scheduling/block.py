@@ -130,10 +130,7 @@ def _block(project: Path, slug: str, lines: list[bytes]) -> bytes:
 
 def _after(table: bytes, block: Block) -> bytes:
     """What follows the block, behind any job of someone else's that was put inside it by hand."""
-    ours = (
-        quoted(os.path.join(block.path, b'manage.py')),  # noqa: PTH118
-        quoted(os.path.join(block.path, COMPOSE_FILE.encode())) + b' exec -T ',  # noqa: PTH118
-    )
+    ours = _names_of(block.path)
     inside = re.findall(LINE, table[block.start : block.end])[1:-1]
     strays = [
         line
@@ -143,6 +140,14 @@ def _after(table: bytes, block: Block) -> bytes:
     return b''.join(strays) + table[block.end :]
 
 
+def _names_of(path: bytes) -> tuple[bytes, ...]:
+    """What a line has in it that runs a job of the project in the directory `path`."""
+    return (
+        quoted(os.path.join(path, b'manage.py')),  # noqa: PTH118
+        quoted(os.path.join(path, COMPOSE_FILE.encode())) + b' exec -T ',  # noqa: PTH118
+    )
+
+
 def copies_outside(table: bytes, block: Block | None, lines: list[bytes]) -> dict[int, bytes]:
     """Which of `lines` stand outside the block, by their numbers: someone copied them by hand."""
     if block:  # blanked, so that the lines after it keep their numbers
@@ -150,3 +155,19 @@ def copies_outside(table: bytes, block: Block | None, lines: list[bytes]) -> dic
         table = table[: block.start] + rest + table[block.end :]
     rows = enumerate(table.split(b'\n'), start=1)
     return {number: row.strip() for number, row in rows if row.strip() in lines}
+
+
+def refuse_what_cannot_be_kept(table: bytes) -> None:
+    r"""Raise ScheduleError where a line of someone else's may not be what it looks like.
+
+    Debian's `crontab -l` shows a carriage return as `\r`, and to write that back would change it.
+    In the lines of a TOM it can only be a path: there are no others.
+    """
+    names = [name for marker in _markers(table) for name in _names_of(marker.path)]
+    for number, line in enumerate(table.split(b'\n'), start=1):
+        if b'\\r' in line and not MARKER.match(line) and not any(name in line for name in names):
+            raise ScheduleError(
+                f'Line {number} of your crontab has a carriage return, or a backslash and an r: '
+                'crontab shows both in the same way, so the line might not survive. Nothing was '
+                'changed. Take it out with `crontab -e`, then run this again.'
+            )

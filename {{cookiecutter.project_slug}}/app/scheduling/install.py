@@ -44,9 +44,9 @@ def wanted(project: Path, at_work: Path | None = None, commands: set[str] | None
 
 
 def checked_schedule(project: Path, commands: set[str] | None = None) -> Schedule:
-    """What schedule.toml says, with every command among `commands` where those are known."""
+    """What schedule.toml says, with what is enabled among `commands` where those are known."""
     schedule = read_schedule(project)
-    for job in schedule.jobs if commands is not None else ():
+    for job in schedule.enabled() if commands is not None else ():
         if job.words[0] not in commands:
             raise ScheduleError(
                 f'{project / FILE}: [{job.name}] runs {job.words[0]}, which is no command of this '
@@ -100,6 +100,7 @@ def _with_lines(table: bytes, want: Wanted) -> bytes:
     old = block.find_block(table, want.project, want.slug)
     if not old and set(block.copies_outside(table, None, want.lines).values()) == set(want.lines):
         return table  # copied by hand from `schedule show`; once more, and it would run twice
+    block.refuse_what_cannot_be_kept(table)
     return block.with_block(table, want.project, want.slug, want.lines, old)
 
 
@@ -130,7 +131,10 @@ def remove(project: Path) -> list[str]:
 
 def _without_lines(table: bytes, project: Path, slug: str) -> bytes:
     old = block.find_block(table, project, slug)
-    return block.without_block(table, old) if old else table
+    if not old:
+        return table
+    block.refuse_what_cannot_be_kept(table)
+    return block.without_block(table, old)
 
 
 def installed_at(project: Path) -> datetime | None:

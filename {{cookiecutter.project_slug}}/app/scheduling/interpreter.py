@@ -74,7 +74,8 @@ def _through_conda(python: Path) -> list[str]:
 
 
 def _is_program(path: str | None) -> bool:
-    return bool(path) and path.startswith('/') and Path(path).is_file() and os.access(path, os.X_OK)
+    # Not Path.is_file(), which raises where a directory above may not be looked into.
+    return bool(path) and path.startswith('/') and os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113
 
 
 def refuse_unusable(start: list[str], project: Path) -> None:

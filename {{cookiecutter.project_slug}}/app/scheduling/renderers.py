@@ -87,7 +87,7 @@ def quoted(word: bytes) -> bytes:
     outside the quotes, where sh would read it in the same way, and no two backslashes ever
     stand together.
     """
-    if b'\n' in word:
+    if b'\n' in word or b'\r' in word:  # `crontab -l` of Debian shows the latter as two letters
         raise ScheduleError(
             f'{os.fsdecode(word)!r} holds a line break, which no line of a crontab can hold. '
             'Move the project to a path without one.'

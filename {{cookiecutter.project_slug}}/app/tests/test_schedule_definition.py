@@ -176,6 +176,36 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path, text: str, said: li
         assert part in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ('text', 'place'),
+    [
+        (f'\nenvironment = "podman"\n{JOB}', 'line 2: environment'),
+        (f'environment = "conda"\n\n{JOB}\n[b]\nwhen = "x"\n', 'line 7: [b] when = "x"'),
+        (f'environment = "conda"\n{JOB}[b]\nenabled = true\n', 'line 4: [b] when = (missing)'),
+        (f'environment = "conda"\n{JOB} timeout = 0\n', 'line 4: [updatedata] timeout = 0'),
+        (f'environment = "conda"\n{JOB}timeout = "1h"\n', 'line 4: [updatedata] timeout = "1h"'),
+        (f'environment = "conda"\n{JOB}"nice" = 5\n', 'line 4: [updatedata] has "nice"'),
+        (f'environment = "conda"\n{JOB}command = "updatedata"\n', 'line 4: [updatedata] command'),
+        (f'environment = "conda"\n{JOB}command = ["-v"]\n', 'line 4: [updatedata] command'),
+        (f'environment = "conda"\n{JOB}command = ["a", "b\\n"]\n', 'a line break or another'),
+        (f'environment = "conda"\n["A"]\nwhen = "daily"\n{JOB}', 'line 2: [A] cannot be the name'),
+        ('environment = "conda"\n[b]\nwhen = daily\n', '(at line 3, column 8)'),
+    ],
+)
+def test_mistakes_are_named_with_their_line(tmp_path: Path, text: str, place: str) -> None:
+    with pytest.raises(ScheduleError) as refusal:
+        read(tmp_path, text)
+    assert place in str(refusal.value)
+
+
+def test_a_job_with_arguments_and_a_timeout(tmp_path: Path) -> None:
+    text = 'environment = "conda"\n[nightly]\nwhen = "5 4 * * *"\ntimeout = 60\n'
+    schedule = read(tmp_path, text + 'command = ["updatedata", "--target", "M 31"]\n')
+    [job] = schedule.jobs
+    assert job.words == ('updatedata', '--target', 'M 31')
+    assert job.timeout == 60
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ScheduleError, match='There is no .*schedule.toml'):
         read_schedule(tmp_path)

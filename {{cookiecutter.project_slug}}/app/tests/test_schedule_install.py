@@ -107,8 +107,35 @@ def test_a_table_that_cannot_be_read_is_not_taken_for_an_empty_one(
         with pytest.raises(ScheduleError, match='cannot be read; nothing was changed') as error:
             action()
         assert trouble in str(error.value)
+        assert ('/etc/cron.allow' in str(error.value)) is ('not allowed' in trouble)
     assert cron.table == FOREIGN
     assert '-' not in cron.calls()
+
+
+@pytest.mark.parametrize('line', [b'0 * * * * backup\\r', b"5 5 * * * printf '\\r\\n'"])
+def test_a_line_that_may_hold_a_carriage_return_stops_everything(
+    cron: FakeCrontab, project: Path, line: bytes
+) -> None:
+    """Debian's `crontab -l` shows one as a backslash and an r: to write that would change it."""
+    cron.table = FOREIGN + line + b'\n'
+    with pytest.raises(ScheduleError, match='Line 3 of your crontab has a carriage return'):
+        install_now(project)
+    assert cron.table == FOREIGN + line + b'\n'
+    cron.table = FOREIGN
+    install_now(project)
+    cron.table += line + b'\n'
+    with pytest.raises(ScheduleError, match='has a carriage return'):
+        remove(project)
+
+
+def test_a_path_with_a_backslash_and_an_r_comes_and_goes(cron: FakeCrontab, tmp_path: Path) -> None:
+    project = make_project(tmp_path / 'a\\road')
+    cron.table = FOREIGN
+    install_now(project)
+    write_schedule(project, '[updatedata]\nwhen = "5 4 * * *"\n')
+    install_now(project)
+    remove(project)
+    assert cron.table == FOREIGN
 
 
 def test_a_refused_table_leaves_the_old_one(cron: FakeCrontab, project: Path) -> None:

@@ -1,0 +1,119 @@
+"""Units of systemd for this user: installed, brought up to date, and taken away again."""
+
+from pathlib import Path
+
+import pytest
+
+from app.scheduling import cli
+from app.scheduling.cli import Site, act
+
+from .schedule_project import make_project, with_path, write_program, write_schedule
+
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >> '{here}/calls'
+if [ -e '{here}/refuse' ]; then echo 'Failed to connect to bus' >&2; exit 1; fi
+if [ "$2" = is-active ]; then exec cat '{here}/active'; fi
+"""
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a `systemctl` that notes what is asked of it."""
+    here = tmp_path / 'bin'
+    here.mkdir()
+    write_program(here / 'systemctl', SYSTEMCTL.replace('{here}', str(here)))
+    write_program(here / 'loginctl', '#!/bin/sh\necho Linger=no\n')
+    (here / 'active').touch()
+    monkeypatch.setenv('PATH', with_path(here))
+    monkeypatch.setenv('XDG_CONFIG_HOME', str(tmp_path / 'config'))
+    return here
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project that the command works on."""
+    return use(make_project(tmp_path / 'my_tom'), monkeypatch)
+
+
+def use(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(cli, 'PROJECT', project)
+    return project
+
+
+def do(action: str, dry_run: bool = False) -> tuple[int, str]:
+    told: list[str] = []
+    options = {'action': action, 'format': 'systemd', 'dry_run': dry_run, 'image': None}
+    return act(options, told.append, told.append, Site()), '\n'.join(told)
+
+
+def units(systemd: Path) -> list[str]:
+    return sorted(file.name for file in systemd.parent.glob('config/systemd/user/*'))
+
+
+def calls(systemd: Path) -> str:
+    return (systemd / 'calls').read_text() if (systemd / 'calls').exists() else ''
+
+
+def test_install_status_remove(systemd: Path, project: Path) -> None:
+    assert do('status')[0] == 1
+    assert do('install', dry_run=True)[0] == 0
+    assert units(systemd) == []
+    status, told = do('install')
+    assert status == 0
+    assert 'loginctl enable-linger' in told
+    service, timer = units(systemd)
+    assert service.endswith('-updatedata.service')
+    assert timer.endswith('-updatedata.timer')
+    assert f'enable {timer}' in calls(systemd)
+    assert f'restart {timer}' in calls(systemd)
+    assert do('status')[0] == 0
+    assert do('remove')[0] == 0
+    assert f'disable --now {timer}' in calls(systemd)
+    assert units(systemd) == []
+    assert 'Nothing to remove' in do('remove')[1]
+
+
+def test_a_change_is_seen_and_mended(systemd: Path, project: Path) -> None:
+    do('install')
+    write_schedule(project, '[updatetargets]\nwhen = "5 4 * * *"\n')
+    assert do('status')[0] == 2
+    do('install')
+    assert do('status')[0] == 0
+    assert all('updatetargets' in name for name in units(systemd))
+    write_schedule(project, '[updatetargets]\nwhen = "5 4 * * *"\nenabled = false\n')
+    do('install')
+    assert units(systemd) == []
+
+
+def test_a_timer_that_is_stopped(systemd: Path, project: Path) -> None:
+    do('install')
+    (systemd / 'active').unlink()
+    status, told = do('status')
+    assert (status, 'is not at work' in told) == (2, True)
+
+
+def test_a_moved_project_takes_its_units_along_and_a_copy_leaves_them(
+    systemd: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do('install')
+    first = units(systemd)
+    use(make_project(project.parent / 'copy'), monkeypatch)
+    assert do('status')[0] == 1
+    do('install')
+    assert len(units(systemd)) == 4
+    assert set(first) < set(units(systemd))
+    project.rename(project.parent / 'moved')
+    use(project.parent / 'moved', monkeypatch)
+    assert do('status')[0] == 2
+    do('install')
+    assert do('status')[0] == 0
+    assert len(units(systemd)) == 4
+    assert not set(first) & set(units(systemd))
+
+
+def test_where_there_is_no_systemd(systemd: Path, project: Path) -> None:
+    (systemd / 'refuse').touch()
+    status, told = do('install')
+    assert (status, units(systemd)) == (1, [])
+    assert 'Failed to connect to bus' in told
+    assert 'For cron instead' in told
