@@ -102,7 +102,7 @@ class Engine:
 
     def add_image(self, name: str, program: str, packages: tuple[str, ...], path: str) -> None:
         """The image `name` from these packages; `containers/<name>/` has the rest of it."""
-        changes = [f'ENV PATH={path}{PATH} SSL_CERT_FILE={stand_ins.CERTIFICATES}']
+        changes = [f'ENV PATH={path}/usr/local/bin:{PATH} SSL_CERT_FILE={stand_ins.CERTIFICATES}']
         changes += [f'CMD ["{program}"]']
         self.run(
             'docker',

@@ -79,7 +79,9 @@ def first_of(choice: list[str], provider: dict[str, str]) -> str:
 def installed() -> tuple[dict[str, list[list[str]]], list[str], dict[str, str]]:
     """The packages of the machine with their needs, the essential ones, and who provides what."""
     needs, essential, provider = {}, [], {}
-    form = '${Package}\t${db:Status-Status}\t${Essential}\t${Pre-Depends}, ${Depends}\t${Provides}\n'
+    form = (
+        '${Package}\t${db:Status-Status}\t${Essential}\t${Pre-Depends}, ${Depends}\t${Provides}\n'
+    )
     for line in ask('dpkg-query', '-W', '-f', form).splitlines():
         name, status, is_essential, wanted, provides = line.split('\t')
         if status != 'installed':

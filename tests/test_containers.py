@@ -22,10 +22,10 @@ import requests
 from playwright.sync_api import sync_playwright
 
 from baking import bake
-from docker_engine import HERE, PYTHON_IMAGE, Engine, engine
+from docker_engine import COMPOSE, HERE, PYTHON_IMAGE, Engine, engine
 from needs import need
 from postgres import free_port
-from test_real_cron import faketime_library
+from real_cron import cron_in_name_spaces, need_cron
 
 pytestmark = [pytest.mark.xdist_group('docker'), pytest.mark.timeout(900)]
 
@@ -326,61 +326,38 @@ def test_the_scheduler_killed_in_the_middle_of_its_run(tom: Tom) -> None:
     tom.compose('--profile', 'scheduler', 'up', '--detach', '--wait')
     in_the_middle(tom, before)
     tom.kill('scheduler')
-    tom.wait_for(
-        'not all frames', lambda: len(tom.holds().frames) == tom.added * FRAMES_A_REQUEST
-    )
+    tom.wait_for('not all frames', lambda: len(tom.holds().frames) == tom.added * FRAMES_A_REQUEST)
     tom.compose('--profile', 'scheduler', 'stop', 'scheduler')
     tom.is_complete()
     owners = tom.compose('exec', '-T', 'web', 'sh', '-c', 'find data logs -not -user tom').stdout
     assert owners == ''
 
 
-#: In name spaces of its own, where cron has a bare environment, Docker's socket is in its usual
-#: place, and Compose is the plugin that a package would have installed.
-CRON = """
-set -e
-mount -t tmpfs none /var/spool/cron
-mkdir -m 1730 /var/spool/cron/crontabs
-chgrp crontab /var/spool/cron/crontabs
-mount -t tmpfs none /run
-mount -t tmpfs none /etc/cron.d
-mount --bind /dev/null /etc/crontab
+#: Docker's socket in its usual place, and Compose as the plugin that a package installs: all of
+#: it in name spaces that end with the test.
+MACHINE = """
 mount -t tmpfs none /usr/libexec
 mkdir -p /usr/libexec/docker/cli-plugins
-ln -s "$COMPOSE" /usr/libexec/docker/cli-plugins/docker-compose
-ln -s "$SOCKET" /run/docker.sock
-cd "$PROJECT"
-/usr/bin/env -i PATH="$PATH" "$PYTHON" -m app.scheduling install
-FAKETIME_DONT_RESET=1 FAKETIME="@$START" LD_PRELOAD="$FAKETIME_LIBRARY" cron -f &
-for second in $(seq 90); do
-    sleep 1
-    if grep -q 'Success!' logs/cron.log 2>/dev/null; then break; fi
-done
-kill $!
-wait $! || true
-cat logs/cron.log
+ln -s {compose} /usr/libexec/docker/cli-plugins/docker-compose
+ln -s {socket} /run/docker.sock
+/usr/bin/python3 -m app.scheduling install
 """
 
 
 def test_cron_on_the_host_runs_the_line(tom: Tom) -> None:
     """The line that the project itself installs, under a bare environment."""
-    need(faketime_library() and shutil.which('cron', path=tom.engine.environment['PATH']), 'cron')
+    need_cron()
     tom.add_records(2)
-    variables = {
-        'PATH': tom.engine.environment['PATH'],
-        'PROJECT': str(tom.project),
-        'SOCKET': str(tom.engine.socket),
-        'COMPOSE': str((tom.engine.directory / '.docker/cli-plugins/docker-compose').resolve()),
-        'PYTHON': os.path.realpath(shutil.which('python3', path='/usr/bin')),
-        'START': '2028-02-29 03:16:57',
-        'FAKETIME_LIBRARY': str(faketime_library()),
-        'TZ': 'UTC',
-    }
-    command = ['unshare', '-m', '-p', '-f', '--kill-child', '--mount-proc', '/bin/sh', '-c', CRON]
-    done = tom.engine.run(*command, env=variables, timeout=180)
-    line = re.search(r'^ *\* \* \* \* \* .*$', done.stdout, re.MULTILINE).group()
+    said = cron_in_name_spaces(
+        tom.project,
+        datetime(2028, 2, 29, 3, 17, tzinfo=UTC),
+        before=MACHINE.format(compose=COMPOSE.resolve(), socket=tom.engine.socket),
+        until='grep -q "Success!" logs/cron.log 2>/dev/null',
+        after='cat logs/cron.log',
+    )
+    line = re.search(r'^ *\* \* \* \* \* .*$', said, re.MULTILINE).group()
     assert f'-f {shlex.quote(str(tom.project / "compose.yaml"))} exec -T web' in line
-    assert 'Success!' in done.stdout, done.stdout
+    assert 'Success!' in said.rpartition(line)[2], said
     tom.is_complete()
 
 
