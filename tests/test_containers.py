@@ -145,7 +145,7 @@ class Tom:
         while not holds():
             if time.monotonic() > end:
                 raise AssertionError(f'{what} within {seconds} s:\n{self.tell()}')
-            time.sleep(0.5)
+            time.sleep(0.2)
 
     def is_well(self) -> bool:
         """Whether every container of SERVICES runs, and the web server answers."""
@@ -185,11 +185,18 @@ def tom(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Tom:
     (project / 'compose.override.yaml').write_text(OVERRIDE.format(began=began.isoformat()))
     with (project / '.env').open('a') as file:
         file.write(SETTINGS.format(port=port, token='demo-token'))
-    schedule = (project / 'schedule.toml').read_text()
-    (project / 'schedule.toml').write_text(schedule.replace('"hourly"', '"* * * * *"'))
+    edit(project / 'schedule.toml', '"hourly"', '"* * * * *"')
+    # One request at a time: a run takes seconds, and has a middle to be killed in.
+    edit(project / 'my_tom' / 'settings.py', 'AUTOMATION = {}', "AUTOMATION = {'WORKERS': 1}")
     tom = Tom(project, docker, port)
     tom.compose('build', 'web')
     return tom
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding='utf-8')
+    assert old in text
+    file.write_text(text.replace(old, new), encoding='utf-8')
 
 
 def test_up_from_a_built_image(tom: Tom) -> None:
@@ -294,15 +301,18 @@ def test_killed_in_the_middle_of_a_run(tom: Tom, service: str) -> None:
     """Nothing is lost, and everything is back by itself."""
     tom.add_records(8)
     before = len(tom.holds().frames)
-    run = subprocess.Popen(
+    with subprocess.Popen(
         ['docker', 'compose', 'exec', '-T', 'web', 'python', 'manage.py', 'updatedata'],
         cwd=tom.project, env=tom.engine.environment, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    in_the_middle(tom, before)
-    killed = tom.process_of(service)
-    tom.kill(service)
-    said, _ = run.communicate(timeout=120)
+    ) as run:  # fmt: skip
+        try:
+            in_the_middle(tom, before)
+            killed = tom.process_of(service)
+            tom.kill(service)
+            said, _ = run.communicate(timeout=120)
+        finally:
+            run.kill()
     assert run.returncode != 0, said
     tom.wait_for('not well', tom.is_well)
     assert tom.process_of(service) != killed
