@@ -45,6 +45,7 @@ class Engine:
         """Start the daemon, and wait until it answers."""
         place = self.directory
         self.remove_bridge()
+        self.firewall = self.run('iptables-save').stdout  # dockerd adds to it, and never removes
         for words in (('link', 'add', BRIDGE, 'type', 'bridge'), ('link', 'set', BRIDGE, 'up')):
             self.run('ip', *words)
         self.run('ip', 'address', 'add', ADDRESS, 'dev', BRIDGE)
@@ -80,6 +81,7 @@ class Engine:
         self.daemon.terminate()
         self.daemon.wait(timeout=60)
         self.remove_bridge()
+        self.run('iptables-restore', input=self.firewall, stdin=None, check=False)
 
     def remove_bridge(self) -> None:
         """Take away the bridge that a build reaches the network through."""
@@ -145,8 +147,12 @@ def unmount_below(directory: Path) -> None:
 def refuse_unfit_machine() -> None:
     """Skip the test where no engine can run, or fail where every test must run."""
     need(os.geteuid() == 0, 'needs root, to run a Docker engine of its own')
-    missing = [name for name in ('dockerd', 'docker', 'ip') if not shutil.which(name, path=PATH)]
-    need(not missing, f'needs {", ".join(missing)} (Debian packages docker.io and iproute2)')
+    missing = [
+        name
+        for name in ('dockerd', 'docker', 'ip', 'iptables')
+        if not shutil.which(name, path=PATH)
+    ]
+    need(not missing, f'needs {", ".join(missing)} (Debian packages docker.io, iproute2, iptables)')
     need(not Path('/run/docker.pid').exists(), 'needs a machine whose own engine does not run')
     need(Path('/usr/bin/tini-static').exists(), 'needs tini-static (Debian package tini)')
     need(shutil.which('dpkg-query'), 'needs a Debian, whose packages the images are made from')

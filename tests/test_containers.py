@@ -313,7 +313,8 @@ def test_killed_in_the_middle_of_a_run(tom: Tom, service: str) -> None:
             said, _ = run.communicate(timeout=120)
         finally:
             run.kill()
-    assert run.returncode != 0, said
+    # The observatory may be back before the run has stopped asking: then all is well at once.
+    assert run.returncode != 0 or service == 'observatory', said
     tom.wait_for('not well', tom.is_well)
     assert tom.process_of(service) != killed
     report = tom.update()
