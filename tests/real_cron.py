@@ -36,7 +36,7 @@ for second in $(seq 120); do
     if eval "$UNTIL"; then break; fi
 done
 kill $!
-wait $! || true
+wait $! || true  # its status is that of a killed program, and -e would end the script
 eval "$AFTER"
 crontab -l
 """

@@ -163,7 +163,7 @@ mount -t tmpfs -o size=64k none /var/spool/cron
 mkdir -m 1730 /var/spool/cron/crontabs
 chgrp crontab /var/spool/cron/crontabs
 crontab ../foreign
-dd if=/dev/zero of=/var/spool/cron/filler bs=1k 2>/dev/null || true
+dd if=/dev/zero of=/var/spool/cron/filler bs=1k 2>/dev/null || true  # until the disk is full
 {INSTALL} && echo WENT || echo "refused with $?"
 crontab -l | cmp - ../foreign && echo SAME
 rm /var/spool/cron/filler
@@ -177,8 +177,8 @@ crontab ../foreign
 for tenths in 00 02 04 06 08 10 12 14 16 18 20 22 24 26 28 30; do
     setsid {INSTALL} >/dev/null 2>&1 &
     sleep 0.$tenths
-    kill -9 -$! 2>/dev/null || true
-    wait $! || true
+    kill -9 -$! 2>/dev/null || true  # it may have ended by itself
+    wait $! || true  # its status is that of a killed program
     crontab -l > ../table
     if cmp -s ../table ../foreign; then echo old
     elif head -n 3 ../table | cmp -s - ../foreign && [ $(wc -l < ../table) = 7 ]; then echo new

@@ -385,17 +385,8 @@ def test_in_a_temporary_directory_it_prints_whatever_the_consent(
 def test_under_an_updater_it_prints_whatever_the_consent(machine: Machine) -> None:
     """cruft bakes in copies that it throws away, with the answers of the first time."""
     into = machine.root / 'home'
-    command = [sys.executable, '-m', 'cruft', 'create', str(repository(machine)), '--no-input']
-    done = subprocess.run(
-        [*command, '--output-dir', into, '--extra-context', '{"crontab": "install"}'],
-        env=clean_environment(into) | machine.environment(**CONSENT),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    options = ['--no-input', '--output-dir', str(into), '--extra-context', '{"crontab": "install"}']
+    done = cruft(machine, 'create', str(repository(machine)), *options, cwd=machine.root)
     made = Bake(done.returncode, done.stdout, into / 'my_tom')
     assert_only_printed(machine, made, 'an updater such as cruft')
 

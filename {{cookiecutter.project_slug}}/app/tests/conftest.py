@@ -9,6 +9,10 @@ from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from app.observatory import Observatory
+from app.scheduling import crontab
+from app.scheduling import status as status_module
+
+from .schedule_project import FakeCrontab, fake_crontab, with_path
 
 OCS = ('LCO', 'SOAR', 'BLANCO')
 
@@ -88,3 +92,13 @@ def observed(sky: Observatory, add_record: Callable) -> Callable[..., Observatio
         return record
 
     return add
+
+
+@pytest.fixture
+def cron(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCrontab:
+    """A crontab command of the test's own, and a daemon that runs."""
+    fake = fake_crontab(tmp_path / 'bin')
+    monkeypatch.setenv('PATH', with_path(fake.bin))
+    monkeypatch.setattr(crontab, 'LOCK', tmp_path)
+    monkeypatch.setattr(status_module, 'cron_daemon_runs', lambda: True)
+    return fake

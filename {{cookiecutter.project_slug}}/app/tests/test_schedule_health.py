@@ -20,22 +20,12 @@ from app.scheduling.health import GRACE, LastRun, health
 from app.scheduling.machine import machine_warnings
 from app.scheduling.times import next_run, next_runs, sentence
 
-from .schedule_project import FakeCrontab, fake_crontab, make_project, with_path, write_schedule
+from .schedule_project import FakeCrontab, make_project, write_schedule
 
 pytestmark = pytest.mark.django_db
 
 Status = UpdateRun.Status
 ENDED = {'status': Status.OK}
-
-
-@pytest.fixture
-def cron(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCrontab:
-    """A crontab command of the test's own, and a daemon that runs."""
-    fake = fake_crontab(tmp_path / 'bin')
-    monkeypatch.setenv('PATH', with_path(fake.bin))
-    monkeypatch.setattr(crontab, 'LOCK', tmp_path)
-    monkeypatch.setattr(status_module, 'cron_daemon_runs', lambda: True)
-    return fake
 
 
 @pytest.fixture

@@ -4,23 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from app.scheduling import crontab
 from app.scheduling import status as status_module
 from app.scheduling.daemon import cron_daemon_runs
 from app.scheduling.install import install, wanted
 from app.scheduling.status import status
 
-from .schedule_project import FakeCrontab, fake_crontab, make_project, with_path, write_schedule
-
-
-@pytest.fixture
-def cron(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCrontab:
-    """A crontab command of the test's own, and a daemon that runs."""
-    fake = fake_crontab(tmp_path / 'bin')
-    monkeypatch.setenv('PATH', with_path(fake.bin))
-    monkeypatch.setattr(crontab, 'LOCK', tmp_path)
-    monkeypatch.setattr(status_module, 'cron_daemon_runs', lambda: True)
-    return fake
+from .schedule_project import FakeCrontab, make_project, write_schedule
 
 
 @pytest.fixture
