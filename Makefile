@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test engine lint lock upgrade clean environments FORCE
+.PHONY: help demo test engine bench lint lock upgrade screenshots clean environments FORCE
 
 TEMPLATE := {{cookiecutter.project_slug}}
 TOOLS := .work/tools/bin
@@ -21,7 +21,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_NO_PROGRESS := 1
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: environments  ## generate a TOM and let it fetch data from a simulated observatory
 	@tools/demo.sh
@@ -36,9 +36,14 @@ engine: environments $(ENGINE)/complete  ## try the engine under load and under 
 	@mkdir -p .work/home .work/tmp
 	TOM_PYTHON='$(CURDIR)/$(ENGINE)/bin/python' $(PYTEST) tests/test_engine.py $(ARGS)
 
+# `make bench ARGS='idle completed --records=50'` runs a part, or a small one.
+bench: environments  ## measure updatedata beside the tutorial's loop (a quarter of an hour)
+	@mkdir -p .work/home .work/tmp
+	@PYTHONPATH=tests TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(AT_HOME) $(TOOLS)/python -B bench $(ARGS)
+
 lint: .work/tools/complete  ## check the style of the code, and the workflow
-	$(TOOLS)/ruff check hooks tests
-	$(TOOLS)/ruff format --check hooks tests
+	$(TOOLS)/ruff check hooks tests tools bench
+	$(TOOLS)/ruff format --check hooks tests tools bench
 	cd '$(TEMPLATE)' && $(RUFF) check --no-cache app && $(RUFF) format --no-cache --check app
 	$(TOOLS)/shellcheck tools/*.sh .ci/run
 	$(TOOLS)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -54,11 +59,17 @@ lock: .work/tools/complete  ## make the lock files again after a change to a pyp
 upgrade: UPGRADE := --upgrade
 upgrade: lock  ## the same, and take the newest release of every package
 
+# Needs a Chromium.
+screenshots: environments  ## make the pictures in docs/screenshots again
+	@mkdir -p .work/home .work/tmp
+	HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp' $(TOOLS)/python tools/screenshots.py
+
 clean:  ## remove everything that make has made
 	rm -rf .work .pytest_cache .ruff_cache
 
 RUFF = '$(CURDIR)/$(TOOLS)/ruff'
-PYTEST = HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp' $(TOOLS)/python -m pytest
+AT_HOME = HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp'
+PYTEST = $(AT_HOME) $(TOOLS)/python -m pytest
 UV = '$(CURDIR)/$(TOOLS)/uv'
 OPTIONS = --quiet --universal --generate-hashes --no-annotate $(UPGRADE)
 LOCK = pyproject.toml $(OPTIONS)

@@ -46,6 +46,11 @@ class Server:
         """The server's own database, as DATABASE_URL has it."""
         return f'postgresql://{self.user}@127.0.0.1:{self.port}/postgres'
 
+    @property
+    def where(self) -> tuple[str, ...]:
+        """The options by which the programs of PostgreSQL find it."""
+        return '-h', '127.0.0.1', '-p', str(self.port), '-U', self.user
+
     def copy(self, url: str) -> None:
         """Copy the database at `url` into this server's own, `postgres`."""
         dump = self.run('pg_dump', '--no-owner', url)

@@ -93,4 +93,15 @@ def test_help_lists_every_target_that_people_use() -> None:
         ['make', 'help'], cwd=TEMPLATE, env=environment, capture_output=True, text=True, check=True
     ).stdout
     targets = [line.split()[1] for line in shown.splitlines()]
-    assert targets == ['help', 'demo', 'test', 'engine', 'lint', 'lock', 'upgrade', 'clean']
+    assert targets == [
+        'help',
+        'demo',
+        'test',
+        'engine',
+        'bench',
+        'lint',
+        'lock',
+        'upgrade',
+        'screenshots',
+        'clean',
+    ]

@@ -71,6 +71,8 @@ class Scene:
         self.settings.FACILITIES = self.settings.FACILITIES | {
             name: self.skies[name].settings() for name in ('LCO', 'SOAR', 'BLANCO')
         }
+        for sky in self.all:  # so that each record is asked for singly, and meets its trouble
+            sky.break_('/api/requestgroups/', faults.status(404))
 
     def observed(self, facility: str, names: tuple[str, ...], size: int) -> ObservationRecord:
         """A record whose request is completed, with a frame for each of `names`."""

@@ -89,6 +89,7 @@ def test_a_process_tells_no_secret(sky, observed, add_record, settings, updateda
     }
     for way in WAYS:
         add_record('Leaky', observation_id=way)
+    sky.break_('/api/requestgroups/', FAULTS[0])
     for number, fault in enumerate(FAULTS):
         where = ('/frames/', '/store/')[number % 2]
         sky.break_(where, fault, times=1)

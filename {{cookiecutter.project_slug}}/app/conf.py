@@ -6,7 +6,8 @@ from datetime import timedelta
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES')
+MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY')
+VISITORS = ('everyone', 'users', 'staff')
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Automation:
     WANTED_FRAMES: dict[str, list[str]] = field(default_factory=dict)
     #: How long the history of runs is kept.
     KEEP_RUNS: timedelta = timedelta(days=90)
+    #: Who sees the page of the automation, of those who may see the TOM: 'everyone', 'users'
+    #: (who have logged in) or 'staff'. Nobody sees there what the TOM hides from them.
+    PAGE_FOR: str = 'everyone'
+    #: How often the web server, while people use it, asks whether the jobs run; 0: never.
+    WATCH_EVERY: float = 300
 
 
 def automation() -> Automation:
@@ -71,6 +77,9 @@ def _mistake(option: Field, value: object) -> tuple[str, str] | None:
     if option.name == 'WANTED_FRAMES':
         if not _are_patterns(value):
             return f'{says}, not lists of patterns.', "For example: {'LCO': ['*-e91.fits.fz']}"
+    elif option.name == 'PAGE_FOR':
+        if value not in VISITORS:
+            return f'{says}, which nobody is.', f'Choose one of {", ".join(VISITORS)}.'
     elif option.type is timedelta:
         if not isinstance(value, timedelta) or value < timedelta(0):
             return f'{says}, not a length of time.', hint

@@ -1,5 +1,7 @@
 """What the automation remembers between two runs. Your own models can go here as well."""
 
+from datetime import timedelta
+
 from django.db import models
 from django.db.models import Q
 from tom_dataproducts.models import DataProduct
@@ -16,7 +18,9 @@ class RecordSync(models.Model):
         ObservationRecord, on_delete=models.CASCADE, primary_key=True, related_name='sync'
     )
     status = models.CharField(max_length=200, help_text='The status that the last check left.')
-    asked_at = models.DateTimeField(null=True, help_text='When it was last checked, well or not.')
+    asked_at = models.DateTimeField(
+        null=True, db_index=True, help_text='When it was last checked, well or not.'
+    )
     checked_at = models.DateTimeField(null=True, help_text='When a check last went well.')
     next_check = models.DateTimeField(
         null=True, db_index=True, help_text='Due from then on; empty: settled.'
@@ -24,7 +28,7 @@ class RecordSync(models.Model):
     terminal_since = models.DateTimeField(null=True, help_text='First seen in this terminal state.')
     settled_at = models.DateTimeField(null=True, help_text='No more frames are awaited.')
     failures = models.PositiveIntegerField(default=0, help_text='Failed checks in a row.')
-    failing_since = models.DateTimeField(null=True)
+    failing_since = models.DateTimeField(null=True, db_index=True)
     error = models.TextField(blank=True, help_text='Why the last check failed.')
     hook_owed = models.CharField(
         max_length=200,
@@ -38,6 +42,18 @@ class RecordSync(models.Model):
 
     def __str__(self) -> str:
         return f'{self.record_id}: {self.error or self.status}'
+
+
+class ChangedRecord(models.Model):
+    """A record that was added, or whose status was changed, by whomever: see `sync.watch`.
+
+    Written by triggers of the database. No foreign key: a note may outlast its record.
+    """
+
+    record_id = models.BigIntegerField(primary_key=True)
+
+    def __str__(self) -> str:
+        return str(self.record_id)
 
 
 class StoredFrame(models.Model):
@@ -54,10 +70,16 @@ class StoredFrame(models.Model):
     )
     md5 = models.CharField(max_length=32, blank=True, help_text='Of the file, in hexadecimal.')
     size = models.BigIntegerField(null=True, help_text='Of the file, in bytes.')
-    stored_at = models.DateTimeField(null=True, help_text='Empty: not whole yet.')
+    stored_at = models.DateTimeField(null=True, db_index=True, help_text='Empty: not whole yet.')
     hooks_owed = models.BooleanField(
         default=False, help_text='The hooks for a saved data product have not ended.'
     )
+
+    class Meta:
+        indexes = [  # of the few that something is left to do for
+            models.Index(fields=['id'], condition=Q(stored_at=None), name='app_frame_not_whole'),
+            models.Index(fields=['product'], condition=Q(hooks_owed=True), name='app_hooks_owed'),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -70,9 +92,9 @@ class UpdateRun(models.Model):
         """How a run stands, or how it ended."""
 
         RUNNING = 'running', 'running'
-        OK = 'ok', 'all that was due was checked'
+        OK = 'ok', 'went well'
         FAILED = 'failed', 'something failed'
-        DIED = 'died', 'ended before its work was done'
+        DIED = 'died', 'ended too soon'
 
     job = models.CharField(max_length=50)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
@@ -81,6 +103,12 @@ class UpdateRun(models.Model):
         max_length=50, blank=True, help_text='Which file of the host it has locked; empty: none.'
     )
     pid = models.PositiveIntegerField()
+    started_by = models.CharField(
+        max_length=150, blank=True, help_text='Who started it by hand; empty: the schedule.'
+    )
+    only = models.CharField(
+        max_length=200, blank=True, help_text='What it was limited to; empty: nothing.'
+    )
     started = models.DateTimeField()
     heartbeat = models.DateTimeField(help_text='When the run last said that it is alive.')
     finished = models.DateTimeField(null=True)
@@ -95,6 +123,8 @@ class UpdateRun(models.Model):
 
     class Meta:
         ordering = ('-started',)
+        permissions = [('run_automation', 'Can run, retry, pause and resume the automation')]
+        indexes = [models.Index(fields=['job', '-started'], name='app_runs_of_a_job')]
         constraints = [
             # One run of a job at a time, kept by the database: on one host or on many.
             models.UniqueConstraint(
@@ -104,6 +134,16 @@ class UpdateRun(models.Model):
 
     def __str__(self) -> str:
         return f'{self.job} {self.started:%Y-%m-%d %H:%M}: {self.status}'
+
+    def counts(self) -> list[tuple[str, int]]:
+        """What it counted, by name."""
+        names = ('due', 'checked', 'changed', 'found', 'saved', 'repaired', 'failed', 'unsupported')
+        return [(name, getattr(self, name)) for name in names]
+
+    @property
+    def took(self) -> timedelta | None:
+        """How long it ran; None while it does, or where nobody knows."""
+        return self.finished - self.started if self.finished else None
 
 
 class RunFailure(models.Model):
@@ -117,3 +157,35 @@ class RunFailure(models.Model):
 
     def __str__(self) -> str:
         return f'{self.facility} {self.observation_id}: {self.error}'
+
+
+class JobPause(models.Model):
+    """A job that a person has stopped: while the row is there, the schedule's runs do nothing."""
+
+    job = models.CharField(max_length=50, primary_key=True)
+    by = models.CharField(max_length=150)
+    since = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f'{self.job} is paused by {self.by} since {self.since:%Y-%m-%d %H:%M} UTC'
+
+
+class Alert(models.Model):
+    """What one channel (mail, webhook) was last told about a job.
+
+    Whoever has something to tell claims the row first, so that of several processes one tells.
+    """
+
+    job = models.CharField(max_length=50)
+    channel = models.CharField(max_length=10)
+    state = models.CharField(max_length=10, help_text='The state of the job as it was told.')
+    told_at = models.DateTimeField(null=True, help_text='When something was last told.')
+    claimed_until = models.DateTimeField(null=True, help_text='Someone is telling, until then.')
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=['job', 'channel'], name='app_one_alert_a_channel')
+        ]
+
+    def __str__(self) -> str:
+        return f'{self.job} by {self.channel}: {self.state}'

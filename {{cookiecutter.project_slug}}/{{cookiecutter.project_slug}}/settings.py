@@ -41,6 +41,21 @@ HINT_LEVEL = 20
 # `manage.py check` finds mistakes. For example: AUTOMATION = {'WORKERS': 4}
 AUTOMATION = {}
 
+# Who is told, and how, when a job begins to fail, is overdue, or is well again.
+ADMINS = [(address, address) for address in environment.words('ADMINS')]
+ALERT_WEBHOOK_URL = environment.text('ALERT_WEBHOOK_URL')
+# A dead-man's switch, which raises the alarm itself when the schedule's runs stop pinging it.
+PING_URL = environment.text('PING_URL')
+
+EMAIL_HOST = environment.text('EMAIL_HOST', 'localhost')
+EMAIL_PORT = int(environment.text('EMAIL_PORT', '25'))
+EMAIL_HOST_USER = environment.text('EMAIL_HOST_USER')
+EMAIL_HOST_PASSWORD = environment.text('EMAIL_HOST_PASSWORD')
+EMAIL_USE_TLS = environment.flag('EMAIL_USE_TLS', default=False)
+EMAIL_TIMEOUT = 20  # seconds: no wait for a mail server may be without an end
+SERVER_EMAIL = environment.text('SERVER_EMAIL', 'tom@localhost')
+DEFAULT_FROM_EMAIL = SERVER_EMAIL
+
 # --- Security ------------------------------------------------------------------------------
 
 SECRET_KEY = environment.text('SECRET_KEY')
@@ -86,7 +101,8 @@ LOGOUT_REDIRECT_URL = '/'
 
 # READ_ONLY: anyone may look. LOCKED: only after logging in, apart from OPEN_URLS.
 AUTH_STRATEGY = 'READ_ONLY'
-OPEN_URLS = []
+# These two ask for a login or a token themselves; where no page is for everyone, so do they.
+OPEN_URLS = ['/automation/status.json', '/automation/metrics']
 
 # True: who may see a target may see its observations and data. False: groups are given
 # each of them separately.
@@ -98,13 +114,19 @@ TARGET_DEFAULT_PERMISSION = 'PRIVATE'
 
 INSTALLED_APPS = [*TOMTOOLKIT_INSTALLED_APPS, 'app']
 SITE_ID = 1
-MIDDLEWARE = [*TOMTOOLKIT_MIDDLEWARE, 'app.middleware.ObservatoryDownMiddleware']
+MIDDLEWARE = [
+    *TOMTOOLKIT_MIDDLEWARE,
+    'app.middleware.ObservatoryDownMiddleware',
+    'app.middleware.BackgroundUpdateMiddleware',
+    'app.middleware.WatchMiddleware',
+]
 ROOT_URLCONF = '{{ cookiecutter.project_slug }}.urls'
 WSGI_APPLICATION = '{{ cookiecutter.project_slug }}.wsgi.application'
 TEMPLATES = [
     {
         'BACKEND': 'django.template.backends.django.DjangoTemplates',
-        'DIRS': [BASE_DIR / 'templates'],
+        # Your own pages win over those of app/, and those over tomtoolkit's.
+        'DIRS': [BASE_DIR / 'templates', BASE_DIR / 'app' / 'templates'],
         'APP_DIRS': True,
         'OPTIONS': {
             'context_processors': [
@@ -143,6 +165,15 @@ FORMAT_MODULE_PATH = ['tom_base.formats']
 STATIC_URL = '/static/'
 STATIC_ROOT = BASE_DIR / '_static'
 STATICFILES_DIRS = [BASE_DIR / 'static']
+if STATIC_ROOT.is_dir():
+    # Once `collectstatic` has filled it, the TOM serves it by itself: right after the first
+    # middleware, which sees to https.
+    MIDDLEWARE.insert(1, 'whitenoise.middleware.WhiteNoiseMiddleware')
+# The TOM's own copies: no page waits for somebody else's server, or tells it who looks at what.
+BOOTSTRAP5 = {
+    'css_url': {'url': f'{STATIC_URL}app/vendor/bootstrap.min.css'},
+    'javascript_url': {'url': f'{STATIC_URL}app/vendor/bootstrap.bundle.min.js'},
+}
 MEDIA_URL = '/data/'
 MEDIA_ROOT = BASE_DIR / 'data'
 

@@ -3,5 +3,6 @@
 from django.urls import include, path
 
 urlpatterns = [
+    path('automation/', include('app.urls')),
     path('', include('tom_common.urls')),
 ]

@@ -27,7 +27,7 @@ class Seen(NamedTuple):
 
 
 class Logbook:
-    """The last questions, how many connections there were, how many questions at once."""
+    """The last questions; how many there were, on how many connections, how many at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,12 +35,19 @@ class Logbook:
         self._at_work = 0
         self.connections = 0
         self.most_at_once = 0
+        self.questions = 0
+        self.bytes_sent = 0
 
     def connected(self) -> int:
         """The number of a new connection."""
         with self._lock:
             self.connections += 1
             return self.connections
+
+    def sent(self, count: int) -> None:
+        """So many bytes have left, headers and all."""
+        with self._lock:
+            self.bytes_sent += count
 
     @contextmanager
     def noted(self, call: Call, connection: int) -> Iterator[Callable[[], None]]:
@@ -60,6 +67,7 @@ class Logbook:
 
         with self._lock:
             self._seen.append(here)
+            self.questions += 1
             self._at_work += 1
             self.most_at_once = max(self.most_at_once, self._at_work)
         try:
@@ -75,5 +83,5 @@ class Logbook:
         """Begin a new page: no questions, no connections but those that are open."""
         with self._lock:
             self._seen.clear()
-            self.connections = 0
+            self.connections = self.questions = self.bytes_sent = 0
             self.most_at_once = self._at_work

@@ -82,6 +82,12 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.number = self.server.logbook.connected()
+        self._write, self.wfile.write = self.wfile.write, self.write
+
+    def write(self, data: bytes) -> int:
+        """Send `data` and count it."""
+        self.server.logbook.sent(len(data))
+        return self._write(data)
 
     def respond(self) -> None:
         """Answer one question, rightly or as a fault has it."""

@@ -3,13 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
+from functools import lru_cache
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import Error as DatabaseTrouble
+from django.db.models import Exists, OuterRef
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
+from tom_targets.base_models import BaseTarget
 
 from ..conf import Automation
+from ..models import StoredFrame
 from .announce import announce_products
 from .errors import FacilityDown, NoAnswer, PartFailed, SyncError, Unsupported
 from .explain import explained
@@ -18,19 +23,30 @@ from .gateway import Gateway
 from .names import safe_name
 from .outcomes import Outcome
 from .patience import patient
-from .previews import make_preview
 from .products import discard_broken, store_frame
 from .statuses import refresh_status
+from .sweep import Sweep
 
 
 class Checker:
     """Checks records of one facility, one after another. Each thread needs one of its own."""
 
-    def __init__(self, facility: str, limits: Automation, user: User | None = None) -> None:
-        """`user`: whose credentials are used, in place of each record's own user."""
+    def __init__(
+        self,
+        facility: str,
+        limits: Automation,
+        user: User | None = None,
+        sweep: Sweep | None = None,
+    ) -> None:
+        """`user`: whose credentials are used, in place of each record's own user.
+
+        `sweep`: what answers for many records at once.
+        """
         self.facility = facility
+        self._sweep = sweep
         self._limits = limits
         self._user = user
+        self._target = lru_cache(maxsize=100)(BaseTarget.objects.get)  # many records have the same
         self._gateways: dict[int | None, Gateway] = {}
         self._at_work: Gateway | None = None
         self._busy = ''
@@ -57,6 +73,7 @@ class Checker:
         outcome = Outcome(self.facility, pk)
         try:
             record = _record(pk)
+            record.target = self._target(pk=record.target_id)
             outcome.observation_id = record.observation_id
             self._check(record, outcome)
         except Unsupported as reason:
@@ -87,11 +104,12 @@ class Checker:
         try:
             self._ask(record, outcome)
         finally:  # whatever became of that: the hooks are owed for what is stored
-            self._announce(record, outcome)
+            if outcome.found or record.owes_hooks:
+                self._announce(record, outcome)
         outcome.checked = not outcome.error and not outcome.unsupported
 
     def _ask(self, record: ObservationRecord, outcome: Outcome) -> None:
-        gateway = self._gateway(self._user or record.user)
+        gateway = self._gateway(record)
         outcome.terminal = gateway.is_terminal(record.status)
         try:
             refresh_status(record, gateway)
@@ -111,10 +129,11 @@ class Checker:
         except PartFailed as error:
             outcome.note(str(error))
 
-    def _gateway(self, user: User | None) -> Gateway:
-        key = user.pk if user else None
+    def _gateway(self, record: ObservationRecord) -> Gateway:
+        key = self._user.pk if self._user else record.user_id
         if key not in self._gateways:
-            self._at_work = gateway = Gateway(self.facility)
+            user = self._user or record.user
+            self._at_work = gateway = Gateway(self.facility, self._sweep)
             if user:
                 gateway.act_for(user)
             self._gateways[key] = gateway
@@ -125,6 +144,8 @@ class Checker:
         if gateway.saves_products_itself():
             _let_it_save(record, gateway, outcome)
             return
+        if not (gateway.may_have_frames(record) or record.dataproduct_set.exists()):
+            return
         troubles = []
         for frame in gateway.frames(record):
             if not self._is_wanted(frame):
@@ -133,7 +154,8 @@ class Checker:
             try:
                 with self._doing(f'the download of {safe_name(frame.filename)}'):
                     stored = store_frame(record, frame, self._limits)
-                    make_preview(record, frame, self._limits)
+                    if getattr(settings, 'AUTO_THUMBNAILS', False):
+                        self._make_preview(record, frame)
             except Exception as error:
                 troubles.append(explained(error, self.facility))
             else:
@@ -143,6 +165,11 @@ class Checker:
             first = troubles[0]
             raise type(first)(f'{len(troubles)} of {outcome.found} frames: {first}') from first
 
+    def _make_preview(self, record: ObservationRecord, frame: Frame) -> None:
+        from .previews import make_preview  # half a second, which only who wants them pays
+
+        make_preview(record, frame, self._limits)
+
     def _is_wanted(self, frame: Frame) -> bool:
         patterns = self._limits.WANTED_FRAMES.get(self.facility)
         return patterns is None or any(fnmatch(frame.filename, pattern) for pattern in patterns)
@@ -151,7 +178,9 @@ class Checker:
 @patient
 def _record(pk: int) -> ObservationRecord:
     """The record `pk`, as soon as the database is there: no record is to blame for its absence."""
-    return ObservationRecord.objects.select_related('target', 'user').get(pk=pk)
+    owed = StoredFrame.objects.filter(product__observation_record=OuterRef('pk'), hooks_owed=True)
+    records = ObservationRecord.objects.select_related('sync').order_by()
+    return records.annotate(owes_hooks=Exists(owed)).get(pk=pk)
 
 
 def _let_it_save(record: ObservationRecord, gateway: Gateway, outcome: Outcome) -> None:

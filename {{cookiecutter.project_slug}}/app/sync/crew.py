@@ -15,6 +15,11 @@ GRACE = 3  # seconds after the deadline for what is under way
 TICK = 1  # seconds between two looks at the clock
 
 
+def keep_no_log_of_statements() -> None:
+    """With DEBUG, Django remembers each statement of a connection, and that costs as much again."""
+    connection.make_debug_cursor = connection.make_cursor
+
+
 class Checks(Protocol):
     """What a thread needs to check records, one after another."""
 
@@ -79,6 +84,7 @@ class Crew:
 
     def _work(self, outcomes: SimpleQueue) -> None:
         try:
+            keep_no_log_of_statements()
             checker = self._checker()
             while (pk := self._next(checker)) is not None:
                 outcome = checker.check(pk)

@@ -14,7 +14,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -39,9 +39,12 @@ FORMS = (
     ),
 )
 #: The names, in the settings, of what is secret; `keyword` is none, nor are lists of classes.
-CREDENTIAL = re.compile('key(?!w)|token|passw|passphrase|pwd|secret|credential', re.IGNORECASE)
+CREDENTIAL = re.compile(
+    'key(?!w)|token|passw|passphrase|pwd|secret|credential|ping_url|webhook', re.IGNORECASE
+)
 CLASSES = {'AUTH_PASSWORD_VALIDATORS', 'PASSWORD_HASHERS'}
 BACKSLASH = r'\\{1,9}'  # one, or what becomes of it
+SHORTEST_PATH = 8  # characters: a shorter one is a word, and no secret
 SHORTEST = 4  # characters: what is shorter would be found in every other word
 
 
@@ -90,7 +93,9 @@ def secrets() -> set[str]:
     found: set[str] = set()
     names = {name for name in dir(settings) if name.isupper()} - CLASSES
     _collect({name: getattr(settings, name) for name in names}, False, found)
-    return found
+    # Who knows the path of a ping's or a webhook's address can use it; errors tell it without host.
+    paths = {urlsplit(text).path.strip('/') for text in found if '://' in text}
+    return found | {path for path in paths if len(path) >= SHORTEST_PATH}
 
 
 def _collect(options: object, secret: bool, found: set[str]) -> None:

@@ -16,7 +16,9 @@ from .crew import Crew, at_work
 from .due import Selection, records_due
 from .errors import AnotherRun
 from .outcomes import Report
+from .sweep import Sweep
 from .transport import patient_requests
+from .watch import forget_the_same
 
 JOB = 'updatedata'
 
@@ -26,19 +28,23 @@ def update(
     limits: Automation,
     user: User | None = None,
     progress: Callable[[Report], None] = lambda report: None,
+    begun: Callable[[], None] = lambda: None,
 ) -> Report:
     """Check every selected record that is due, and bring home the frames that there are.
 
-    `user`: whose credentials are used, in place of each record's own user. `progress` is called
-    as outcomes come. Raises AnotherRun where a run is at work already. Otherwise whatever
+    `user`: whose credentials are used, in place of each record's own user. `begun` is called when
+    this is known to be the only run, `progress` as outcomes come. Raises AnotherRun where a run is at work already. Otherwise whatever
     happens to a record or a facility is in the report.
     """
-    begun = monotonic()
-    deadline = begun + limits.DEADLINE
-    with history.the_only_run(JOB, limits) as run, patient_requests(limits, deadline):
+    start = monotonic()
+    deadline = start + limits.DEADLINE
+    begin = history.the_only_run(JOB, limits, selection.words())
+    with begin as run, patient_requests(limits, deadline):
+        begun()
         sweep_leftovers()
+        forget_the_same()
         crews = [
-            Crew(facility, records, _checker(facility, limits, user), deadline)
+            Crew(facility, records, _checker(facility, limits, user, Sweep(records)), deadline)
             for facility, records in due_by_facility(run, selection).items()
         ]
         report = Report(due=sum(len(crew.left) for crew in crews))
@@ -55,7 +61,7 @@ def update(
                     history.record_outcome(run, outcome, limits)
                     report.add(outcome)
                 progress(report)
-        report.seconds = round(monotonic() - begun, 3)
+        report.seconds = round(monotonic() - start, 3)
         history.close(run, report)
     return report
 
@@ -73,5 +79,5 @@ def due_by_facility(run: UpdateRun, selection: Selection) -> dict[str, list[int]
     return by_facility
 
 
-def _checker(facility: str, limits: Automation, user: User | None) -> Callable:
-    return lambda: Checker(facility, limits, user)
+def _checker(facility: str, limits: Automation, user: User | None, sweep: Sweep) -> Callable:
+    return lambda: Checker(facility, limits, user, sweep)

@@ -21,8 +21,11 @@ from tom_observations.models import ObservationRecord
 
 from .errors import PartFailed, Unsupported
 from .frames import Frame, archived_frames, frame_of
+from .sweep import News, Sweep
 
 STATUS_LENGTH = ObservationRecord._meta.get_field('status').max_length
+
+TIMES = ('scheduled_start', 'scheduled_end')
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,10 @@ class Status:
 class Gateway:
     """One facility class at work, for one user or with the TOM's own credentials."""
 
-    def __init__(self, name: str) -> None:
-        """Raises Unsupported where no facility `name` is installed, or its class is not whole."""
+    def __init__(self, name: str, sweep: Sweep | None = None) -> None:
+        """`sweep`, where it is given, answers for many records at once.
+
+        Raises Unsupported where no facility `name` is installed, or its class is not whole."""
         facility_class = get_service_classes().get(name)
         if facility_class is None:
             raise Unsupported(
@@ -50,6 +55,7 @@ class Gateway:
         self.name = name
         self.doing = name  # what the facility class is being asked: where it hangs, if it does
         self._facility = facility_class()
+        self._sweep = sweep
 
     def act_for(self, user: User) -> None:
         """Use the credentials of `user`, where the class knows users: some log in at once."""
@@ -78,7 +84,8 @@ class Gateway:
         Raises Unsupported where the class cannot say, PartFailed where it says what cannot be
         a status, and whatever the class raises.
         """
-        answer = self._ask('get_observation_status', record.observation_id)
+        news = self._news(record)
+        answer = news.answer if news else self._ask('get_observation_status', record.observation_id)
         if isinstance(answer, str):  # as facility classes did before they told the times as well
             answer = {'state': answer}
         state = answer.get('state') if isinstance(answer, dict) else None
@@ -90,8 +97,8 @@ class Gateway:
             raise PartFailed(f'{self.name} reports a status that cannot be one')
         if ocs is not None and state not in ocs.facility_settings.get_observing_states():
             raise PartFailed(f'{self.name} reports the state {state}, which nobody here knows')
-        start, end = (_moment(answer.get(key)) for key in ('scheduled_start', 'scheduled_end'))
-        return Status(state, start, end)
+        times = (answer.get(name, getattr(record, name) if news else None) for name in TIMES)
+        return Status(state, *map(_moment, times))
 
     def saves_products_itself(self) -> bool:
         """Whether the class has a `save_data_products` of its own."""
@@ -101,13 +108,18 @@ class Gateway:
         """Let the class's own `save_data_products` do its work."""
         self._ask('save_data_products', record)
 
+    def may_have_frames(self, record: ObservationRecord) -> bool:
+        """False where the facility has said that nothing of `record` was observed yet."""
+        news = self._news(record)
+        return news is None or news.begun
+
     def frames(self, record: ObservationRecord) -> Iterator[Frame]:
         """The frames of `record` that the facility's archive has now.
 
         Raises Unsupported where the class has no archive to ask, SyncError or whatever the
         class raises where it should have answered.
         """
-        ocs = self._stock_ocs()
+        ocs = self._stock_ocs('data_products', '_archive_frames')
         if ocs is not None:
             self.doing = f'{self.name}.data_products'
             yield from archived_frames(ocs, record)
@@ -116,23 +128,31 @@ class Gateway:
         for product in answer or ():
             yield frame_of(product, self.name)
 
+    def _news(self, record: ObservationRecord) -> News | None:
+        """What the portal's lists say of `record`, where the class asks as tomtoolkit does."""
+        ocs = self._stock_ocs('get_observation_status')
+        if self._sweep is None or ocs is None or self.writes_status_itself():
+            return None
+        self.doing = f"{self.name}'s lists of requests"
+        return self._sweep.news(ocs, record.observation_id)
+
     def _overrides(self, method: str) -> bool:
         own = getattr(type(self._facility), method, None)
         return own is not None and own is not getattr(BaseRoboticObservationFacility, method)
 
-    def _stock_ocs(self) -> OCSFacility | None:
-        """The facility behind this one whose frames are listed in tomtoolkit's own way."""
+    def _stock_ocs(self, *methods: str) -> OCSFacility | None:
+        """The facility behind this one, where `methods` of both are tomtoolkit's own."""
         facility, ocs = self._facility, self._ocs()
-        if ocs is None or (
-            ocs is not facility
-            and type(facility).data_products is not LCORedirectFacility.data_products
-        ):
+        if ocs is None:
             return None
-        stock = all(
-            getattr(type(ocs), method) is getattr(OCSFacility, method)
-            for method in ('data_products', '_archive_frames')
-        )
-        return ocs if stock else None
+        own = [getattr(type(ocs), method) is not getattr(OCSFacility, method) for method in methods]
+        if ocs is not facility:
+            own += [
+                getattr(type(facility), method) is not getattr(LCORedirectFacility, method)
+                for method in methods
+                if hasattr(LCORedirectFacility, method)
+            ]
+        return None if any(own) else ocs
 
     def _ocs(self) -> OCSFacility | None:
         """The facility of LCO's kind that this one is, or that it stands for."""

@@ -23,21 +23,24 @@ from .due import note_failure, note_success, note_unsupported
 from .errors import AnotherRun
 from .outcomes import Outcome, Report
 from .patience import patient
+from .starter import started_by
 
 BEAT = 15  # seconds: a run says that it is alive about this often
 SILENCE = timedelta(seconds=90)  # a run on another host that says nothing for so long is dead
 
 
 @contextmanager
-def the_only_run(job: str, limits: Automation) -> Iterator[UpdateRun]:
+def the_only_run(job: str, limits: Automation, only: str = '') -> Iterator[UpdateRun]:
     """A new run of `job`, recorded as ended when this is left, however it is left.
+
+    `only`: what it is limited to, in words, if it is.
 
     The database's constraint lets one run of a job be at work, on one host or many. Raises
     AnotherRun where there is one that lives. A dead one is taken over: at once where its lock
     was, which the system frees when a process dies, and after SILENCE otherwise.
     """
     with _host_lock(job) as lock:
-        run = _begin(job, lock)
+        run = _begin(job, lock, only)
         try:
             yield run
         except BaseException:
@@ -81,13 +84,20 @@ def _lock_file(job: str) -> IO | None:
         return None
 
 
-def _begin(job: str, lock: str) -> UpdateRun:
+def _begin(job: str, lock: str, only: str) -> UpdateRun:
     now = timezone.now()
     _bury_the_dead(job, lock)
     try:
         with transaction.atomic():
             return UpdateRun.objects.create(
-                job=job, host=_host(), lock=lock, pid=os.getpid(), started=now, heartbeat=Now()
+                job=job,
+                host=_host(),
+                lock=lock,
+                pid=os.getpid(),
+                started_by=started_by(),
+                only=only[:200],
+                started=now,
+                heartbeat=Now(),
             )
     except IntegrityError:
         other = UpdateRun.objects.filter(job=job, status=UpdateRun.Status.RUNNING).first()
@@ -155,12 +165,13 @@ def record_outcome(run: UpdateRun, outcome: Outcome, limits: Automation) -> None
     """
     with transaction.atomic():
         if outcome.record is not None:
-            record = ObservationRecord.objects.filter(pk=outcome.record).first()
-            if record is None:  # deleted while it was checked
-                return
-            sync, _ = RecordSync.objects.get_or_create(record=record)
+            sync = RecordSync.objects.filter(pk=outcome.record).first()
+            new = sync is None
+            if new and not ObservationRecord.objects.filter(pk=outcome.record).exists():
+                return  # deleted while it was checked
+            sync = sync or RecordSync(pk=outcome.record)
             _note(sync, outcome, run.started, limits.DATA_WINDOW)
-            sync.save()
+            sync.save(force_insert=new, force_update=not new)
         if outcome.error:
             RunFailure.objects.create(
                 run=run,

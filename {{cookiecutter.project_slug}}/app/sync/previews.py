@@ -35,13 +35,11 @@ def make_preview(record: ObservationRecord, frame: Frame, limits: Automation) ->
     trouble with a JPEG is logged and no more: it is the frame that matters.
     """
     try:
-        product = DataProduct.objects.get(product_id=frame.product_id)
+        rows = DataProduct.objects.select_related('stored_frame')
+        product = rows.get(product_id=frame.product_id)
         # Hooks come after previews: while they are owed, a killed run may not have come so far.
         new = product.stored_frame.hooks_owed
-        if new and product.thumbnail:
-            product.thumbnail.delete()  # of the file before; a page that shows it makes another
-        if getattr(settings, 'AUTO_THUMBNAILS', False):
-            _make(record, product, new, limits)
+        _make(record, product, new, limits)
     except Exception as error:
         logger.warning('No preview of frame %s: %s', frame.product_id, error)
 

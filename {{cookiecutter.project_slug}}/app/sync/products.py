@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Literal
 
+from django.core.exceptions import SuspiciousFileOperation
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
@@ -50,7 +51,7 @@ def keep(
     One that is `derived` from another is always made anew, and no hook hears of it.
     """
     with claims.alone_with(frame.product_id, limits.TRANSFER_TIMEOUT):
-        product = DataProduct.objects.filter(product_id=frame.product_id).first()
+        product = _product(frame)
         if product is not None and not derived and is_whole(product, frame):
             permissions.share(record, product)
             return 'present'
@@ -61,6 +62,12 @@ def keep(
             claims.give_up(claim, product)
             raise
         return _write_row(record, frame, claim, received, hooks_owed=not derived)
+
+
+def _product(frame: Frame) -> DataProduct | None:
+    """The row of `frame`, with its claim if it has one."""
+    rows = DataProduct.objects.select_related('stored_frame')
+    return rows.filter(product_id=frame.product_id).order_by().first()
 
 
 def _receive_into_place(
@@ -81,7 +88,9 @@ def is_whole(product: DataProduct, frame: Frame) -> bool:
     """Whether the file of `product` is there and is the `frame` that the archive has now."""
     if not product.data or not storage.exists(product.data.name):
         return False
-    claim = StoredFrame.objects.filter(frame_id=frame.product_id).first()
+    claim = getattr(product, 'stored_frame', None)
+    if claim is None or claim.frame_id != frame.product_id:
+        claim = StoredFrame.objects.filter(frame_id=frame.product_id).first()
     if claim is not None and claim.name != product.data.name:
         claims.abandon(claim)  # others have stored the frame elsewhere meanwhile
         claim = None
@@ -132,8 +141,8 @@ def _write_row(
         ours = StoredFrame.objects.filter(pk=claim.pk)
         if not ours.update(**_stored(claim.name, product, received), hooks_owed=hooks_owed):
             raise claims.taken_away(claim)
-        if hooks_owed:  # called when the record that has the product is checked
-            claims.unsettle(product)
+        if hooks_owed and not _stays_due(record, product):
+            claims.unsettle(product)  # the hooks are called when its record is checked
         if product.data.name != claim.name:
             # A web page has stored the frame meanwhile. Before the end of the transaction: of a
             # row whose file is gone the next run knows, of a file without a row nobody does.
@@ -145,22 +154,37 @@ def _write_row(
 def _row(record: ObservationRecord, frame: Frame, claim: StoredFrame) -> tuple[DataProduct, bool]:
     """The row of `frame`, as it was before it had the file of `claim`, and whether it is new."""
     kind = verify.data_product_type(frame.filename)
-    product, new = DataProduct.objects.select_for_update().get_or_create(
-        product_id=frame.product_id,
-        defaults={
-            'target': record.target,
-            'observation_record': record,
-            'data': claim.name,
-            'data_product_type': kind,
-        },
-    )
-    if not new:
-        DataProduct.objects.filter(pk=product.pk).update(
+    if claim.product_id is None:  # nearly always it is new, so that is tried first
+        product = DataProduct(
+            product_id=frame.product_id,
+            target=record.target,
+            observation_record=record,
             data=claim.name,
-            data_product_type=product.data_product_type or kind,
-            modified=timezone.now(),
+            data_product_type=kind,
         )
-    return product, new
+        with suppress(IntegrityError), transaction.atomic():
+            product.save()
+            return product, True
+    rows = DataProduct.objects.select_for_update()
+    product = rows.filter(product_id=frame.product_id).order_by().first()
+    if product is None:  # deleted meanwhile, and the claim with it
+        raise claims.taken_away(claim)
+    if product.thumbnail:  # of the file before; a page that shows it makes another
+        with suppress(OSError, SuspiciousFileOperation):
+            product.thumbnail.delete(save=False)
+    DataProduct.objects.filter(pk=product.pk).update(
+        data=claim.name,
+        thumbnail='',
+        data_product_type=product.data_product_type or kind,
+        modified=timezone.now(),
+    )
+    return product, False
+
+
+def _stays_due(record: ObservationRecord, product: DataProduct) -> bool:
+    """Whether `record`, which is checked now, has the product and is due until that is done."""
+    settled = hasattr(record, 'sync') and record.sync.settled_at is not None
+    return product.observation_record_id == record.pk and not settled
 
 
 def discard_broken(record: ObservationRecord) -> list[str]:

@@ -62,13 +62,18 @@ def _write_status(record: ObservationRecord, gateway: Gateway) -> None:
 
 
 def _note_owed(record: ObservationRecord) -> None:
-    sync, _ = RecordSync.objects.get_or_create(record=record)
-    if sync.hook_owed is None:
-        RecordSync.objects.filter(record=record).update(hook_owed=record.status)
+    """Note the state that `record` had before, unless an older one is noted already."""
+    if _owed(record) is None:
+        RecordSync.objects.bulk_create(
+            [RecordSync(record=record, hook_owed=record.status)],
+            update_conflicts=True,
+            unique_fields=['record'],
+            update_fields=['hook_owed'],
+        )
 
 
 def _pay_owed_hook(record: ObservationRecord) -> HookFailed | None:
-    owed = RecordSync.objects.filter(record=record).values_list('hook_owed', flat=True).first()
+    owed = _owed(record)
     if owed is None:
         return None
     if owed != record.status:
@@ -80,5 +85,12 @@ def _pay_owed_hook(record: ObservationRecord) -> HookFailed | None:
     return None
 
 
+def _owed(record: ObservationRecord) -> str | None:
+    """What was noted when `record` was read, and not struck out since."""
+    return record.sync.hook_owed if hasattr(record, 'sync') else None
+
+
 def _strike_out(record: ObservationRecord) -> None:
     RecordSync.objects.filter(record=record, hook_owed__isnull=False).update(hook_owed=None)
+    if hasattr(record, 'sync'):
+        record.sync.hook_owed = None

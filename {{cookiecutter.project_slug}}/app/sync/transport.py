@@ -6,12 +6,18 @@ them a pooled connection, timeouts, bounded retries, and a limit on the whole an
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import weakref
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
+from threading import TIMEOUT_MAX, Condition, get_ident
 from time import monotonic
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -25,6 +31,7 @@ from .errors import NoAnswer, SyncError
 
 CHUNK = 256 * 1024  # bytes
 MAX_ANSWER = 64 * 1024 * 1024  # bytes of an answer that is not a file, such as a list of frames
+BIG = 8 * 1024 * 1024  # bytes: what is bigger is hashed and written beside the transfer
 HEAD = 2880  # bytes kept of a file's beginning: one FITS block
 PASSING = {429, 500, 502, 503, 504}  # statuses that may be other in a moment
 
@@ -47,7 +54,7 @@ def patient_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     A timeout put into `HTTPAdapter.send` reaches all of them; `socket.setdefaulttimeout` does
     not. A session with an adapter class of its own keeps that adapter and gets the timeouts.
     """
-    send = HTTPAdapter.send
+    send, turns = HTTPAdapter.send, Turns(limits.WORKERS, deadline)
     pool = HTTPAdapter(pool_maxsize=limits.WORKERS, max_retries=_retries(limits, deadline))
 
     def patient_send(
@@ -59,9 +66,17 @@ def patient_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     ) -> requests.Response:
         used = pool if type(adapter) is HTTPAdapter else adapter
         wait = timeout or (limits.CONNECT_TIMEOUT, limits.READ_TIMEOUT)
-        response = send(used, request, stream=stream, timeout=wait, **options)
-        if not stream:
-            _read_answer(response, limits)
+        end_turn = turns.take(urlsplit(request.url).netloc)
+        try:
+            response = send(used, request, stream=stream, timeout=wait, **options)
+            if stream:
+                _when_closed(response, end_turn)
+            else:
+                _read_answer(response, limits)
+                end_turn()
+        except BaseException:
+            end_turn()
+            raise
         return response
 
     HTTPAdapter.send = patient_send
@@ -70,6 +85,64 @@ def patient_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     finally:
         HTTPAdapter.send = send
         pool.close()
+
+
+class Turns:
+    """Lets so many threads at a time ask one host, however many facilities are there."""
+
+    def __init__(self, most: int, deadline: float = inf) -> None:
+        """`deadline`: when it is no use to wait any longer, in the seconds of `monotonic()`."""
+        self._most, self._deadline = most, deadline
+        self._busy: defaultdict[str, Counter[int]] = defaultdict(Counter)  # host: thread: turns
+        self._ended = Condition()
+
+    def take(self, host: str) -> Callable[[], None]:
+        """Wait for a turn at `host`; returns what ends it. Raises ConnectTimeout at the deadline.
+
+        Those who have the turns now keep limits of their own, so that the queue moves on.
+        A thread that has a turn there gets another at once: it may be reading one answer while
+        it asks for the next, and would wait for itself.
+        """
+        thread, busy = get_ident(), self._busy[host]
+        seconds = min(max(0, self._deadline - monotonic()), TIMEOUT_MAX)
+        with self._ended:
+            if not self._ended.wait_for(lambda: thread in busy or len(busy) < self._most, seconds):
+                raise requests.ConnectTimeout(f'no turn at {host} until the deadline')
+            busy[thread] += 1
+        return Once(lambda: self._end(busy, thread))
+
+    def _end(self, busy: Counter[int], thread: int) -> None:
+        with self._ended:
+            busy[thread] -= 1
+            if not busy[thread]:
+                del busy[thread]
+            self._ended.notify_all()
+
+
+class Once:
+    """Calls `act` the first time that it is called, and no more."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act: Callable[[], None] | None = act
+
+    def __call__(self) -> None:
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+
+
+def _when_closed(response: requests.Response, act: Callable[[], None]) -> None:
+    """Have `act` called when `response` is closed, or dropped as some facility classes do."""
+    close, itself = type(response).close, weakref.ref(response)
+
+    def close_and_act() -> None:
+        try:
+            close(itself())
+        finally:
+            act()
+
+    response.close = close_and_act
+    weakref.finalize(response, act)
 
 
 def _retries(limits: Automation, deadline: float) -> Retry:
@@ -170,16 +243,40 @@ def _receive(
         raise SyncError(f'the file would have {promised} bytes, and there is no room for them')
     # Not for security: it is the checksum that the archive publishes.
     digest, size, head = hashlib.md5(usedforsecurity=False), 0, b''
-    for chunk in _chunks(response, limits.TRANSFER_TIMEOUT):
-        size += len(chunk)
-        if size > room:
-            raise SyncError(f'the file has more than {size} bytes, and there is no more room')
-        into.write(chunk)
-        digest.update(chunk)
-        head += chunk[: HEAD - len(head)]
+    with ThreadPoolExecutor(max_workers=1) as beside:  # no thread yet: see `_update`
+        hashed = None
+        for chunk in _chunks(response, limits.TRANSFER_TIMEOUT):
+            if size + len(chunk) > room:
+                raise SyncError(f'the file has more than {size} bytes, and there is no more room')
+            hashed = _update(digest, chunk, size, hashed, beside)
+            into.write(chunk)
+            _write_behind(into, size, len(chunk))
+            size += len(chunk)
+            head += chunk[: HEAD - len(head)]
     if promised is not None and promised != size:
         raise NoAnswer(f'the download broke off after {size} of {promised} bytes')
     return Received(size, digest.hexdigest(), head)
+
+
+def _update(
+    digest: object, chunk: bytes, size: int, before: Future | None, beside: Executor
+) -> Future | None:
+    """Hash `chunk`, of a big file in a thread beside, while the next one arrives."""
+    if before is not None:
+        before.result()
+    if size >= BIG:
+        return beside.submit(digest.update, chunk)
+    digest.update(chunk)
+    return None
+
+
+def _write_behind(file: BinaryIO, size: int, more: int) -> None:
+    """Have the system begin to write a big file to the disk while the rest of it arrives."""
+    done, now = size // BIG, (size + more) // BIG
+    if now > done and hasattr(os, 'posix_fadvise'):
+        file.flush()
+        with suppress(OSError):  # a wish, and some file systems know it not
+            os.posix_fadvise(file.fileno(), done * BIG, (now - done) * BIG, os.POSIX_FADV_DONTNEED)
 
 
 def _promised(response: requests.Response) -> int | None:

@@ -43,6 +43,7 @@ def automation(settings: object) -> dict:
     """Options under which a test ends soon; a test may change them."""
     settings.AUTOMATION = {
         'READ_TIMEOUT': 2, 'CONNECT_TIMEOUT': 2, 'RETRY_WAIT': 0, 'WORKERS': 4, 'MIN_FREE_BYTES': 0,
+        'WATCH_EVERY': 0,
     }  # fmt: skip
     return settings.AUTOMATION
 

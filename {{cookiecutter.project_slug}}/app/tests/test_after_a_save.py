@@ -443,7 +443,7 @@ class TestPreviews:
         """Killed between the frame's row and its JPEG."""
         observed(frames=1, pixels=64)
         with monkeypatch.context() as killed:
-            killed.setattr('app.sync.check.make_preview', never)
+            killed.setattr('app.sync.previews.make_preview', never)
             killed.setattr('app.sync.check.announce_products', never)
             updatedata()
         updatedata()

@@ -20,6 +20,7 @@ BAD = [
     ({'READ_TIMEOUT': None}, 'not a number'),
     ({'DATA_WINDOW': 7}, 'not a length of time'),
     ({'DATA_WINDOW': timedelta(days=-1)}, 'not a length of time'),
+    ({'PAGE_FOR': 'me'}, 'nobody is'),
 ]
 
 

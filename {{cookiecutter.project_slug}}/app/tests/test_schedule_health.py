@@ -110,7 +110,7 @@ def test_a_run_that_died(project: Path, ran: Callable, fields: dict) -> None:
     """Told as dead, or with a heart that has not beaten for minutes."""
     ran(**fields)
     status, told = schedule('status')
-    assert (status, 'ended before its work was done' in told) == (2, True)
+    assert (status, 'ended too soon' in told) == (2, True)
 
 
 def test_a_run_at_work(project: Path, ran: Callable) -> None:

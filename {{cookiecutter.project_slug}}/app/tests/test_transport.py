@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from io import BytesIO
+from threading import Thread
 from time import monotonic
 
 import pytest
@@ -288,3 +289,66 @@ def test_an_endless_answer_is_cut_off(sky, monkeypatch):
     sky.break_('/api/', faults.answer(['x' * 1000] * 2000))
     with patient_requests(LIMITS), pytest.raises(requests.ConnectionError, match='more than'):
         requests.get(f'{sky.url}/api/requests/')
+
+
+class TestTurns:
+    """No host is asked by more than WORKERS at a time, whoever asks."""
+
+    @pytest.fixture
+    def limits(self):
+        return replace(LIMITS, WORKERS=2)
+
+    def ask_together(self, act, count=8):
+        threads = [Thread(target=act) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+    @pytest.mark.parametrize('stream', [False, True])
+    def test_at_one_host(self, limits, stream):
+        def act():
+            with requests.get(f'{sky.url}/api/requests/', stream=stream) as answer:
+                assert answer.content
+
+        with Observatory(latency=0.05) as sky, patient_requests(limits):
+            self.ask_together(act)
+            assert (len(sky.requests_seen), sky.most_at_once) == (8, 2)
+            assert sky.connections <= limits.WORKERS + 2
+
+    def test_each_host_has_turns_of_its_own(self, limits):
+        with Observatory() as one, Observatory() as other, patient_requests(limits):
+            held = [requests.get(f'{one.url}/api/requests/', stream=True) for _ in range(2)]
+            assert requests.get(f'{other.url}/api/requests/').status_code == 200
+            assert len(held) == 2
+
+    def test_who_reads_one_answer_may_ask_for_another(self, limits):
+        with Observatory() as sky, patient_requests(replace(limits, WORKERS=1)):
+            with requests.get(f'{sky.url}/api/requests/', stream=True) as first:
+                assert requests.get(f'{sky.url}/api/requests/').status_code == 200
+            assert first
+
+    def test_an_answer_that_is_dropped_ends_its_turn(self, limits):
+        def drop():
+            requests.get(f'{sky.url}/api/requests/', stream=True)
+
+        with Observatory() as sky, patient_requests(replace(limits, WORKERS=1)):
+            self.ask_together(drop, count=4)
+            assert len(sky.requests_seen) == 4
+
+    def test_a_turn_is_not_waited_for_for_ever(self, limits):
+        errors = []
+
+        def act():
+            try:
+                requests.get(f'{sky.url}/api/requests/')
+            except requests.ConnectTimeout as error:
+                errors.append(error)
+
+        with (
+            Observatory() as sky,
+            patient_requests(replace(limits, WORKERS=1), deadline=monotonic() + 0.5),
+            requests.get(f'{sky.url}/api/requests/', stream=True),
+        ):
+            self.ask_together(act, count=1)
+        assert len(errors) == 1

@@ -15,13 +15,16 @@ from tom_observations.facility import get_service_classes
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
+from ...alerts import DeadMansSwitch, tell_what_changed
 from ...conf import Automation, automation
+from ...models import JobPause
 from ...sync.discreet import discreet, overheard
 from ...sync.due import Selection, records_due
-from ...sync.engine import update
+from ...sync.engine import JOB, update
 from ...sync.errors import AnotherRun
 from ...sync.interrupt import Terminated, terminable
 from ...sync.outcomes import Report
+from ...sync.starter import started_by
 
 WRONG_USAGE = 2
 BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
@@ -62,7 +65,9 @@ class Command(BaseCommand):
             if options['dry_run']:
                 self.say_what_is_due(selection, options['json'])
                 return
-            report = update(selection, limits, user, self.progress)
+            if self.is_paused(options['json']):
+                return
+            report = self.watched_update(selection, limits, user)
         except AnotherRun as busy:
             raise CommandError(str(busy), returncode=BUSY) from None
         except KeyboardInterrupt as stop:
@@ -80,6 +85,26 @@ class Command(BaseCommand):
         self.say(report, options['json'])
         if report.failed:
             raise SystemExit(1)
+
+    def is_paused(self, as_json: bool) -> bool:
+        """Whether a person has stopped the schedule's runs, and this is one; says so if it is."""
+        pause = None if started_by() else JobPause.objects.filter(job=JOB).first()
+        if pause is None:
+            return False
+        told = f'{pause}. Nothing was done. To go on: the page /automation/, Resume.'
+        self.stdout.write(json.dumps({'status': 'paused', 'reason': told}) if as_json else told)
+        return True
+
+    def watched_update(self, selection: Selection, limits: Automation, user: User | None) -> Report:
+        """Update, and let those know who want to be told when it goes wrong."""
+        switch = DeadMansSwitch(watched=not started_by() and not selection.words())
+        try:
+            report = update(selection, limits, user, self.progress, switch.begin)
+            switch.well = not report.failed
+        finally:
+            switch.end()
+            tell_what_changed()
+        return report
 
     def progress(self, report: Report) -> None:
         """On a terminal, one line that is written over as the run goes on."""

@@ -1,0 +1,96 @@
+"""Puts observation records into the TOM in whose directory this runs.
+
+    fill.py DUE SETTLED
+
+DUE records of LCO, pending and never checked, are numbered from 1; SETTLED others ended a year
+ago, with a frame each, and nothing is awaited of them.
+"""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import django
+
+YEAR = timedelta(days=365)
+BATCH = 1000
+#: The numbers from 1 to %s, in the words of each database.
+NUMBERS = {
+    'sqlite': """
+        WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < %s)
+        """,
+    'postgresql': 'WITH numbers(n) AS (SELECT generate_series(1, %s))',
+}
+RECORDS = """
+    INSERT INTO tom_observations_observationrecord
+        (target_id, facility, parameters, observation_id, status, created, modified)
+    {numbers}
+    SELECT %s, 'LCO', '{{}}', CAST(5000000 + n AS VARCHAR(255)), 'COMPLETED', %s, %s FROM numbers
+"""
+STATES = """
+    INSERT INTO app_recordsync
+        (record_id, status, asked_at, checked_at, terminal_since, settled_at, failures, error)
+    SELECT id, status, created, created, created, created, 0, ''
+    FROM tom_observations_observationrecord WHERE status = 'COMPLETED'
+"""
+PRODUCTS = """
+    INSERT INTO tom_dataproducts_dataproduct
+        (product_id, target_id, observation_record_id, data, extra_data, created, modified,
+         data_product_type, featured)
+    SELECT observation_id, target_id, id, observation_id, '', created, created, 'fits_file', %s
+    FROM tom_observations_observationrecord WHERE status = 'COMPLETED'
+"""
+FRAMES = """
+    INSERT INTO app_storedframe (frame_id, name, product_id, md5, size, stored_at, hooks_owed)
+    SELECT product_id, data, id, '', 0, created, %s FROM tom_dataproducts_dataproduct
+"""
+
+
+def main(due: int, settled: int) -> None:
+    sys.path.insert(0, str(Path.cwd()))
+    os.environ['DJANGO_SETTINGS_MODULE'] = 'my_tom.settings'
+    django.setup()
+    from tom_targets.models import Target
+
+    target = Target.objects.create(name='M 31', type='SIDEREAL', ra=10.6847, dec=41.269)
+    add_settled(target, settled)
+    add_due(target, due)
+
+
+def add_due(target: object, count: int) -> None:
+    from tom_observations.models import ObservationRecord
+
+    for start in range(1, count + 1, BATCH):
+        ObservationRecord.objects.bulk_create(
+            ObservationRecord(
+                target=target,
+                facility='LCO',
+                status='PENDING',
+                parameters={},
+                observation_id=str(number),
+            )
+            for number in range(start, min(start + BATCH, count + 1))
+        )
+
+
+def add_settled(target: object, count: int) -> None:
+    from django.db import connection
+    from django.utils import timezone
+
+    if not count:
+        return
+    then = timezone.now() - YEAR
+    statement = RECORDS.format(numbers=NUMBERS[connection.vendor])
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [count, target.pk, then, then])
+        cursor.execute(STATES)
+        cursor.execute(PRODUCTS, [False])
+        cursor.execute(FRAMES, [False])
+        # As a run would, in many steps, and as PostgreSQL does by itself after a minute.
+        cursor.execute('DELETE FROM app_changedrecord')
+        cursor.execute('ANALYZE')
+
+
+if __name__ == '__main__':
+    main(*map(int, sys.argv[1:]))

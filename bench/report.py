@@ -1,0 +1,208 @@
+"""What a result says: tables, ratios, and whether each bar is reached."""
+
+import json
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+README = HERE.parent / 'README.md'
+BEGIN, END = '<!-- bench: written by `make bench` -->', '<!-- /bench -->'
+
+TITLES = {
+    'idle': 'A TOM without records',
+    'completed': '{records} completed records × {frames} frames, {milliseconds} ms (T and U: {few})',
+    'pending': '{records} pending records, nothing new, {milliseconds} ms (T and U: {few})',
+    'huge_account': 'The same, on an account with {finished} finished request groups',
+    'history': '{settled} settled records and 10 due',
+    'big_file': 'One file of {big} bytes',
+    'many': '{many} due records in one run, every tenth with a frame, no latency',
+}
+HEADS = 'seconds', 'CPU s', 'MiB', 'requests', 'connections', 'at once', 'MB moved', 'frames'
+
+
+def title(name: str, result: dict) -> str:
+    """The work `name` in words, with the sizes of this result."""
+    sizes = result['sizes']
+    return TITLES[name].format(milliseconds=f'{sizes["latency"] * 1000:g}', **{
+        key: f'{value:,}' for key, value in sizes.items()
+    })  # fmt: skip
+
+
+def table_of(name: str, result: dict) -> str:
+    """The costs of one work, a line for each contender."""
+    lines = [f'### {title(name, result)}\n', row('', *HEADS), row(*['---'] * (len(HEADS) + 1))]
+    for who, cost in result['works'][name].items():
+        lines.append(
+            row(
+                who,
+                f'{cost["seconds"]:.2f}',
+                f'{cost["cpu"]:.2f}',
+                f'{cost["memory"]:.0f}',
+                *(f'{cost[key]:,}' for key in ('requests', 'connections', 'most_at_once')),
+                f'{cost["bytes"] / 1e6:.2f}',
+                f'{cost["frames"]:,}',
+            )
+        )
+    return '\n'.join(lines) + '\n'
+
+
+def row(*cells: object) -> str:
+    return '| ' + ' | '.join(map(str, cells)) + ' |'
+
+
+def bars(result: dict) -> list[dict]:
+    """Each figure that is asked for and that this result has: what, how much, and the bar."""
+    found = []
+    for name, judge in JUDGES.items():
+        if name in result['works'] and 'idle' in result['works']:
+            found += judge(result['works'][name], result)
+    return found
+
+
+def at_least(what: str, figure: float, bar: float, unit: str = '') -> dict:
+    return _bar(what, figure, bar, unit, 'at least', figure >= bar)
+
+
+def at_most(what: str, figure: float, bar: float, unit: str = '') -> dict:
+    return _bar(what, figure, bar, unit, 'at most', figure <= bar)
+
+
+def _bar(what: str, figure: float, bar: float, unit: str, kind: str, reached: bool) -> dict:
+    return {
+        'what': what,
+        'figure': f'{figure:.3g}{unit}' if figure < 1000 else f'{figure:,.0f}{unit}',
+        'bar': f'{kind} {bar:g}{unit}',
+        'reached': reached,
+    }
+
+
+def _idle(work: dict, result: dict) -> list[dict]:
+    ours, setup, other = work['ours'], work['setup'], work['U']
+    return [
+        at_most('idle run: CPU, of `django.setup()`', ours['cpu'] / setup['cpu'], 1.1, ' ×'),
+        at_most(
+            'idle run: memory, of `django.setup()`', ours['memory'] / setup['memory'], 1.1, ' ×'
+        ),
+        at_most('idle run: CPU, of `downloaddata`', ours['cpu'] / other['cpu'], 0.6, ' ×'),
+        at_most('idle run: memory, of `downloaddata`', ours['memory'] / other['memory'], 0.6, ' ×'),
+    ]
+
+
+def _completed(work: dict, result: dict) -> list[dict]:
+    ours, more = work['ours'], work['ours, 32 workers']
+    slow = _for_all(work['T'], result['works']['idle']['T'], result)
+    limit = ours['requests'] * result['sizes']['latency'] / 8
+    return [
+        at_least('completed: faster than T', slow / ours['seconds'], 12, ' ×'),
+        at_least('completed: of the limit, start-up included', limit / ours['seconds'], 0.8),
+        at_least('completed, `--workers 32`: faster than T', slow / more['seconds'], 25, ' ×'),
+        at_most('completed: connections, 8 workers', ours['connections'], 10),
+        at_most('completed: connections, 32 workers', more['connections'], 34),
+    ]
+
+
+def _for_all(few: dict, idle: dict, result: dict) -> float:
+    """The seconds that T needs for all records, from those for a few, one after another."""
+    sizes = result['sizes']
+    return idle['seconds'] + (few['seconds'] - idle['seconds']) * sizes['records'] / sizes['few']
+
+
+def _pending(work: dict, result: dict) -> list[dict]:
+    ours, start = work['ours'], result['works']['idle']['ours']
+    return [
+        at_most('pending: requests', ours['requests'], 12),
+        at_most('pending: beyond start-up', ours['seconds'] - start['seconds'], 3, ' s'),
+    ]
+
+
+def _huge_account(work: dict, result: dict) -> list[dict]:
+    return [
+        at_most('huge account: requests', work['ours']['requests'], 12),
+        at_most('huge account: moved', work['ours']['bytes'] / 1e6, 2, ' MB'),
+    ]
+
+
+def _history(work: dict, result: dict) -> list[dict]:
+    found = []
+    for database in ('SQLite', 'PostgreSQL'):
+        ours, idle = work[f'ours, {database}'], work[f'idle, {database}']
+        seconds, memory = (ours[key] - idle[key] for key in ('seconds', 'memory'))
+        found += [
+            at_most(f'history, {database}: beyond the idle run', seconds, 0.3, ' s'),
+            at_most(f'history, {database}: beyond the idle run', memory, 20, ' MiB'),
+        ]
+    return found
+
+
+def _big_file(work: dict, result: dict) -> list[dict]:
+    ours, idle = work['ours'], work['idle']
+    seconds = ours['seconds'] - idle['seconds']
+    return [
+        at_most(
+            'big file: memory beyond the idle run', ours['memory'] - idle['memory'], 48, ' MiB'
+        ),
+        at_least("big file: of curl's rate", work['curl']['seconds'] / seconds, 0.6),
+        at_least(
+            "big file: of curl's rate, both flushed to the disk",
+            work['curl, flushed']['seconds'] / seconds,
+            0.6,
+        ),
+    ]
+
+
+def _many(work: dict, result: dict) -> list[dict]:
+    idle = result['works']['idle']['ours']
+    return [
+        at_most(
+            'many: memory beyond the idle run', work['ours']['memory'] - idle['memory'], 60, ' MiB'
+        )
+    ]
+
+
+JUDGES = {
+    'idle': _idle,
+    'completed': _completed,
+    'pending': _pending,
+    'huge_account': _huge_account,
+    'history': _history,
+    'big_file': _big_file,
+    'many': _many,
+}
+
+
+def page(result: dict) -> str:
+    """The whole result, as bench/results keeps it."""
+    parts = [f'# {result["date"]}\n', bars_of(result)]
+    parts += [table_of(name, result) for name in result['works']]
+    return '\n'.join(parts)
+
+
+def bars_of(result: dict) -> str:
+    lines = [row('what', 'measured', 'bar', ''), row('---', '---', '---', '---')]
+    for bar in result['bars']:
+        reached = '' if bar['reached'] else '**not reached**'
+        lines.append(row(bar['what'], bar['figure'], bar['bar'], reached))
+    return '\n'.join(lines) + '\n'
+
+
+def newest() -> Path:
+    """The newest result that was kept."""
+    return max((HERE / 'results').glob('*.json'))
+
+
+def quotation() -> str:
+    """What the README says: the bars, and where the rest is."""
+    file = newest()
+    result = json.loads(file.read_text())
+    where = f'bench/results/{file.stem}'
+    return (
+        f'{BEGIN}\n\n{bars_of(result)}\n'
+        f'Measured on {result["date"]}: [all figures]({where}.md), [the plot]({where}.svg).\n\n{END}'
+    )
+
+
+def write_into_readme() -> None:
+    """Put the quotation where README.md has a place for it."""
+    text = README.read_text()
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    README.write_text(before + quotation() + after)

@@ -1,0 +1,110 @@
+"""The observatory of the benchmark: a process of its own, so that its work is not ours.
+
+It prints a line of JSON with its address, and then one with the counts since the last one for
+each line that it reads. It ends when there is nothing more to read.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent / '{{cookiecutter.project_slug}}'
+TOKEN = 'demo-token'
+FIRST_FINISHED = 1_000_000  # request number; those below are the records of the TOM
+
+
+class Sky:
+    """An observatory that runs elsewhere."""
+
+    def __init__(self, process: Popen[str]) -> None:
+        self._process = process
+        self.url = self._told()['url']
+
+    def counts(self) -> dict[str, Any]:
+        """What was asked since the last time that this was called."""
+        self._process.stdin.write('\n')
+        self._process.stdin.flush()
+        return self._told()
+
+    def variables(self) -> dict[str, str]:
+        """What a TOM needs in its environment to take this for LCO."""
+        address = {'LCO_PORTAL_URL': self.url, 'LCO_ARCHIVE_URL': self.url}
+        return address | {'LCO_API_KEY': TOKEN}
+
+    def _told(self) -> dict[str, Any]:
+        return json.loads(self._process.stdout.readline())
+
+
+@contextmanager
+def sky(**scene: float) -> Iterator[Sky]:
+    """An observatory with this `scene`: the options of `main`."""
+    options = [f'--{name}={value}' for name, value in scene.items()]
+    command = [sys.executable, '-B', __file__, *options]
+    with Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
+        try:
+            yield Sky(process)
+        finally:
+            process.stdin.close()
+            process.wait(timeout=30)
+
+
+def main() -> None:
+    sys.path.insert(0, str(PROJECT))
+    from app.observatory import Observatory
+
+    options = arguments()
+    with Observatory(latency=options.latency, token=TOKEN) as observatory:
+        set_the_scene(observatory, options)
+        observatory.forget()
+        say(url=observatory.url)
+        for _ in sys.stdin:
+            log = observatory.logbook
+            say(
+                requests=log.questions,
+                connections=log.connections,
+                most_at_once=log.most_at_once,
+                bytes=log.bytes_sent,
+            )
+            observatory.forget()
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add = parser.add_argument
+    add('--latency', type=float, default=0, help='seconds before each answer')
+    add('--completed', type=int, default=0, help='requests, from number 1 on')
+    add('--frames', type=int, default=2, help='of each completed request')
+    add('--size', type=int, default=0, help='bytes of each frame')
+    add('--pending', type=int, default=0, help='requests, numbered on')
+    add('--finished', type=int, default=0, help='request groups of the account, long done')
+    return parser.parse_args()
+
+
+def set_the_scene(observatory: Any, options: argparse.Namespace) -> None:
+    """The requests that `options` name, every tenth of the pending ones scheduled."""
+    observatory.advance(days=-400)
+    for number in range(options.finished):
+        observatory.add_request(FIRST_FINISHED + number, state='COMPLETED')
+    observatory.advance(days=400)
+    for number in range(1, options.completed + 1):
+        observatory.add_request(number)
+        made = observatory.complete(number, frames=options.frames, size=options.size)
+        for frame in made:
+            _ = frame.md5  # made now, and not while someone waits
+    for number in range(options.pending):
+        request = observatory.add_request(options.completed + number + 1)
+        if not number % 10:
+            observatory.schedule(request.id)
+
+
+def say(**words: object) -> None:
+    print(json.dumps(words), flush=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,183 @@
+"""Fills the database of a TOM with a scene for its page. Run by the TOM's own Python:
+
+python page_scene.py working|dead|failing|retry|big
+"""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+sys.path.insert(0, os.getcwd())  # noqa: PTH109
+os.environ.setdefault('DJANGO_SETTINGS_MODULE', f'{Path.cwd().name}.settings')
+
+import django  # noqa: E402
+
+django.setup()
+
+from django.contrib.auth.models import Permission, User  # noqa: E402
+from django.utils import timezone  # noqa: E402
+from tom_dataproducts.models import DataProduct  # noqa: E402
+from tom_observations.models import ObservationRecord  # noqa: E402
+from tom_targets.models import Target  # noqa: E402
+
+from app.models import JobPause, RecordSync, RunFailure, StoredFrame, UpdateRun  # noqa: E402
+
+NOW = timezone.now()
+PASSWORD = 'only-for-this-test'
+TARGETS = {'M 31': 'OPEN', 'NGC 253': 'OPEN', 'Secret Star': 'PRIVATE'}
+FACILITIES = ('LCO', 'SOAR', 'BLANCO')
+
+
+def base(records: int = 12) -> list[ObservationRecord]:
+    """Everybody who logs in, and a few observations that were checked some minutes ago."""
+    for model in (StoredFrame, DataProduct, RecordSync, ObservationRecord, Target):
+        model.objects.all().delete()
+    for model in (RunFailure, UpdateRun, JobPause):
+        model.objects.all().delete()
+    if not User.objects.filter(username='admin').exists():
+        User.objects.create_superuser('admin', 'admin@example.org', PASSWORD)
+        staff = User.objects.create_user('staff', password=PASSWORD, is_staff=True)
+        staff.user_permissions.add(Permission.objects.get(codename='run_automation'))
+        User.objects.create_user('ann', password=PASSWORD)
+    targets = [
+        Target.objects.create(name=name, type='SIDEREAL', ra=10.7, dec=41.3, permissions=who)
+        for name, who in TARGETS.items()
+    ]
+    made = ObservationRecord.objects.bulk_create(
+        (
+            ObservationRecord(
+                target_id=targets[n % 3].pk,
+                facility=FACILITIES[n % 3],
+                parameters={'exposure': 60, 'instrument_type': '1M0-SCICAM-SINISTRO'},
+                observation_id=str(n + 1),
+                status='PENDING',
+            )
+            for n in range(records)
+        ),
+        batch_size=2000,
+    )
+    RecordSync.objects.bulk_create(
+        (
+            RecordSync(
+                record_id=record.pk,
+                status='PENDING',
+                asked_at=NOW,
+                checked_at=NOW - timedelta(minutes=14),
+                next_check=NOW,
+            )
+            for record in made
+        ),
+        batch_size=2000,
+    )
+    return made
+
+
+def runs(count: int, every: timedelta, until: timedelta = timedelta(minutes=14)) -> None:
+    """So many runs of the schedule, now and then one that failed."""
+    UpdateRun.objects.bulk_create(
+        (
+            UpdateRun(
+                job='updatedata',
+                status='failed' if n % 50 == 49 else 'died' if n % 160 == 159 else 'ok',
+                host='telescope',
+                pid=1,
+                started=NOW - until - n * every,
+                heartbeat=NOW - until - n * every,
+                finished=NOW - until - n * every + timedelta(seconds=20 + n * 7 % 50),
+                due=12,
+                checked=12,
+                saved=n % 5,
+            )
+            for n in range(count)
+        ),
+        batch_size=2000,
+    )
+
+
+def frames(records: list[ObservationRecord], count: int) -> None:
+    """So many frames, stored over the last weeks."""
+    for n in range(count):
+        record = records[n % len(records)]
+        name = f'{record.pk}/frame-{n}.fits.fz'
+        product = DataProduct.objects.create(
+            product_id=name, target_id=record.target_id, observation_record=record, data=name
+        )
+        stored = NOW - timedelta(hours=n * 27 * 24 / count)
+        size = 12_000_000 + n % 7 * 1_000_000
+        StoredFrame.objects.create(
+            frame_id=name, name=name, product=product, size=size, stored_at=stored
+        )
+
+
+def fail(records: list[ObservationRecord], error: str, hours: float = 5) -> None:
+    """Let the last check of these have failed."""
+    RecordSync.objects.filter(record__in=[record.pk for record in records]).update(
+        failures=3,
+        failing_since=NOW - timedelta(hours=hours),
+        next_check=NOW + timedelta(hours=1),
+        error=error,
+    )
+
+
+def working() -> None:
+    frames(base(), 200)
+    runs(600, timedelta(hours=1))
+
+
+def dead() -> None:
+    frames(base(), 20)
+    RecordSync.objects.update(checked_at=NOW - timedelta(days=3))
+    runs(300, timedelta(hours=1), until=timedelta(days=3))
+
+
+def failing() -> None:
+    records = base()
+    frames(records, 200)
+    runs(600, timedelta(hours=1), until=timedelta(hours=1))
+    last = UpdateRun.objects.create(
+        job='updatedata',
+        status='failed',
+        host='telescope',
+        pid=1,
+        started=NOW - timedelta(minutes=14),
+        heartbeat=NOW,
+        finished=NOW - timedelta(minutes=13),
+        due=12,
+        checked=9,
+        failed=4,
+    )
+    error = 'SOAR refuses its credentials: check its API key in .env'
+    RunFailure.objects.create(run=last, facility='SOAR', error=error)
+    gone = 'LCO does not know it, or not for this account (404)'
+    fail(records[0:6:3], gone)
+    fail(records[2:3], '1 of 4 frames: the file is shorter than it should be')
+    for record in (*records[0:6:3], records[2]):
+        RunFailure.objects.create(
+            run=last,
+            record=record,
+            observation_id=record.observation_id,
+            facility=record.facility,
+            error=record.sync.error,
+        )
+
+
+def retry() -> None:
+    """A record that the observatory has completed, and whose last check failed."""
+    records = base(1)
+    runs(3, timedelta(hours=1))
+    fail(records, 'LCO does not answer (ConnectTimeout)')
+
+
+def big() -> None:
+    records = base(100_000)
+    runs(10_000, timedelta(minutes=15))
+    fail(records[:3000:3], 'LCO answered 500')
+    RecordSync.objects.filter(record_id__gt=records[30_000].pk).update(
+        next_check=None, settled_at=NOW
+    )
+    frames(records[:300], 300)
+
+
+if __name__ == '__main__':
+    globals()[sys.argv[1]]()

@@ -1,0 +1,23 @@
+"""The addresses of the automation's pages, below /automation/."""
+
+from django.urls import path
+
+from . import monitoring, views
+
+app_name = 'automation'
+
+urlpatterns = [
+    path('', views.home, name='home'),
+    path('facilities/', views.of_facilities, name='facilities'),
+    path('weeks/', views.weeks, name='weeks'),
+    path('runs/', views.runs, name='runs'),
+    path('runs/<int:pk>/', views.run, name='run'),
+    path('progress/', views.progress, name='progress'),
+    path('status.json', monitoring.status, name='status'),
+    path('metrics', monitoring.metrics, name='metrics'),
+    path('retry/', views.retry_all, name='retry-all'),
+    path('retry/<int:pk>/', views.retry, name='retry'),
+    path('<slug:job>/run/', views.start, name='start'),
+    path('<slug:job>/pause/', views.pause, name='pause'),
+    path('<slug:job>/resume/', views.resume, name='resume'),
+]

@@ -1,0 +1,64 @@
+"""Who may see what, and who may do what: the TOM's own rules, applied to the automation."""
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+from django.db.models import BooleanField, Exists, OuterRef, QuerySet, Value
+from django.db.models.expressions import Combinable
+from guardian.shortcuts import get_objects_for_user
+from tom_targets.models import Target
+from tom_targets.permissions import targets_for_user
+
+from .conf import automation
+
+Visitor = User | AnonymousUser
+
+
+def seen_by(user: Visitor | None, rows: QuerySet, record: str = '') -> QuerySet:
+    """Those of `rows` that belong to an observation record which `user` may see.
+
+    `record` is the name of the field that leads to the record; empty where rows are records.
+    None is the TOM itself, which sees everything, as superusers do.
+    """
+    if user is None or user.is_superuser:
+        return rows
+    # Asked of each row, as there are few: SQLite would begin with all records of all targets.
+    way = f'{record}__' if record else ''
+    if settings.TARGET_PERMISSIONS_ONLY:
+        return rows.filter(Exists(_targets(user).filter(pk=OuterRef(f'{way}target_id'))))
+    records = get_objects_for_user(user, 'tom_observations.view_observationrecord')
+    return rows.filter(Exists(records.filter(pk=OuterRef(f'{way}pk'))))
+
+
+def sees_target(user: Visitor, target: str) -> Combinable:
+    """An expression: whether `user` may see the target that the field `target` leads to."""
+    if user.is_superuser:
+        return Value(True, output_field=BooleanField())
+    return Exists(_targets(user).filter(pk=OuterRef(target)))
+
+
+def may_see_target(user: Visitor, pk: int) -> bool:
+    """Whether `user` may see the target `pk`."""
+    return _targets(user).filter(pk=pk).exists()
+
+
+def _targets(user: Visitor) -> QuerySet[Target]:
+    return targets_for_user(user, Target.objects.all(), 'view_target')
+
+
+def sees_everything(user: Visitor) -> bool:
+    """Whether `user` may read what names any record: the log, and the counts of whole runs."""
+    return user.is_active and user.is_superuser
+
+
+def may_see_page(user: Visitor) -> bool:
+    """Whether the pages of the automation are there for `user`, as `PAGE_FOR` says."""
+    return {
+        'everyone': True,
+        'users': user.is_authenticated,
+        'staff': user.is_authenticated and user.is_staff,
+    }[automation().PAGE_FOR]
+
+
+def may_act(user: Visitor) -> bool:
+    """Whether `user` may run, retry, pause and resume: staff with the permission to."""
+    return user.is_authenticated and user.is_staff and user.has_perm('app.run_automation')
