@@ -7,6 +7,7 @@ https://tom-toolkit.readthedocs.io/en/stable/common/customsettings.html
 A `local_settings.py` beside manage.py, if there is one, is read last and wins.
 """
 
+import sys
 from pathlib import Path
 
 import dj_database_url
@@ -266,7 +267,9 @@ HOOKS = {
     'multiple_data_products_post_save': 'tom_dataproducts.hooks.multiple_data_products_post_save',
 }
 
-PLOTLY_THEME = 'plotly_white'
+# Only pages draw. To load a theme takes a sixth of the time and of the memory of a start, which
+# what cron starts every hour does without.
+PLOTLY_THEME = 'none' if sys.argv[1:2] == ['updatedata'] else 'plotly_white'
 SHOW_PAGINATION_INFO = True
 
 try:

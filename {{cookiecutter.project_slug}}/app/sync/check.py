@@ -18,14 +18,15 @@ from ..models import StoredFrame
 from .announce import announce_products
 from .errors import FacilityDown, NoAnswer, PartFailed, SyncError, Unsupported
 from .explain import explained
-from .frames import Frame
+from .frames import Frame, in_batches
 from .gateway import Gateway
 from .names import safe_name
 from .outcomes import Outcome
 from .patience import patient
-from .products import discard_broken, store_frame
+from .products import discard_broken, known_products, store_frame
 from .statuses import refresh_status
 from .sweep import Sweep
+from .transport import Turns
 
 
 class Checker:
@@ -37,13 +38,14 @@ class Checker:
         limits: Automation,
         user: User | None = None,
         sweep: Sweep | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """`user`: whose credentials are used, in place of each record's own user.
 
-        `sweep`: what answers for many records at once.
+        `sweep`: what answers for many records at once. `turns`: who may ask the facility now.
         """
         self.facility = facility
-        self._sweep = sweep
+        self._sweep, self._turns = sweep, turns
         self._limits = limits
         self._user = user
         self._target = lru_cache(maxsize=100)(BaseTarget.objects.get)  # many records have the same
@@ -133,7 +135,7 @@ class Checker:
         key = self._user.pk if self._user else record.user_id
         if key not in self._gateways:
             user = self._user or record.user
-            self._at_work = gateway = Gateway(self.facility, self._sweep)
+            self._at_work = gateway = Gateway(self.facility, self._sweep, self._turns)
             if user:
                 gateway.act_for(user)
             self._gateways[key] = gateway
@@ -144,26 +146,30 @@ class Checker:
         if gateway.saves_products_itself():
             _let_it_save(record, gateway, outcome)
             return
-        if not (gateway.may_have_frames(record) or record.dataproduct_set.exists()):
+        if not (gateway.may_have_frames(record) or record.has_products):
             return
-        troubles = []
-        for frame in gateway.frames(record):
-            if not self._is_wanted(frame):
-                continue
-            outcome.found += 1
-            try:
-                with self._doing(f'the download of {safe_name(frame.filename)}'):
-                    stored = store_frame(record, frame, self._limits)
-                    if getattr(settings, 'AUTO_THUMBNAILS', False):
-                        self._make_preview(record, frame)
-            except Exception as error:
-                troubles.append(explained(error, self.facility))
-            else:
-                outcome.saved += stored == 'saved'
-                outcome.repaired += stored == 'repaired'
+        troubles: list[SyncError] = []
+        for some in in_batches(filter(self._is_wanted, gateway.frames(record))):
+            outcome.found += len(some)
+            known = known_products(some)
+            for frame in some:
+                try:
+                    self._store(record, frame, known.get(frame.product_id), outcome)
+                except Exception as error:
+                    troubles.append(explained(error, self.facility))
         if troubles:
             first = troubles[0]
             raise type(first)(f'{len(troubles)} of {outcome.found} frames: {first}') from first
+
+    def _store(
+        self, record: ObservationRecord, frame: Frame, known: DataProduct | None, outcome: Outcome
+    ) -> None:
+        with self._doing(f'the download of {safe_name(frame.filename)}'):
+            stored = store_frame(record, frame, self._limits, known)
+            if getattr(settings, 'AUTO_THUMBNAILS', False):
+                self._make_preview(record, frame)
+        outcome.saved += stored == 'saved'
+        outcome.repaired += stored == 'repaired'
 
     def _make_preview(self, record: ObservationRecord, frame: Frame) -> None:
         from .previews import make_preview  # half a second, which only who wants them pays
@@ -178,9 +184,10 @@ class Checker:
 @patient
 def _record(pk: int) -> ObservationRecord:
     """The record `pk`, as soon as the database is there: no record is to blame for its absence."""
-    owed = StoredFrame.objects.filter(product__observation_record=OuterRef('pk'), hooks_owed=True)
+    products = DataProduct.objects.filter(observation_record=OuterRef('pk'))
+    owed = products.filter(stored_frame__hooks_owed=True)
     records = ObservationRecord.objects.select_related('sync').order_by()
-    return records.annotate(owes_hooks=Exists(owed)).get(pk=pk)
+    return records.annotate(has_products=Exists(products), owes_hooks=Exists(owed)).get(pk=pk)
 
 
 def _let_it_save(record: ObservationRecord, gateway: Gateway, outcome: Outcome) -> None:

@@ -64,10 +64,20 @@ def claim_place(
             claim.product, claim.stored_at = product, None
             claim.save(force_insert=True)
         return claim
+    claim = claim_new(record, frame, product)
+    if claim is None:
+        raise SyncError(f'no free place for the file {names.safe_name(frame.filename)}')
+    return claim
+
+
+def claim_new(
+    record: ObservationRecord, frame: Frame, product: DataProduct | None = None
+) -> StoredFrame | None:
+    """The first claim on this frame's place; None where there is one, or no free place."""
     for name in _free_places(record, frame, product):
         with suppress(IntegrityError), transaction.atomic():
             return StoredFrame.objects.create(frame_id=frame.product_id, name=name, product=product)
-    raise SyncError(f'no free place for the file {names.safe_name(frame.filename)}')
+    return None
 
 
 def _free_places(

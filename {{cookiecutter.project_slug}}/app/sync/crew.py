@@ -1,6 +1,7 @@
 """The workers of one facility: they take records in turn, and stop when it is no use."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from time import monotonic
@@ -13,6 +14,10 @@ from .outcomes import Outcome
 ENOUGH = 5  # failures to connect, in a row, after which a facility is set aside
 GRACE = 3  # seconds after the deadline for what is under way
 TICK = 1  # seconds between two looks at the clock
+GATHER = 0.2  # seconds: the outcomes of so long are written together
+#: Threads at most beyond the requests that may be in flight: while these wait for the observatory,
+#: those write to the disk and to the database. `transport.Turns` keeps the limit.
+SPARE = 8
 
 
 def keep_no_log_of_statements() -> None:
@@ -53,29 +58,31 @@ class Crew:
         self._silent = 0
         self._stopped = False
         self._threads: list[Thread] = []
+        self._spare = 0
+        self.at_work = 0  # threads that have not ended
 
-    def start(self, workers: int, outcomes: SimpleQueue) -> int:
-        """Start as many threads as can be busy, and return how many.
+    def start(self, workers: int, outcomes: SimpleQueue) -> None:
+        """Start as many threads as may ask at a time, `workers` at most.
 
-        Each puts outcomes into `outcomes`, and None when it ends.
+        Once the facility has answered well, some more are started: see SPARE. Each puts outcomes
+        into `outcomes`, and None when it ends.
         """
-        count = min(workers, len(self.left))
-        for number in range(count):
-            name = f'{self.facility}-{number}'
+        self._spare = min(SPARE, workers - 1)
+        with self._lock:
+            self._start(workers, outcomes)
+
+    def _start(self, count: int, outcomes: SimpleQueue) -> None:
+        for _ in range(min(count, len(self.left))):
+            name = f'{self.facility}-{len(self._threads)}'
             thread = Thread(target=self._work, args=(outcomes,), name=name, daemon=True)
-            thread.start()
+            self.at_work += 1
             self._threads.append(thread)
-        return count
+            thread.start()
 
     def stop(self) -> None:
         """Take no more records."""
         with self._lock:
             self._stopped = True
-
-    def let_go(self) -> None:
-        """Take no more records, and do not wait for those under way: they are another run's now."""
-        self.stop()
-        self._threads.clear()
 
     def join(self, deadline: float) -> None:
         """Wait until what is under way has ended, but not beyond `deadline`."""
@@ -90,12 +97,17 @@ class Crew:
                 outcome = checker.check(pk)
                 with self._lock:
                     self.in_hand.pop(pk, None)
+                    if outcome.checked and not self._stopped:
+                        spare, self._spare = self._spare, 0
+                        self._start(spare, outcomes)
                 if outcome.error:  # perhaps the database has gone, and come back meanwhile
                     connection.close_if_unusable_or_obsolete()
-                for result in (outcome, *self._verdict(outcome)):
+                for result in self._verdict(outcome):
                     outcomes.put(result)
         finally:
             connections.close_all()
+            with self._lock:
+                self.at_work -= 1
             outcomes.put(None)
 
     def _next(self, checker: Checks) -> int | None:
@@ -107,21 +119,26 @@ class Crew:
             return pk
 
     def _verdict(self, outcome: Outcome) -> Iterator[Outcome]:
-        """Stop the crew where `outcome` says that it is no use, and say why where it does not."""
+        """`outcome`, and why the crew stops where that says that it is no use to go on.
+
+        That the facility as a whole is in trouble is said once, not by each thread.
+        """
         with self._lock:
-            already, silent_before = self._stopped, self._silent
-            self._silent = silent_before + 1 if outcome.no_answer else 0
+            already = self._stopped
+            self._silent = self._silent + 1 if outcome.no_answer else 0
             down = outcome.record is None and bool(outcome.error)
-            self._stopped = already or down or self._silent >= ENOUGH
-            if self._stopped and not already and not down:
-                yield Outcome(
-                    self.facility,
-                    error=f'set aside for this run: no answer {ENOUGH} times in a row',
-                )
+            silent = self._silent >= ENOUGH
+            self._stopped = already or down or silent
+        if not (down and already):
+            yield outcome
+        if silent and not already and not down:
+            error = f'set aside for this run: no answer {ENOUGH} times in a row'
+            yield Outcome(self.facility, error=error)
 
 
-def at_work(crews: list[Crew], workers: int, deadline: float) -> Iterator[Outcome | None]:
-    """The outcomes of all crews as they come, and None about once a second in between.
+def at_work(crews: list[Crew], workers: int, deadline: float) -> Iterator[list[Outcome]]:
+    """The outcomes of all crews as they come, some at a time; none, about once a second, while
+    there are none.
 
     Ends when every thread has, or soon after `deadline`: then what is still under way is given
     up, and reported as an outcome of its own. Where it is closed, or interrupted, before that,
@@ -129,22 +146,32 @@ def at_work(crews: list[Crew], workers: int, deadline: float) -> Iterator[Outcom
     """
     outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
     try:
-        working = sum(crew.start(workers, outcomes) for crew in crews)
-        while working and monotonic() < deadline + GRACE:
-            try:
-                outcome = outcomes.get(timeout=TICK)
-            except Empty:
-                yield None
-                continue
-            if outcome is None:
-                working -= 1
-            else:
-                yield outcome
+        for crew in crews:
+            crew.start(workers, outcomes)
+        while _are_at_work(crews, outcomes) and monotonic() < deadline + GRACE:
+            yield _gathered(crews, outcomes)
     except BaseException:
         _stop(crews)
         raise
-    for crew in crews:
-        yield from _not_done(crew)
+    yield [outcome for crew in crews for outcome in _not_done(crew)]
+
+
+def _are_at_work(crews: list[Crew], outcomes: SimpleQueue) -> bool:
+    """Whether there is, or will be, something in `outcomes`."""
+    return any(crew.at_work for crew in crews) or not outcomes.empty()
+
+
+def _gathered(crews: list[Crew], outcomes: SimpleQueue) -> list[Outcome]:
+    """The next outcome and what comes within a moment after it; none where a while brings none."""
+    some: list[Outcome] = []
+    end = monotonic() + TICK
+    with suppress(Empty):
+        while _are_at_work(crews, outcomes):
+            outcome = outcomes.get(timeout=max(0, end - monotonic()))
+            if outcome is not None:
+                end = end if some else monotonic() + GATHER
+                some.append(outcome)
+    return some
 
 
 def _stop(crews: list[Crew]) -> None:

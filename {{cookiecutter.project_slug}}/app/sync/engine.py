@@ -14,10 +14,9 @@ from .check import Checker
 from .claims import sweep_leftovers
 from .crew import Crew, at_work
 from .due import Selection, records_due
-from .errors import AnotherRun
 from .outcomes import Report
 from .sweep import Sweep
-from .transport import patient_requests
+from .transport import Turns, patient_requests
 from .watch import forget_the_same
 
 JOB = 'updatedata'
@@ -39,26 +38,22 @@ def update(
     start = monotonic()
     deadline = start + limits.DEADLINE
     begin = history.the_only_run(JOB, limits, selection.words())
-    with begin as run, patient_requests(limits, deadline):
+    with begin as run, patient_requests(limits, deadline) as turns:
         begun()
         sweep_leftovers()
         forget_the_same()
         crews = [
-            Crew(facility, records, _checker(facility, limits, user, Sweep(records)), deadline)
+            Crew(facility, records, _checker(facility, limits, user, records, turns), deadline)
             for facility, records in due_by_facility(run, selection).items()
         ]
         report = Report(due=sum(len(crew.left) for crew in crews))
         heart = history.Heart(run)
-        with closing(at_work(crews, limits.WORKERS, deadline)) as outcomes:
-            for outcome in outcomes:
-                try:
-                    heart.beat(report)
-                except AnotherRun:
-                    for crew in crews:
-                        crew.let_go()
-                    raise
-                if outcome is not None:
-                    history.record_outcome(run, outcome, limits)
+        with closing(at_work(crews, limits.WORKERS, deadline)) as batches:
+            for outcomes in batches:
+                heart.beat(report)
+                if outcomes:
+                    history.record_outcomes(run, outcomes, limits)
+                for outcome in outcomes:
                     report.add(outcome)
                 progress(report)
         report.seconds = round(monotonic() - start, 3)
@@ -79,5 +74,8 @@ def due_by_facility(run: UpdateRun, selection: Selection) -> dict[str, list[int]
     return by_facility
 
 
-def _checker(facility: str, limits: Automation, user: User | None, sweep: Sweep) -> Callable:
-    return lambda: Checker(facility, limits, user, sweep)
+def _checker(
+    facility: str, limits: Automation, user: User | None, records: list[int], turns: Turns
+) -> Callable[[], Checker]:
+    sweep = Sweep(records)
+    return lambda: Checker(facility, limits, user, sweep, turns)

@@ -14,6 +14,7 @@ from tom_observations.models import ObservationRecord
 from .errors import SyncError, Unsupported
 
 PAGE = 1000  # frames: more are cut off without a word
+BATCH = 100  # frames in one question to the database
 MOST_PAGES = 1000  # of one list: a list that says "next" for ever must end
 QUERY = re.compile(r'\?[\w.~%-]+=.*', re.DOTALL)  # of an address
 
@@ -50,6 +51,21 @@ def archived_frames(facility: OCSFacility, record: ObservationRecord) -> Iterato
     if completed and empty and not facility_settings.get_setting('api_key'):
         name = facility_settings.facility_name
         raise SyncError(f'no frames can be seen without an API key: set {name}_API_KEY in .env')
+
+
+def in_batches(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
+    """`frames`, BATCH at a time: also those that came before the list broke off."""
+    some: list[Frame] = []
+    try:
+        for frame in frames:
+            some.append(frame)
+            if len(some) == BATCH:
+                yield some
+                some = []
+    except Exception:
+        yield some
+        raise
+    yield some
 
 
 def _listed(facility: OCSFacility, request_id: str) -> Iterator[Frame]:

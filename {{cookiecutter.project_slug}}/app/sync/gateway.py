@@ -22,6 +22,7 @@ from tom_observations.models import ObservationRecord
 from .errors import PartFailed, Unsupported
 from .frames import Frame, archived_frames, frame_of
 from .sweep import News, Sweep
+from .transport import Turns
 
 STATUS_LENGTH = ObservationRecord._meta.get_field('status').max_length
 
@@ -40,8 +41,9 @@ class Status:
 class Gateway:
     """One facility class at work, for one user or with the TOM's own credentials."""
 
-    def __init__(self, name: str, sweep: Sweep | None = None) -> None:
-        """`sweep`, where it is given, answers for many records at once.
+    def __init__(self, name: str, sweep: Sweep | None = None, turns: Turns | None = None) -> None:
+        """`sweep`, where it is given, answers for many records at once; `turns` are kept with
+        whoever else asks this facility, by whichever means.
 
         Raises Unsupported where no facility `name` is installed, or its class is not whole."""
         facility_class = get_service_classes().get(name)
@@ -55,7 +57,7 @@ class Gateway:
         self.name = name
         self.doing = name  # what the facility class is being asked: where it hangs, if it does
         self._facility = facility_class()
-        self._sweep = sweep
+        self._sweep, self._turns = sweep, turns
 
     def act_for(self, user: User) -> None:
         """Use the credentials of `user`, where the class knows users: some log in at once."""
@@ -171,10 +173,14 @@ class Gateway:
             signature(function).bind(*arguments)
         except TypeError:
             raise Unsupported(f'{self.name}.{method} cannot be called for one record') from None
+        end_turn = self._turns.take(self.name) if self._turns else None
         try:
             return function(*arguments)
         except NotImplementedError:
             raise Unsupported(f'{self.name} does not implement {method}') from None
+        finally:
+            if end_turn:
+                end_turn()
 
 
 def _moment(value: object) -> datetime | None:

@@ -27,6 +27,12 @@ from .starter import started_by
 
 BEAT = 15  # seconds: a run says that it is alive about this often
 SILENCE = timedelta(seconds=90)  # a run on another host that says nothing for so long is dead
+#: What a check leaves in the state of a record; what hooks it owes is written as they are called.
+NOTED = [
+    field.name
+    for field in RecordSync._meta.concrete_fields
+    if field.name not in ('record', 'hook_owed')
+]
 
 
 @contextmanager
@@ -158,28 +164,39 @@ def say_alive(run: UpdateRun, report: Report) -> bool:
 
 
 @patient
-def record_outcome(run: UpdateRun, outcome: Outcome, limits: Automation) -> None:
-    """Write what came of one record: when it is due again, and its failure if there is one.
+def record_outcomes(run: UpdateRun, outcomes: list[Outcome], limits: Automation) -> None:
+    """Write what came of some records: when each is due again, and its failure if there is one.
 
     Times count from the start of the run, so that a run that takes long puts nothing off.
     """
     with transaction.atomic():
-        if outcome.record is not None:
-            sync = RecordSync.objects.filter(pk=outcome.record).first()
-            new = sync is None
-            if new and not ObservationRecord.objects.filter(pk=outcome.record).exists():
-                return  # deleted while it was checked
-            sync = sync or RecordSync(pk=outcome.record)
-            _note(sync, outcome, run.started, limits.DATA_WINDOW)
-            sync.save(force_insert=new, force_update=not new)
-        if outcome.error:
-            RunFailure.objects.create(
-                run=run,
-                record_id=outcome.record,
-                observation_id=outcome.observation_id,
-                facility=outcome.facility,
-                error=outcome.error,
-            )
+        syncs = _syncs({outcome.record for outcome in outcomes})
+        told = [outcome for outcome in outcomes if outcome.record in (None, *syncs)]
+        for outcome in told:
+            if outcome.record is not None:
+                _note(syncs[outcome.record], outcome, run.started, limits.DATA_WINDOW)
+        RecordSync.objects.bulk_create(
+            syncs.values(), update_conflicts=True, unique_fields=['record'], update_fields=NOTED
+        )
+        RunFailure.objects.bulk_create(_failure(run, outcome) for outcome in told if outcome.error)
+
+
+def _syncs(records: set[int | None]) -> dict[int, RecordSync]:
+    """The states of those records that have not been deleted, and will not be in this transaction."""
+    there = ObservationRecord.objects.select_for_update(no_key=True).filter(pk__in=records)
+    keys = list(there.order_by('pk').values_list('pk', flat=True))
+    known = RecordSync.objects.in_bulk(keys)
+    return {pk: known.get(pk) or RecordSync(pk=pk) for pk in keys}
+
+
+def _failure(run: UpdateRun, outcome: Outcome) -> RunFailure:
+    return RunFailure(
+        run=run,
+        record_id=outcome.record,
+        observation_id=outcome.observation_id,
+        facility=outcome.facility,
+        error=outcome.error,
+    )
 
 
 def _note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -> None:

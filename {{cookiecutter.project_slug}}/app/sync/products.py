@@ -25,17 +25,23 @@ from .transport import Received, download
 Stored = Literal['present', 'saved', 'repaired']
 
 
-def store_frame(record: ObservationRecord, frame: Frame, limits: Automation) -> Stored:
+def store_frame(
+    record: ObservationRecord, frame: Frame, limits: Automation, known: DataProduct | None
+) -> Stored:
     """See to it that `frame` is kept, whole and in its newest version.
 
-    A frame is known by its product id alone: one that another record or target already has is
-    present. Raises SyncError, with nothing changed, where the file cannot be had.
+    `known`: its row, as of a moment ago. A frame is known by its product id alone: one that
+    another record or target already has is present. Raises SyncError, with nothing changed,
+    where the file cannot be had.
     """
 
     def receive(file: IO[bytes]) -> Received:
         return download(frame.url, file, limits, storage.room(limits))
 
-    return keep(record, frame, receive, limits)
+    if known is not None and is_whole(known, frame):
+        permissions.share(record, known)
+        return 'present'
+    return keep(record, frame, receive, limits, new=known is None)
 
 
 def keep(
@@ -43,19 +49,23 @@ def keep(
     frame: Frame,
     receive: Callable[[IO[bytes]], Received],
     limits: Automation,
+    new: bool = False,
     derived: bool = False,
 ) -> Stored:
     """Keep what `receive` writes into a file as the data product of `frame`.
 
     One that is there already stays, unless it is not whole or not the version that `frame` is.
-    One that is `derived` from another is always made anew, and no hook hears of it.
+    One that is most likely `new` is claimed first, and looked for only where that fails. One that
+    is `derived` from another is always made anew, and no hook hears of it.
     """
     with claims.alone_with(frame.product_id, limits.TRANSFER_TIMEOUT):
-        product = _product(frame)
-        if product is not None and not derived and is_whole(product, frame):
-            permissions.share(record, product)
-            return 'present'
-        claim = claims.claim_place(record, frame, product)
+        product, claim = None, claims.claim_new(record, frame) if new else None
+        if claim is None:
+            product = known_products([frame]).get(frame.product_id)
+            if product is not None and not derived and is_whole(product, frame):
+                permissions.share(record, product)
+                return 'present'
+            claim = claims.claim_place(record, frame, product)
         try:
             received = _receive_into_place(frame, claim, receive)
         except Exception:
@@ -64,10 +74,11 @@ def keep(
         return _write_row(record, frame, claim, received, hooks_owed=not derived)
 
 
-def _product(frame: Frame) -> DataProduct | None:
-    """The row of `frame`, with its claim if it has one."""
-    rows = DataProduct.objects.select_related('stored_frame')
-    return rows.filter(product_id=frame.product_id).order_by().first()
+def known_products(frames: list[Frame]) -> dict[str, DataProduct]:
+    """The rows of those `frames` that have one, by product id, each with its claim if it has one."""
+    ids = [frame.product_id for frame in frames]
+    rows = DataProduct.objects.select_related('stored_frame').filter(product_id__in=ids)
+    return {product.product_id: product for product in rows.order_by()}
 
 
 def _receive_into_place(

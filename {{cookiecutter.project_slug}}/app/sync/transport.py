@@ -8,11 +8,12 @@ them a pooled connection, timeouts, bounded retries, and a limit on the whole an
 import hashlib
 import os
 import weakref
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from math import inf
 from threading import TIMEOUT_MAX, Condition, get_ident
 from time import monotonic
@@ -20,7 +21,9 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import requests
+from requests import sessions
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError as BrokenStream
 from urllib3.exceptions import InvalidHeader, MaxRetryError
 from urllib3.response import BaseHTTPResponse
@@ -46,8 +49,10 @@ class Received:
 
 
 @contextmanager
-def patient_requests(limits: Automation, deadline: float = inf) -> Iterator[None]:
+def patient_requests(limits: Automation, deadline: float = inf) -> Iterator['Turns']:
     """While this lasts, every call made through `requests`, by any code, keeps `limits`.
+
+    Gives the turns that they take, for those who ask by other means.
 
     No call is repeated when that would be after `deadline`, in the seconds of `monotonic()`.
 
@@ -80,21 +85,41 @@ def patient_requests(limits: Automation, deadline: float = inf) -> Iterator[None
         return response
 
     HTTPAdapter.send = patient_send
+    look_up, sessions.get_environ_proxies = sessions.get_environ_proxies, remembered_proxies()
     try:
-        yield
+        yield turns
     finally:
-        HTTPAdapter.send = send
+        HTTPAdapter.send, sessions.get_environ_proxies = send, look_up
         pool.close()
 
 
+def remembered_proxies() -> Callable[..., dict[str, str]]:
+    """Finds the proxies for an address in the environment, once for each host.
+
+    requests does it for each call, and it takes as long as all else that a small call costs.
+    """
+
+    @cache
+    def of_host(scheme: str, host: str, no_proxy: str | None) -> dict[str, str]:
+        return get_environ_proxies(f'{scheme}://{host}/', no_proxy)
+
+    def of_address(url: str, no_proxy: str | None = None) -> dict[str, str]:
+        parts = urlsplit(url)
+        return dict(of_host(parts.scheme, parts.netloc, no_proxy))
+
+    return of_address
+
+
 class Turns:
-    """Lets so many threads at a time ask one host, however many facilities are there."""
+    """Lets so many threads at a time ask one host, however many facilities are there.
+
+    Or one facility, where its class asks by other means than `requests`.
+    """
 
     def __init__(self, most: int, deadline: float = inf) -> None:
         """`deadline`: when it is no use to wait any longer, in the seconds of `monotonic()`."""
         self._most, self._deadline = most, deadline
-        self._busy: defaultdict[str, Counter[int]] = defaultdict(Counter)  # host: thread: turns
-        self._ended = Condition()
+        self._hosts: dict[str, tuple[Condition, Counter[int]]] = {}  # and turns by thread
 
     def take(self, host: str) -> Callable[[], None]:
         """Wait for a turn at `host`; returns what ends it. Raises ConnectTimeout at the deadline.
@@ -103,20 +128,21 @@ class Turns:
         A thread that has a turn there gets another at once: it may be reading one answer while
         it asks for the next, and would wait for itself.
         """
-        thread, busy = get_ident(), self._busy[host]
-        seconds = min(max(0, self._deadline - monotonic()), TIMEOUT_MAX)
-        with self._ended:
-            if not self._ended.wait_for(lambda: thread in busy or len(busy) < self._most, seconds):
+        ended, busy = self._hosts.setdefault(host, (Condition(), Counter()))
+        thread, seconds = get_ident(), min(max(0, self._deadline - monotonic()), TIMEOUT_MAX)
+        with ended:
+            if not ended.wait_for(lambda: thread in busy or len(busy) < self._most, seconds):
                 raise requests.ConnectTimeout(f'no turn at {host} until the deadline')
             busy[thread] += 1
-        return Once(lambda: self._end(busy, thread))
 
-    def _end(self, busy: Counter[int], thread: int) -> None:
-        with self._ended:
-            busy[thread] -= 1
-            if not busy[thread]:
-                del busy[thread]
-            self._ended.notify_all()
+        def end_turn() -> None:
+            with ended:
+                busy[thread] -= 1
+                if not busy[thread]:
+                    del busy[thread]
+                    ended.notify()
+
+        return Once(end_turn)
 
 
 class Once:
@@ -194,9 +220,9 @@ def _chunks(response: requests.Response, seconds: float) -> Iterator[bytes]:
     A read timeout is about one read: a byte every second defeats it. So does asking for many
     bytes at once, which waits until all of them are there; `read1` returns what has come.
     """
-    end = monotonic() + seconds
+    end, encoded = monotonic() + seconds, 'Content-Encoding' in response.headers
     try:
-        while chunk := response.raw.read1(CHUNK, decode_content=True):
+        while chunk := response.raw.read1(CHUNK, decode_content=encoded):
             yield chunk
             if monotonic() > end:
                 raise requests.ReadTimeout(f'not whole after {seconds:.0f} s')

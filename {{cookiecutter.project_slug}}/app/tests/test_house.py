@@ -23,7 +23,7 @@ ALLOWED = {
     'verify': {'transport'},
     'names': set(),
     'frames': {'errors'},
-    'gateway': {'errors', 'frames', 'sweep'},
+    'gateway': {'errors', 'frames', 'sweep', 'transport'},
     'permissions': set(),
     'statuses': {'models', 'errors', 'explain', 'gateway'},
     'announce': {'models', 'errors', 'explain'},
@@ -37,7 +37,7 @@ ALLOWED = {
     'history': {'conf', 'models', 'due', 'errors', 'outcomes', 'patience', 'starter'},
     'check': {
         'conf', 'models', 'announce', 'errors', 'explain', 'frames', 'gateway', 'names', 'outcomes',
-        'patience', 'previews', 'products', 'statuses', 'sweep',
+        'patience', 'previews', 'products', 'statuses', 'sweep', 'transport',
     },
     'crew': {'outcomes'},
     'engine': {

@@ -92,7 +92,7 @@ def test_a_run_that_is_interrupted_says_so_and_frees_the_way(observed, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr('app.sync.history.record_outcome', interrupt)
+        patch.setattr('app.sync.history.record_outcomes', interrupt)
         with pytest.raises(CommandError, match='Stopped by SIGINT') as raised:
             call_command('updatedata')
     assert raised.value.returncode == 130
