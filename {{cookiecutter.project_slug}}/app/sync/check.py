@@ -14,7 +14,6 @@ from tom_observations.models import ObservationRecord
 from tom_targets.base_models import BaseTarget
 
 from ..conf import Automation
-from ..models import StoredFrame
 from .announce import announce_products
 from .errors import FacilityDown, NoAnswer, PartFailed, SyncError, Unsupported
 from .explain import explained

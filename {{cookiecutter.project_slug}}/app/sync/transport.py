@@ -8,7 +8,7 @@ them a pooled connection, timeouts, bounded retries, and a limit on the whole an
 import hashlib
 import os
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -35,6 +35,7 @@ from .errors import NoAnswer, SyncError
 CHUNK = 256 * 1024  # bytes
 MAX_ANSWER = 64 * 1024 * 1024  # bytes of an answer that is not a file, such as a list of frames
 BIG = 8 * 1024 * 1024  # bytes: what is bigger is hashed and written beside the transfer
+AHEAD = 8  # chunks of a big file that may wait to be hashed
 HEAD = 2880  # bytes kept of a file's beginning: one FITS block
 PASSING = {429, 500, 502, 503, 504}  # statuses that may be other in a moment
 
@@ -269,12 +270,15 @@ def _receive(
         raise SyncError(f'the file would have {promised} bytes, and there is no room for them')
     # Not for security: it is the checksum that the archive publishes.
     digest, size, head = hashlib.md5(usedforsecurity=False), 0, b''
-    with ThreadPoolExecutor(max_workers=1) as beside:  # no thread yet: see `_update`
-        hashed = None
+    with ThreadPoolExecutor(max_workers=1) as beside:  # no thread before it is needed
+        waiting: deque[Future] = deque()
         for chunk in _chunks(response, limits.TRANSFER_TIMEOUT):
             if size + len(chunk) > room:
                 raise SyncError(f'the file has more than {size} bytes, and there is no more room')
-            hashed = _update(digest, chunk, size, hashed, beside)
+            if size < BIG:
+                digest.update(chunk)
+            else:
+                _update_beside(digest, chunk, waiting, beside)
             into.write(chunk)
             _write_behind(into, size, len(chunk))
             size += len(chunk)
@@ -284,16 +288,11 @@ def _receive(
     return Received(size, digest.hexdigest(), head)
 
 
-def _update(
-    digest: object, chunk: bytes, size: int, before: Future | None, beside: Executor
-) -> Future | None:
-    """Hash `chunk`, of a big file in a thread beside, while the next one arrives."""
-    if before is not None:
-        before.result()
-    if size >= BIG:
-        return beside.submit(digest.update, chunk)
-    digest.update(chunk)
-    return None
+def _update_beside(digest: object, chunk: bytes, waiting: deque[Future], beside: Executor) -> None:
+    """Hash `chunk` in a thread beside, in its turn, while the next ones arrive."""
+    waiting.append(beside.submit(digest.update, chunk))
+    if len(waiting) > AHEAD:
+        waiting.popleft().result()
 
 
 def _write_behind(file: BinaryIO, size: int, more: int) -> None:

@@ -6,16 +6,19 @@ person with psql does, of which no signal of Django tells. What they note is onl
 looks through everything, which is slower and as right.
 
 `manage.py migrate` takes them away before it changes tables and puts them back afterwards: a
-change of tomtoolkit's tables would lose them on SQLite.
+change of tomtoolkit's tables would lose them on SQLite. So it would an index that tomtoolkit does
+not have: by the names of files, as each new one is compared with those that there are.
 """
 
 from django.db import connections, router, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..models import ChangedRecord, RecordSync
 
 NAMES = ('app_record_added', 'app_record_changed', 'app_state_deleted')
+FILES = 'app_product_files'
 CHUNK = 1000
 RECORDS, STATES, CHANGED = (
     model._meta.db_table for model in (ObservationRecord, RecordSync, ChangedRecord)
@@ -25,6 +28,9 @@ RECORDS, STATES, CHANGED = (
 NOTE = f"""
     INSERT INTO {CHANGED} (record_id) VALUES (%s)
     ON CONFLICT (record_id) DO UPDATE SET record_id = EXCLUDED.record_id;
+"""
+INDEX = f"""
+    CREATE INDEX IF NOT EXISTS {FILES} ON {DataProduct._meta.db_table} (data);
 """
 SQLITE = f"""
     CREATE TRIGGER {NAMES[0]} AFTER INSERT ON {RECORDS}
@@ -52,7 +58,7 @@ POSTGRESQL = f"""
     CREATE TRIGGER {NAMES[2]} AFTER DELETE ON {STATES}
     FOR EACH ROW EXECUTE FUNCTION app_note_state();
 """
-TRIGGERS = {'sqlite': SQLITE, 'postgresql': POSTGRESQL}
+STATEMENTS = {'sqlite': INDEX + SQLITE, 'postgresql': INDEX + POSTGRESQL}
 #: How many of them are there and at work.
 COUNT = {
     'sqlite': "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name IN (%s, %s, %s)",
@@ -101,12 +107,12 @@ def is_kept(using: str) -> bool:
 def begin(using: str, **signal: object) -> None:
     """Have the database note every change from now on, and note what differs already."""
     connection = connections[using]
-    if connection.vendor not in TRIGGERS or not _are_there(using) or is_kept(using):
+    if connection.vendor not in STATEMENTS or not _are_there(using) or is_kept(using):
         return
     with transaction.atomic(using):
         _drop(using)
         with connection.cursor() as cursor:
-            for statement in TRIGGERS[connection.vendor].split('\n\n'):
+            for statement in STATEMENTS[connection.vendor].split('\n\n'):
                 cursor.execute(statement)
         keys = differing().using(using).values_list('pk', flat=True).iterator()
         notes = ChangedRecord.objects.using(using)
@@ -115,7 +121,7 @@ def begin(using: str, **signal: object) -> None:
 
 def stop(using: str, **signal: object) -> None:
     """Take the triggers away, so that tables can be changed."""
-    if connections[using].vendor in TRIGGERS and _are_there(using):
+    if connections[using].vendor in STATEMENTS and _are_there(using):
         with transaction.atomic(using):
             _drop(using)
 

@@ -4,6 +4,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
+from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from app.models import ChangedRecord, RecordSync
@@ -109,3 +110,21 @@ def test_no_table_is_looked_through(settled):
     assert 'SCAN tom_' not in plan
     assert 'SCAN app_recordsync' not in plan
     assert 'app_recordsync_next_check' in plan
+
+
+def test_a_name_is_looked_up_by_an_index_that_migrate_keeps():
+    """Each new frame's name is compared with those of all products that there are."""
+    table = DataProduct._meta.db_table
+
+    def indexes():
+        with connection.cursor() as cursor:
+            constraints = connection.introspection.get_constraints(cursor, table)
+        return {name for name, found in constraints.items() if found['columns'] == ['data']}
+
+    assert indexes() == {watch.FILES}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'DROP INDEX {watch.FILES}'
+        )  # as SQLite does when tomtoolkit's table changes
+    call_command('migrate', verbosity=0)
+    assert indexes() == {watch.FILES}
