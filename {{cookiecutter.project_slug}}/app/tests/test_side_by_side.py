@@ -1,0 +1,132 @@
+"""Many records at a time: who asks when, what is said once, what is written together."""
+
+from collections import Counter
+from threading import Lock
+from time import sleep
+
+import pytest
+from django.utils import timezone
+from tom_observations.facilities.soar import SOARFacility
+from tom_observations.models import ObservationRecord
+
+from app.conf import Automation
+from app.models import RecordSync, RunFailure, UpdateRun
+from app.sync import crew, history
+from app.sync.frames import Frame, in_batches
+from app.sync.outcomes import Outcome
+
+from .running import contents, files, updatedata
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize('workers', [1, 3])
+def test_more_threads_than_workers_ask_no_more_at_a_time(sky, observed, monkeypatch, workers):
+    """They write to the disk and the database meanwhile."""
+    for _ in range(12):
+        observed()
+    sky.latency = 0.02
+    names, start = [], crew.Thread
+
+    def noted(*args, **options):
+        names.append(options['name'])
+        return start(*args, **options)
+
+    monkeypatch.setattr(crew, 'Thread', noted)
+    status, report = updatedata('--workers', str(workers))
+
+    assert (status, report['saved']) == (0, 24)
+    assert sorted(files().values()) == contents(sky)
+    assert sky.logbook.most_at_once <= workers
+    assert sky.logbook.connections <= workers + 2
+    assert len(set(names)) == 2 * workers - 1
+
+
+def test_a_class_with_a_client_of_its_own_is_asked_by_as_many_at_a_time(observed, monkeypatch):
+    """SOAP and vendors' clients pass by `requests`, and the limit holds all the same."""
+    for _ in range(12):
+        observed('SOAR')
+    busy, lock = Counter(), Lock()
+
+    def ask(self, observation_id):
+        with lock:
+            busy['now'] += 1
+            busy['most'] = max(busy['most'], busy['now'])
+        sleep(0.05)
+        with lock:
+            busy['now'] -= 1
+        return {'state': 'PENDING', 'scheduled_start': None, 'scheduled_end': None}
+
+    monkeypatch.setattr(SOARFacility, 'get_observation_status', ask)
+    status, report = updatedata('--workers', '3')
+
+    assert (status, report['checked']) == (0, 12)
+    assert busy['most'] == 3
+
+
+def test_refused_credentials_are_told_once_whoever_meets_them(sky, observed, settings):
+    for _ in range(20):
+        observed('SOAR')
+    settings.FACILITIES['SOAR'] = sky.settings(token='expired')
+
+    status, report = updatedata('--workers', '8')
+
+    assert (status, report['failed'], report['checked']) == (1, 1, 0)
+    [failure] = report['failures']
+    assert (failure['facility'], failure['record']) == ('SOAR', None)
+    # The lists, and for each of the eight the request with its repetitions: not twenty records.
+    assert len([seen for seen in sky.requests_seen if seen.path.startswith('/api/requests/')]) <= 16
+
+
+class TestOutcomes:
+    """What came of some records is written in one transaction."""
+
+    @pytest.fixture
+    def run(self):
+        now = timezone.now()
+        return UpdateRun.objects.create(job='updatedata', pid=1, started=now, heartbeat=now)
+
+    def write(self, run, *outcomes):
+        history.record_outcomes(run, list(outcomes), Automation())
+
+    def test_new_and_known_well_and_not_of_records_and_of_facilities(self, run, add_record):
+        new, known, failed = (add_record() for _ in range(3))
+        RecordSync.objects.create(record=known, status='PENDING', failures=3, hook_owed='PENDING')
+        self.write(
+            run,
+            Outcome('LCO', new.pk, status='PENDING', checked=True),
+            Outcome('LCO', known.pk, status='COMPLETED', terminal=True, checked=True),
+            Outcome('LCO', failed.pk, 'request 3', status='PENDING', error='no answer'),
+            Outcome('SOAR', error='refused'),
+        )
+
+        syncs = RecordSync.objects.in_bulk()
+        assert [syncs[record.pk].failures for record in (new, known, failed)] == [0, 0, 1]
+        assert syncs[known.pk].terminal_since == run.started
+        assert syncs[known.pk].hook_owed == 'PENDING'  # what hooks are owed is not for this to say
+        failures = RunFailure.objects.order_by('pk').values_list('record', 'facility', 'error')
+        assert list(failures) == [(failed.pk, 'LCO', 'no answer'), (None, 'SOAR', 'refused')]
+
+    def test_a_record_that_was_deleted_meanwhile_takes_no_other_with_it(self, run, add_record):
+        gone, kept = add_record(), add_record()
+        ObservationRecord.objects.filter(pk=gone.pk).delete()
+        self.write(
+            run,
+            Outcome('LCO', gone.pk, status='PENDING', error='it is gone'),
+            Outcome('LCO', kept.pk, status='PENDING', checked=True),
+        )
+
+        assert list(RecordSync.objects.values_list('pk', flat=True)) == [kept.pk]
+        assert not RunFailure.objects.exists()
+
+
+def test_what_was_listed_before_a_list_broke_off_is_not_lost():
+    def listed():
+        for number in range(150):
+            yield Frame(str(number), f'{number}.fits', 'http://archive/')
+        raise ZeroDivisionError
+
+    some = []
+    with pytest.raises(ZeroDivisionError):
+        some.extend(in_batches(listed()))
+    assert [len(batch) for batch in some] == [100, 50]
