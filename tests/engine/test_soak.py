@@ -30,7 +30,7 @@ from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
-from app.models import RecordSync, RunFailure, StoredFrame, UpdateRun
+from app.models import ChangedRecord, RecordSync, RunFailure, StoredFrame, UpdateRun
 from app.observatory import Observatory, faults
 from app.observatory.messages import Call, Reply, json_reply
 from app.tests.running import files, updatedata
@@ -185,6 +185,7 @@ class Sizes:
     failures: int
     syncs: int
     claims: int
+    notes: int
     other: int
     seconds: float
 
@@ -213,6 +214,7 @@ def sizes(run: int, begun: float) -> Sizes:
             StoredFrame,
             DataProduct,
             ObservationRecord,
+            ChangedRecord,
         )
     ]
     pages = int(Path('/proc/self/statm').read_text().split()[1])
@@ -227,6 +229,7 @@ def sizes(run: int, begun: float) -> Sizes:
         failures=proportional[1],
         syncs=proportional[2],
         claims=proportional[3],
+        notes=proportional[-1],
         other=sum(rows.values()),
         seconds=round(monotonic() - begun, 1),
     )
@@ -316,6 +319,7 @@ def nothing_has_grown(measured: list[Sizes]) -> None:
     assert last.memory - first.memory < 15, 'MB'
     assert last.objects - first.objects < 5, 'thousand'
     assert last.runs <= KEEP_RUNS / HOUR + 2
+    assert last.notes <= last.syncs, 'of records that a run has caught up with'
     assert last.other == first.other
     assert last.threads <= first.threads + 1
     assert last.descriptors <= first.descriptors + 2

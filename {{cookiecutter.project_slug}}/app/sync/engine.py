@@ -32,8 +32,9 @@ def update(
     """Check every selected record that is due, and bring home the frames that there are.
 
     `user`: whose credentials are used, in place of each record's own user. `begun` is called when
-    this is known to be the only run, `progress` as outcomes come. Raises AnotherRun where a run is at work already. Otherwise whatever
-    happens to a record or a facility is in the report.
+    this is known to be the only run, `progress` as outcomes come. Raises AnotherRun where a run is
+    at work already, or has taken over from this one. Otherwise whatever happens to a record or a
+    facility is in the report.
     """
     start = monotonic()
     deadline = start + limits.DEADLINE
