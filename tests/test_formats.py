@@ -44,7 +44,8 @@ told = {}
 if schedule.environment == 'kubernetes':
     told['kubernetes'] = kubernetes.manifests(schedule, slug, 'registry.example.org/tom:1.0')
 else:
-    start = interpreter.command_start(schedule, project, None)
+    machines = Path('/usr/bin/python3') if schedule.environment == 'system' else None
+    start = interpreter.command_start(schedule, project, machines)
     lines = renderers.crontab_lines(schedule, project, start)
     told['crontab'] = ''.join(os.fsdecode(line) + '\\n' for line in lines)
     files = systemd.units(schedule, project, slug, start)
@@ -59,11 +60,13 @@ def render(
     place: str = '/home/me/my_tom',
     slug: str = 'my_tom',
     text: str = SCHEDULE,
+    **variables: str,
 ) -> dict:
     """What the code of a generated project writes for one in the directory `place`."""
     done = subprocess.run(
         [sys.executable, '-B', '-S', '-c', RENDER],
         cwd=bake.project,
+        env={'PATH': os.environ['PATH'], **variables},
         input=json.dumps([text.replace('{environment}', environment), place, slug]),
         capture_output=True,
         text=True,
@@ -82,9 +85,21 @@ def assert_golden(name: str, text: str) -> None:
     assert text == file.read_text(encoding='utf-8')
 
 
-@pytest.mark.parametrize('environment', ['virtualenv', 'conda', 'docker'])
+@pytest.mark.parametrize('environment', ['virtualenv', 'conda', 'system', 'docker'])
 def test_golden_crontab(default_bake: Bake, environment: str) -> None:
     assert_golden(f'crontab-{environment}.txt', render(default_bake, environment)['crontab'])
+
+
+def test_golden_crontab_of_conda_with_scripts(default_bake: Bake, tmp_path: Path) -> None:
+    """Such as those of PROJ and GDAL, which only `conda run` runs."""
+    prefix, conda = tmp_path / '.conda', tmp_path / 'miniforge' / 'bin' / 'conda'
+    for script in (prefix / 'etc/conda/activate.d/proj4-activate.sh', conda):
+        script.parent.mkdir(parents=True)
+        script.touch(mode=0o755)
+    (prefix / 'conda-meta').mkdir()
+    text = SCHEDULE.replace('hourly', '17 * * * *')
+    lines = render(default_bake, 'conda', str(tmp_path), text=text, CONDA_EXE=str(conda))['crontab']
+    assert_golden('crontab-conda-activated.txt', lines.replace(str(tmp_path), '/home/me/my_tom'))
 
 
 @pytest.mark.parametrize('environment', ['virtualenv', 'docker'])

@@ -341,5 +341,16 @@ def test_python_was_upgraded(project: Path) -> None:
     python = project / '.venv' / 'bin' / 'python'
     python.write_text('#!/bin/sh\necho "ModuleNotFoundError: django" >&2\nexit 1\n')
     status, told = schedule('status')
-    assert (status, 'cannot import Django (ModuleNotFoundError: django)' in told) == (2, True)
+    assert (status, '(ModuleNotFoundError: django). Was Python upgraded' in told) == (2, True)
     assert schedule('install')[0] == 1
+
+
+def test_a_python_that_needs_what_a_shell_has_set(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a cluster's modules needs LD_LIBRARY_PATH, which cron's jobs have not."""
+    python = project / '.venv' / 'bin' / 'python'
+    python.write_text('#!/bin/sh\n: ${LOADED?libpython3.11.so is missing}\n')
+    monkeypatch.setenv('LOADED', 'yes')
+    status, told = schedule('install')
+    assert (status, 'libpython3.11.so is missing' in told) == (1, True)
