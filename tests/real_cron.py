@@ -13,6 +13,8 @@ from needs import need
 
 TOOLS = ('cron', 'crontab', 'faketime', 'unshare', 'mount')
 
+UNSHARE = ('unshare', '-m', '-p', '-f', '-C', '--kill-child', '--mount-proc')
+
 #: In name spaces of its own, neither the machine's crontabs nor its processes are within reach.
 NAME_SPACES = """
 set -e
@@ -56,9 +58,14 @@ def need_cron() -> None:
     ]
     need(not missing, f'needs {", ".join(missing)} (Debian packages cron and faketime)')
     need(faketime_library(), 'needs libfaketime (Debian package faketime)')
-    need(os.geteuid() == 0, 'needs root, to keep cron away from the crontabs of this machine')
+    need_name_spaces()
+
+
+def need_name_spaces() -> None:
+    """Skip the test, or fail, on a machine where no name spaces can be made."""
+    need(os.geteuid() == 0, 'needs root, to keep away from the crontabs of this machine')
     allowed = subprocess.run(
-        ['unshare', '-m', '-p', '-f', '--mount-proc', 'mount', '-t', 'tmpfs', 'none', '/run'],
+        [*UNSHARE, 'mount', '-t', 'tmpfs', 'none', '/run'],
         capture_output=True,
         timeout=30,
         check=False,
@@ -95,10 +102,9 @@ def cron_in_name_spaces(
 
 
 def in_name_spaces(directory: Path, script: str, **variables: str) -> str:
-    """What the sh `script`, which begins with NAME_SPACES, prints in `directory`."""
-    command = ['unshare', '-m', '-p', '-f', '--kill-child', '--mount-proc', '/bin/sh', '-c', script]
+    """What the sh `script` prints in `directory`, in name spaces of its own."""
     done = subprocess.run(
-        command,
+        [*UNSHARE, '/bin/sh', '-c', script],
         cwd=directory,
         env=clean(directory) | variables,
         stdin=subprocess.DEVNULL,
@@ -109,7 +115,7 @@ def in_name_spaces(directory: Path, script: str, **variables: str) -> str:
         timeout=200,
         check=False,
     )
-    return f'{shlex.join(command[:6])} ended with {done.returncode}:\n{done.stdout}'
+    return f'{shlex.join(UNSHARE)} ended with {done.returncode}:\n{done.stdout}'
 
 
 #: Stands for manage.py: says whose Python ran which file, in the project itself.

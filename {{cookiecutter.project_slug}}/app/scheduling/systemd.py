@@ -53,8 +53,8 @@ def _service(job: Job, schedule: Schedule, project: Path, slug: str, start: list
     words = [os.fsencode(word) for word in command_of(job, schedule, project, start)]
     if any(b'\n' in word for word in words):
         raise ScheduleError(f'{str(project)!r} holds a line break. Move the project.')
-    # env: as a program, systemd takes no path with quotes or backslashes; as an argument, any.
-    command = b' '.join([b'/usr/bin/env', *map(_quoted, words)])
+    # As a program, systemd takes no path with quotes or backslashes; as an argument of sh, any.
+    command = b' '.join([b"/bin/sh -c 'exec \"$$0\" \"$$@\"'", *map(_quoted, words)])
     limit = f'TimeoutStartSec={job.timeout}\n' if job.timeout else ''
     return (
         _owner(project, slug)
