@@ -128,12 +128,13 @@ here = os.path.dirname(os.path.abspath(__file__))
 print('printed')
 with open(os.path.join(here, 'ran'), 'a') as file:
     told = [sys.prefix, django.__file__, os.path.abspath(__file__), *sys.argv[1:]]
+    told += [os.environ['PROJ_DATA']] if 'PROJ_DATA' in os.environ else []
     file.write(json.dumps(told) + '\\n')
 """
 
 
-def small_project(place: bytes) -> Path:
-    """A project of the schedule's code and a virtual environment, which starts at once."""
+def small_project(place: bytes, environment: str = 'virtualenv') -> Path:
+    """A project of the schedule's code and an environment of its own, which starts at once."""
     project = Path(os.fsdecode(place))
     scheduling = TEMPLATE / '{{cookiecutter.project_slug}}' / 'app' / 'scheduling'
     unwanted = shutil.ignore_patterns('__pycache__')
@@ -143,9 +144,15 @@ def small_project(place: bytes) -> Path:
     (project / 'logs').mkdir()
     (project / 'manage.py').write_text(MANAGE, encoding='utf-8')
     (project / 'schedule.toml').write_text(
-        'environment = "virtualenv"\n[updatedata]\nwhen = "17 3 29 2 *"\n', encoding='utf-8'
+        f'environment = "{environment}"\n[updatedata]\nwhen = "17 3 29 2 *"\n', encoding='utf-8'
     )
-    make_environment(project / '.venv')
+    if environment == 'virtualenv':
+        make_environment(project / '.venv')
+    elif environment == 'conda':
+        make_environment(project / '.conda')
+        (project / '.conda' / 'conda-meta').mkdir()
+    elif environment == 'docker':
+        (project / 'compose.yaml').touch()
     return project
 
 

@@ -4,6 +4,7 @@ Each job is a service that runs once and a timer that starts it. They belong to 
 path stands in their first line.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -114,9 +115,12 @@ def install_units(files: dict[str, bytes], project: Path) -> list[str]:
         return [f'No job is enabled in {FILE}.', *remove_units(project)]
     _disable([file for file in installed_units(project) if file.name not in files])
     directory = unit_directory()
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (directory / name).write_bytes(text)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (directory / name).write_bytes(text)
+    except OSError as error:
+        raise ScheduleError(f'The units cannot be written: {error}') from error
     _systemctl('daemon-reload')
     timers = [name for name in files if name.endswith('.timer')]
     _systemctl('enable', *timers)
@@ -178,11 +182,12 @@ def unit_directory() -> Path:
 
 def installed_units(project: Path) -> list[Path]:
     """The units of the project, also those that it left behind in a move."""
-    return [
-        file
-        for file in sorted(unit_directory().glob('tom-auto-*'))
-        if _belongs(file.read_bytes().split(b'\n', 1)[0], project)
-    ]
+    found = []
+    with contextlib.suppress(OSError):  # in a home that this user may not look into is none
+        for file in sorted(unit_directory().glob('tom-auto-*')):
+            if _belongs(file.read_bytes().split(b'\n', 1)[0], project):
+                found.append(file)
+    return found
 
 
 def _belongs(first: bytes, project: Path) -> bool:

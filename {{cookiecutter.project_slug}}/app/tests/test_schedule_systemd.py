@@ -140,6 +140,13 @@ def test_a_moved_project_takes_its_units_along_and_a_copy_leaves_them(
     assert not set(first) & set(units(systemd))
 
 
+def test_units_that_cannot_be_written(systemd: Path, project: Path) -> None:
+    (systemd.parent / 'config').touch()
+    assert do('status')[0] == 1
+    status, told = do('install')
+    assert (status, 'The units cannot be written' in told) == (1, True)
+
+
 def test_where_there_is_no_systemd(systemd: Path, project: Path) -> None:
     (systemd / 'refuse').touch()
     status, told = do('install')
