@@ -17,6 +17,7 @@ from real_cron import (
     NAME_SPACES,
     clean,
     cron_in_name_spaces,
+    faketime_library,
     in_name_spaces,
     make_environment,
     small_project,
@@ -320,8 +321,20 @@ def test_cron_brings_the_data_of_a_real_tom_home(
 
 
 @pytest.mark.xdist_group('cron')
-def test_schedule_run_starts_the_job_and_ends_on_sigterm(project: Path, tom_python: Path) -> None:
-    """As a container does it: nothing but this process, and a SIGTERM at its end."""
+def test_schedule_run_starts_the_job_and_ends_on_sigterm(
+    cron_machine: None, project: Path, tom_python: Path
+) -> None:
+    """As a container does it: nothing but this process, and a SIGTERM at its end.
+
+    It begins ten seconds before the job is due: only the time of day is not real.
+    """
+    clock = {
+        'LD_PRELOAD': str(faketime_library()),
+        'FAKETIME': '@2028-02-29 03:16:50',
+        'FAKETIME_DONT_RESET': '1',
+        'FAKETIME_DONT_FAKE_MONOTONIC': '1',
+        'TZ': 'UTC',
+    }
     (project / '.venv').symlink_to(tom_python.parent.parent)
     (project / 'schedule.toml').write_text(
         'environment = "docker"\n[settings]\nwhen = "* * * * *"\ncommand = ["diffsettings"]\n'
@@ -331,13 +344,13 @@ def test_schedule_run_starts_the_job_and_ends_on_sigterm(project: Path, tom_pyth
         process = subprocess.Popen(
             ['.venv/bin/python', 'manage.py', 'schedule', 'run'],
             cwd=project,
-            env=clean(project),
+            env=clean(project) | clock,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
         try:
-            end = time.monotonic() + 240
+            end = time.monotonic() + 120
             while time.monotonic() < end and not (
                 log.is_file() and 'ended with' in log.read_text()
             ):
