@@ -40,11 +40,12 @@ PLACES = [
 def test_sixty_awkward_places(cron_machine: None, tmp_path: Path) -> None:
     """Each line runs the Python and the manage.py of its own project, once, and logs there.
 
-    They are installed twenty at once, and none is lost.
+    They are installed twenty at once, and none is lost. The first is as long as a line may be.
     """
     assert len(PLACES) >= 60
     homes = os.fsencode(tmp_path) + b'/p'
     projects = [small_project(homes + b'/' + place + b'/tom') for place in PLACES]
+    longest = as_long_as_may_be(projects[0])
     install = (
         'find p -name tom -print0 | xargs -0 -P 20 -n 1 sh -c \'cd "$0" && exec '
         f"{sys.executable} -B -S -m app.scheduling install >/dev/null'"
@@ -63,9 +64,19 @@ def test_sixty_awkward_places(cron_machine: None, tmp_path: Path) -> None:
         assert prefix == str(project / '.venv')
         assert package.startswith(str(project / '.venv'))
         assert manage == str(project / 'manage.py')
-        assert arguments == ['updatedata']
+        assert arguments == ['updatedata', *([longest] if project == projects[0] else [])]
         assert (project / 'logs' / 'cron.log').read_text(encoding='utf-8') == 'printed\n'
     assert seconds < 90
+
+
+def as_long_as_may_be(project: Path) -> str:
+    """Give the job of `project` an argument with which its command has 998 bytes; returns it."""
+    words = (f'{project}/.venv/bin/python', f'{project}/manage.py', 'updatedata', '>>')
+    rest = len(' '.join([*words, f' {project}/logs/cron.log', '2>&1']))
+    argument = 'x' * (998 - rest)
+    with (project / 'schedule.toml').open('a', encoding='utf-8') as file:
+        file.write(f'command = ["updatedata", "{argument}"]\n')
+    return argument
 
 
 #: Stands for conda: activates the environment as `conda run` does, then starts the program.
