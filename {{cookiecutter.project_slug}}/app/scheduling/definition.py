@@ -121,21 +121,15 @@ def _schedule(document: dict, project: Path) -> Schedule:
 def _environment(value: object) -> str:
     if value not in ENVIRONMENTS:
         choices = ', '.join(f'"{name}"' for name in ENVIRONMENTS)
-        raise _Mistake(
-            f'environment = {_shown(value)}, but it has to be one of {choices}. '
-            'Write at the top of the file, for example: environment = "virtualenv"',
-            'environment',
-        )
+        raise _wrong(value, f'one of {choices}', 'environment = "virtualenv"', 'environment')
     return str(value)
 
 
 def _python(value: object) -> str | None:
     sound = isinstance(value, str) and value.startswith('/') and not re.search(CONTROL, value)
     if value is not None and not sound:
-        raise _Mistake(
-            f'python = {_shown(value)}, but it has to be the whole path of a Python. '
-            'For example: python = "/opt/tom/bin/python"',
-            'python',
+        raise _wrong(
+            value, 'the whole path of a Python', 'python = "/opt/tom/bin/python"', 'python'
         )
     return value
 
@@ -157,12 +151,7 @@ def _job(name: str, table: dict, project: Path) -> Job:
         )
     enabled = table.get('enabled', True)
     if not isinstance(enabled, bool):
-        raise _Mistake(
-            f'[{name}] enabled = {_shown(enabled)}, but it has to be true or false. '
-            'For example: enabled = false',
-            name,
-            'enabled',
-        )
+        raise _wrong(enabled, 'true or false', 'enabled = false', name, 'enabled')
     when = _when(name, table.get('when'), project)
     return Job(name, when, enabled, _command(name, table), _timeout(name, table))
 
@@ -180,32 +169,31 @@ def _command(name: str, table: dict) -> tuple[str, ...]:
     words = table['command']
     sound = isinstance(words, list) and all(isinstance(word, str) for word in words)
     if not sound or not words or not re.fullmatch(r'[A-Za-z][A-Za-z0-9_-]*', words[0]):
-        raise _Mistake(
-            f'[{name}] command = {_shown(words)}, but it has to be a list: a command of manage.py, '
-            'then its arguments. For example: command = ["updatedata", "--facility", "LCO"]',
-            name,
-            'command',
-        )
+        needed = 'a list: a command of manage.py, then its arguments'
+        example = 'command = ["updatedata", "--facility", "LCO"]'
+        raise _wrong(words, needed, example, name, 'command')
     if any(re.search(CONTROL, word) for word in words):
-        raise _Mistake(
-            f'[{name}] command = {_shown(words)}, but no scheduler can pass on a line break or '
-            'another control character. Leave it out.',
-            name,
-            'command',
-        )
+        needed = 'without line breaks and other control characters, which no scheduler passes on'
+        raise _wrong(words, needed, 'command = ["updatedata"]', name, 'command')
     return tuple(words)
 
 
 def _timeout(name: str, table: dict) -> int | None:
     value = table.get('timeout')
     if value is not None and not (type(value) is int and 1 <= value <= LONGEST_TIMEOUT):
-        raise _Mistake(
-            f'[{name}] timeout = {_shown(value)}, but it has to be a whole number of seconds, from '
-            f'1 to {LONGEST_TIMEOUT} (a week). For example: timeout = 3600',
-            name,
-            'timeout',
-        )
+        needed = f'a whole number of seconds, from 1 to {LONGEST_TIMEOUT} (a week)'
+        raise _wrong(value, needed, 'timeout = 3600', name, 'timeout')
     return value
+
+
+def _wrong(value: object, needed: str, example: str, *place: str) -> _Mistake:
+    """The mistake of an option that has `value`: its place is its table, if it is in one, and it."""
+    *tables, option = place
+    where = ''.join(f'[{table}] ' for table in tables)
+    return _Mistake(
+        f'{where}{option} = {_shown(value)}, but it has to be {needed}. For example: {example}',
+        *place,
+    )
 
 
 def _shown(value: object) -> str:

@@ -188,7 +188,7 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path, text: str, said: li
         (f'environment = "conda"\n{JOB}"nice" = 5\n', 'line 4: [updatedata] has "nice"'),
         (f'environment = "conda"\n{JOB}command = "updatedata"\n', 'line 4: [updatedata] command'),
         (f'environment = "conda"\n{JOB}command = ["-v"]\n', 'line 4: [updatedata] command'),
-        (f'environment = "conda"\n{JOB}command = ["a", "b\\n"]\n', 'a line break or another'),
+        (f'environment = "conda"\n{JOB}command = ["a", "b\\n"]\n', 'no scheduler passes on'),
         (f'environment = "conda"\n["A"]\nwhen = "daily"\n{JOB}', 'line 2: [A] cannot be the name'),
         ('environment = "conda"\n[b]\nwhen = daily\n', '(at line 3, column 8)'),
         (f'environment = "conda"\n{JOB}timeout = {10**9}\n', 'line 4: [updatedata] timeout = 1000'),
