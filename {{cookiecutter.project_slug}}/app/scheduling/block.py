@@ -48,11 +48,9 @@ def find_block(table: bytes, project: Path) -> Block | None:
     """
     markers = _markers(table)
     paths = dict.fromkeys(marker.path for marker in markers)
-    own = [path for path in paths if is_of(project, path)]
     here = os.fsencode(project)
-    if not own:
-        return None
-    return _pair(markers, here if here in own else own[0])
+    own = [here] if here in paths else [path for path in paths if is_of(project, path)]
+    return _pair(markers, own[0]) if own else None
 
 
 def abandoned(table: bytes, project: Path) -> dict[int, bytes]:

@@ -122,14 +122,6 @@ def _keep(table: bytes, backups: Path) -> Path:
     return copy
 
 
-def time_of(copy: Path) -> datetime | None:
-    """When a copy of the table was kept; None where its name is none of ours."""
-    try:
-        return datetime.strptime(copy.name, COPY).replace(tzinfo=UTC)
-    except ValueError:
-        return None
-
-
 def _owner_only(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 

@@ -5,7 +5,6 @@ import difflib
 import os
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from . import block, crontab
@@ -74,7 +73,7 @@ def install(want: Wanted) -> list[str]:
     refuse_unusable(want.start, want.project)
     _make_log_directory(log_file(want.project).parent)
     backup = crontab.change_table(lambda table: _with_lines(table, want), want.project / BACKUPS)
-    remember(want.project)
+    remember(want.project, changed=backup is not None)
     if backup is None:
         return ['Nothing to do: your crontab has this already.', *want.shown()]
     return [
@@ -146,9 +145,3 @@ def has_lines(project: Path) -> bool:
     with contextlib.suppress(ScheduleError):
         return block.find_block(crontab.read_table(), project) is not None
     return False
-
-
-def installed_at(project: Path) -> datetime | None:
-    """When the crontab was last changed from here; None where nobody knows."""
-    kept = sorted((project / BACKUPS).glob('crontab-*'))
-    return crontab.time_of(kept[-1]) if kept else None

@@ -43,7 +43,7 @@ def status(want: Wanted, media: Path | None = None) -> tuple[int, list[str]]:
 def _trouble(table: bytes, want: Wanted, old: block.Block | None) -> str:
     """Why the lines in the crontab would not do what they should; empty where they would."""
     if old and old.path != os.fsencode(want.project):
-        return f'for {os.fsdecode(old.path)}, where this TOM no longer is.'
+        return f'for {os.fsdecode(old.path)}, and this TOM is in {want.project} now.'
     if old and block.with_block(table, want.project, want.slug, want.lines, old) != table:
         return (
             'it is out of date: the lines in the crontab, schedule.toml or the Python of this '

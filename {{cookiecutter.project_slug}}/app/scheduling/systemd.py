@@ -55,7 +55,7 @@ def _service(job: Job, schedule: Schedule, project: Path, slug: str, start: list
     if any(b'\n' in word for word in words):
         raise ScheduleError(f'{str(project)!r} holds a line break. Move the project.')
     # As a program, systemd takes no path with quotes or backslashes; as an argument of sh, any.
-    command = b' '.join([b"/bin/sh -c 'exec \"$$0\" \"$$@\"'", *map(_quoted, words)])
+    command = b' '.join([b'/bin/sh -c \'exec "$$0" "$$@"\'', *map(_quoted, words)])
     limit = f'TimeoutStartSec={job.timeout}\n' if job.timeout else ''
     return (
         _owner(project, slug)
@@ -113,7 +113,8 @@ def install_units(files: dict[str, bytes], project: Path) -> list[str]:
     _systemctl('show-environment')
     if not files:
         return [f'No job is enabled in {FILE}.', *remove_units(project)]
-    _disable([file for file in installed_units(project) if file.name not in files])
+    old = installed_units(project)
+    _disable([name for name in old if name not in files])
     directory = unit_directory()
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -125,7 +126,7 @@ def install_units(files: dict[str, bytes], project: Path) -> list[str]:
     timers = [name for name in files if name.endswith('.timer')]
     _systemctl('enable', *timers)
     _systemctl('restart', *timers)
-    remember(project)
+    remember(project, changed=old != files)
     return [
         f'Installed in {directory}:',
         '',
@@ -138,7 +139,7 @@ def install_units(files: dict[str, bytes], project: Path) -> list[str]:
 
 def preview_units(files: dict[str, bytes], project: Path) -> list[str]:
     """What `install_units` would change in this user's units, as diff(1) would show it."""
-    old = {file.name: file.read_bytes() for file in installed_units(project)}
+    old = installed_units(project)
     if old == files:
         return ['Nothing to do: systemd has these units already.']
     changes = (
@@ -153,14 +154,14 @@ def remove_units(project: Path) -> list[str]:
     old = installed_units(project)
     if not old:
         return ['Nothing to remove: you have no systemd unit of this TOM.']
-    _disable(old)
+    _disable([*old])
     _systemctl('daemon-reload')
-    return ['Removed:', '', *(f'    {file}' for file in old), '']
+    return [f'Removed from {unit_directory()}:', '', *(f'    {name}' for name in old), '']
 
 
 def unit_state(files: dict[str, bytes], project: Path) -> tuple[int, str]:
     """0, 1 or 2 as `schedule status` has it, and why."""
-    found = {file.name: file.read_bytes() for file in installed_units(project)}
+    found = installed_units(project)
     if not found:
         return 1, 'Not installed.'
     if found != files:
@@ -180,18 +181,17 @@ def unit_directory() -> Path:
     return (Path(config) if config.startswith('/') else Path.home() / '.config') / 'systemd/user'
 
 
-def installed_units(project: Path) -> list[Path]:
-    """The units of the project, also those that it left behind in a move."""
-    found = []
+def installed_units(project: Path) -> dict[str, bytes]:
+    """The units of the project by their names, also those that it left behind in a move."""
+    found = {}
     with contextlib.suppress(OSError):  # in a home that this user may not look into is none
         for file in sorted(unit_directory().glob('tom-auto-*')):
-            if _belongs(file.read_bytes().split(b'\n', 1)[0], project):
-                found.append(file)
-    return found
+            found[file.name] = file.read_bytes()
+    return {name: text for name, text in found.items() if _belongs(text, project)}
 
 
-def _belongs(first: bytes, project: Path) -> bool:
-    owner = OWNER.fullmatch(first)
+def _belongs(unit: bytes, project: Path) -> bool:
+    owner = OWNER.match(unit)
     if not owner:
         return False
     path = owner.group(1)
@@ -201,12 +201,12 @@ def _belongs(first: bytes, project: Path) -> bool:
     )
 
 
-def _disable(files: list[Path]) -> None:
-    timers = [file.name for file in files if file.suffix == '.timer']
+def _disable(names: list[str]) -> None:
+    timers = [name for name in names if name.endswith('.timer')]
     if timers:
         _systemctl('disable', '--now', *timers)
-    for file in files:
-        file.unlink(missing_ok=True)
+    for name in names:
+        (unit_directory() / name).unlink(missing_ok=True)
 
 
 def _lingering() -> list[str]:

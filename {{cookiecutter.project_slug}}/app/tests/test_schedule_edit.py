@@ -141,7 +141,7 @@ def moved(table: bytes, old: Path, new: Path) -> tuple[bytes, Path]:
 
 def move(old: Path, new: Path) -> None:
     """Move a project whose jobs are installed."""
-    remember(old)
+    remember(old, changed=True)
     old.rename(new)
 
 
@@ -232,7 +232,7 @@ def test_the_block_of_another_project_that_is_gone_is_never_taken_over(
 ) -> None:
     """It may have been moved, or its disk may not be mounted, and most TOMs are called my_tom."""
     table = put(b'# mine\n', home / 'gone', slug=slug)
-    remember(home / 'a')  # installed before, at another place
+    remember(home / 'a', changed=True)  # installed before, at another place
     assert put(table, home / 'a').startswith(table)
     assert take(table, home / 'a') == table
     assert abandoned(table, home / 'a') == {2: bytes(home / 'gone')}
@@ -240,9 +240,9 @@ def test_the_block_of_another_project_that_is_gone_is_never_taken_over(
 
 def test_a_copy_that_was_installed_keeps_off_the_block_of_the_original(home: Path) -> None:
     table = put(put(b'', home / 'a'), home / 'b')
-    remember(home / 'a')
+    remember(home / 'a', changed=True)
     shutil.copytree(home / 'a', home / 'b', dirs_exist_ok=True)
-    remember(home / 'b')
+    remember(home / 'b', changed=True)
     (home / 'a').rename(home / 'moved')
     assert take(table, home / 'b') == put(b'', home / 'a')
     assert take(table, home / 'moved') == put(b'', home / 'b')
