@@ -227,13 +227,14 @@ def elapses(systemd_analyze: str, calendar: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    'slug', ['my_tom', 'a' * 40, 'a_very_long_name_of_a_tom_ends_with_under'[:40]]
+    'slug', ['my_tom', 'a_', 'a' * 40, 'a_very_long_name_of_a_tom_ends_with_under'[:40]]
 )
 def test_kubernetes_takes_the_manifests(default_bake: Bake, slug: str) -> None:
     text = render(default_bake, 'kubernetes', slug=slug)['kubernetes']
     manifests = list(yaml.safe_load_all(text))
     assert len(manifests) == 2, 'one for each job that is enabled'
     for manifest in manifests:
+        assert_policy(manifest)
         for version in ('1.27.0', kubernetes_validate.latest_version()):
             kubernetes_validate.validate(manifest, version, strict=True)
     assert len({manifest['metadata']['name'] for manifest in manifests}) == 2

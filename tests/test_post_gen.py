@@ -716,6 +716,8 @@ def test_the_whole_plan_for_real(machine: Machine) -> None:
     assert 'All is set up, and cron keeps it up to date' in done.printed, done.printed
     line = block_after(done.printed, 'every other line of it stays:\n')[0]
     assert line in machine.crontab
+    log = done.project / 'logs' / 'cron.log'
+    log.write_bytes(b'x' * 1_100_000)
     command = line.split(maxsplit=5)[5].replace('\\%', '%')  # cron does the same
     ran = subprocess.run(
         ['/bin/sh', '-c', command],
@@ -724,9 +726,9 @@ def test_the_whole_plan_for_real(machine: Machine) -> None:
         timeout=120,
         check=False,
     )
-    log = (done.project / 'logs' / 'cron.log').read_text(encoding='utf-8')
-    assert ran.returncode == 0, log
-    assert 'Success!' in log
+    assert ran.returncode == 0
+    assert 'Success!' in log.read_text(encoding='utf-8')
+    assert log.with_name('cron.log.1').stat().st_size == 1_100_000, 'what was full is set aside'
 
 
 def test_a_line_that_nobody_agreed_to_is_not_installed(machine: Machine) -> None:

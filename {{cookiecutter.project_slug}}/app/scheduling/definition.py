@@ -135,10 +135,10 @@ def _python(value: object) -> str | None:
 
 
 def _job(name: str, table: dict, project: Path) -> Job:
-    if not re.fullmatch(r'[a-z][a-z0-9_]{0,39}', name):
+    if not re.fullmatch(r'[a-z]([a-z0-9_]{0,38}[a-z0-9])?', name):  # Kubernetes takes no _ at ends
         raise _Mistake(
-            f'[{name}] cannot be the name of a job: that has small letters, digits and _, and no '
-            'more than 40. It is the command of manage.py that runs; where that is called '
+            f'[{name}] cannot be the name of a job: that has small letters, digits and _ between '
+            'them, and no more than 40. It is the command of manage.py that runs; where that is called '
             'otherwise, say so with: command = ["the-command"]',
             name,
         )

@@ -191,6 +191,7 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path, text: str, said: li
         (f'environment = "conda"\n{JOB}command = ["a", "b\\n"]\n', 'no scheduler passes on'),
         (f'environment = "conda"\n["A"]\nwhen = "daily"\n{JOB}', 'line 2: [A] cannot be the name'),
         ('environment = "conda"\n[b]\nwhen = daily\n', '(at line 3, column 8)'),
+        ('environment = "conda"\n[b_]\nwhen = "daily"\n', 'line 2: [b_] cannot be the name'),
         (f'environment = "conda"\n{JOB}timeout = {10**9}\n', 'line 4: [updatedata] timeout = 1000'),
         ('environment = "conda"\npython = "/a\\nb"\n', 'line 2: python = "/a\\nb"'),
         ('environment = "conda"\n[[b]]\nwhen = "daily"\n', 'line 2: "b" is no option'),

@@ -9,7 +9,7 @@ from app.scheduling.daemon import cron_daemon_runs
 from app.scheduling.install import install, wanted
 from app.scheduling.status import status
 
-from .schedule_project import FakeCrontab, make_project, write_schedule
+from .schedule_project import FakeCrontab, make_project, write_program, write_schedule
 
 
 @pytest.fixture
@@ -80,6 +80,19 @@ def test_the_python_is_gone(project: Path) -> None:
     (project / '.venv' / 'bin' / 'python').unlink()
     code, told = status_of(project)
     assert (code, 'is missing, or is no program' in told) == (2, True)
+
+
+def test_the_machine_has_a_newer_python(project: Path) -> None:
+    """As a new release of the system brings it, for a TOM that uses the system's."""
+    write_schedule(project, '[updatedata]\nwhen = "17 * * * *"\n', environment='system')
+    old, new = project.parent / 'python3.11', project.parent / 'python3.12'
+    for python in (old, new):
+        write_program(python, '#!/bin/sh\n')
+    install(wanted(project, old))
+    assert status(wanted(project, old))[0] == 0
+    assert status(wanted(project, new))[0] == 2
+    install(wanted(project, new))
+    assert status(wanted(project, new))[0] == 0
 
 
 def test_the_log_directory_is_gone(project: Path) -> None:
