@@ -97,12 +97,11 @@ def _told(options: dict, site: Site) -> tuple[int, list[str]]:
             return _with_systemd(options, site)
         case 'remove', _:  # works without a schedule that can be read
             return 0, remove(PROJECT)
+        case 'status', None if installed_units(PROJECT) and not has_lines(PROJECT):
+            return _with_systemd(options, site)
         case 'status', _:
             want = wanted(PROJECT, site.python, site.commands)
-            code, told = status(want, site.media)
-            if code == NOT_INSTALLED and not options['format'] and installed_units(PROJECT):
-                return _with_systemd(options, site)
-            return _with_health(code, told, *site.health(want.schedule))
+            return _with_health(*status(want, site.media), *site.health(want.schedule))
     want = wanted(PROJECT, site.python, site.commands)
     if options['dry_run']:
         return 0, preview(want)

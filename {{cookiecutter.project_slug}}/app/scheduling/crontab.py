@@ -78,8 +78,8 @@ def _crontab(argument: str, table: bytes | None = None) -> subprocess.CompletedP
     if program is None:
         raise ScheduleError(
             'This machine has no `crontab` command, so cron is not installed here (Debian and '
-            'Ubuntu: apt install cron). `python manage.py schedule show` prints the line, for '
-            'whatever runs jobs here instead.'
+            'Ubuntu: apt install cron). For systemd instead: python manage.py schedule install '
+            '--format systemd. For anything else, `python manage.py schedule show` prints the line.'
         )
     try:
         return subprocess.run(

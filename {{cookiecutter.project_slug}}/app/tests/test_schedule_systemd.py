@@ -114,6 +114,16 @@ def test_status_finds_the_timers_by_itself_and_tells_of_a_second_start(
     assert (status, 'once more' in told) == (0, False)
 
 
+def test_a_machine_without_cron_has_its_timers(
+    systemd: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (systemd / 'cat').symlink_to('/bin/cat')
+    monkeypatch.setenv('PATH', str(systemd))
+    assert 'For systemd instead: ' in do('install', scheduler=None)[1]
+    assert do('install')[0] == 0
+    assert do('status', scheduler=None)[0] == 0
+
+
 def test_a_timer_that_is_stopped(systemd: Path, project: Path) -> None:
     do('install')
     (systemd / 'active').unlink()
