@@ -16,6 +16,7 @@ from test_real_cron import PLACES
 #: Those of the places that hold something that systemd reads in a way of its own.
 AWKWARD = [b'plain', *(place for place in PLACES if re.search(rb'[%$"\'\\=;~\x80-\xff]', place))]
 SYSTEMD = Path('/lib/systemd/systemd')
+CGROUPS = 'mount -t tmpfs none /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup'
 SCHEDULE = f'{sys.executable} -B -S -m app.scheduling'
 
 #: A systemd --user in name spaces of its own: neither the machine's nor any user's is in reach.
@@ -24,8 +25,7 @@ set -e
 mount -t tmpfs none /run
 mkdir -p /run/systemd/system /run/user/0 "$HOME/.local/share/systemd/timers"
 export XDG_RUNTIME_DIR=/run/user/0
-mount -t tmpfs none /sys/fs/cgroup
-mount -t cgroup2 none /sys/fs/cgroup
+{CGROUPS}
 {SYSTEMD} --user --log-target=console 2>systemd.log &
 for tenth in $(seq 100); do
     if systemctl --user is-system-running >/dev/null 2>&1; then break; fi
@@ -60,7 +60,7 @@ systemctl --user list-timers --all
 def systemd_machine() -> None:
     """A machine on which a systemd of the user's own runs in name spaces."""
     need(SYSTEMD.exists() and shutil.which('systemctl'), 'needs systemd (the Debian package)')
-    need_name_spaces()
+    need_name_spaces(CGROUPS)
 
 
 def test_systemd_makes_up_for_what_was_missed_in_awkward_places(
