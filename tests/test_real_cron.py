@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -50,10 +51,12 @@ def test_sixty_awkward_places(cron_machine: None, tmp_path: Path) -> None:
         'find p -name tom -print0 | xargs -0 -P 20 -n 1 sh -c \'cd "$0" && exec '
         f"{sys.executable} -B -S -m app.scheduling install >/dev/null'"
     )
-    until = f'[ "$(find p -name ran | wc -l)" = {len(PLACES)} ]'
+    status = f'{sys.executable} -B -S -m app.scheduling status && echo STATUS 0 || echo STATUS $?'
+    status = f'(cd p/plain/tom && {status})'
+    until = f'[ "$(find p -name ran | wc -l)" = {len(PLACES)} ] && sleep 1 && {status}'
     began = time.monotonic()
     outcome = cron_in_name_spaces(
-        tmp_path, datetime(2028, 2, 29, 3, 17, tzinfo=UTC), install, f'{until} && sleep 1'
+        tmp_path, datetime(2028, 2, 29, 3, 17, tzinfo=UTC), install, until, after=status
     )
     seconds = time.monotonic() - began
     for project in projects:
@@ -67,6 +70,8 @@ def test_sixty_awkward_places(cron_machine: None, tmp_path: Path) -> None:
         assert arguments == ['updatedata', *([longest] if project == projects[0] else [])]
         assert (project / 'logs' / 'cron.log').read_text(encoding='utf-8') == 'printed\n'
     assert seconds < 90
+    assert re.findall(r'STATUS \d', outcome) == ['STATUS 0', 'STATUS 2'], 'with cron, and without'
+    assert outcome.count('no cron daemon seems to run') == 1
 
 
 def as_long_as_may_be(project: Path) -> str:
