@@ -13,6 +13,8 @@ from needs import need
 
 TOOLS = ('cron', 'crontab', 'faketime', 'unshare', 'mount')
 
+UNSHARE = ('unshare', '-m', '-p', '-f', '-C', '--kill-child', '--mount-proc')
+
 #: In name spaces of its own, neither the machine's crontabs nor its processes are within reach.
 NAME_SPACES = """
 set -e
@@ -56,9 +58,14 @@ def need_cron() -> None:
     ]
     need(not missing, f'needs {", ".join(missing)} (Debian packages cron and faketime)')
     need(faketime_library(), 'needs libfaketime (Debian package faketime)')
-    need(os.geteuid() == 0, 'needs root, to keep cron away from the crontabs of this machine')
+    need_name_spaces()
+
+
+def need_name_spaces(mount: str = 'mount -t tmpfs none /run') -> None:
+    """Skip the test, or fail, on a machine where no name spaces can be made, with that in them."""
+    need(os.geteuid() == 0, 'needs root, to keep away from the crontabs of this machine')
     allowed = subprocess.run(
-        ['unshare', '-m', '-p', '-f', '--mount-proc', 'mount', '-t', 'tmpfs', 'none', '/run'],
+        [*UNSHARE, '/bin/sh', '-c', mount],
         capture_output=True,
         timeout=30,
         check=False,
@@ -95,10 +102,9 @@ def cron_in_name_spaces(
 
 
 def in_name_spaces(directory: Path, script: str, **variables: str) -> str:
-    """What the sh `script`, which begins with NAME_SPACES, prints in `directory`."""
-    command = ['unshare', '-m', '-p', '-f', '--kill-child', '--mount-proc', '/bin/sh', '-c', script]
+    """What the sh `script` prints in `directory`, in name spaces of its own."""
     done = subprocess.run(
-        command,
+        [*UNSHARE, '/bin/sh', '-c', script],
         cwd=directory,
         env=clean(directory) | variables,
         stdin=subprocess.DEVNULL,
@@ -109,7 +115,7 @@ def in_name_spaces(directory: Path, script: str, **variables: str) -> str:
         timeout=200,
         check=False,
     )
-    return f'{shlex.join(command[:6])} ended with {done.returncode}:\n{done.stdout}'
+    return f'{shlex.join(UNSHARE)} ended with {done.returncode}:\n{done.stdout}'
 
 
 #: Stands for manage.py: says whose Python ran which file, in the project itself.
@@ -122,12 +128,13 @@ here = os.path.dirname(os.path.abspath(__file__))
 print('printed')
 with open(os.path.join(here, 'ran'), 'a') as file:
     told = [sys.prefix, django.__file__, os.path.abspath(__file__), *sys.argv[1:]]
+    told += [os.environ['PROJ_DATA']] if 'PROJ_DATA' in os.environ else []
     file.write(json.dumps(told) + '\\n')
 """
 
 
-def small_project(place: bytes) -> Path:
-    """A project of the schedule's code and a virtual environment, which starts at once."""
+def small_project(place: bytes, environment: str = 'virtualenv') -> Path:
+    """A project of the schedule's code and an environment of its own, which starts at once."""
     project = Path(os.fsdecode(place))
     scheduling = TEMPLATE / '{{cookiecutter.project_slug}}' / 'app' / 'scheduling'
     unwanted = shutil.ignore_patterns('__pycache__')
@@ -137,9 +144,15 @@ def small_project(place: bytes) -> Path:
     (project / 'logs').mkdir()
     (project / 'manage.py').write_text(MANAGE, encoding='utf-8')
     (project / 'schedule.toml').write_text(
-        'environment = "virtualenv"\n[updatedata]\nwhen = "17 3 29 2 *"\n', encoding='utf-8'
+        f'environment = "{environment}"\n[updatedata]\nwhen = "17 3 29 2 *"\n', encoding='utf-8'
     )
-    make_environment(project / '.venv')
+    if environment == 'virtualenv':
+        make_environment(project / '.venv')
+    elif environment == 'conda':
+        make_environment(project / '.conda')
+        (project / '.conda' / 'conda-meta').mkdir()
+    elif environment == 'docker':
+        (project / 'compose.yaml').touch()
     return project
 
 

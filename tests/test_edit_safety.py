@@ -96,13 +96,13 @@ def assert_comes_and_goes(
     if chance.random() < 0.5:
         table = block.put(table, other, 'my_tom', [job(block, other, 18)], None)
     changed = [job(block, one, 4), job(block, one, 5)]
-    table = block.put(table, one, 'my_tom', changed, block.find(table, one, 'my_tom'))
+    table = block.put(table, one, 'my_tom', changed, block.find(table, one))
     assert table.startswith(before)
     assert set(changed) <= set(table.split(b'\n'))
     below = b'7 7 * * * below\n' if chance.random() < 0.3 else b''
     table += below
     for project in chance.sample([one, other], k=2):
-        found = block.find(table, project, 'my_tom')
+        found = block.find(table, project)
         table = block.take(table, found) if found else table
     glue = b'\n' if below and before and not before.endswith(b'\n') else b''
     assert table == before + glue + below
@@ -141,14 +141,14 @@ def test_a_damaged_block_is_repaired_or_refused(
     mine = damaged.count(b'9 9 * * * mine too\n')
     table = FOREIGN + b''.join(damaged)
     try:
-        found = block.find(table, project, 'my_tom')
+        found = block.find(table, project)
     except block.error:
         return
     after = block.put(table, project, 'my_tom', [job(block, project, 5)], found)
     assert after.startswith(FOREIGN)
     assert after.count(b'mine too') == mine
     assert after.count(b'>>> tom-auto my_tom') == 1
-    gone = block.take(after, block.find(after, project, 'my_tom'))
+    gone = block.take(after, block.find(after, project))
     assert gone.startswith(FOREIGN)
     assert gone.count(b'mine too') == mine
 

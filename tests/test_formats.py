@@ -44,7 +44,8 @@ told = {}
 if schedule.environment == 'kubernetes':
     told['kubernetes'] = kubernetes.manifests(schedule, slug, 'registry.example.org/tom:1.0')
 else:
-    start = interpreter.command_start(schedule, project, None)
+    machines = Path('/usr/bin/python3') if schedule.environment == 'system' else None
+    start = interpreter.command_start(schedule, project, machines)
     lines = renderers.crontab_lines(schedule, project, start)
     told['crontab'] = ''.join(os.fsdecode(line) + '\\n' for line in lines)
     files = systemd.units(schedule, project, slug, start)
@@ -59,11 +60,13 @@ def render(
     place: str = '/home/me/my_tom',
     slug: str = 'my_tom',
     text: str = SCHEDULE,
+    **variables: str,
 ) -> dict:
     """What the code of a generated project writes for one in the directory `place`."""
     done = subprocess.run(
         [sys.executable, '-B', '-S', '-c', RENDER],
         cwd=bake.project,
+        env={'PATH': os.environ['PATH'], **variables},
         input=json.dumps([text.replace('{environment}', environment), place, slug]),
         capture_output=True,
         text=True,
@@ -82,9 +85,21 @@ def assert_golden(name: str, text: str) -> None:
     assert text == file.read_text(encoding='utf-8')
 
 
-@pytest.mark.parametrize('environment', ['virtualenv', 'conda', 'docker'])
+@pytest.mark.parametrize('environment', ['virtualenv', 'conda', 'system', 'docker'])
 def test_golden_crontab(default_bake: Bake, environment: str) -> None:
     assert_golden(f'crontab-{environment}.txt', render(default_bake, environment)['crontab'])
+
+
+def test_golden_crontab_of_conda_with_scripts(default_bake: Bake, tmp_path: Path) -> None:
+    """Such as those of PROJ and GDAL, which only `conda run` runs."""
+    prefix, conda = tmp_path / '.conda', tmp_path / 'miniforge' / 'bin' / 'conda'
+    for script in (prefix / 'etc/conda/activate.d/proj4-activate.sh', conda):
+        script.parent.mkdir(parents=True)
+        script.touch(mode=0o755)
+    (prefix / 'conda-meta').mkdir()
+    text = SCHEDULE.replace('hourly', '17 * * * *')
+    lines = render(default_bake, 'conda', str(tmp_path), text=text, CONDA_EXE=str(conda))['crontab']
+    assert_golden('crontab-conda-activated.txt', lines.replace(str(tmp_path), '/home/me/my_tom'))
 
 
 @pytest.mark.parametrize('environment', ['virtualenv', 'docker'])
@@ -104,7 +119,7 @@ PLACES = [
     '/srv/two words', "/srv/o'neill", '/srv/say "tom"', '/srv/100%', '/srv/%h/%%', '/srv/\\', '/srv/a\\n',
     '/srv/\\x41', '/srv/$HOME', '/srv/${PATH}', '/srv/`id`', '/srv/#tom', '/srv/;', '/srv/-n', '/srv/*?',
     '/srv/M\u00fcnchen \U0001f52d', '/srv/caf\udce9', '/srv/tab\there', '/srv/\x01\x7f', '/srv/' + 'x' * 200,
-    '/srv/ends\\', '/srv/@!+:', '/srv/~', '/srv/{a}',
+    '/srv/ends\\', '/srv/@!+:', '/srv/~', '/srv/{a}', '/srv/A=b',
 ]  # fmt: skip
 
 
@@ -128,7 +143,7 @@ def test_systemd_takes_the_units(
     service = units[next(name for name in units if 'nightly' in name and name.endswith('.service'))]
     [line] = re.findall(r'(?m)^ExecStart=(.*)$', service)
     assert words_of(line) == [
-        '/usr/bin/env', f'{place}/.venv/bin/python', f'{place}/manage.py',
+        '/bin/sh', '-c', 'exec "$0" "$@"', f'{place}/.venv/bin/python', f'{place}/manage.py',
         'updatedata', '--recheck', '--target', 'NGC 100% $(x)',
     ]  # fmt: skip
 
@@ -136,8 +151,8 @@ def test_systemd_takes_the_units(
 def words_of(line: str) -> list[str]:
     """The words that systemd.service(5) makes of ExecStart, with its specifiers and variables."""
     words = []
-    for quoted, plain in re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', line):
-        text = re.sub(r'\\(x[0-9a-f]{2}|.)', unescaped, quoted) if quoted else plain
+    for quoted, plain in re.findall(r'"((?:[^"\\]|\\.)*)"|(\'[^\']*\'|\S+)', line):
+        text = re.sub(r'\\(x[0-9a-f]{2}|.)', unescaped, quoted) if quoted else plain.strip("'")
         assert not re.search(r'(?<!%)(?:%%)*%(?!%)', text), 'a specifier'
         assert not re.search(r'(?<!\$)(?:\$\$)*\$(?!\$)', text), 'a variable'
         raw = text.replace('%%', '%').replace('$$', '$').encode('utf-8', 'surrogateescape')
@@ -212,13 +227,14 @@ def elapses(systemd_analyze: str, calendar: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    'slug', ['my_tom', 'a' * 40, 'a_very_long_name_of_a_tom_ends_with_under'[:40]]
+    'slug', ['my_tom', 'a_', 'a' * 40, 'a_very_long_name_of_a_tom_ends_with_under'[:40]]
 )
 def test_kubernetes_takes_the_manifests(default_bake: Bake, slug: str) -> None:
     text = render(default_bake, 'kubernetes', slug=slug)['kubernetes']
     manifests = list(yaml.safe_load_all(text))
     assert len(manifests) == 2, 'one for each job that is enabled'
     for manifest in manifests:
+        assert_policy(manifest)
         for version in ('1.27.0', kubernetes_validate.latest_version()):
             kubernetes_validate.validate(manifest, version, strict=True)
     assert len({manifest['metadata']['name'] for manifest in manifests}) == 2

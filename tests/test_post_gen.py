@@ -1,13 +1,16 @@
 """The hook that ends a bake: what it prints, when it acts, and that it never costs a project."""
 
 import fcntl
+import functools
 import os
 import pty
+import pwd
 import shutil
 import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +30,7 @@ PLAIN_TOOLS = ('sh', 'cat', 'cp', 'id', 'mkdir', 'mv', 'rm', 'sleep', 'touch')
 TOOL = """#!/bin/sh
 here='{here}'
 me=${0##*/}
+site="$HOME/.local/lib/{version}/site-packages/django"
 note() {
     echo "$me $*" >> "$here/log"
     for word; do
@@ -46,7 +50,8 @@ case "$me $1 $2" in
 'python3 -m venv') make_environment "$3" venv ;;
 'uv venv --seed') make_environment "$5" venv ;;
 'conda env create') make_environment "$4" create ;;
-'uv pip install' | 'python -m pip' | 'python3 -m pip') note pip "$@" ;;
+'uv pip install' | 'python -m pip') note pip "$@" ;;
+'python3 -m pip') note pip "$@"; mkdir -p "$site"; touch "$site/__init__.py" ;;
 *'manage.py migrate') note migrate ;;
 *'-c import django') exit 0 ;;
 *'manage.py schedule') note schedule; exec {python} -m app.scheduling "$3" ;;
@@ -111,6 +116,7 @@ def machine(tmp_path: Path) -> Machine:
     for name in PLAIN_TOOLS:
         (tmp_path / 'bin' / name).symlink_to(shutil.which(name, path='/usr/bin:/bin'))
     script = TOOL.replace('{here}', str(tmp_path)).replace('{python}', str(BASE_PYTHON))
+    script = script.replace('{version}', BASE_PYTHON.name)
     write_program(tmp_path / 'tool', script)
     write_program(tmp_path / 'bin' / 'crontab', CRONTAB.replace('{here}', str(tmp_path)))
     machine = Machine(tmp_path)
@@ -382,15 +388,6 @@ def test_in_a_temporary_directory_it_prints_whatever_the_consent(
     assert_only_printed(machine, done, 'this is a temporary directory')
 
 
-def test_under_an_updater_it_prints_whatever_the_consent(machine: Machine) -> None:
-    """cruft bakes in copies that it throws away, with the answers of the first time."""
-    into = machine.root / 'home'
-    options = ['--no-input', '--output-dir', str(into), '--extra-context', '{"crontab": "install"}']
-    done = cruft(machine, 'create', str(repository(machine)), *options, cwd=machine.root)
-    made = Bake(done.returncode, done.stdout, into / 'my_tom')
-    assert_only_printed(machine, made, 'an updater such as cruft')
-
-
 def repository(machine: Machine) -> Path:
     """The template as it is now, in a git repository of its own, with git on PATH."""
     git = shutil.which('git')
@@ -421,16 +418,20 @@ def cruft(machine: Machine, *arguments: str, cwd: Path) -> subprocess.CompletedP
     )
 
 
-def test_cruft_diff_and_update_never_touch_a_crontab(machine: Machine) -> None:
-    """An installed line stays as it is, to the byte, whatever the template becomes."""
+def test_cruft_never_touches_a_crontab(machine: Machine) -> None:
+    """It bakes in copies that it throws away, with the answers of the first time.
+
+    An installed line stays as it is, to the byte, whatever the template becomes.
+    """
     into, template = machine.root / 'home', repository(machine)
     answers = '{"crontab": "install"}'
     made = cruft(
         machine, 'create', str(template), '--no-input', '--output-dir', str(into),
         '--extra-context', answers, cwd=machine.root,
     )  # fmt: skip
-    assert made.returncode == 0, made.stdout
     project = into / 'my_tom'
+    made = Bake(made.returncode, made.stdout, project)
+    assert_only_printed(machine, made, 'an updater such as cruft')
     git = [machine.bin / 'git', '-c', 'user.name=me', '-c', 'user.email=me@example.org']
     for arguments in (['init', '-q'], ['add', '-A'], ['commit', '-q', '-m', 'Mine']):
         subprocess.run([*git, '-C', project, *arguments], timeout=60, check=True)
@@ -630,27 +631,60 @@ def test_acting_for_each_environment(
     assert 'updatedata >>' in machine.crontab
 
 
+#: The steps for each environment, by a word of the command that makes one fail.
 STEPS = {
-    'venv': 'python3 -m venv .venv',
-    'pip': '.venv/bin/python -m pip install -r requirements.txt',
-    'migrate': '.venv/bin/python manage.py migrate --noinput',
-    'schedule': '.venv/bin/python manage.py schedule install',
+    'virtualenv': {
+        'venv': 'python3 -m venv .venv',
+        'pip': '.venv/bin/python -m pip install -r requirements.txt',
+        'migrate': '.venv/bin/python manage.py migrate --noinput',
+        'schedule': '.venv/bin/python manage.py schedule install',
+    },
+    'conda': {
+        'create': 'conda env create --prefix ./.conda --file environment.yml',
+        'migrate': '.conda/bin/python manage.py migrate --noinput',
+        'schedule': '.conda/bin/python manage.py schedule install',
+    },
+    'system': {
+        'pip': 'python3 -m pip install --user -r requirements.txt',
+        'migrate': 'python3 manage.py migrate --noinput',
+        'schedule': 'python3 manage.py schedule install',
+    },
 }
 
 
-@pytest.mark.parametrize('failing', STEPS)
-def test_a_step_that_fails_costs_nothing(machine: Machine, failing: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ('environment', 'failing'), [(name, step) for name, steps in STEPS.items() for step in steps]
+)
+def test_a_step_that_fails_costs_nothing(
+    machine: Machine, environment: str, failing: str, plain: Callable[[str], dict[str, bytes]]
+) -> None:
+    if environment == 'conda':
+        machine.add_tool('conda')
     machine.set(f'fail-{failing}')
-    done = machine.bake(crontab='install', variables=CONSENT)
+    done = machine.bake(crontab='install', environment=environment, variables=CONSENT)
     assert done.status == 0
     assert f'{failing}: trouble' in done.printed
-    rest = list(STEPS.values())[list(STEPS).index(failing) :]
+    steps = STEPS[environment]
+    rest = list(steps.values())[list(steps).index(failing) :]
     assert block_after(done.printed, 'go on from there:\n') == [f'cd {done.project}', *rest]
     assert 'All is set up' not in done.printed
-    plain = bake(tmp_path / 'plain', '--accept-hooks', 'no', crontab='install')
-    assert files_of(done.project) == files_of(plain.project)
-    assert (done.project / '.venv').exists() is (failing != 'venv'), 'half an environment stays'
+    assert files_of(done.project) == plain(environment)
+    half_made = done.project / {'venv': '.venv', 'create': '.conda'}.get(failing, 'none')
+    assert not half_made.exists()
     assert machine.crontab == ''
+
+
+@pytest.fixture(scope='module')
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, bytes]]:
+    """The files of a project that no hook has touched, made once for each environment."""
+
+    @functools.cache
+    def files(environment: str) -> dict[str, bytes]:
+        into = tmp_path_factory.mktemp(environment)
+        done = bake(into, '--accept-hooks', 'no', crontab='install', environment=environment)
+        return files_of(done.project)
+
+    return files
 
 
 def test_a_tool_that_is_not_there(machine: Machine) -> None:
@@ -667,6 +701,34 @@ def test_an_environment_that_is_there_is_kept(machine: Machine) -> None:
     assert '.venv is there already.' in done.printed
     assert 'python3 venv' not in machine.log()
     assert machine.crontab.count('updatedata >>') == 1
+
+
+def test_the_whole_plan_for_real(machine: Machine) -> None:
+    """Packages from the index, or the cache of uv; then the line that it made, as cron runs it."""
+    (machine.bin / 'python3').unlink()
+    (machine.bin / 'python3').symlink_to(BASE_PYTHON)
+    (machine.bin / 'uv').symlink_to(Path(sys.executable).with_name('uv'))
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    cache = os.environ.get('UV_CACHE_DIR') or home / '.cache' / 'uv'
+    into = machine.root / "It's 100% mine"
+    env = machine.environment(**CONSENT, UV_CACHE_DIR=str(cache), UV_COMPILE_BYTECODE='0')
+    done = bake(into, env=env, crontab='install')
+    assert 'All is set up, and cron keeps it up to date' in done.printed, done.printed
+    line = block_after(done.printed, 'every other line of it stays:\n')[0]
+    assert line in machine.crontab
+    log = done.project / 'logs' / 'cron.log'
+    log.write_bytes(b'x' * 1_100_000)
+    command = line.split(maxsplit=5)[5].replace('\\%', '%')  # cron does the same
+    ran = subprocess.run(
+        ['/bin/sh', '-c', command],
+        cwd='/',
+        env={'HOME': str(machine.root), 'SHELL': '/bin/sh', 'PATH': '/usr/bin:/bin'},
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0
+    assert 'Success!' in log.read_text(encoding='utf-8')
+    assert log.with_name('cron.log.1').stat().st_size == 1_100_000, 'what was full is set aside'
 
 
 def test_a_line_that_nobody_agreed_to_is_not_installed(machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,59 +14,15 @@ from pathlib import Path
 import pytest
 
 from baking import bake
-from real_cron import clean, cron_in_name_spaces, small_project
-
-#: What a run of updatedata leaves in the log when all is well, as the tutorial's did.
-EXPECTED = 'Success!'
-
-
-@pytest.mark.xdist_group('cron')
-@pytest.mark.parametrize('schedule', ['hourly', 'daily'])
-def test_cron_runs_the_line(
-    cron_machine: None, tmp_path: Path, tom_python: Path, schedule: str
-) -> None:
-    """From a path that holds all that cron, sh and Python take for something else."""
-    done = bake(tmp_path / "It's 100% \\\\ \\% «TOM»", schedule=schedule)
-    assert done.status == 0, done.printed
-    project = done.project
-    (project / '.venv').symlink_to(tom_python.parent.parent)
-    run_inside(project, ['.venv/bin/python', 'manage.py', 'migrate', '--noinput'])
-    shown = run_inside(project, ['.venv/bin/python', 'manage.py', 'schedule', 'show'])
-
-    outcome = cron_in_name_spaces(
-        project,
-        due(shown.splitlines()[-1]),
-        before='.venv/bin/python manage.py schedule install',
-        until=f'grep -q {EXPECTED} logs/cron.log 2>/dev/null',
-        after='.venv/bin/python manage.py schedule remove',
-    )
-
-    assert shown.strip() in outcome
-    log = project / 'logs' / 'cron.log'
-    assert log.is_file(), outcome
-    assert EXPECTED in log.read_text(encoding='utf-8'), outcome
-
-
-def run_inside(project: Path, command: list[str]) -> str:
-    """What a command prints in the project."""
-    done = subprocess.run(
-        command,
-        cwd=project,
-        env=clean(project),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def due(line: str) -> datetime:
-    """The first minute at which the line is due on the next 29 February."""
-    minute, hour = (field.split(',')[0] for field in line.split()[:2])
-    return datetime(2028, 2, 29, 3 if hour == '*' else int(hour), int(minute), tzinfo=UTC)
-
+from real_cron import (
+    NAME_SPACES,
+    clean,
+    cron_in_name_spaces,
+    faketime_library,
+    in_name_spaces,
+    make_environment,
+    small_project,
+)
 
 # --- Sixty awkward places -----------------------------------------------------------------------
 
@@ -74,7 +31,7 @@ PLACES = [
     b"''", b'""', b"'\"'\"", b'100%', b'%', b'%%', b'%d %s', b'a\\%b', b'\\%', b'\\\\%', b'\\%\\%\\%',
     b'%\\%', b'\\', b'\\\\', b'\\\\\\', b'\\\\\\\\', b'end\\', b'a\\b', b'a\\\\b', b"'\\'", b"\\'%\\'", b'$HOME',
     b'$', b'$$', b'$(id)', b'${PATH}', b'`id`', b'`', b'#', b'#tom', b'a #b', b'*', b'* * * * *', b'?',
-    b'[a-z]', b'{a,b}', b'~', b'~root', b'!!', b'a;b', b'a&b', b'a&&b', b'a|b', b'a>b', b'a<b', b'(a)',
+    b'[a-z]', b'{a,b}', b'{}', b'~', b'~root', b'!!', b'a;b', b'a&b', b'a&&b', b'a|b', b'a>b', b'a<b', b'(a)',
     b'-n', b'--help', b'=', b'A=b', b'@reboot', b'17 * * * *', b'M\xc3\xbcnchen', b'\xf0\x9f\x94\xad tom',
     b'\xe9t\xe9', b'\xff\xfe', b'\x01\x02\x7f', b'x' * 200,
 ]  # fmt: skip
@@ -84,19 +41,22 @@ PLACES = [
 def test_sixty_awkward_places(cron_machine: None, tmp_path: Path) -> None:
     """Each line runs the Python and the manage.py of its own project, once, and logs there.
 
-    They are installed twenty at once, and none is lost.
+    They are installed twenty at once, and none is lost. The first is as long as a line may be.
     """
     assert len(PLACES) >= 60
     homes = os.fsencode(tmp_path) + b'/p'
     projects = [small_project(homes + b'/' + place + b'/tom') for place in PLACES]
+    longest = as_long_as_may_be(projects[0])
     install = (
         'find p -name tom -print0 | xargs -0 -P 20 -n 1 sh -c \'cd "$0" && exec '
         f"{sys.executable} -B -S -m app.scheduling install >/dev/null'"
     )
-    until = f'[ "$(find p -name ran | wc -l)" = {len(PLACES)} ]'
+    status = f'{sys.executable} -B -S -m app.scheduling status && echo STATUS 0 || echo STATUS $?'
+    status = f'(cd p/plain/tom && {status})'
+    until = f'[ "$(find p -name ran | wc -l)" = {len(PLACES)} ] && sleep 1 && {status}'
     began = time.monotonic()
     outcome = cron_in_name_spaces(
-        tmp_path, datetime(2028, 2, 29, 3, 17, tzinfo=UTC), install, f'{until} && sleep 1'
+        tmp_path, datetime(2028, 2, 29, 3, 17, tzinfo=UTC), install, until, after=status
     )
     seconds = time.monotonic() - began
     for project in projects:
@@ -107,9 +67,138 @@ def test_sixty_awkward_places(cron_machine: None, tmp_path: Path) -> None:
         assert prefix == str(project / '.venv')
         assert package.startswith(str(project / '.venv'))
         assert manage == str(project / 'manage.py')
-        assert arguments == ['updatedata']
+        assert arguments == ['updatedata', *([longest] if project == projects[0] else [])]
         assert (project / 'logs' / 'cron.log').read_text(encoding='utf-8') == 'printed\n'
     assert seconds < 90
+    assert re.findall(r'STATUS \d', outcome) == ['STATUS 0', 'STATUS 2'], 'with cron, and without'
+    assert outcome.count('no cron daemon seems to run') == 1
+
+
+def as_long_as_may_be(project: Path) -> str:
+    """Give the job of `project` an argument with which its command has 998 bytes; returns it."""
+    words = (f'{project}/.venv/bin/python', f'{project}/manage.py', 'updatedata', '>>')
+    rest = len(' '.join([*words, f' {project}/logs/cron.log', '2>&1']))
+    argument = 'x' * (998 - rest)
+    with (project / 'schedule.toml').open('a', encoding='utf-8') as file:
+        file.write(f'command = ["updatedata", "{argument}"]\n')
+    return argument
+
+
+#: Stands for conda: activates the environment as `conda run` does, then starts the program.
+CONDA = """#!/bin/sh
+test "$1 $2 $3" = 'run --no-capture-output -p' || exit 2
+export CONDA_PREFIX="$4"
+shift 4
+for script in "$CONDA_PREFIX"/etc/conda/activate.d/*.sh; do . "$script"; done
+exec "$@"
+"""
+
+#: Stands for docker: says in the project which file it was given, and what it was to run.
+DOCKER = f"""#!{sys.executable}
+import json, os, sys
+from pathlib import Path
+compose, option, file, *words = sys.argv[1:]
+assert (compose, option) == ('compose', '-f')
+print('printed')
+with Path(file).with_name('ran').open('a') as ran:
+    ran.write(json.dumps(words) + '\\n')
+"""
+
+ENVIRONMENTS = ('conda', 'conda with scripts', 'system', 'docker')
+HARDEST = [
+    b'two words', b"o'neill", b'%', b'a\\%b', b'\\\\%', b'$(id)', b'`', b'#', b'{}', b'*', b'-n', b'\xff\xfe',
+]  # fmt: skip
+
+
+@pytest.mark.xdist_group('cron')
+def test_every_other_environment_in_awkward_places(cron_machine: None, tmp_path: Path) -> None:
+    """The Python of conda, with its scripts or without, of the system, or of a container."""
+    tools = tmp_path / 'tools'
+    make_environment(tools / 'module')  # a Python of the system's, as a cluster has it
+    for name, text in {'conda': CONDA, 'docker': DOCKER}.items():
+        (tools / name).write_text(text, encoding='utf-8')
+        (tools / name).chmod(0o755)
+    homes = os.fsencode(tmp_path) + b'/p/'
+    places = {
+        environment: [
+            small_project(
+                homes + environment.encode() + b'/' + place + b'/tom', environment.split()[0]
+            )
+            for place in HARDEST
+        ]
+        for environment in ENVIRONMENTS
+    }
+    for project in places['conda with scripts']:
+        script = project / '.conda' / 'etc' / 'conda' / 'activate.d' / 'proj4-activate.sh'
+        script.parent.mkdir(parents=True)
+        script.write_text('export PROJ_DATA="$CONDA_PREFIX/share/proj"\n', encoding='utf-8')
+    for project in places['docker']:
+        (project / 'logs' / 'cron.log').write_bytes(b'x' * 1_100_000)
+    install = (
+        f'export PATH="{tools}:$PATH"; find p -name tom -print0 | xargs -0 -P 20 -n 1 sh -c \'cd "$0" '
+        f"&& exec {tools}/module/bin/python -B -S -m app.scheduling install >/dev/null'"
+    )
+    until = f'[ "$(find p -name ran | wc -l)" = {len(HARDEST) * len(ENVIRONMENTS)} ]'
+    outcome = cron_in_name_spaces(
+        tmp_path, datetime(2028, 2, 29, 3, 17, tzinfo=UTC), install, f'{until} && sleep 1'
+    )
+    for environment, projects in places.items():
+        for project in projects:
+            ran = project / 'ran'
+            assert ran.is_file(), f'{os.fsencode(project)!r} did not run: {outcome}'
+            [told] = map(json.loads, ran.read_text(encoding='utf-8').splitlines())
+            manage = [str(project / 'manage.py'), 'updatedata']
+            if environment == 'docker':
+                assert told == ['exec', '-T', 'web', 'python', 'manage.py', 'updatedata']
+                assert (project / 'logs' / 'cron.log.1').stat().st_size == 1_100_000
+            elif environment == 'system':
+                assert (told[0], told[2:]) == (str(tools / 'module'), manage)
+            else:
+                prefix = str(project / '.conda')
+                scripts = [f'{prefix}/share/proj'] if 'scripts' in environment else []
+                assert (told[0], told[2:]) == (prefix, [*manage, *scripts])
+            assert (project / 'logs' / 'cron.log').read_text(encoding='utf-8') == 'printed\n'
+
+
+#: A user who may have no crontab, then one who may, in front of a project that is root's.
+ANOTHER_USER = """
+mount -t tmpfs none /mnt
+chmod 755 /mnt
+cp -r tom /mnt/tom
+cp -a /etc /mnt/etc
+mount --bind /mnt/etc /etc
+cd /mnt/tom
+rm -r .venv
+/usr/bin/python3 -m venv --without-pip .venv
+for site in .venv/lib/python3.*/site-packages; do mkdir "$site/django" && touch "$site/django/__init__.py"; done
+mkdir .cache && chmod 777 .cache logs
+as_nobody() {
+    setpriv --reuid=65534 --regid=65534 --clear-groups \
+        /usr/bin/python3 -B -S -m app.scheduling "$@" || echo "STATUS $?"
+}
+echo nobody >/etc/cron.deny
+as_nobody install
+rm /etc/cron.deny
+as_nobody install
+as_nobody remove
+chown -R 65534 .
+as_nobody install
+"""
+
+
+@pytest.mark.xdist_group('cron')
+def test_another_user(cron_machine: None, tmp_path: Path) -> None:
+    """One who is not allowed to, then one who installs a project that belongs to root."""
+    small_project(bytes(tmp_path / 'tom'))
+    said = in_name_spaces(tmp_path, NAME_SPACES + ANOTHER_USER)
+    refused, roots, own = said.replace('Removed', 'STATUS 1').split('STATUS 1')
+    assert 'not allowed to use this program' in refused
+    assert '/etc/cron.allow, cron.deny' in refused
+    assert 'this TOM belongs to root, and this is the crontab of nobody' in roots
+    assert 'nobody, as whom cron runs the jobs, cannot write into /mnt/tom/data' in roots
+    assert 'Installed in your crontab' in own
+    assert 'belongs to' not in own
+    assert 'cannot write into' not in own
 
 
 def test_a_line_break_in_the_path_is_refused(tmp_path: Path) -> None:
@@ -129,6 +218,27 @@ def test_a_line_break_in_the_path_is_refused(tmp_path: Path) -> None:
 
 
 # --- A real TOM ---------------------------------------------------------------------------------
+
+
+def run_inside(project: Path, command: list[str]) -> str:
+    """What a command prints in the project."""
+    done = subprocess.run(
+        command,
+        cwd=project,
+        env=clean(project),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def due(line: str) -> datetime:
+    """When the line of an hourly job is due on the next 29 February."""
+    return datetime(2028, 2, 29, 3, int(line.split()[0]), tzinfo=UTC)
+
 
 #: An observatory that has completed request 1, and says how it is reached.
 OBSERVATORY = """
@@ -189,8 +299,11 @@ def observatory(project: Path) -> Iterator[None]:
 def test_cron_brings_the_data_of_a_real_tom_home(
     cron_machine: None, tmp_path: Path, tom_python: Path
 ) -> None:
-    """And what fails leaves its reason, in the log and in the history."""
-    project = bake(tmp_path / 'TOMs').project
+    """And what fails leaves its reason, in the log and in the history.
+
+    From a path that holds all that cron, sh and Python take for something else.
+    """
+    project = bake(tmp_path / "It's 100% \\\\ \\% «TOM»").project
     (project / '.venv').symlink_to(tom_python.parent.parent)
     python = ['.venv/bin/python', 'manage.py']
     run_inside(project, [*python, 'migrate', '--noinput'])
@@ -202,9 +315,12 @@ def test_cron_brings_the_data_of_a_real_tom_home(
             due(line),
             before='.venv/bin/python manage.py schedule install',
             until='grep -q " UTC " logs/cron.log 2>/dev/null',
-            after='sleep 2; .venv/bin/python manage.py schedule status || echo "status $?"',
+            after='sleep 2; .venv/bin/python manage.py schedule status || echo "status $?"; '
+            '.venv/bin/python manage.py schedule remove',
         )
+    assert line.strip() in outcome
     log = (project / 'logs' / 'cron.log').read_text(encoding='utf-8')
+    assert outcome.rstrip().endswith('To install again: python manage.py schedule install')
     told = json.loads(run_inside(project, [*python, 'shell', '-v0', '-c', TOLD]).splitlines()[-1])
     assert told['records'] == {'1': 'COMPLETED', '2': 'PENDING'}, outcome + log
     assert told['frames'] == 1
@@ -221,8 +337,20 @@ def test_cron_brings_the_data_of_a_real_tom_home(
 
 
 @pytest.mark.xdist_group('cron')
-def test_schedule_run_starts_the_job_and_ends_on_sigterm(project: Path, tom_python: Path) -> None:
-    """As a container does it: nothing but this process, and a SIGTERM at its end."""
+def test_schedule_run_starts_the_job_and_ends_on_sigterm(
+    cron_machine: None, project: Path, tom_python: Path
+) -> None:
+    """As a container does it: nothing but this process, and a SIGTERM at its end.
+
+    It begins ten seconds before the job is due: only the time of day is not real.
+    """
+    clock = {
+        'LD_PRELOAD': str(faketime_library()),
+        'FAKETIME': '@2028-02-29 03:16:50',
+        'FAKETIME_DONT_RESET': '1',
+        'FAKETIME_DONT_FAKE_MONOTONIC': '1',
+        'TZ': 'UTC',
+    }
     (project / '.venv').symlink_to(tom_python.parent.parent)
     (project / 'schedule.toml').write_text(
         'environment = "docker"\n[settings]\nwhen = "* * * * *"\ncommand = ["diffsettings"]\n'
@@ -232,13 +360,13 @@ def test_schedule_run_starts_the_job_and_ends_on_sigterm(project: Path, tom_pyth
         process = subprocess.Popen(
             ['.venv/bin/python', 'manage.py', 'schedule', 'run'],
             cwd=project,
-            env=clean(project),
+            env=clean(project) | clock,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
         try:
-            end = time.monotonic() + 240
+            end = time.monotonic() + 120
             while time.monotonic() < end and not (
                 log.is_file() and 'ended with' in log.read_text()
             ):

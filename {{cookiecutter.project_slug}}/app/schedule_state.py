@@ -15,7 +15,7 @@ from .models import UpdateRun
 from .scheduling import cli
 from .scheduling.definition import Job, Schedule
 from .scheduling.health import LastRun, health
-from .scheduling.install import installed_at
+from .scheduling.place import installed_at
 from .scheduling.times import Timing, next_runs
 from .sync.discreet import discreet
 from .sync.history import SILENCE

@@ -6,19 +6,19 @@ belongs to the project in the directory PATH.
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from .definition import ScheduleError
 from .interpreter import COMPOSE_FILE
+from .place import is_gone, is_of
 from .renderers import quoted
 
 NOTE = b'# From schedule.toml. Change it there, then run: python manage.py schedule install\n'
 #: Stands before the first block where the table had no newline at its end, for the way back.
 NO_NEWLINE = b'# (The line above had no newline at its end. This goes with the block below.)\n'
 LINE = re.compile(rb'[^\n]*\n|[^\n]+')  # splitlines() would also cut at a carriage return
-MARKER = re.compile(rb'\s*# (>>>|<<<) tom-auto (\S+) (.+) \1\s*')
+MARKER = re.compile(rb'\s*# (>>>|<<<) tom-auto \S+ (.+) \1\s*')
 
 
 @dataclass(frozen=True)
@@ -36,26 +36,30 @@ class _Marker:
     start: int
     end: int
     opens: bool
-    slug: bytes
     path: bytes
 
 
-def find_block(table: bytes, project: Path, slug: str) -> Block | None:
+def find_block(table: bytes, project: Path) -> Block | None:
     """The block of the project in `table`, or None.
 
-    That is the block with the path of the project or, where there is none, one with its slug
-    whose path is gone: the project was moved. Raises ScheduleError where the markers are
-    damaged, so that nobody can say where the block ends.
+    Where there is none with its path, one that leads or led to it is its own: it was moved.
+    Raises ScheduleError where the markers are damaged, so that nobody can say where the block
+    ends.
     """
-    path = os.fsencode(project)
     markers = _markers(table)
-    own = _pair(markers, lambda marker: marker.path == path)
-    if own:
-        return own
-    gone = [m for m in markers if m.slug == slug.encode() and is_gone(m.path)]
-    if len({marker.path for marker in gone}) != 1:
-        return None  # with two of them nobody can say which one this project was
-    return _pair(markers, lambda marker: marker in gone)
+    paths = dict.fromkeys(marker.path for marker in markers)
+    here = os.fsencode(project)
+    own = [here] if here in paths else [path for path in paths if is_of(project, path)]
+    return _pair(markers, own[0]) if own else None
+
+
+def abandoned(table: bytes, project: Path) -> dict[int, bytes]:
+    """The paths of other projects' blocks where there is no project, by the number of the line."""
+    return {
+        marker.line: marker.path
+        for marker in _markers(table)
+        if marker.opens and is_gone(marker.path) and not is_of(project, marker.path)
+    }
 
 
 def _markers(table: bytes) -> list[_Marker]:
@@ -63,16 +67,14 @@ def _markers(table: bytes) -> list[_Marker]:
     for number, line in enumerate(re.finditer(LINE, table), start=1):
         marker = MARKER.fullmatch(line.group())
         if marker:
-            sign, slug, path = marker.groups()
-            found.append(_Marker(number, *line.span(), sign == b'>>>', slug, path))
+            sign, path = marker.groups()
+            found.append(_Marker(number, *line.span(), sign == b'>>>', path))
     return found
 
 
-def _pair(markers: list[_Marker], ours: Callable[[_Marker], bool]) -> Block | None:
-    """The one block among the markers that are `ours`."""
-    where = [index for index, marker in enumerate(markers) if ours(marker)]
-    if not where:
-        return None
+def _pair(markers: list[_Marker], path: bytes) -> Block:
+    """The one block among the markers that has this path."""
+    where = [index for index, marker in enumerate(markers) if marker.path == path]
     first, last = where[0], where[-1]
     whole = len(where) == 2 and last == first + 1  # another's marker in between is damage too
     if not whole or [markers[first].opens, markers[last].opens] != [True, False]:
@@ -83,18 +85,7 @@ def _pair(markers: list[_Marker], ours: Callable[[_Marker], bool]) -> Block | No
             'changed. Put them right with `crontab -e`, or delete the lines of the project, '
             'then run this again.'
         )
-    return Block(markers[first].start, markers[last].end, markers[first].path)
-
-
-def is_gone(path: bytes) -> bool:
-    """Whether there is surely nothing at `path`."""
-    try:
-        Path(os.fsdecode(path)).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False  # a directory that may not be looked into is not gone
-    return False
+    return Block(markers[first].start, markers[last].end, path)
 
 
 def with_block(

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .definition import FILE, Schedule, ScheduleError
-from .install import checked_schedule, install, preview, remove, slug_of, wanted
+from .install import checked_schedule, has_lines, install, preview, remove, slug_of, wanted
 from .interpreter import command_start
 from .kubernetes import manifests
 from .status import CURRENT, NOT_INSTALLED, STALE, status, warnings
-from .systemd import install_units, remove_units, unit_state, units
+from .systemd import install_units, installed_units, preview_units, remove_units, unit_state, units
 
 PROJECT = Path(__file__).resolve().parents[2]
 ACTIONS = {
@@ -28,6 +28,10 @@ FORMATS = {
     'remove': ('crontab', 'systemd'),
     'status': ('crontab', 'systemd'),
 }
+TWICE = (
+    'Warning: your crontab starts the same jobs once more. To take its lines out: '
+    'python manage.py schedule remove'
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def act(
         code, told = _told(options, site)
     except ScheduleError as error:
         complain(str(error))
-        return 1
+        return STALE if options['action'] == 'status' else 1  # it may well be installed
     for line in told:
         say(line)
     return code
@@ -93,6 +97,8 @@ def _told(options: dict, site: Site) -> tuple[int, list[str]]:
             return _with_systemd(options, site)
         case 'remove', _:  # works without a schedule that can be read
             return 0, remove(PROJECT)
+        case 'status', None if installed_units(PROJECT) and not has_lines(PROJECT):
+            return _with_systemd(options, site)
         case 'status', _:
             want = wanted(PROJECT, site.python, site.commands)
             return _with_health(*status(want, site.media), *site.health(want.schedule))
@@ -143,14 +149,14 @@ def _units(schedule: Schedule, site: Site) -> dict[str, bytes]:
 
 
 def _with_systemd(options: dict, site: Site) -> tuple[int, list[str]]:
-    slug = slug_of(PROJECT)
     if options['action'] == 'remove':
-        return 0, remove_units(PROJECT, slug)
+        return 0, remove_units(PROJECT)
     schedule = checked_schedule(PROJECT, site.commands)
     files = _units(schedule, site)
+    if options['action'] == 'install' and options['dry_run']:
+        return 0, preview_units(files, PROJECT)
+    twice = [TWICE] if has_lines(PROJECT) else []
     if options['action'] == 'status':
-        code, why = unit_state(files, PROJECT, slug)
-        return _with_health(code, [why], *site.health(schedule))
-    if options['dry_run']:
-        return 0, [*files, 'Nothing was changed. `schedule show --format systemd` prints them.']
-    return 0, install_units(files, PROJECT, slug)
+        code, why = unit_state(files, PROJECT)
+        return _with_health(code, [why, *twice], *site.health(schedule))
+    return 0, [*install_units(files, PROJECT), *twice]

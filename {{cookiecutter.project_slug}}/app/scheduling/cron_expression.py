@@ -15,6 +15,7 @@ ADVICE = (
     'Write "hourly", "every 15 minutes", "every 6 hours", "daily", or five fields (minute, '
     'hour, day of month, month, day of week) such as "17 * * * *".'
 )
+ANY = ('*', '*/1')
 LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -52,7 +53,7 @@ def five_fields(when: object, project: Path, job: str) -> str:
     if len(words) != len(FIELDS):
         raise BadExpression(f'cron has five fields, and this is {len(words)}. {ADVICE}')
     numbers = [_numbers(field, text) for field, text in zip(FIELDS, words, strict=True)]
-    _refuse_dates_that_never_come(days=numbers[2], months=numbers[3])
+    _refuse_dates_that_never_come(days=numbers[2], months=numbers[3], weekday=words[4])
     _refuse_days_that_are_read_in_two_ways(day=words[2], weekday=words[4])
     return ' '.join(words)
 
@@ -60,7 +61,7 @@ def five_fields(when: object, project: Path, job: str) -> str:
 def numbers_of(expression: str) -> list[list[int] | None]:
     """Of each field of such an expression its numbers in order, or None where any will do."""
     return [
-        None if text in ('*', '*/1') else sorted(_numbers(field, text))
+        None if text in ANY else sorted(_numbers(field, text))
         for field, text in zip(FIELDS, expression.split(), strict=True)
     ]
 
@@ -122,16 +123,17 @@ def _item(field: Field, item: str) -> range:
     return range(first, last + 1, int(step or 1))
 
 
-def _refuse_dates_that_never_come(days: set[int], months: set[int]) -> None:
+def _refuse_dates_that_never_come(days: set[int], months: set[int], weekday: str) -> None:
     if min(days) > max(LONGEST_MONTHS[month - 1] for month in months):
-        raise BadExpression(f'no year has such a date, so the job would never run. {ADVICE}')
+        so = 'the job would never run' if weekday in ANY else 'only its weekdays would count'
+        raise BadExpression(f'no year has such a date, so {so}. {ADVICE}')
 
 
 def _refuse_days_that_are_read_in_two_ways(day: str, weekday: str) -> None:
     """`*/2` beside a weekday: for cron both have to hold, for Kubernetes one is enough."""
     for one, other in ((day, weekday), (weekday, day)):
-        starred = one.startswith('*') and one not in ('*', '*/1')
-        if starred and other not in ('*', '*/1'):
+        starred = one.startswith('*') and one not in ANY
+        if starred and other not in ANY:
             raise BadExpression(
                 f'schedulers disagree about "{one}" beside another field of days. Write its '
                 'numbers out: then it runs on the days that either field names.'

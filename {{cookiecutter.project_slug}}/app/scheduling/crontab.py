@@ -78,8 +78,8 @@ def _crontab(argument: str, table: bytes | None = None) -> subprocess.CompletedP
     if program is None:
         raise ScheduleError(
             'This machine has no `crontab` command, so cron is not installed here (Debian and '
-            'Ubuntu: apt install cron). `python manage.py schedule show` prints the line, for '
-            'whatever runs jobs here instead.'
+            'Ubuntu: apt install cron). For systemd instead: python manage.py schedule install '
+            '--format systemd. For anything else, `python manage.py schedule show` prints the line.'
         )
     try:
         return subprocess.run(
@@ -120,14 +120,6 @@ def _keep(table: bytes, backups: Path) -> Path:
             f'No copy of your crontab could be kept: {error}. Nothing was changed.'
         ) from error
     return copy
-
-
-def time_of(copy: Path) -> datetime | None:
-    """When a copy of the table was kept; None where its name is none of ours."""
-    try:
-        return datetime.strptime(copy.name, COPY).replace(tzinfo=UTC)
-    except ValueError:
-        return None
 
 
 def _owner_only(path: str, flags: int) -> int:

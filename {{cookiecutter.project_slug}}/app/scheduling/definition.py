@@ -4,6 +4,8 @@ This package needs the standard library alone: the template's hook runs it with 
 3.11 on, before the TOM's own packages are installed.
 """
 
+import json
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -14,7 +16,12 @@ from .cron_expression import BadExpression, five_fields
 FILE = 'schedule.toml'
 ENVIRONMENTS = ('virtualenv', 'conda', 'system', 'docker', 'kubernetes')
 OPTIONS = ('when', 'enabled', 'command', 'timeout')
-EXAMPLE = 'For example:\n\n    [updatedata]\n    when = "hourly"'
+EXAMPLE = 'For example:\n\n    environment = "virtualenv"\n\n    [updatedata]\n    when = "hourly"'
+#: A key, or several with dots between them, as the name of a table or before a value.
+KEY = r'\s*(?:[\w-]+|"[^"]*"|\'[^\']*\')\s*'
+NAMED = re.compile(rf'\s*(\[*)({KEY}(?:\.{KEY})*)[\]=]')
+CONTROL = r'[\x00-\x1f\x7f]'
+LONGEST_TIMEOUT = 7 * 24 * 3600
 
 
 class ScheduleError(Exception):
@@ -22,11 +29,11 @@ class ScheduleError(Exception):
 
 
 class _Mistake(ScheduleError):
-    """A mistake in the file, and the table and the option where it is."""
+    """A mistake in the file, and the table and the option where it is, or only one of them."""
 
-    def __init__(self, text: str, table: str = '', option: str = '') -> None:
+    def __init__(self, text: str, *place: str) -> None:
         super().__init__(text)
-        self.table, self.option = table, option
+        self.place = place
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ def read_schedule(project: Path) -> Schedule:
     """
     file = project / FILE
     try:
-        text = file.read_text(encoding='utf-8')
+        text = file.read_text(encoding='utf-8-sig')  # Windows puts a mark before it
         document = tomllib.loads(text)
     except FileNotFoundError as error:
         raise ScheduleError(f'There is no {file}. Make it. {EXAMPLE}') from error
@@ -75,27 +82,25 @@ def read_schedule(project: Path) -> Schedule:
     try:
         return _schedule(document, project)
     except _Mistake as error:
-        line = _line(text, error.table, error.option)
-        place = f'{file}, line {line}' if line else str(file)
-        raise ScheduleError(f'{place}: {error}') from error
+        raise ScheduleError(f'{file}{_line(text, error.place)}: {error}') from error
 
 
-def _line(text: str, table: str, option: str) -> int | None:
-    """The number of the line of `option` in [table], or else of [table] itself."""
-    inside, found = '', None
+def _line(text: str, place: tuple[str, ...]) -> str:
+    """The line that names `place`, or as much of it as any line does; empty where none does."""
+    told, known, table = '', 0, ()
     for number, line in enumerate(text.splitlines(), start=1):
-        header = re.match(r'\s*\[\s*["\']?([^"\'\]]*?)["\']?\s*\]', line)
-        if header:
-            inside = header.group(1)
-        if inside == table and (header or not table):
-            found = found or (number if table else None)
-        if (
-            inside == table
-            and option
-            and re.match(rf'\s*["\']?{re.escape(option)}["\']?\s*=', line)
-        ):
-            return number
-    return found
+        named = NAMED.match(line)
+        if not named:
+            continue
+        keys = tuple(key.strip(' \t"\'') for key in re.findall(KEY, named.group(2)))
+        if named.group(1):
+            table, path = keys, keys
+        else:
+            path = (*table, *keys)
+        same = len(os.path.commonprefix([path, place]))
+        if same > known:
+            told, known = f', line {number}', same
+    return told
 
 
 def _schedule(document: dict, project: Path) -> Schedule:
@@ -104,7 +109,7 @@ def _schedule(document: dict, project: Path) -> Schedule:
         raise _Mistake(
             f'"{name}" is no option of the file: those are environment and python. '
             f'A job is a table. {EXAMPLE}',
-            option=name,
+            name,
         )
     return Schedule(
         environment=_environment(document.get('environment')),
@@ -116,47 +121,37 @@ def _schedule(document: dict, project: Path) -> Schedule:
 def _environment(value: object) -> str:
     if value not in ENVIRONMENTS:
         choices = ', '.join(f'"{name}"' for name in ENVIRONMENTS)
-        raise _Mistake(
-            f'environment = {_shown(value)}, but it has to be one of {choices}. '
-            'Write at the top of the file, for example: environment = "virtualenv"',
-            option='environment',
-        )
+        raise _wrong(value, f'one of {choices}', 'environment = "virtualenv"', 'environment')
     return str(value)
 
 
 def _python(value: object) -> str | None:
-    if value is not None and not (isinstance(value, str) and value.startswith('/')):
-        raise _Mistake(
-            f'python = {_shown(value)}, but it has to be the whole path of a Python. '
-            'For example: python = "/opt/tom/bin/python"',
-            option='python',
+    sound = isinstance(value, str) and value.startswith('/') and not re.search(CONTROL, value)
+    if value is not None and not sound:
+        raise _wrong(
+            value, 'the whole path of a Python', 'python = "/opt/tom/bin/python"', 'python'
         )
     return value
 
 
 def _job(name: str, table: dict, project: Path) -> Job:
-    if not re.fullmatch(r'[a-z][a-z0-9_]{0,39}', name):
+    if not re.fullmatch(r'[a-z]([a-z0-9_]{0,38}[a-z0-9])?', name):  # Kubernetes takes no _ at ends
         raise _Mistake(
-            f'[{name}] cannot be the name of a job: that has small letters, digits and _, and no '
-            'more than 40. It is the command of manage.py that runs; where that is called '
+            f'[{name}] cannot be the name of a job: that has small letters, digits and _ between '
+            'them, and no more than 40. It is the command of manage.py that runs; where that is called '
             'otherwise, say so with: command = ["the-command"]',
             name,
         )
     for option in table.keys() - set(OPTIONS):
         raise _Mistake(
             f'[{name}] has "{option}", but the options of a job are {", ".join(OPTIONS)}. '
-            'Options of the whole file stand at its top, above the first [job].',
+            f'Options of the whole file stand at its top, above the first [job]. {EXAMPLE}',
             name,
             option,
         )
     enabled = table.get('enabled', True)
     if not isinstance(enabled, bool):
-        raise _Mistake(
-            f'[{name}] enabled = {_shown(enabled)}, but it has to be true or false. '
-            'For example: enabled = false',
-            name,
-            'enabled',
-        )
+        raise _wrong(enabled, 'true or false', 'enabled = false', name, 'enabled')
     when = _when(name, table.get('when'), project)
     return Job(name, when, enabled, _command(name, table), _timeout(name, table))
 
@@ -174,38 +169,33 @@ def _command(name: str, table: dict) -> tuple[str, ...]:
     words = table['command']
     sound = isinstance(words, list) and all(isinstance(word, str) for word in words)
     if not sound or not words or not re.fullmatch(r'[A-Za-z][A-Za-z0-9_-]*', words[0]):
-        raise _Mistake(
-            f'[{name}] command = {_shown(words)}, but it has to be a list: a command of manage.py, '
-            'then its arguments. For example: command = ["updatedata", "--facility", "LCO"]',
-            name,
-            'command',
-        )
-    if any(re.search(r'[\x00-\x1f\x7f]', word) for word in words):
-        raise _Mistake(
-            f'[{name}] command = {_shown(words)}, but no scheduler can pass on a line break or '
-            'another control character. Leave it out.',
-            name,
-            'command',
-        )
+        needed = 'a list: a command of manage.py, then its arguments'
+        example = 'command = ["updatedata", "--facility", "LCO"]'
+        raise _wrong(words, needed, example, name, 'command')
+    if any(re.search(CONTROL, word) for word in words):
+        needed = 'without line breaks and other control characters, which no scheduler passes on'
+        raise _wrong(words, needed, 'command = ["updatedata"]', name, 'command')
     return tuple(words)
 
 
 def _timeout(name: str, table: dict) -> int | None:
     value = table.get('timeout')
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise _Mistake(
-            f'[{name}] timeout = {_shown(value)}, but it has to be a whole number of seconds, above '
-            'zero. For example: timeout = 3600',
-            name,
-            'timeout',
-        )
+    if value is not None and not (type(value) is int and 1 <= value <= LONGEST_TIMEOUT):
+        needed = f'a whole number of seconds, from 1 to {LONGEST_TIMEOUT} (a week)'
+        raise _wrong(value, needed, 'timeout = 3600', name, 'timeout')
     return value
+
+
+def _wrong(value: object, needed: str, example: str, *place: str) -> _Mistake:
+    """The mistake of an option that has `value`: its place is its table, if it is in one, and it."""
+    *tables, option = place
+    where = ''.join(f'[{table}] ' for table in tables)
+    return _Mistake(
+        f'{where}{option} = {_shown(value)}, but it has to be {needed}. For example: {example}',
+        *place,
+    )
 
 
 def _shown(value: object) -> str:
     """`value` about as the file has it."""
-    if value is None:
-        return '(missing)'
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return '(missing)' if value is None else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,15 +1,16 @@
 """Puts the project's lines into this user's crontab, and takes them out again."""
 
+import contextlib
 import difflib
 import os
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from . import block, crontab
 from .definition import FILE, Schedule, ScheduleError, read_schedule
 from .interpreter import command_start, refuse_unusable
+from .place import remember
 from .renderers import crontab_lines, log_file
 
 BACKUPS = Path('.cache') / 'crontab'
@@ -72,6 +73,7 @@ def install(want: Wanted) -> list[str]:
     refuse_unusable(want.start, want.project)
     _make_log_directory(log_file(want.project).parent)
     backup = crontab.change_table(lambda table: _with_lines(table, want), want.project / BACKUPS)
+    remember(want.project, changed=backup is not None)
     if backup is None:
         return ['Nothing to do: your crontab has this already.', *want.shown()]
     return [
@@ -85,19 +87,23 @@ def install(want: Wanted) -> list[str]:
 def preview(want: Wanted) -> list[str]:
     """What `install` would change in the crontab, as diff(1) would show it."""
     before = crontab.read_table()
-    if want.lines:
-        after = _with_lines(before, want)
-    else:
-        after = _without_lines(before, want.project, want.slug)
+    after = _with_lines(before, want) if want.lines else _without_lines(before, want.project)
     if after == before:
         return ['Nothing to do: your crontab has this already.']
-    texts = (os.fsdecode(table).split('\n') for table in (before, after))
-    changes = difflib.unified_diff(*texts, 'crontab', 'crontab after install', lineterm='')
-    return [*changes, 'Nothing was changed.']
+    return [*difference(before, after, 'crontab'), 'Nothing was changed.']
+
+
+def difference(before: bytes, after: bytes, name: str) -> list[str]:
+    """The lines that tell `before` from `after` install, with a few around them."""
+    old, new = (
+        [os.fsdecode(line).removesuffix('\n') for line in re.findall(block.LINE, text)]
+        for text in (before, after)
+    )
+    return list(difflib.unified_diff(old, new, name, f'{name} after install', lineterm=''))
 
 
 def _with_lines(table: bytes, want: Wanted) -> bytes:
-    old = block.find_block(table, want.project, want.slug)
+    old = block.find_block(table, want.project)
     if not old and set(block.copies_outside(table, None, want.lines).values()) == set(want.lines):
         return table  # copied by hand from `schedule show`; once more, and it would run twice
     block.refuse_what_cannot_be_kept(table)
@@ -116,10 +122,7 @@ def _make_log_directory(logs: Path) -> None:
 
 def remove(project: Path) -> list[str]:
     """Take the project's lines out and leave every other byte. Returns what to tell the user."""
-    slug = slug_of(project)
-    backup = crontab.change_table(
-        lambda table: _without_lines(table, project, slug), project / BACKUPS
-    )
+    backup = crontab.change_table(lambda table: _without_lines(table, project), project / BACKUPS)
     if backup is None:
         return ['Nothing to remove: your crontab has no block of this TOM.']
     return [
@@ -129,15 +132,16 @@ def remove(project: Path) -> list[str]:
     ]
 
 
-def _without_lines(table: bytes, project: Path, slug: str) -> bytes:
-    old = block.find_block(table, project, slug)
+def _without_lines(table: bytes, project: Path) -> bytes:
+    old = block.find_block(table, project)
     if not old:
         return table
     block.refuse_what_cannot_be_kept(table)
     return block.without_block(table, old)
 
 
-def installed_at(project: Path) -> datetime | None:
-    """When the crontab was last changed from here; None where nobody knows."""
-    kept = sorted((project / BACKUPS).glob('crontab-*'))
-    return crontab.time_of(kept[-1]) if kept else None
+def has_lines(project: Path) -> bool:
+    """Whether the crontab has lines of the project; not where there is no crontab to look at."""
+    with contextlib.suppress(ScheduleError):
+        return block.find_block(crontab.read_table(), project) is not None
+    return False

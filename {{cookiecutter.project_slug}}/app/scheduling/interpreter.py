@@ -95,8 +95,7 @@ def refuse_unusable(start: list[str], project: Path) -> None:
             f'{python} is in a cache, which may be emptied at any time. Run this with a '
             f'lasting Python, or name one at the top of {FILE}: python = "/opt/tom/bin/python"'
         )
-    if str(python) != sys.executable:
-        _refuse_without_packages(start)
+    _refuse_without_packages(start)
 
 
 def _refuse_unusable_docker(docker: str, project: Path) -> None:
@@ -107,17 +106,29 @@ def _refuse_unusable_docker(docker: str, project: Path) -> None:
 
 
 def _refuse_without_packages(start: list[str]) -> None:
-    """As after an upgrade of the machine's Python: the program is there, its packages are not."""
-    command = [*start, '-c', 'import django']
+    """As after an upgrade of the machine's Python: the program is there, its packages are not.
+
+    Asked as cron asks: what a shell has set, such as a `module load`, is not there.
+    """
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=IMPORT_SECONDS, check=False
+            [*start, '-c', 'import django'],
+            env={'HOME': str(Path.home()), 'SHELL': '/bin/sh', 'PATH': '/usr/bin:/bin'},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors='replace',
+            timeout=IMPORT_SECONDS,
+            check=False,
         )
-        said = done.stderr.strip().rpartition('\n')[2] if done.returncode else ''
+        said = done.stderr.strip().rpartition('\n')[2] or f'status {done.returncode}'
     except (OSError, subprocess.TimeoutExpired) as error:
         said = str(error)
-    if said:
-        raise ScheduleError(
-            f'{start[-1]} cannot import Django ({said}). Was Python upgraded? Make the environment '
-            'of the TOM again (README.md says how).'
-        )
+    else:
+        if done.returncode == 0:
+            return
+    raise ScheduleError(
+        f'{start[-1]} cannot import Django when cron starts it, with nothing set in its '
+        f'environment ({said}). Was Python upgraded, or does it need a module that your shell '
+        'loads? Make the environment of the TOM again (README.md says how).'
+    )

@@ -55,7 +55,9 @@ def _manifest(job: Job, slug: str, image: str) -> str:
     limit = f'      activeDeadlineSeconds: {job.timeout}\n' if job.timeout else ''
     return MANIFEST.format(
         name=_short(f'{_name(slug)}-{_name(job.name)}'),
-        labels=_text({'app.kubernetes.io/name': slug, 'app.kubernetes.io/component': job.name}),
+        labels=_text(
+            {'app.kubernetes.io/name': slug.strip('_'), 'app.kubernetes.io/component': job.name}
+        ),
         schedule=_text(_expression(job.when)),
         starting_deadline=STARTING_DEADLINE,
         limit=limit,

@@ -25,7 +25,7 @@ def machine_warnings(
         _someone_elses(project),
         _no_place_for_data(media),
     )
-    return [f'Warning: {sentence}' for sentence in found if sentence]
+    return [sentence for sentence in found if sentence]
 
 
 def _no_daemon(root: Path) -> str:

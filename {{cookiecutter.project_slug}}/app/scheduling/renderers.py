@@ -31,7 +31,7 @@ def _line(job: Job, schedule: Schedule, project: Path, start: list[str]) -> byte
 def _line_for_docker(job: Job, schedule: Schedule, project: Path, start: list[str]) -> bytes:
     """Through the container that is up. Its Python cannot rotate a log that is on the host."""
     log, full = quoted(os.fsencode(log_file(project))), FULL // 512
-    rotate = b'find %s -size +%d -exec mv -f %s %s.1 \\; 2>/dev/null; ' % (log, full, log, log)
+    rotate = b'find %s -size +%d -exec mv -f {} {}.1 \\; 2>/dev/null; ' % (log, full)
     return rotate + _shell(command_of(job, schedule, project, start)) + _into_log(project)
 
 
@@ -69,7 +69,8 @@ def _checked(job: Job, project: Path, command: bytes) -> bytes:
     if len(command) > LONGEST_COMMAND:
         raise ScheduleError(
             f'The command of [{job.name}] is {len(command)} bytes long, and cron takes '
-            f'{LONGEST_COMMAND}. Move the project to a shorter path than {project}'
+            f'{LONGEST_COMMAND}. Give it fewer arguments, or move the project to a shorter path '
+            f'than {project}'
         )
     return job.when.encode() + b' ' + command
 

@@ -11,8 +11,12 @@ from .install import AGAIN, Wanted
 from .interpreter import refuse_unusable
 from .machine import machine_warnings
 from .renderers import log_file
+from .systemd import installed_units
 
 CURRENT, NOT_INSTALLED, STALE = 0, 1, 2
+#: The shells that understand the lines; what would have another Python, TOM or hour at work.
+SH = re.compile(r'(.*/)?(ba|da|a|k|z|)sh')
+HARMFUL = {'PYTHONHOME', 'PYTHONPATH', 'DJANGO_SETTINGS_MODULE', 'CRON_TZ'}
 
 
 def status(want: Wanted, media: Path | None = None) -> tuple[int, list[str]]:
@@ -22,7 +26,7 @@ def status(want: Wanted, media: Path | None = None) -> tuple[int, list[str]]:
     """
     table = crontab.read_table()
     try:
-        old = block.find_block(table, want.project, want.slug)
+        old = block.find_block(table, want.project)
     except ScheduleError as error:
         return STALE, [str(error)]
     copies = block.copies_outside(table, old, want.lines)
@@ -39,7 +43,7 @@ def status(want: Wanted, media: Path | None = None) -> tuple[int, list[str]]:
 def _trouble(table: bytes, want: Wanted, old: block.Block | None) -> str:
     """Why the lines in the crontab would not do what they should; empty where they would."""
     if old and old.path != os.fsencode(want.project):
-        return f'for {os.fsdecode(old.path)}, where this TOM no longer is.'
+        return f'for {os.fsdecode(old.path)}, and this TOM is in {want.project} now.'
     if old and block.with_block(table, want.project, want.slug, want.lines, old) != table:
         return (
             'it is out of date: the lines in the crontab, schedule.toml or the Python of this '
@@ -58,24 +62,37 @@ def _trouble(table: bytes, want: Wanted, old: block.Block | None) -> str:
 def warnings(want: Wanted, media: Path | None = None) -> list[str]:
     """What else could keep the installed lines from doing their work once an hour, or a day."""
     table = crontab.read_table()
-    old = block.find_block(table, want.project, want.slug)
+    old = block.find_block(table, want.project)
     told = [
-        f'Warning: line {number} of your crontab runs the same once more. Delete it: crontab -e'
+        f'line {number} of your crontab runs the same once more. Delete it: crontab -e'
         for number in (block.copies_outside(table, old, want.lines) if old else ())
     ]
-    shell = _shell_for(table[: old.start] if old else b'')
-    if not re.fullmatch(r'(.*/)?(ba|da|a|k|z|)sh', shell):
+    if installed_units(want.project):
         told.append(
-            f'Warning: your crontab sets SHELL={shell} above this job, which is written for sh '
-            'and may fail there. Put SHELL=/bin/sh on a line of its own just above the block.'
+            'timers of systemd start the same jobs once more. To remove them: '
+            'python manage.py schedule remove --format systemd'
         )
-    return [
-        *told,
-        *machine_warnings(want.project, media or want.project / 'data', cron_daemon_runs()),
+    told += [
+        f'from line {number} on, your crontab has the jobs of a TOM in {os.fsdecode(path)}, where '
+        'nothing is any more. If it is not coming back, delete them: crontab -e'
+        for number, path in block.abandoned(table, want.project).items()
     ]
+    told += _settings_that_do_harm(table[: old.start] if old else b'')
+    machine = machine_warnings(want.project, media or want.project / 'data', cron_daemon_runs())
+    return [f'Warning: {sentence}' for sentence in [*told, *machine]]
 
 
-def _shell_for(above: bytes) -> str:
-    """The shell of the lines after `above`: cron's own is sh, whatever the user's is."""
-    setting = re.compile(rb'^\s*["\']?SHELL["\']?\s*=\s*["\']?(.*?)["\']?\s*$', re.MULTILINE)
-    return os.fsdecode((setting.findall(above) or [b'/bin/sh'])[-1])
+def _settings_that_do_harm(above: bytes) -> list[str]:
+    """Of the variables that the crontab sets `above` the lines, those that they cannot bear."""
+    setting = rb'(?m)^[ \t]*["\']?(\w+)["\']?[ \t]*=[ \t]*["\']?(.*?)["\']?[ \t]*$'
+    variables = {os.fsdecode(name): os.fsdecode(text) for name, text in re.findall(setting, above)}
+    harmful = {
+        name: text
+        for name, text in variables.items()
+        if name in HARMFUL or (name == 'SHELL' and not SH.fullmatch(text))
+    }
+    return [
+        f'your crontab sets {name}={text} above this job, which may fail or go astray with it. '
+        'Move the block above that line: crontab -e'
+        for name, text in harmful.items()
+    ]

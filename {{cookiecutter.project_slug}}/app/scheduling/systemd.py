@@ -4,6 +4,7 @@ Each job is a service that runs once and a timer that starts it. They belong to 
 path stands in their first line.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -11,14 +12,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .block import is_gone
 from .cron_expression import numbers_of
 from .definition import FILE, Job, Schedule, ScheduleError
+from .install import difference
+from .place import is_of, remember
 from .renderers import command_of
 
 WEEKDAYS = ('Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun')
 COMMAND_SECONDS = 30
-OWNER = re.compile(rb'# tom-auto (\S+) (.+)')
+OWNER = re.compile(rb'# tom-auto \S+ (.+)')
 
 
 def units(schedule: Schedule, project: Path, slug: str, start: list[str]) -> dict[str, bytes]:
@@ -52,8 +54,8 @@ def _service(job: Job, schedule: Schedule, project: Path, slug: str, start: list
     words = [os.fsencode(word) for word in command_of(job, schedule, project, start)]
     if any(b'\n' in word for word in words):
         raise ScheduleError(f'{str(project)!r} holds a line break. Move the project.')
-    # env: as a program, systemd takes no path with quotes or backslashes; as an argument, any.
-    command = b' '.join([b'/usr/bin/env', *map(_quoted, words)])
+    # As a program, systemd takes no path with quotes or backslashes; as an argument of sh, any.
+    command = b' '.join([b'/bin/sh -c \'exec "$$0" "$$@"\'', *map(_quoted, words)])
     limit = f'TimeoutStartSec={job.timeout}\n' if job.timeout else ''
     return (
         _owner(project, slug)
@@ -103,25 +105,28 @@ def _list(numbers: list[int] | None) -> str:
     return '*' if numbers is None else ','.join(f'{number:02}' for number in numbers)
 
 
-def install_units(files: dict[str, bytes], project: Path, slug: str) -> list[str]:
+def install_units(files: dict[str, bytes], project: Path) -> list[str]:
     """Make this user's units of the project be `files`, with their timers at work.
 
     Returns what to tell the user. Raises ScheduleError where systemd cannot be asked.
     """
     _systemctl('show-environment')
-    old = _installed(project, slug)
-    gone = [file for file in old if file.name not in files]
     if not files:
-        return [f'No job is enabled in {FILE}.', *remove_units(project, slug)]
-    _disable(gone)
+        return [f'No job is enabled in {FILE}.', *remove_units(project)]
+    old = installed_units(project)
+    _disable([name for name in old if name not in files])
     directory = unit_directory()
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (directory / name).write_bytes(text)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (directory / name).write_bytes(text)
+    except OSError as error:
+        raise ScheduleError(f'The units cannot be written: {error}') from error
     _systemctl('daemon-reload')
     timers = [name for name in files if name.endswith('.timer')]
     _systemctl('enable', *timers)
     _systemctl('restart', *timers)
+    remember(project, changed=old != files)
     return [
         f'Installed in {directory}:',
         '',
@@ -132,19 +137,31 @@ def install_units(files: dict[str, bytes], project: Path, slug: str) -> list[str
     ]
 
 
-def remove_units(project: Path, slug: str) -> list[str]:
+def preview_units(files: dict[str, bytes], project: Path) -> list[str]:
+    """What `install_units` would change in this user's units, as diff(1) would show it."""
+    old = installed_units(project)
+    if old == files:
+        return ['Nothing to do: systemd has these units already.']
+    changes = (
+        difference(old.get(name, b''), files.get(name, b''), name)
+        for name in sorted({*old, *files})
+    )
+    return [*(line for change in changes for line in change), 'Nothing was changed.']
+
+
+def remove_units(project: Path) -> list[str]:
     """Stop the project's timers and take its units away. Returns what to tell the user."""
-    old = _installed(project, slug)
+    old = installed_units(project)
     if not old:
         return ['Nothing to remove: you have no systemd unit of this TOM.']
-    _disable(old)
+    _disable([*old])
     _systemctl('daemon-reload')
-    return ['Removed:', '', *(f'    {file}' for file in old), '']
+    return [f'Removed from {unit_directory()}:', '', *(f'    {name}' for name in old), '']
 
 
-def unit_state(files: dict[str, bytes], project: Path, slug: str) -> tuple[int, str]:
+def unit_state(files: dict[str, bytes], project: Path) -> tuple[int, str]:
     """0, 1 or 2 as `schedule status` has it, and why."""
-    found = {file.name: file.read_bytes() for file in _installed(project, slug)}
+    found = installed_units(project)
     if not found:
         return 1, 'Not installed.'
     if found != files:
@@ -164,30 +181,32 @@ def unit_directory() -> Path:
     return (Path(config) if config.startswith('/') else Path.home() / '.config') / 'systemd/user'
 
 
-def _installed(project: Path, slug: str) -> list[Path]:
-    """The units of the project, and those with its name whose project is gone: it was moved."""
-    return [
-        file
-        for file in sorted(unit_directory().glob(f'tom-auto-{slug}-*'))
-        if _belongs(file.read_bytes().split(b'\n', 1)[0], project, slug)
-    ]
+def installed_units(project: Path) -> dict[str, bytes]:
+    """The units of the project by their names, also those that it left behind in a move."""
+    found = {}
+    with contextlib.suppress(OSError):  # in a home that this user may not look into is none
+        for file in sorted(unit_directory().glob('tom-auto-*')):
+            found[file.name] = file.read_bytes()
+    return {name: text for name, text in found.items() if _belongs(text, project)}
 
 
-def _belongs(first: bytes, project: Path, slug: str) -> bool:
-    owner = OWNER.fullmatch(first)
-    if not owner or owner.group(1) != slug.encode():
+def _belongs(unit: bytes, project: Path) -> bool:
+    owner = OWNER.match(unit)
+    if not owner:
         return False
-    path = owner.group(2)
-    # One with a backslash may stand for another path: nobody can say that it is gone.
-    return path == _utf8(os.fsencode(project)) or (b'\\' not in path and is_gone(path))
+    path = owner.group(1)
+    escaped = rb'\\x([89a-f][0-9a-f])'  # or a path that really has these letters: see _utf8
+    return is_of(project, path) or is_of(
+        project, re.sub(escaped, lambda found: bytes.fromhex(found.group(1).decode()), path)
+    )
 
 
-def _disable(files: list[Path]) -> None:
-    timers = [file.name for file in files if file.suffix == '.timer']
+def _disable(names: list[str]) -> None:
+    timers = [name for name in names if name.endswith('.timer')]
     if timers:
         _systemctl('disable', '--now', *timers)
-    for file in files:
-        file.unlink(missing_ok=True)
+    for name in names:
+        (unit_directory() / name).unlink(missing_ok=True)
 
 
 def _lingering() -> list[str]:

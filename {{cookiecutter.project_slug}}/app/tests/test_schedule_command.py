@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from app.scheduling import cli, crontab
 from app.scheduling.daemon import cron_daemon_runs
@@ -95,12 +95,18 @@ def test_a_mistake_in_the_schedule(cron: FakeCrontab, project: Path) -> None:
     cron.table = b'# mine\n'
     with_django('install')
     write_schedule(project, '[updatedata]\nwhen = "*/90 * * * *"\n')
-    for action in ('show', 'install', 'status'):
+    for action, code in {'show': 1, 'install': 1, 'status': 2}.items():
         status, out, err = with_django(action)
-        assert (status, out) == (1, '')
+        assert (status, out) == (code, '')
         assert str(project / 'schedule.toml') in err
     assert with_django('remove')[0] == 0  # needs no schedule
     assert cron.table == b'# mine\n'
+
+
+@pytest.mark.parametrize('count', ['-1', 'x', '99999'])
+def test_a_count_that_is_none(count: str) -> None:
+    with pytest.raises(CommandError, match='is no number from 0'):
+        call_command('schedule', 'next', '--count', count)
 
 
 def test_a_command_that_does_not_exist(cron: FakeCrontab, project: Path) -> None:

@@ -98,6 +98,7 @@ def test_expressions_that_cron_reads_as_they_are_meant(expression: str) -> None:
         ('5/15 * * * *', '"5-59/15"'),
         ('0 0 31 2 *', 'never run'),
         ('0 0 30 2 *', 'never run'),
+        ('0 0 30 2 1', 'only its weekdays'),
         ('0 0 31 4,6,9,11 *', 'never run'),
     ],
 )
@@ -187,15 +188,36 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path, text: str, said: li
         (f'environment = "conda"\n{JOB}"nice" = 5\n', 'line 4: [updatedata] has "nice"'),
         (f'environment = "conda"\n{JOB}command = "updatedata"\n', 'line 4: [updatedata] command'),
         (f'environment = "conda"\n{JOB}command = ["-v"]\n', 'line 4: [updatedata] command'),
-        (f'environment = "conda"\n{JOB}command = ["a", "b\\n"]\n', 'a line break or another'),
+        (f'environment = "conda"\n{JOB}command = ["a", "b\\n"]\n', 'no scheduler passes on'),
         (f'environment = "conda"\n["A"]\nwhen = "daily"\n{JOB}', 'line 2: [A] cannot be the name'),
         ('environment = "conda"\n[b]\nwhen = daily\n', '(at line 3, column 8)'),
+        ('environment = "conda"\n[b_]\nwhen = "daily"\n', 'line 2: [b_] cannot be the name'),
+        (f'environment = "conda"\n{JOB}timeout = {10**9}\n', 'line 4: [updatedata] timeout = 1000'),
+        ('environment = "conda"\npython = "/a\\nb"\n', 'line 2: python = "/a\\nb"'),
+        ('environment = "conda"\n[[b]]\nwhen = "daily"\n', 'line 2: "b" is no option'),
+        ('environment = "conda"\n[b.more]\nx = 1\n', 'line 2: [b] has "more"'),
+        ('environment = "conda"\nb = { when = "x" }\n', 'line 2: [b] when = "x"'),
+        ('environment = "conda"\nb.enabled = 1\nb . "when" = "x"\n', 'line 2: [b] enabled = 1'),
+        ('environment = "conda"\nb.enabled = true\nb . "when" = "x"\n', 'line 3: [b] when'),
+        ('environment = "conda"\n[b]\nwhen = ["daily"]\n', 'line 3: [b] when = ["daily"]: a text'),
     ],
 )
 def test_mistakes_are_named_with_their_line(tmp_path: Path, text: str, place: str) -> None:
     with pytest.raises(ScheduleError) as refusal:
         read(tmp_path, text)
     assert place in str(refusal.value)
+
+
+def test_an_example_that_would_pass(tmp_path: Path) -> None:
+    with pytest.raises(ScheduleError) as refusal:
+        read_schedule(tmp_path)
+    example = str(refusal.value).partition('For example:\n\n')[2]
+    assert [job.name for job in read(tmp_path, example.replace('    ', '')).jobs] == ['updatedata']
+
+
+def test_a_file_that_windows_has_written(tmp_path: Path) -> None:
+    [job] = read(tmp_path, f'\ufeffenvironment = "conda"\n{JOB}'.replace('\n', '\r\n')).jobs
+    assert job.name == 'updatedata'
 
 
 def test_a_job_with_arguments_and_a_timeout(tmp_path: Path) -> None:

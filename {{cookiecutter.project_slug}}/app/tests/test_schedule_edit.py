@@ -2,12 +2,14 @@
 
 import random
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from app.scheduling.block import find_block, with_block, without_block
+from app.scheduling.block import abandoned, find_block, with_block, without_block
 from app.scheduling.definition import ScheduleError
+from app.scheduling.place import NOTE, remember
 from app.scheduling.renderers import quoted
 
 
@@ -17,12 +19,12 @@ def job(project: Path, minute: int = 17) -> bytes:
 
 
 def put(table: bytes, project: Path, minute: int = 17, slug: str = 'my_tom') -> bytes:
-    old = find_block(table, project, slug)
+    old = find_block(table, project)
     return with_block(table, project, slug, [job(project, minute)], old)
 
 
-def take(table: bytes, project: Path, slug: str = 'my_tom') -> bytes:
-    old = find_block(table, project, slug)
+def take(table: bytes, project: Path) -> bytes:
+    old = find_block(table, project)
     return without_block(table, old) if old else table
 
 
@@ -133,8 +135,14 @@ def test_any_order_of_install_edit_move_and_remove(home: Path) -> None:
 
 def moved(table: bytes, old: Path, new: Path) -> tuple[bytes, Path]:
     """The table and the place after a project went from `old` to `new` and installed again."""
-    old.rename(new)
+    move(old, new)
     return put(table, new), new
+
+
+def move(old: Path, new: Path) -> None:
+    """Move a project whose jobs are installed."""
+    remember(old, changed=True)
+    old.rename(new)
 
 
 def test_a_block_stays_where_its_user_has_put_it(home: Path) -> None:
@@ -198,7 +206,7 @@ def test_damaged_markers_stop_everything(home: Path, damage: object) -> None:
 
 def test_a_moved_project_takes_its_block_along(home: Path) -> None:
     table = put(b'1 1 * * * one\n', home / 'a') + b'2 2 * * * two\n'
-    (home / 'a').rename(home / 'new place')
+    move(home / 'a', home / 'new place')
     after = put(table, home / 'new place')
     assert bytes(home / 'a') + b'/' not in after
     assert take(after, home / 'new place') == b'1 1 * * * one\n2 2 * * * two\n'
@@ -210,24 +218,51 @@ def test_a_copy_of_a_project_leaves_the_block_of_the_original(home: Path) -> Non
     assert put(table, home / 'b').startswith(table)
 
 
-def test_a_block_of_another_name_is_never_taken_over(home: Path) -> None:
-    table = put(b'', home / 'gone', slug='other_tom')
-    assert put(table, home / 'a').startswith(table)
-    assert take(table, home / 'a') == table
+def test_a_moved_project_is_known_under_a_new_name(home: Path) -> None:
+    table = put(b'# mine\n', home / 'a')
+    move(home / 'a', home / 'our_tom')
+    after = put(table, home / 'our_tom', slug='our_tom')
+    assert after.count(b'# >>> tom-auto') == 1
+    assert take(after, home / 'our_tom') == b'# mine\n'
 
 
-def test_of_two_that_are_gone_nobody_can_say_which_one_it_was(home: Path) -> None:
-    table = put(put(b'', home / 'gone'), home / 'gone too')
-    assert table.count(b'# >>>') == 1, 'the second had the place of the first'
-    table += table.replace(b'gone too', b'gone as well')
+@pytest.mark.parametrize('slug', ['my_tom', 'other_tom'])
+def test_the_block_of_another_project_that_is_gone_is_never_taken_over(
+    home: Path, slug: str
+) -> None:
+    """It may have been moved, or its disk may not be mounted, and most TOMs are called my_tom."""
+    table = put(b'# mine\n', home / 'gone', slug=slug)
+    remember(home / 'a', changed=True)  # installed before, at another place
     assert put(table, home / 'a').startswith(table)
     assert take(table, home / 'a') == table
+    assert abandoned(table, home / 'a') == {2: bytes(home / 'gone')}
+
+
+def test_a_copy_that_was_installed_keeps_off_the_block_of_the_original(home: Path) -> None:
+    table = put(put(b'', home / 'a'), home / 'b')
+    remember(home / 'a', changed=True)
+    shutil.copytree(home / 'a', home / 'b', dirs_exist_ok=True)
+    remember(home / 'b', changed=True)
+    (home / 'a').rename(home / 'moved')
+    assert take(table, home / 'b') == put(b'', home / 'a')
+    assert take(table, home / 'moved') == put(b'', home / 'b')
+
+
+def test_a_link_that_a_move_left_behind_leads_to_the_block(home: Path) -> None:
+    table = put(b'', home / 'a')
+    (home / 'a').rename(home / 'moved')
+    (home / 'a').symlink_to(home / 'moved')
+    assert put(table, home / 'moved') == put(b'', home / 'moved')
+    assert take(table, home / 'moved') == b''
+    assert abandoned(table, home / 'moved') == {}
 
 
 def test_a_place_that_may_not_be_looked_into_is_not_gone(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = put(b'', home / 'locked' / 'tom')
+    (home / 'a' / '.cache').mkdir()
+    (home / 'a' / NOTE).write_bytes(bytes(home / 'locked' / 'tom'))
 
     def refuse(self: Path) -> None:
         raise PermissionError(self)

@@ -1,6 +1,8 @@
 """`schedule status` in each state: 0 well, 1 not installed, 2 stale, overdue or failing."""
 
 import io
+import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,12 +14,13 @@ from django.utils import timezone
 
 from app import schedule_state
 from app.models import RunFailure, UpdateRun
-from app.scheduling import cli, crontab, times
+from app.scheduling import cli, times
 from app.scheduling import status as status_module
 from app.scheduling.cron_expression import BadExpression, five_fields
 from app.scheduling.definition import Job
 from app.scheduling.health import GRACE, LastRun, health
 from app.scheduling.machine import machine_warnings
+from app.scheduling.place import NOTE
 from app.scheduling.times import next_run, next_runs, sentence
 
 from .schedule_project import FakeCrontab, make_project, write_schedule
@@ -127,14 +130,15 @@ def test_overdue(project: Path, ran: Callable) -> None:
     assert schedule('status')[0] == 0
 
 
-def test_never_ran_although_it_was_installed_long_ago(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    long_ago = datetime.now(UTC) - timedelta(hours=3)
-    [backup] = (project / '.cache' / 'crontab').iterdir()
-    backup.rename(backup.with_name(long_ago.strftime(crontab.COPY)))
+def test_never_ran_although_it_was_installed_long_ago(project: Path) -> None:
+    hours_ago = time.time() - 3 * 3600
+    os.utime(project / NOTE, (hours_ago, hours_ago))
+    schedule('install')  # changes nothing
     status, told = schedule('status')
     assert (status, 'and never ran' in told) == (2, True)
+    write_schedule(project, '[updatedata]\nwhen = "5 4 * * *"\n')
+    schedule('install')
+    assert schedule('status')[0] == 0
 
 
 def test_a_database_that_cannot_be_asked(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,5 +345,16 @@ def test_python_was_upgraded(project: Path) -> None:
     python = project / '.venv' / 'bin' / 'python'
     python.write_text('#!/bin/sh\necho "ModuleNotFoundError: django" >&2\nexit 1\n')
     status, told = schedule('status')
-    assert (status, 'cannot import Django (ModuleNotFoundError: django)' in told) == (2, True)
+    assert (status, '(ModuleNotFoundError: django). Was Python upgraded' in told) == (2, True)
     assert schedule('install')[0] == 1
+
+
+def test_a_python_that_needs_what_a_shell_has_set(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a cluster's modules needs LD_LIBRARY_PATH, which cron's jobs have not."""
+    python = project / '.venv' / 'bin' / 'python'
+    python.write_text('#!/bin/sh\n: ${LOADED?libpython3.11.so is missing}\n')
+    monkeypatch.setenv('LOADED', 'yes')
+    status, told = schedule('install')
+    assert (status, 'libpython3.11.so is missing' in told) == (1, True)

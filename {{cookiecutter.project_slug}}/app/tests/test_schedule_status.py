@@ -9,7 +9,7 @@ from app.scheduling.daemon import cron_daemon_runs
 from app.scheduling.install import install, wanted
 from app.scheduling.status import status
 
-from .schedule_project import FakeCrontab, make_project, write_schedule
+from .schedule_project import FakeCrontab, make_project, write_program, write_schedule
 
 
 @pytest.fixture
@@ -82,6 +82,19 @@ def test_the_python_is_gone(project: Path) -> None:
     assert (code, 'is missing, or is no program' in told) == (2, True)
 
 
+def test_the_machine_has_a_newer_python(project: Path) -> None:
+    """As a new release of the system brings it, for a TOM that uses the system's."""
+    write_schedule(project, '[updatedata]\nwhen = "17 * * * *"\n', environment='system')
+    old, new = project.parent / 'python3.11', project.parent / 'python3.12'
+    for python in (old, new):
+        write_program(python, '#!/bin/sh\n')
+    install(wanted(project, old))
+    assert status(wanted(project, old))[0] == 0
+    assert status(wanted(project, new))[0] == 2
+    install(wanted(project, new))
+    assert status(wanted(project, new))[0] == 0
+
+
 def test_the_log_directory_is_gone(project: Path) -> None:
     (project / 'logs').rmdir()
     code, told = status_of(project)
@@ -105,16 +118,29 @@ def test_the_same_line_a_second_time(cron: FakeCrontab, project: Path) -> None:
         (b'SHELL=/bin/bash', False),
         (b'SHELL=/bin/tcsh\nSHELL=/bin/sh', False),
         (b"SHELL='/usr/bin/zsh'", False),
+        (b'DJANGO_SETTINGS_MODULE=other.settings', True),
+        (b'PYTHONPATH=/opt/lib', True),
+        (b'CRON_TZ=America/Lima', True),
+        (b'MAILTO=me\n\nPATH=/bin\nLANG=C.UTF-8', False),
     ],
 )
-def test_a_shell_that_is_no_sh(
+def test_settings_that_do_harm(
     cron: FakeCrontab, project: Path, setting: bytes, warned: bool
 ) -> None:
     cron.table = setting + b'\n' + cron.table
     code, told = status_of(project)
-    assert (code, 'SHELL=' in told) == (0, warned)
+    assert (code, 'Move the block above that line' in told) == (0, warned)
     cron.table = cron.table.removeprefix(setting + b'\n') + setting + b'\n'
-    assert 'SHELL=' not in status_of(project)[1]
+    assert 'Move the block' not in status_of(project)[1]
+
+
+def test_the_block_of_a_project_that_is_gone(cron: FakeCrontab, project: Path) -> None:
+    """Deleted, or moved without what it keeps in .cache: its jobs fail, and nobody is told."""
+    table = cron.table
+    cron.table += table.replace(bytes(project), bytes(project) + b'-gone')
+    code, told = status_of(project)
+    assert code == 0
+    assert f'from line 5 on, your crontab has the jobs of a TOM in {project}-gone, where' in told
 
 
 @pytest.mark.parametrize('runs', [True, False, None])

@@ -7,7 +7,7 @@ import pytest
 from app.scheduling import cli
 from app.scheduling.cli import Site, act
 
-from .schedule_project import make_project, with_path, write_program, write_schedule
+from .schedule_project import FakeCrontab, make_project, with_path, write_program, write_schedule
 
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >> '{here}/calls'
@@ -17,9 +17,9 @@ if [ "$2" = is-active ]; then exec cat '{here}/active'; fi
 
 
 @pytest.fixture
-def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def systemd(tmp_path: Path, cron: FakeCrontab, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of a `systemctl` that notes what is asked of it."""
-    here = tmp_path / 'bin'
+    here = tmp_path / 'tools'
     here.mkdir()
     write_program(here / 'systemctl', SYSTEMCTL.replace('{here}', str(here)))
     write_program(here / 'loginctl', '#!/bin/sh\necho Linger=no\n')
@@ -40,9 +40,9 @@ def use(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return project
 
 
-def do(action: str, dry_run: bool = False) -> tuple[int, str]:
+def do(action: str, dry_run: bool = False, scheduler: str | None = 'systemd') -> tuple[int, str]:
     told: list[str] = []
-    options = {'action': action, 'format': 'systemd', 'dry_run': dry_run, 'image': None}
+    options = {'action': action, 'format': scheduler, 'dry_run': dry_run, 'image': None}
     return act(options, told.append, told.append, Site()), '\n'.join(told)
 
 
@@ -85,6 +85,45 @@ def test_a_change_is_seen_and_mended(systemd: Path, project: Path) -> None:
     assert units(systemd) == []
 
 
+def test_a_dry_run_shows_the_difference(systemd: Path, project: Path) -> None:
+    told = do('install', dry_run=True)[1]
+    assert f' {project}/.venv/bin/python {project}/manage.py updatedata' in told
+    assert '+OnCalendar=*-*-* *:17:00' in told
+    assert told.endswith('\nNothing was changed.')
+    assert (units(systemd), calls(systemd)) == ([], '')
+    do('install')
+    assert 'Nothing to do' in do('install', dry_run=True)[1]
+    before = units(systemd)
+    write_schedule(project, '[updatetargets]\nwhen = "5 4 * * *"\n')
+    told = do('install', dry_run=True)[1]
+    assert '-OnCalendar=*-*-* *:17:00' in told
+    assert '+OnCalendar=*-*-* 04:05:00' in told
+    assert units(systemd) == before
+
+
+def test_status_finds_the_timers_by_itself_and_tells_of_a_second_start(
+    systemd: Path, project: Path
+) -> None:
+    do('install')
+    assert do('status', scheduler=None)[0] == 0
+    assert 'timers of systemd start the same jobs once more' in do('install', scheduler=None)[1]
+    assert 'your crontab starts the same jobs once more' in do('status')[1]
+    assert 'your crontab starts the same jobs once more' in do('install')[1]
+    do('remove')
+    status, told = do('status', scheduler=None)
+    assert (status, 'once more' in told) == (0, False)
+
+
+def test_a_machine_without_cron_has_its_timers(
+    systemd: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (systemd / 'cat').symlink_to('/bin/cat')
+    monkeypatch.setenv('PATH', str(systemd))
+    assert 'For systemd instead: ' in do('install', scheduler=None)[1]
+    assert do('install')[0] == 0
+    assert do('status', scheduler=None)[0] == 0
+
+
 def test_a_timer_that_is_stopped(systemd: Path, project: Path) -> None:
     do('install')
     (systemd / 'active').unlink()
@@ -109,6 +148,13 @@ def test_a_moved_project_takes_its_units_along_and_a_copy_leaves_them(
     assert do('status')[0] == 0
     assert len(units(systemd)) == 4
     assert not set(first) & set(units(systemd))
+
+
+def test_units_that_cannot_be_written(systemd: Path, project: Path) -> None:
+    (systemd.parent / 'config').touch()
+    assert do('status')[0] == 1
+    status, told = do('install')
+    assert (status, 'The units cannot be written' in told) == (1, True)
 
 
 def test_where_there_is_no_systemd(systemd: Path, project: Path) -> None:

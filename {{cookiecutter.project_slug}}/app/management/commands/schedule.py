@@ -1,6 +1,8 @@
 """`manage.py schedule`: what runs when, for cron, systemd, Kubernetes, or by itself."""
 
+import re
 import sys
+from argparse import ArgumentTypeError
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -22,6 +24,13 @@ ACTIONS = {
 }
 
 
+def count(text: str) -> int:
+    """`text` as a number of times. Raises ArgumentTypeError."""
+    if not re.fullmatch('[0-9]{1,4}', text):
+        raise ArgumentTypeError(f'{text} is no number from 0 to 9999')
+    return int(text)
+
+
 class Command(BaseCommand):
     """Hands most of the command line to app.scheduling, which works without Django as well."""
 
@@ -33,7 +42,9 @@ class Command(BaseCommand):
         for name, purpose in ACTIONS.items():
             action = actions.add_parser(name, help=purpose, description=purpose)
             if name == 'next':
-                action.add_argument('--count', type=int, default=3, help='how many times of each')
+                action.add_argument(
+                    '--count', type=count, default=3, metavar='N', help='how many times of each'
+                )
         actions.metavar = '|'.join([*cli.ACTIONS, *ACTIONS])
 
     def handle(self, **options: object) -> None:
