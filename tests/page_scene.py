@@ -1,6 +1,7 @@
-"""Fills the database of a TOM with a scene for its page. Run by the TOM's own Python:
+"""Fills the database of a TOM with a scene for its page. Run by the TOM's own Python.
 
-python page_scene.py working|dead|failing|retry|big
+Reads the names of scenes, a line each: working, dead, failing, retry, big, retired. Answers each with a
+line, when the database holds that scene and nothing else. See page_scene_runner.py.
 """
 
 import os
@@ -16,12 +17,13 @@ import django  # noqa: E402
 django.setup()
 
 from django.contrib.auth.models import Permission, User  # noqa: E402
+from django.db import transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from tom_dataproducts.models import DataProduct  # noqa: E402
 from tom_observations.models import ObservationRecord  # noqa: E402
 from tom_targets.models import Target  # noqa: E402
 
-from app.models import JobPause, RecordSync, RunFailure, StoredFrame, UpdateRun  # noqa: E402
+from app.models import Alert, JobPause, RecordSync, RunFailure, StoredFrame, UpdateRun  # noqa: E402
 
 NOW = timezone.now()
 PASSWORD = 'only-for-this-test'
@@ -31,10 +33,13 @@ FACILITIES = ('LCO', 'SOAR', 'BLANCO')
 
 def base(records: int = 12) -> list[ObservationRecord]:
     """Everybody who logs in, and a few observations that were checked some minutes ago."""
-    for model in (StoredFrame, DataProduct, RecordSync, ObservationRecord, Target):
-        model.objects.all().delete()
-    for model in (RunFailure, UpdateRun, JobPause):
-        model.objects.all().delete()
+    emptied = (
+        StoredFrame, DataProduct, RunFailure, UpdateRun, RecordSync, ObservationRecord, Target,
+        JobPause, Alert,
+    )  # fmt: skip
+    for model in emptied:
+        rows = model.objects.all()
+        rows._raw_delete(rows.db)  # nobody has to be told, and there may be 100,000
     if not User.objects.filter(username='admin').exists():
         User.objects.create_superuser('admin', 'admin@example.org', PASSWORD)
         staff = User.objects.create_user('staff', password=PASSWORD, is_staff=True)
@@ -131,6 +136,11 @@ def dead() -> None:
     runs(300, timedelta(hours=1), until=timedelta(days=3))
 
 
+def retired() -> None:
+    """Nothing is awaited any more, whatever else there is."""
+    RecordSync.objects.update(next_check=None, settled_at=NOW)
+
+
 def failing() -> None:
     records = base()
     frames(records, 200)
@@ -180,4 +190,8 @@ def big() -> None:
 
 
 if __name__ == '__main__':
-    globals()[sys.argv[1]]()
+    for name in map(str.strip, sys.stdin):
+        NOW = timezone.now()
+        with transaction.atomic():
+            globals()[name]()
+        print(name, flush=True)  # noqa: T201
