@@ -17,25 +17,49 @@ import django  # noqa: E402
 django.setup()
 
 from django.contrib.auth.models import Permission, User  # noqa: E402
-from django.db import transaction  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from tom_dataproducts.models import DataProduct  # noqa: E402
 from tom_observations.models import ObservationRecord  # noqa: E402
 from tom_targets.models import Target  # noqa: E402
 
-from app.models import Alert, JobPause, RecordSync, RunFailure, StoredFrame, UpdateRun  # noqa: E402
+from app.models import (  # noqa: E402
+    Alert,
+    ChangedRecord,
+    JobPause,
+    RecordSync,
+    RunFailure,
+    StoredFrame,
+    UpdateRun,
+)
 
 NOW = timezone.now()
 PASSWORD = 'only-for-this-test'
 TARGETS = {'M 31': 'OPEN', 'NGC 253': 'OPEN', 'Secret Star': 'PRIVATE'}
 FACILITIES = ('LCO', 'SOAR', 'BLANCO')
 
+DISTINCT = 12  # records; any more are copies of these, which SQLite makes in a second
+MORE_RECORDS = """
+    WITH RECURSIVE n(i) AS (SELECT %s UNION ALL SELECT i + 1 FROM n WHERE i < %s)
+    INSERT INTO tom_observations_observationrecord
+        (facility, parameters, observation_id, status, created, modified, target_id)
+    SELECT facility, parameters, i, status, created, modified, target_id
+    FROM n JOIN tom_observations_observationrecord r ON r.id = %s + (i - 1) %% %s
+"""
+MORE_STATES = """
+    INSERT INTO app_recordsync
+        (record_id, status, asked_at, checked_at, next_check, failures, error)
+    SELECT r.id, s.status, s.asked_at, s.checked_at, s.next_check, s.failures, s.error
+    FROM tom_observations_observationrecord r JOIN app_recordsync s ON s.record_id = %s
+    WHERE r.id > %s
+"""
+
 
 def base(records: int = 12) -> list[ObservationRecord]:
     """Everybody who logs in, and a few observations that were checked some minutes ago."""
     emptied = (
         StoredFrame, DataProduct, RunFailure, UpdateRun, RecordSync, ObservationRecord, Target,
-        JobPause, Alert,
+        JobPause, Alert, ChangedRecord,
     )  # fmt: skip
     for model in emptied:
         rows = model.objects.all()
@@ -50,32 +74,30 @@ def base(records: int = 12) -> list[ObservationRecord]:
         for name, who in TARGETS.items()
     ]
     made = ObservationRecord.objects.bulk_create(
-        (
-            ObservationRecord(
-                target_id=targets[n % 3].pk,
-                facility=FACILITIES[n % 3],
-                parameters={'exposure': 60, 'instrument_type': '1M0-SCICAM-SINISTRO'},
-                observation_id=str(n + 1),
-                status='PENDING',
-            )
-            for n in range(records)
-        ),
-        batch_size=2000,
+        ObservationRecord(
+            target_id=targets[n % 3].pk,
+            facility=FACILITIES[n % 3],
+            parameters={'exposure': 60, 'instrument_type': '1M0-SCICAM-SINISTRO'},
+            observation_id=str(n + 1),
+            status='PENDING',
+        )
+        for n in range(min(records, DISTINCT))
     )
     RecordSync.objects.bulk_create(
-        (
-            RecordSync(
-                record_id=record.pk,
-                status='PENDING',
-                asked_at=NOW,
-                checked_at=NOW - timedelta(minutes=14),
-                next_check=NOW,
-            )
-            for record in made
-        ),
-        batch_size=2000,
+        RecordSync(
+            record_id=record.pk,
+            status='PENDING',
+            asked_at=NOW,
+            checked_at=NOW - timedelta(minutes=14),
+            next_check=NOW,
+        )
+        for record in made
     )
-    return made
+    if records > DISTINCT:
+        with connection.cursor() as cursor:
+            cursor.execute(MORE_RECORDS, [DISTINCT + 1, records, made[0].pk, DISTINCT])
+            cursor.execute(MORE_STATES, [made[0].pk, made[-1].pk])
+    return list(ObservationRecord.objects.order_by('pk').defer('parameters'))
 
 
 def runs(count: int, every: timedelta, until: timedelta = timedelta(minutes=14)) -> None:
@@ -125,6 +147,12 @@ def fail(records: list[ObservationRecord], error: str, hours: float = 5) -> None
     )
 
 
+def note(run: UpdateRun, words: str) -> None:
+    """Let the TOM's log say something of `run`."""
+    with Path('logs/tom.log').open('a', encoding='utf-8') as log:
+        log.write(f'[{timezone.localtime(run.started):%Y-%m-%d %H:%M:%S}] {words}\n')
+
+
 def working() -> None:
     frames(base(), 200)
     runs(600, timedelta(hours=1))
@@ -161,7 +189,8 @@ def failing() -> None:
     RunFailure.objects.create(run=last, facility='SOAR', error=error)
     gone = 'LCO does not know it, or not for this account (404)'
     fail(records[0:6:3], gone)
-    fail(records[2:3], '1 of 4 frames: the file is shorter than it should be')
+    fail(records[2:3], '1 of 4 frames: the download broke off after 4096 of 12000000 bytes')
+    note(last, 'WARNING app.sync: SOAR refused the credentials of 4 records')
     for record in (*records[0:6:3], records[2]):
         RunFailure.objects.create(
             run=last,

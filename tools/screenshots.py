@@ -18,10 +18,18 @@ from baking import bake  # noqa: E402
 from browser import browser, chromium, prepare, served  # noqa: E402
 from page_scene_runner import stage  # noqa: E402
 from page_windows import LOCAL_SETTINGS, PHONE, log_in  # noqa: E402
+from running import tom_python  # noqa: E402
 
 PLACE = ROOT / '.work' / 'screenshots'
 PICTURES = ROOT / 'docs' / 'screenshots'
 WIDE = {'width': 1200, 'height': 800}
+#: Puts a reader's paths in the place of those of whoever makes the pictures.
+NEUTRAL = """
+([place, python]) => document.querySelectorAll('pre code').forEach(code => {
+  code.textContent = code.textContent.replaceAll(python, '/home/ada/my_tom/.venv/bin/python')
+    .replaceAll(place, '/home/ada');
+})
+"""
 
 
 def main() -> None:
@@ -92,6 +100,8 @@ def picture(
     page.goto(url + path)
     go(page)
     page.wait_for_load_state('networkidle')
+    page.evaluate(NEUTRAL, [str(PLACE), str(tom_python())])
+    page.evaluate('scrollTo(0, 0)')
     page.screenshot(path=PICTURES / f'{name}.png', full_page=whole)
     context.close()
     print(PICTURES / f'{name}.png')

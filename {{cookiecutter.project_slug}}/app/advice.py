@@ -12,6 +12,7 @@ DOCTOR = 'Run: python manage.py doctor'
 
 #: What a failure says, and what to do about it. The first that is found in it counts.
 ADVICE = (
+    (r'^could not be asked$', 'Superusers of this TOM see why.'),
     (r'refuses its credentials|without an API key', KEY),
     (r'\(404\)', 'Look it up at the observatory. If it is gone there, delete it here; if it is '
                   "another account's, check the API key."),

@@ -44,6 +44,7 @@ def test_what_to_do_about_what_an_observatory_answers(error, advice):
     ('said', 'advice'),
     [
         (str(hook_failed('data_product_post_save', ValueError())), 'Mend the hook'),
+        ('could not be asked', 'Superusers'),  # all that others are told of a facility
         ('no frames can be seen without an API key: set LCO_API_KEY in .env', KEY),
         ('downloads stop: only 3 MB are free where the data goes', 'Make room'),
         ('the file would have 5 bytes, and there is no room for them', 'Make room'),
