@@ -59,6 +59,15 @@ def test_it_says_whether_it_works_wide_and_narrow(
         assert_it_fits(page)
 
 
+def test_a_dead_job_comes_with_what_to_type(scene: Callable, opened: Window, url: str) -> None:
+    scene('dead')
+    page = show(opened('staff'), f'{url}/automation/')
+    told = page.locator('.answer').inner_text()
+    assert 'python manage.py doctor' in told
+    assert re.search(r'\d+ \* \* \* \* \S+python \S+manage.py updatedata >> ', told)
+    assert violations(page) == []
+
+
 def assert_it_fits(page: Page) -> None:
     width = page.evaluate('document.documentElement.scrollWidth')
     assert width <= page.viewport_size['width'], 'the page is wider than the window'
@@ -96,9 +105,9 @@ def check_with_axe(page: Page, url: str) -> None:
             assert violations(page) == [], (path, viewport)
 
 
-def violations(page: Page) -> list[tuple]:
-    found = Axe().run(page, options={'runOnly': AA}).response
-    assert len(found['passes']) > 10
+def violations(page: Page, within: str | None = None) -> list[tuple]:
+    found = Axe().run(page, context=within, options={'runOnly': AA}).response
+    assert len(found['passes']) > (0 if within else 10)
     return [
         (broken['id'], broken['nodes'][0]['target'], broken['nodes'][0]['failureSummary'])
         for broken in found['violations']
@@ -123,6 +132,7 @@ def test_the_lines_on_other_pages(scene: Callable, opened_theirs: Window, url: s
         line = page.locator('.automation-line').inner_text().replace('\xa0', ' ')
         assert line.startswith('Data last checked 14 minutes ago, next check in')
         assert '0 frames stored' in line
+        assert violations(page, within='.automation-line') == []
 
 
 # --- What people do there ------------------------------------------------------------------

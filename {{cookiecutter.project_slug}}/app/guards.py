@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 
+from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -31,14 +32,20 @@ def for_visitors(view: View) -> View:
 
 
 def for_staff(view: Callable[..., None]) -> View:
-    """Do it for staff with the permission, and for a POST; then go back to where they were."""
+    """Do it for staff with the permission, and for a POST; then go back to where they were.
+
+    Others may meet a button as well, on a page of tomtoolkit's: they are told whose it is.
+    """
 
     @require_POST
     @wraps(view)
     def guarded(request: HttpRequest, **kwargs: object) -> HttpResponse:
-        if not may_act(request.user):
+        if may_act(request.user):
+            view(request, **kwargs)
+        elif request.user.is_authenticated:
+            messages.error(request, 'Only staff who have the permission to may do that.')
+        else:
             raise PermissionDenied
-        view(request, **kwargs)
         return _back(request)
 
     return guarded

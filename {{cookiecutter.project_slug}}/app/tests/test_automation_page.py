@@ -17,6 +17,8 @@ from tom_targets.models import Target
 
 from app.jobs import lines_to_install
 from app.models import JobPause, RecordSync, RunFailure, StoredFrame, UpdateRun
+from app.scheduling.cli import PROJECT
+from app.scheduling.definition import read_schedule
 
 from .page import failing, ran, text
 
@@ -36,8 +38,10 @@ def test_it_never_ran(client):
 
 def test_it_shows_the_lines_to_those_who_can_install_them(client, staff):
     lines = [' '.join(escape(line).split()) for line in lines_to_install()]
+    kept = read_schedule(PROJECT).environment
+    assert lines or kept == 'kubernetes'
     page = text(client)
-    assert all(line in page for line in lines)  # none where containers keep the schedule
+    assert all(line in page for line in lines)
     client.logout()
     assert not any(line in text(client) for line in lines)
 
@@ -295,6 +299,36 @@ def test_where_nothing_is_open_nor_is_the_state(client, settings, login):
     token = Token.objects.get_or_create(user=User.objects.create_user('robot'))[0].key
     told = client.get('/automation/status.json', headers={'Authorization': f'Token {token}'})
     assert told.json()['working'] is True
+
+
+# --- What it says to machines --------------------------------------------------------------
+
+
+def test_the_state_as_json(client, add_record):
+    failing(add_record('SOAR'))
+    Target.objects.update(permissions='OPEN')
+    ran(status='failed', failed=1)
+    told = client.get('/automation/status.json').json()
+    assert told['working'] is False
+    [job] = told['jobs']
+    assert (job['job'], job['state'], job['failing']) == ('updatedata', 'failing', 1)
+    assert job['reason'] == '1 observation could not be checked'
+    assert job['last']['status'] == 'failed'
+    assert 'failed' not in job['last']  # of all records: that is for superusers
+    assert [facility['name'] for facility in told['facilities']] == ['SOAR']
+
+
+def test_the_state_as_text_for_prometheus(client, add_record):
+    failing(add_record('SOAR'))
+    Target.objects.update(permissions='OPEN')
+    ran(timedelta(hours=5))
+    lines = client.get('/automation/metrics').content.decode().splitlines()
+    assert 'tom_job_trouble{job="updatedata"} 1' in lines
+    assert 'tom_job_failing_records{job="updatedata"} 1' in lines
+    assert '# TYPE tom_job_trouble gauge' in lines
+    assert any(line.startswith('tom_facility_checked_seconds{facility="SOAR"} ') for line in lines)
+    [began] = [line.split()[1] for line in lines if line.startswith('tom_job_last_run_seconds{')]
+    assert abs(float(began) - (timezone.now() - timedelta(hours=5)).timestamp()) < 60
 
 
 # --- What it costs -------------------------------------------------------------------------

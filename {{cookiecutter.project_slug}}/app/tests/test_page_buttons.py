@@ -37,7 +37,10 @@ def test_only_staff_with_the_permission_may_act(action, who, client, login, star
     if who != 'visitor':
         login(who, *(['run_automation'] if who == 'permission' else []), is_staff=who == 'staff')
     answer = client.post(f'/automation/{action.format(record=record.pk)}', follow=True)
-    assert '/accounts/login/' in answer.redirect_chain[0][0]
+    if who == 'visitor':
+        assert '/accounts/login/' in answer.redirect_chain[0][0]
+    else:
+        assert b'Only staff who have the permission' in answer.content
     assert started == []
     assert not JobPause.objects.exists()
     assert 'Run updatedata now' not in text(client)
@@ -199,6 +202,14 @@ def test_its_buttons_ask_nothing_for_a_hidden_target(client, login, started, tar
     for page in ('/targets/{}/?update_status=True', '/targets/{}/observation-list/'):
         assert client.get(page.format(target.pk)).status_code == 302
     assert started == []
+
+
+def test_the_button_of_the_list_keeps_its_filters(client, staff, started, target):
+    page = text(client, '/observations/list/?status=PENDING')
+    [there] = re.findall(r'name="next" value="([^"]*)"', page)
+    answer = client.post('/automation/updatedata/run/', {'next': there})
+    assert answer.url == '/observations/list/?status=PENDING'
+    assert started == [('staff', 'updatedata')]
 
 
 def test_only_staff_may_ask_for_all(client, login, started):
