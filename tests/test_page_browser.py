@@ -129,6 +129,8 @@ def test_the_lines_on_other_pages(scene: Callable, opened_theirs: Window, url: s
     for kind, name in (('observations', '1'), ('targets', 'M 31')):
         show(page, f'{url}/automation/')
         page.click(f'a[href^="/{kind}/"]:text-is("{name}")')
+        page.wait_for_url(f'{url}/{kind}/*/')
+        assert page.locator('main').count() == 1  # a page of its own, not a piece of that one
         line = page.locator('.automation-line').inner_text().replace('\xa0', ' ')
         assert line.startswith('Data last checked 14 minutes ago, next check in')
         assert '0 frames stored' in line
@@ -157,7 +159,9 @@ def test_retry_a_record_and_read_what_became_of_it(
     assert 'updatedata is working' in answer(page)
     assert page.locator('text=None: every observation').is_visible()
     assert list(tom.glob('data/**/*.fits.fz'))
-    page.locator('a[href^="/automation/runs/"]').nth(0).click()
+    show(page, f'{url}/automation/runs/')
+    page.locator('#rows a[href^="/automation/runs/"]').nth(0).click()
+    page.wait_for_url(f'{url}/automation/runs/*/')
     run = page.locator('main').inner_text()
     assert 'Started by admin. Limited to target' in run
     assert re.search(r'checked\s+1\b', run)
@@ -198,6 +202,7 @@ def test_refresh_observation_list_asks_for_a_run_of_that_target(
     page = opened_theirs('staff')
     show(page, f'{url}/automation/')
     page.click('a[href^="/targets/"]:text-is("M 31")')
+    page.wait_for_url(f'{url}/targets/*/')
     page.click('.nav-tabs >> text=Observations')
     begun = time.monotonic()
     page.click('text=Refresh Observation List')

@@ -70,12 +70,14 @@ def in_the_dark(chrome: Browser, url: str, scene: Callable[[str], None]) -> None
 
 def to_the_newest_run(page: Page) -> None:
     """The page of the run at the top."""
-    page.locator('a[href^="/automation/runs/"]').nth(0).click()
+    with page.expect_navigation():
+        page.locator('a[href^="/automation/runs/"]').nth(0).click()
 
 
 def to_the_first_target(page: Page) -> None:
     """The page of the target of the first problem."""
-    page.locator('a[href^="/targets/"]:text-is("M 31")').nth(0).click()
+    with page.expect_navigation():
+        page.locator('a[href^="/targets/"]:text-is("M 31")').nth(0).click()
 
 
 def picture(

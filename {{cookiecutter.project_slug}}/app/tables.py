@@ -23,6 +23,7 @@ class Table(HTMXTable):
         template_name = 'django_tables2/bootstrap5-responsive.html'
         exclude = ('selection',)
         attrs = HTMXTable.Meta.attrs | {'hx-target': '#rows'}
+        row_attrs = {'hx-boost': 'false'}  # a link in a row leads to a page of its own
 
 
 class ProblemTable(Table):
@@ -73,7 +74,7 @@ class RunTable(Table):
     status = tables.TemplateColumn(template_name='app/cells/outcome.html', verbose_name='Outcome')
     took = tables.TemplateColumn(template_name='app/cells/took.html', orderable=False)
     checked = tables.Column(attrs=WIDE)
-    saved = tables.Column(verbose_name='Frames saved', attrs=WIDE)
+    saved = tables.Column(verbose_name='Frames', attrs=WIDE)
     failed = tables.Column()
 
     class Meta(Table.Meta):

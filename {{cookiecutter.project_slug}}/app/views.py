@@ -41,6 +41,7 @@ def home(request: HttpRequest) -> HttpResponse:
     schedule, states = jobs(), healths(request.user)
     main = next(state for state in states if state.main)
     hidden = {*RunTable.hidden_from(request.user), 'checked'}  # there is little room
+    hidden |= {'job'} if len(states) == 1 else set()
     return render(
         request,
         'app/automation.html',
