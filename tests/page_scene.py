@@ -1,6 +1,6 @@
 """Fills the database of a TOM with a scene for its page. Run by the TOM's own Python.
 
-Reads the names of scenes, a line each: working, dead, failing, retry, big, retired. Answers each with a
+Reads the names of scenes, which are the functions below, a line each. Answers each with a
 line, when the database holds that scene and nothing else. See page_scene_runner.py.
 """
 
@@ -206,6 +206,30 @@ def retry() -> None:
     records = base(1)
     runs(3, timedelta(hours=1))
     fail(records, 'LCO does not answer (ConnectTimeout)')
+
+
+def at_work() -> None:
+    """A run on another host, which has got to three of twelve records."""
+    records = base()
+    RecordSync.objects.update(asked_at=NOW - timedelta(hours=1))
+    runs(3, timedelta(hours=1))
+    run = UpdateRun.objects.create(
+        job='updatedata', host='telescope', pid=1, started=NOW, heartbeat=NOW, due=12
+    )
+    RecordSync.objects.filter(record__in=[one.pk for one in records[:3]]).update(
+        asked_at=run.started
+    )
+
+
+def further() -> None:
+    """The same run, later."""
+    UpdateRun.objects.filter(status='running').update(heartbeat=NOW)
+    RecordSync.objects.update(asked_at=NOW)
+
+
+def ended() -> None:
+    """The same run, at its end."""
+    UpdateRun.objects.filter(status='running').update(status='ok', finished=NOW, checked=12)
 
 
 def big() -> None:

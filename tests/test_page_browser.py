@@ -148,6 +148,23 @@ def test_run_now_is_watched_until_it_ends(scene: Callable, opened: Window, url: 
     assert '1 observation could not be checked' in answer(page)  # it waits for its time
 
 
+def test_progress_is_shown_live(scene: Callable, tom: Path, opened: Window, url: str) -> None:
+    scene('at_work')
+    page = show(opened('staff'), f'{url}/automation/')
+    page.click('text=Run updatedata now')  # there is one, which is shown
+    shown = page.locator('#progress')
+    expect(shown).to_contain_text('2 observations checked so far')  # and one that is not hers
+    end = time.monotonic() + 60
+    while 'Another updatedata is at work' not in (tom / 'logs' / 'page.log').read_text():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    scene('further')
+    expect(shown).to_contain_text('8 observations checked so far', timeout=15_000)
+    scene('ended')
+    expect(shown).to_be_hidden(timeout=15_000)
+    assert 'updatedata is working' in answer(page)
+
+
 def test_retry_a_record_and_read_what_became_of_it(
     scene: Callable, tom: Path, opened: Window, url: str
 ) -> None:
