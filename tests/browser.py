@@ -3,7 +3,6 @@
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,13 +43,10 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def served(project: Path, workers: int = 2, **variables: str) -> Iterator[str]:
-    """The address of the TOM, served as in production, but without https.
+    """The address of the TOM, which `prepare` has seen, served as in production without https.
 
     `variables` are added to the environment of the server, and so of the runs that it starts.
     """
-    for command in (['migrate', '-v0'], ['collectstatic', '--noinput', '-v0']):
-        done = manage(project, *command, **variables)
-        assert done.returncode == 0, done.stdout
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
@@ -75,6 +71,13 @@ def served(project: Path, workers: int = 2, **variables: str) -> Iterator[str]:
             server.wait(timeout=30)
 
 
+def prepare(project: Path) -> None:
+    """Make the database and the files that the server needs."""
+    for command in (['migrate', '-v0'], ['collectstatic', '--noinput', '-v0']):
+        done = manage(project, *command)
+        assert done.returncode == 0, done.stdout
+
+
 def wait_until_it_answers(url: str, server: subprocess.Popen, log: Path) -> None:
     """Return once the server answers. Raises AssertionError when it ends or takes too long."""
     end = time.monotonic() + STARTS_WITHIN
@@ -87,8 +90,3 @@ def wait_until_it_answers(url: str, server: subprocess.Popen, log: Path) -> None
         else:
             return
     raise AssertionError(f'no answer within {STARTS_WITHIN} s: {log.read_text()}')
-
-
-def temporary() -> Path:
-    """A directory that is not the tester's."""
-    return Path(tempfile.mkdtemp(prefix='tom-'))

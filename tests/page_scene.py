@@ -1,6 +1,7 @@
-"""Fills the database of a TOM with a scene for its page. Run by the TOM's own Python:
+"""Fills the database of a TOM with a scene for its page. Run by the TOM's own Python.
 
-python page_scene.py working|dead|failing|retry|big
+Reads the names of scenes, which are the functions below, a line each. Answers each with a
+line, when the database holds that scene and nothing else. See page_scene_runner.py.
 """
 
 import os
@@ -16,25 +17,53 @@ import django  # noqa: E402
 django.setup()
 
 from django.contrib.auth.models import Permission, User  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from tom_dataproducts.models import DataProduct  # noqa: E402
 from tom_observations.models import ObservationRecord  # noqa: E402
 from tom_targets.models import Target  # noqa: E402
 
-from app.models import JobPause, RecordSync, RunFailure, StoredFrame, UpdateRun  # noqa: E402
+from app.models import (  # noqa: E402
+    Alert,
+    ChangedRecord,
+    JobPause,
+    RecordSync,
+    RunFailure,
+    StoredFrame,
+    UpdateRun,
+)
 
 NOW = timezone.now()
 PASSWORD = 'only-for-this-test'
 TARGETS = {'M 31': 'OPEN', 'NGC 253': 'OPEN', 'Secret Star': 'PRIVATE'}
 FACILITIES = ('LCO', 'SOAR', 'BLANCO')
 
+DISTINCT = 12  # records; any more are copies of these, which SQLite makes in a second
+MORE_RECORDS = """
+    WITH RECURSIVE n(i) AS (SELECT %s UNION ALL SELECT i + 1 FROM n WHERE i < %s)
+    INSERT INTO tom_observations_observationrecord
+        (facility, parameters, observation_id, status, created, modified, target_id)
+    SELECT facility, parameters, i, status, created, modified, target_id
+    FROM n JOIN tom_observations_observationrecord r ON r.id = %s + (i - 1) %% %s
+"""
+MORE_STATES = """
+    INSERT INTO app_recordsync
+        (record_id, status, asked_at, checked_at, next_check, failures, error)
+    SELECT r.id, s.status, s.asked_at, s.checked_at, s.next_check, s.failures, s.error
+    FROM tom_observations_observationrecord r JOIN app_recordsync s ON s.record_id = %s
+    WHERE r.id > %s
+"""
+
 
 def base(records: int = 12) -> list[ObservationRecord]:
     """Everybody who logs in, and a few observations that were checked some minutes ago."""
-    for model in (StoredFrame, DataProduct, RecordSync, ObservationRecord, Target):
-        model.objects.all().delete()
-    for model in (RunFailure, UpdateRun, JobPause):
-        model.objects.all().delete()
+    emptied = (
+        StoredFrame, DataProduct, RunFailure, UpdateRun, RecordSync, ObservationRecord, Target,
+        JobPause, Alert, ChangedRecord,
+    )  # fmt: skip
+    for model in emptied:
+        rows = model.objects.all()
+        rows._raw_delete(rows.db)  # nobody has to be told, and there may be 100,000
     if not User.objects.filter(username='admin').exists():
         User.objects.create_superuser('admin', 'admin@example.org', PASSWORD)
         staff = User.objects.create_user('staff', password=PASSWORD, is_staff=True)
@@ -45,32 +74,30 @@ def base(records: int = 12) -> list[ObservationRecord]:
         for name, who in TARGETS.items()
     ]
     made = ObservationRecord.objects.bulk_create(
-        (
-            ObservationRecord(
-                target_id=targets[n % 3].pk,
-                facility=FACILITIES[n % 3],
-                parameters={'exposure': 60, 'instrument_type': '1M0-SCICAM-SINISTRO'},
-                observation_id=str(n + 1),
-                status='PENDING',
-            )
-            for n in range(records)
-        ),
-        batch_size=2000,
+        ObservationRecord(
+            target_id=targets[n % 3].pk,
+            facility=FACILITIES[n % 3],
+            parameters={'exposure': 60, 'instrument_type': '1M0-SCICAM-SINISTRO'},
+            observation_id=str(n + 1),
+            status='PENDING',
+        )
+        for n in range(min(records, DISTINCT))
     )
     RecordSync.objects.bulk_create(
-        (
-            RecordSync(
-                record_id=record.pk,
-                status='PENDING',
-                asked_at=NOW,
-                checked_at=NOW - timedelta(minutes=14),
-                next_check=NOW,
-            )
-            for record in made
-        ),
-        batch_size=2000,
+        RecordSync(
+            record_id=record.pk,
+            status='PENDING',
+            asked_at=NOW,
+            checked_at=NOW - timedelta(minutes=14),
+            next_check=NOW,
+        )
+        for record in made
     )
-    return made
+    if records > DISTINCT:
+        with connection.cursor() as cursor:
+            cursor.execute(MORE_RECORDS, [DISTINCT + 1, records, made[0].pk, DISTINCT])
+            cursor.execute(MORE_STATES, [made[0].pk, made[-1].pk])
+    return list(ObservationRecord.objects.order_by('pk').defer('parameters'))
 
 
 def runs(count: int, every: timedelta, until: timedelta = timedelta(minutes=14)) -> None:
@@ -120,6 +147,12 @@ def fail(records: list[ObservationRecord], error: str, hours: float = 5) -> None
     )
 
 
+def note(run: UpdateRun, words: str) -> None:
+    """Let the TOM's log say something of `run`."""
+    with Path('logs/tom.log').open('a', encoding='utf-8') as log:
+        log.write(f'[{timezone.localtime(run.started):%Y-%m-%d %H:%M:%S}] {words}\n')
+
+
 def working() -> None:
     frames(base(), 200)
     runs(600, timedelta(hours=1))
@@ -129,6 +162,11 @@ def dead() -> None:
     frames(base(), 20)
     RecordSync.objects.update(checked_at=NOW - timedelta(days=3))
     runs(300, timedelta(hours=1), until=timedelta(days=3))
+
+
+def retired() -> None:
+    """Nothing is awaited any more, whatever else there is."""
+    RecordSync.objects.update(next_check=None, settled_at=NOW)
 
 
 def failing() -> None:
@@ -151,7 +189,8 @@ def failing() -> None:
     RunFailure.objects.create(run=last, facility='SOAR', error=error)
     gone = 'LCO does not know it, or not for this account (404)'
     fail(records[0:6:3], gone)
-    fail(records[2:3], '1 of 4 frames: the file is shorter than it should be')
+    fail(records[2:3], '1 of 4 frames: the download broke off after 4096 of 12000000 bytes')
+    note(last, 'WARNING app.sync: SOAR refused the credentials of 4 records')
     for record in (*records[0:6:3], records[2]):
         RunFailure.objects.create(
             run=last,
@@ -169,6 +208,30 @@ def retry() -> None:
     fail(records, 'LCO does not answer (ConnectTimeout)')
 
 
+def at_work() -> None:
+    """A run on another host, which has got to three of twelve records."""
+    records = base()
+    RecordSync.objects.update(asked_at=NOW - timedelta(hours=1))
+    runs(3, timedelta(hours=1))
+    run = UpdateRun.objects.create(
+        job='updatedata', host='telescope', pid=1, started=NOW, heartbeat=NOW, due=12
+    )
+    RecordSync.objects.filter(record__in=[one.pk for one in records[:3]]).update(
+        asked_at=run.started
+    )
+
+
+def further() -> None:
+    """The same run, later."""
+    UpdateRun.objects.filter(status='running').update(heartbeat=NOW)
+    RecordSync.objects.update(asked_at=NOW)
+
+
+def ended() -> None:
+    """The same run, at its end."""
+    UpdateRun.objects.filter(status='running').update(status='ok', finished=NOW, checked=12)
+
+
 def big() -> None:
     records = base(100_000)
     runs(10_000, timedelta(minutes=15))
@@ -180,4 +243,8 @@ def big() -> None:
 
 
 if __name__ == '__main__':
-    globals()[sys.argv[1]]()
+    for name in map(str.strip, sys.stdin):
+        NOW = timezone.now()
+        with transaction.atomic():
+            globals()[name]()
+        print(name, flush=True)  # noqa: T201

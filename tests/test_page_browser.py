@@ -1,117 +1,42 @@
 """The automation's page in a real Chromium, served by gunicorn."""
 
 import re
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import requests
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from baking import bake
-from browser import browser, chromium, served
-from needs import need
-from page_scene_runner import PASSWORD, scene
-from running import clean_environment, tom_python
+from browser import served
+from page_windows import (
+    PHONE,
+    WIDE,
+    Mails,
+    Window,
+    answer,
+    came,
+    chrome,
+    mails,
+    observatory,
+    opened,
+    opened_theirs,
+    scene,
+    show,
+    tom,
+    url,
+    windows,
+)
+from running import manage
 
 pytestmark = pytest.mark.xdist_group('browser')
 
 AA = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']
-WIDE, PHONE = {'width': 1280, 'height': 900}, {'width': 390, 'height': 844}
-PAGES = ('/automation/', '/automation/runs/', '/automation/runs/{run}/')
 
 
-@pytest.fixture(scope='module')
-def chrome() -> Iterator[Browser]:
-    need(chromium(), 'Chromium (apt install chromium)')
-    with browser() as opened:
-        yield opened
-
-
-@pytest.fixture(scope='module')
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    done = bake(tmp_path_factory.mktemp('browser'))
-    assert done.status == 0, done.printed
-    return done.project
-
-
-@pytest.fixture(scope='module')
-def observatory(project: Path) -> Iterator[dict[str, str]]:
-    """The variables that lead the TOM to a simulated observatory, where request 1 is complete."""
-    sky = subprocess.Popen(
-        [tom_python(), '-m', 'app.observatory', '--requests', '1'],
-        cwd=project,
-        env=clean_environment(project),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        url, _, token, *_ = sky.stdout.readline().split()
-        yield {'LCO_PORTAL_URL': url, 'LCO_ARCHIVE_URL': url, 'LCO_API_KEY': token}
-    finally:
-        sky.terminate()
-        sky.wait(timeout=30)
-        sky.stdout.close()
-
-
-@pytest.fixture(scope='module')
-def url(chrome: Browser, project: Path, observatory: dict[str, str]) -> Iterator[str]:
-    with served(project, **observatory) as address:
-        yield address
-
-
-class Trouble(list):
-    """What a page's reader would find in the browser's console, and who else was asked."""
-
-    def watch(self, page: Page, url: str) -> None:
-        page.on('console', lambda said: self.append(said.text) if said.type == 'error' else None)
-        page.on('pageerror', lambda error: self.append(str(error)))
-        page.on(
-            'request', lambda asked: None if asked.url.startswith(url) else self.append(asked.url)
-        )
-
-
-@pytest.fixture
-def opened(chrome: Browser, url: str) -> Iterator[Callable[..., Page]]:
-    """Opens a window, logged in as somebody; afterwards no console may have an error in it."""
-    trouble, contexts = Trouble(), []
-
-    def window(user: str = '', viewport: dict[str, int] = WIDE, **options: object) -> Page:
-        context: BrowserContext = chrome.new_context(viewport=viewport, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        trouble.watch(page, url)
-        if user:
-            log_in(page, url, user)
-        return page
-
-    yield window
-    for context in contexts:
-        context.close()
-    assert trouble == []
-
-
-def log_in(page: Page, url: str, user: str) -> None:
-    page.goto(f'{url}/accounts/login/')
-    page.fill('[name=login]', user)
-    page.fill('[name=password]', PASSWORD)
-    page.press('[name=password]', 'Enter')
-    page.wait_for_url(f'{url}/')
-
-
-def show(page: Page, address: str) -> Page:
-    page.goto(address)
-    page.wait_for_load_state('networkidle')
-    return page
-
-
-def answer(page: Page) -> str:
-    return page.locator('.answer-sentence').inner_text().replace('\xa0', ' ').strip()
+# --- What it says, and how it looks --------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -123,86 +48,149 @@ def answer(page: Page) -> str:
     ],
 )
 def test_it_says_whether_it_works_wide_and_narrow(
-    story: str, words: str, project: Path, opened: Callable, url: str
+    story: str, words: str, scene: Callable, opened: Window, url: str
 ) -> None:
-    scene(project, story)
+    scene(story)
+    page = show(opened(), f'{url}/automation/')
+    assert answer(page).startswith(words)
     for viewport in (WIDE, PHONE):
-        page = show(opened(viewport=viewport), f'{url}/automation/')
-        assert answer(page).startswith(words)
+        page.set_viewport_size(viewport)
         assert page.locator('svg rect').count() > 10
-        width = page.evaluate('document.documentElement.scrollWidth')
-        assert width <= viewport['width'], 'the page is wider than the window'
+        assert_it_fits(page)
 
 
-@pytest.mark.parametrize('theme', ['light', 'dark'])
-def test_it_passes_axe_in_both_themes(
-    theme: str,
-    project: Path,
-    observatory: dict[str, str],
-    chrome: Browser,
-    opened: Callable,
-    url: str,
+def test_a_dead_job_comes_with_what_to_type(scene: Callable, opened: Window, url: str) -> None:
+    scene('dead')
+    page = show(opened('staff'), f'{url}/automation/')
+    told = page.locator('.answer').inner_text()
+    assert 'python manage.py doctor' in told
+    assert re.search(r'\d+ \* \* \* \* \S+python \S+manage.py updatedata >> ', told)
+    assert violations(page) == []
+
+
+def assert_it_fits(page: Page) -> None:
+    width = page.evaluate('document.documentElement.scrollWidth')
+    assert width <= page.viewport_size['width'], 'the page is wider than the window'
+
+
+def test_it_passes_axe(scene: Callable, opened: Window, url: str) -> None:
+    scene('failing')
+    check_with_axe(opened('admin'), url)
+
+
+def test_it_passes_axe_in_the_dark_theme(
+    scene: Callable, tom: Path, chrome: Browser, observatory: dict[str, str]
 ) -> None:
-    scene(project, 'failing')
-    if theme == 'light':
-        check_with_axe(opened('admin'), url)
-        check_with_axe(opened('', PHONE), url)
-        return
-    local = project / 'local_settings.py'
-    local.write_text("CSS_THEME = 'dark'\n")
-    try:
-        with served(project, workers=1, **observatory) as dark:
-            context = chrome.new_context(viewport=WIDE)
-            page = context.new_page()
-            trouble = Trouble()
-            trouble.watch(page, dark)
-            log_in(page, dark, 'admin')
-            check_with_axe(page, dark)
-            background = 'getComputedStyle(document.querySelector("td")).backgroundColor'
-            assert max(map(int, re.findall(r'\d+', page.evaluate(background)))) < 100
-            context.close()
-            assert trouble == []
-    finally:
-        local.unlink()
+    scene('failing')
+    dark = served(tom, workers=1, LOOK='dark', **observatory)
+    with dark as url, windows(chrome, url) as window:
+        page = window('admin')
+        check_with_axe(page, url)
+        background = 'getComputedStyle(document.querySelector("td")).backgroundColor'
+        assert max(map(int, re.findall(r'\d+', page.evaluate(background)))) < 100
 
 
 def check_with_axe(page: Page, url: str) -> None:
+    """Each page of the automation, wide and narrow."""
     show(page, f'{url}/automation/')
     run = page.locator('a[href^="/automation/runs/"]').nth(0).get_attribute('href')
-    for path in PAGES:
-        show(page, url + path.replace('/automation/runs/{run}/', run))
+    for path in ('/automation/', '/automation/runs/', run):
+        page.set_viewport_size(WIDE)
+        show(page, url + path)
         for details in page.locator('summary').all():
             details.click()
-        found = Axe().run(page, options={'runOnly': AA}).response
-        named = [
-            (
-                violation['id'],
-                violation['nodes'][0]['target'],
-                violation['nodes'][0]['failureSummary'],
-            )
-            for violation in found['violations']
-        ]
-        assert named == [], path
-        assert len(found['passes']) > 10
+        for viewport in (WIDE, PHONE):
+            page.set_viewport_size(viewport)
+            assert_it_fits(page)
+            assert violations(page) == [], (path, viewport)
 
 
-def test_run_now_is_watched_until_it_ends(project: Path, opened: Callable, url: str) -> None:
-    scene(project, 'retry')
+def violations(page: Page, within: str | None = None) -> list[tuple]:
+    found = Axe().run(page, context=within, options={'runOnly': AA}).response
+    assert len(found['passes']) > (0 if within else 10)
+    return [
+        (broken['id'], broken['nodes'][0]['target'], broken['nodes'][0]['failureSummary'])
+        for broken in found['violations']
+    ]
+
+
+def test_times_are_in_the_zone_of_the_reader(scene: Callable, opened: Window, url: str) -> None:
+    scene('working')
+    page = opened(timezone_id='Pacific/Honolulu', locale='en-US')
+    show(page, f'{url}/automation/')
+    for shown in page.locator('time').all():  # those of the pieces that come later as well
+        assert 'GMT-10' in shown.get_attribute('title').replace('HST', 'GMT-10')
+
+
+def test_the_lines_on_other_pages(scene: Callable, opened_theirs: Window, url: str) -> None:
+    scene('retry')
+    page = show(opened_theirs('staff', PHONE), f'{url}/')
+    assert 'updatedata is failing since' in page.locator('.automation-line').inner_text()
+    for kind, name in (('observations', '1'), ('targets', 'M 31')):
+        show(page, f'{url}/automation/')
+        page.click(f'a[href^="/{kind}/"]:text-is("{name}")')
+        page.wait_for_url(f'{url}/{kind}/*/')
+        assert page.locator('main').count() == 1  # a page of its own, not a piece of that one
+        line = page.locator('.automation-line').inner_text().replace('\xa0', ' ')
+        assert line.startswith('Data last checked 14 minutes ago, next check in')
+        assert '0 frames stored' in line
+        assert violations(page, within='.automation-line') == []
+
+
+# --- What people do there ------------------------------------------------------------------
+
+
+def test_run_now_is_watched_until_it_ends(scene: Callable, opened: Window, url: str) -> None:
+    scene('retry')
     page = show(opened('staff'), f'{url}/automation/')
     page.click('text=Run updatedata now')
     wait_for_a_run(page)
     assert '1 observation could not be checked' in answer(page)  # it waits for its time
 
 
-def test_retry_a_record(project: Path, opened: Callable, url: str) -> None:
-    scene(project, 'retry')
+def test_progress_is_shown_live(scene: Callable, tom: Path, opened: Window, url: str) -> None:
+    scene('at_work')
     page = show(opened('staff'), f'{url}/automation/')
+    page.click('text=Run updatedata now')  # there is one, which is shown
+    shown = page.locator('#progress')
+    expect(shown).to_contain_text('2 observations checked so far')  # and one that is not hers
+    end = time.monotonic() + 60
+    while 'Another updatedata is at work' not in (tom / 'logs' / 'page.log').read_text():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    scene('further')
+    expect(shown).to_contain_text('8 observations checked so far', timeout=15_000)
+    scene('ended')
+    expect(shown).to_be_hidden(timeout=15_000)
+    assert 'updatedata is working' in answer(page)
+
+
+def test_retry_a_record_and_read_what_became_of_it(
+    scene: Callable, tom: Path, opened: Window, url: str
+) -> None:
+    scene('retry')
+    page = show(opened('admin'), f'{url}/automation/')
     assert 'updatedata is failing' in answer(page)
     page.click('[aria-label="Retry observation 1 now"]')
     wait_for_a_run(page)
     assert 'updatedata is working' in answer(page)
     assert page.locator('text=None: every observation').is_visible()
-    assert list(project.glob('data/**/*.fits.fz'))
+    assert list(tom.glob('data/**/*.fits.fz'))
+    show(page, f'{url}/automation/runs/')
+    page.locator('#rows a[href^="/automation/runs/"]').nth(0).click()
+    page.wait_for_url(f'{url}/automation/runs/*/')
+    run = page.locator('main').inner_text()
+    assert 'Started by admin. Limited to target' in run
+    assert re.search(r'checked\s+1\b', run)
+    assert 'from PENDING to COMPLETED' in page.locator('.log').inner_text()
+
+
+def test_retry_all(scene: Callable, opened: Window, url: str) -> None:
+    scene('retry')
+    page = show(opened('staff'), f'{url}/automation/')
+    page.click('text=Retry all now')
+    wait_for_a_run(page)
+    assert 'updatedata is working' in answer(page)
 
 
 def wait_for_a_run(page: Page) -> None:
@@ -213,8 +201,47 @@ def wait_for_a_run(page: Page) -> None:
     assert 'just now' in page.locator('table').nth(0).inner_text()
 
 
-def test_pause_and_resume(project: Path, opened: Callable, url: str) -> None:
-    scene(project, 'working')
+def test_update_observations_asks_for_a_run_in_the_background(
+    scene: Callable, opened_theirs: Window, url: str
+) -> None:
+    scene('retry')
+    page = opened_theirs('staff')
+    page.goto(f'{url}/observations/list/')
+    page.click('text=Update Observations')
+    page.wait_for_url(f'{url}/observations/list/')
+    assert 'Started by staff.' in run_that_ends(page, url)
+
+
+def test_refresh_observation_list_asks_for_a_run_of_that_target(
+    scene: Callable, opened_theirs: Window, url: str
+) -> None:
+    scene('retry')
+    page = opened_theirs('staff')
+    show(page, f'{url}/automation/')
+    page.click('a[href^="/targets/"]:text-is("M 31")')
+    page.wait_for_url(f'{url}/targets/*/')
+    page.click('.nav-tabs >> text=Observations')
+    begun = time.monotonic()
+    page.click('text=Refresh Observation List')
+    expect(page.locator('text=The observatories are asked now')).to_be_visible(timeout=10_000)
+    assert time.monotonic() - begun < 5, 'seconds'
+    assert 'Started by staff.' in run_that_ends(page, url)
+
+
+def run_that_ends(page: Page, url: str) -> str:
+    """What the page of the newest run says of it, once there is one and it has ended."""
+    end = time.monotonic() + 60
+    while 'just now' not in show(page, f'{url}/automation/').locator('table').nth(0).inner_text():
+        assert time.monotonic() < end
+    page.locator('a[href^="/automation/runs/"]').nth(0).click()
+    while 'running' in page.locator('.outcome').inner_text():
+        assert time.monotonic() < end
+        page.reload()
+    return page.locator('p:has(> .outcome)').inner_text()
+
+
+def test_pause_and_resume(scene: Callable, opened: Window, url: str) -> None:
+    scene('working')
     page = show(opened('staff'), f'{url}/automation/')
     page.click('text=Pause updatedata')
     assert 'updatedata is paused' in answer(page)
@@ -222,32 +249,28 @@ def test_pause_and_resume(project: Path, opened: Callable, url: str) -> None:
     assert 'updatedata is working' in answer(page)
 
 
-def test_times_are_in_the_zone_of_the_reader(project: Path, opened: Callable, url: str) -> None:
-    scene(project, 'working')
-    page = opened(timezone_id='Pacific/Honolulu', locale='en-US')
-    show(page, f'{url}/automation/')
-    assert 'GMT-10' in page.locator('time').nth(0).get_attribute('title').replace('HST', 'GMT-10')
-
-
 @pytest.mark.parametrize('user', ['', 'ann'])
 def test_others_look_and_touch_nothing(
-    user: str, project: Path, opened: Callable, url: str
+    user: str, scene: Callable, opened: Window, url: str
 ) -> None:
-    scene(project, 'failing')
+    scene('failing')
     page = show(opened(user), f'{url}/automation/')
     assert 'M 31' in page.content()
+    assert page.locator('main form[method=post]').count() == 0
     for path in ('/automation/', '/automation/runs/', '/automation/?query=Secret'):
         assert 'Secret Star' not in show(page, url + path).content()
-    show(page, f'{url}/automation/')
-    assert page.locator('main form[method=post]').count() == 0
+
+
+# --- What it costs -------------------------------------------------------------------------
 
 
 def test_ten_thousand_runs_and_a_hundred_thousand_records(
-    project: Path, opened: Callable, url: str
+    scene: Callable, opened: Window, url: str
 ) -> None:
-    scene(project, 'big')
+    scene('big')
     page = show(opened('admin'), f'{url}/automation/')
     assert page.locator('#rows tbody tr').count() == 25
+    run = page.locator('a[href^="/automation/runs/"]').nth(0).get_attribute('href')
     page.click('text=next »')
     page.wait_for_load_state('networkidle')
     assert 'page=2' in page.url
@@ -260,9 +283,12 @@ def test_ten_thousand_runs_and_a_hundred_thousand_records(
     session = requests.Session()
     session.cookies.update({cookie['name']: cookie['value'] for cookie in page.context.cookies()})
     for asks in (session, requests.Session()):
-        took, size = fastest(asks, f'{url}/automation/')
-        assert size < 150_000
-        assert took < 0.2, 'seconds'
+        for path in ('', 'facilities/', 'weeks/', 'runs/?page=200', run, 'status.json', 'metrics'):
+            address = url + run if path == run else f'{url}/automation/{path}'
+            took, size = fastest(asks, address)
+            print(f'{path or "the page"}: {took * 1000:.0f} ms, {size / 1000:.1f} kB')  # noqa: T201
+            assert size < 150_000, path
+            assert took < 0.2, path
 
 
 def fastest(session: requests.Session, address: str) -> tuple[float, int]:
@@ -286,3 +312,23 @@ def test_the_files_of_a_page_are_the_toms_own_and_cached(url: str) -> None:
         got = requests.get(url + file, timeout=60)
         assert got.status_code == 200
         assert 'max-age' in got.headers['Cache-Control']
+
+
+# --- What it tells those who do not look ---------------------------------------------------
+
+
+def test_a_dead_cron_is_told_once_and_so_is_its_return(
+    scene: Callable, tom: Path, observatory: dict[str, str], mails: Mails
+) -> None:
+    variables, subjects = mails
+    scene('dead')
+    with served(tom, WATCH='0.2', **observatory, **variables) as url:
+        for _ in range(8):  # by two processes, each of which looks every time
+            assert requests.get(f'{url}/', timeout=60).status_code == 200
+            time.sleep(0.5)
+        assert came(subjects, within=3) == ['[Django] updatedata is overdue']
+    scene('retired')  # nothing is due any more
+    manage(tom, 'updatedata', **observatory, **variables)
+    assert came(subjects, within=3) == ['[Django] updatedata is working again']
+    manage(tom, 'updatedata', **observatory, **variables)
+    assert came(subjects, within=2) == []

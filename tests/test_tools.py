@@ -1,6 +1,7 @@
 """tools/choose_python.sh picks a Python that works, and says what to do where there is none."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,3 +106,16 @@ def test_help_lists_every_target_that_people_use() -> None:
         'screenshots',
         'clean',
     ]
+
+
+def test_the_pictures_of_the_documents_are_those_that_make_screenshots_makes() -> None:
+    documents = [TEMPLATE / 'README.md', *(TEMPLATE / 'docs').glob('*.md')]
+    shown = {
+        name
+        for document in documents
+        for name in re.findall(r'screenshots/([\w-]+)\.png', document.read_text(encoding='utf-8'))
+    }
+    script = (TEMPLATE / 'tools' / 'screenshots.py').read_text(encoding='utf-8')
+    made = set(re.findall(r"picture\(chrome, url, '([\w-]+)'", script))
+    kept = {picture.stem for picture in (TEMPLATE / 'docs' / 'screenshots').iterdir()}
+    assert shown == made == kept

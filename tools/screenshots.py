@@ -6,20 +6,30 @@ and docs/screenshots/.
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'tests'))
 
-from playwright.sync_api import Browser  # noqa: E402
+from playwright.sync_api import Browser, Page  # noqa: E402
 
 from baking import bake  # noqa: E402
-from browser import browser, chromium, served  # noqa: E402
-from page_scene_runner import PASSWORD, scene  # noqa: E402
+from browser import browser, chromium, prepare, served  # noqa: E402
+from page_scene_runner import stage  # noqa: E402
+from page_windows import LOCAL_SETTINGS, PHONE, log_in  # noqa: E402
+from running import tom_python  # noqa: E402
 
 PLACE = ROOT / '.work' / 'screenshots'
 PICTURES = ROOT / 'docs' / 'screenshots'
-WIDE, PHONE = {'width': 1200, 'height': 800}, {'width': 390, 'height': 844}
+WIDE = {'width': 1200, 'height': 800}
+#: Puts a reader's paths in the place of those of whoever makes the pictures.
+NEUTRAL = """
+([place, python]) => document.querySelectorAll('pre code').forEach(code => {
+  code.textContent = code.textContent.replaceAll(python, '/home/ada/my_tom/.venv/bin/python')
+    .replaceAll(place, '/home/ada');
+})
+"""
 
 
 def main() -> None:
@@ -29,32 +39,72 @@ def main() -> None:
     PLACE.mkdir(parents=True)
     PICTURES.mkdir(exist_ok=True)
     project = bake(PLACE).project
-    with browser() as chrome:
+    (project / 'local_settings.py').write_text(LOCAL_SETTINGS)
+    prepare(project)
+    with browser() as chrome, stage(project) as scene:
         with served(project, workers=1) as url:
-            scene(project, 'working')
-            picture(chrome, url, 'working', WIDE)
-            scene(project, 'failing')
-            picture(chrome, url, 'failing', WIDE, user='staff')
-            picture(chrome, url, 'failing-phone', PHONE)
-        (project / 'local_settings.py').write_text("CSS_THEME = 'dark'\n")
-        with served(project, workers=1) as url:
-            scene(project, 'dead')
-            picture(chrome, url, 'dead-dark', WIDE, user='staff')
+            in_the_light(chrome, url, scene)
+        with served(project, workers=1, LOOK='dark') as url:
+            in_the_dark(chrome, url, scene)
 
 
-def picture(chrome: Browser, url: str, name: str, viewport: dict[str, int], user: str = '') -> None:
-    """Photograph the page as `user` sees it."""
+def in_the_light(chrome: Browser, url: str, scene: Callable[[str], None]) -> None:
+    """What works, what fails, and where else it is said."""
+    scene('working')
+    picture(chrome, url, 'working', WIDE)
+    scene('failing')
+    picture(chrome, url, 'failing', WIDE, user='staff')
+    picture(chrome, url, 'failing-phone', PHONE)
+    picture(chrome, url, 'run', WIDE, user='admin', go=to_the_newest_run)
+    picture(chrome, url, 'home', WIDE, user='staff', path='/', whole=False)
+    picture(chrome, url, 'target', WIDE, user='admin', go=to_the_first_target, whole=False)
+
+
+def in_the_dark(chrome: Browser, url: str, scene: Callable[[str], None]) -> None:
+    """tomtoolkit's dark theme."""
+    scene('dead')
+    picture(chrome, url, 'dead-dark', WIDE, user='staff')
+    scene('failing')
+    picture(chrome, url, 'failing-dark-phone', PHONE, user='staff')
+
+
+def to_the_newest_run(page: Page) -> None:
+    """The page of the run at the top."""
+    with page.expect_navigation():
+        page.locator('a[href^="/automation/runs/"]').nth(0).click()
+
+
+def to_the_first_target(page: Page) -> None:
+    """The page of the target of the first problem."""
+    with page.expect_navigation():
+        page.locator('a[href^="/targets/"]:text-is("M 31")').nth(0).click()
+
+
+def picture(
+    chrome: Browser,
+    url: str,
+    name: str,
+    viewport: dict[str, int],
+    user: str = '',
+    path: str = '/automation/',
+    go: Callable[[Page], None] = lambda page: None,
+    whole: bool = True,
+) -> None:
+    """Photograph the page at `path`, or where `go` leads from there, as `user` sees it.
+
+    `whole`: all of it, not only what fits into the window.
+    """
     context = chrome.new_context(viewport=viewport)
     page = context.new_page()
+    page.route(lambda asked: not asked.startswith(url), lambda route: route.abort())
     if user:
-        page.goto(f'{url}/accounts/login/')
-        page.fill('[name=login]', user)
-        page.fill('[name=password]', PASSWORD)
-        page.press('[name=password]', 'Enter')
-        page.wait_for_url(f'{url}/')
-    page.goto(f'{url}/automation/')
+        log_in(page, url, user)
+    page.goto(url + path)
+    go(page)
     page.wait_for_load_state('networkidle')
-    page.screenshot(path=PICTURES / f'{name}.png', full_page=True)
+    page.evaluate(NEUTRAL, [str(PLACE), str(tom_python())])
+    page.evaluate('scrollTo(0, 0)')
+    page.screenshot(path=PICTURES / f'{name}.png', full_page=whole)
     context.close()
     print(PICTURES / f'{name}.png')
 

@@ -15,12 +15,13 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from .jobs import MAIN
-from .models import JobPause, RecordSync
+from .models import JobPause, RecordSync, UpdateRun
+from .sync.history import SILENCE
 from .sync.starter import ASKED_BY
 
 
-def start_run(user: User, job: str = MAIN, *arguments: str) -> None:
-    """Start a run of `job` as a process of its own, which outlives the request and its worker.
+def start_run(user: User, command: str = MAIN, *arguments: str) -> None:
+    """Start a run of `command` as a process of its own, which outlives the request and its worker.
 
     Where a run is at work already, the new one sees that itself and ends. What it prints is in
     logs/page.log.
@@ -28,7 +29,7 @@ def start_run(user: User, job: str = MAIN, *arguments: str) -> None:
     project = Path(settings.BASE_DIR)
     with _log(project / 'logs' / 'page.log') as log:
         process = subprocess.Popen(
-            [_python(), str(project / 'manage.py'), job, *arguments],
+            [_python(), str(project / 'manage.py'), command, *arguments],
             cwd=project,
             env=os.environ | {ASKED_BY: user.get_username()},
             stdin=subprocess.DEVNULL,
@@ -57,18 +58,24 @@ def _python() -> str:
     return str(own) if own.is_file() else sys.executable
 
 
+def at_work(command: str = MAIN) -> UpdateRun | None:
+    """The run of `command` that is at work now, as far as its heartbeat tells."""
+    running = UpdateRun.objects.filter(job=command, status=UpdateRun.Status.RUNNING)
+    return running.filter(heartbeat__gte=timezone.now() - SILENCE).first()
+
+
 def ask_again(failing: QuerySet[RecordSync]) -> int:
     """Let these records be asked at the next run, whatever they wait for; returns how many."""
     return failing.update(next_check=timezone.now())
 
 
-def pause(job: str, user: User) -> None:
-    """Let the schedule's runs of `job` end at once, until somebody resumes it."""
+def pause(command: str, user: User) -> None:
+    """Let the schedule's runs of `command` end at once, until somebody resumes it."""
     JobPause.objects.get_or_create(
-        job=job, defaults={'by': user.get_username(), 'since': timezone.now()}
+        job=command, defaults={'by': user.get_username(), 'since': timezone.now()}
     )
 
 
-def resume(job: str) -> None:
-    """Let the schedule's runs of `job` do their work again."""
-    JobPause.objects.filter(job=job).delete()
+def resume(command: str) -> None:
+    """Let the schedule's runs of `command` do their work again."""
+    JobPause.objects.filter(job=command).delete()

@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Min, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, Value
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
-from .jobs import MAIN, jobs, next_run
+from .jobs import is_main, is_told, jobs, next_run
 from .models import JobPause, RecordSync, RunFailure, UpdateRun
 from .scheduling.definition import Job
 from .scheduling.health import GRACE
-from .visible import Visitor, seen_by
+from .visible import Visitor, seen_by, sees_everything
 
 #: A run that has not said for so long that it is alive is not.
 SILENT = timedelta(minutes=5)
@@ -19,7 +19,7 @@ SILENT = timedelta(minutes=5)
 PATIENCE = timedelta(days=1)
 
 WORKING, FAILING, OVERDUE = 'working', 'failing', 'overdue'
-NEVER, PAUSED, OFF = 'never', 'paused', 'off'
+NEVER, PAUSED, OFF, UNTOLD = 'never', 'paused', 'off', 'untold'
 WORDS = {
     WORKING: 'is working',
     FAILING: 'is failing',
@@ -27,6 +27,7 @@ WORDS = {
     NEVER: 'has never run by itself',
     PAUSED: 'is paused',
     OFF: 'is not scheduled',
+    UNTOLD: 'keeps no history that tells',
 }
 
 
@@ -43,6 +44,9 @@ class Health:
     running: UpdateRun | None = None
     next: datetime | None = None
     failing: int = 0
+    command: str = ''  # of manage.py
+    main: bool = False
+    tells: bool = True  # whether its history is known, and its runs know of a pause
 
     @property
     def words(self) -> str:
@@ -83,7 +87,9 @@ class _Question:
     now: datetime = field(default_factory=timezone.now)
 
     def answer(self) -> Health:
-        runs = UpdateRun.objects.filter(job=self.job.name)
+        if not is_told(self.job):
+            return self._untold()
+        runs = UpdateRun.objects.filter(job=self.job.words[0])
         self.running = runs.filter(
             status=UpdateRun.Status.RUNNING, heartbeat__gte=self.now - SILENT
         ).first()
@@ -101,12 +107,22 @@ class _Question:
             running=self.running,
             next=None if state == PAUSED else next_run(self.job, self.now),
             failing=self.trouble['count'],
+            command=self.job.words[0],
+            main=is_main(self.job),
+        )
+
+    def _untold(self) -> Health:
+        state, command = UNTOLD if self.job.enabled else OFF, self.job.words[0]
+        upcoming = next_run(self.job, self.now)
+        return Health(
+            self.job.name, state, when=self.job.when, next=upcoming, command=command, tells=False
         )
 
     def _state(self) -> tuple[str, datetime | None, list[str]]:
-        pause = JobPause.objects.filter(job=self.job.name).first()
+        pause = JobPause.objects.filter(job=self.job.words[0]).first()
         if pause:
-            return PAUSED, pause.since, [f'{pause.by} paused it']
+            who = pause.by if self.user is None or self.user.is_authenticated else 'somebody'
+            return PAUSED, pause.since, [f'{who} paused it']
         reasons = self._what_failed()
         if not self.job.enabled:
             return (FAILING if reasons else OFF), self._failing_since(), reasons
@@ -123,7 +139,7 @@ class _Question:
     def _never_ran(self, reasons: list[str]) -> tuple[str, datetime | None, list[str]]:
         waiting = self.now - PATIENCE
         old = ObservationRecord.objects.filter(created__lt=waiting)
-        if self.job.name == MAIN and self.user is None and old.exists():
+        if is_main(self.job) and self.user is None and old.exists():
             said = 'nothing has started it yet: manage.py schedule install'
             return OVERDUE, None, [said, *reasons]
         return NEVER, None, reasons
@@ -145,17 +161,23 @@ class _Question:
             reasons.append(f'{count} observation{plural} could not be checked')
         return reasons
 
-    def _facilities_in_trouble(self) -> QuerySet:
-        return (
-            RunFailure.objects.filter(run=self.last, observation_id='')
-            .order_by('facility')
-            .values_list('facility', flat=True)
-            .distinct()
-        )
+    def _facilities_in_trouble(self) -> list[str]:
+        """Their names; of those where the visitor may see no observation, only that there is one."""
+        troubles = RunFailure.objects.filter(run=self.last, observation_id='')
+        if not sees_everything(self.user):
+            there = RecordSync.objects.filter(
+                next_check__isnull=False, record__facility=OuterRef('facility')
+            )
+            troubles = troubles.annotate(seen=Exists(seen_by(self.user, there, 'record')))
+        else:
+            troubles = troubles.annotate(seen=Value(True))
+        found = troubles.order_by('facility').values_list('facility', 'seen').distinct()
+        names = [name for name, seen in found if seen]
+        return names if len(names) == len(found) else [*names, 'an observatory']
 
     def _records_in_trouble(self) -> dict:
         """How many records wait after a failure, and since when; only updatedata has any."""
-        if self.job.name != MAIN:
+        if not is_main(self.job):
             return {'count': 0, 'since': None}
         failing = RecordSync.objects.filter(failing_since__isnull=False)
         return seen_by(self.user, failing, 'record').aggregate(

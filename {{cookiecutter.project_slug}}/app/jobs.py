@@ -8,13 +8,15 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
-from .schedule_state import site
+from .schedule_state import RECORDED, site
 from .scheduling import times
 from .scheduling.cli import PROJECT
 from .scheduling.definition import Job, ScheduleError, read_schedule
 from .scheduling.install import wanted
 
 MAIN = 'updatedata'
+#: What limits a run to a part of the work: such a run says little of the job as a whole.
+LIMITS = ('--target', '--target_id', '--facility')
 
 
 @dataclass(frozen=True)
@@ -23,17 +25,36 @@ class Jobs:
 
     jobs: tuple[Job, ...]
     mistake: str = ''
+    contained: bool = False  # a container keeps the schedule: there is nothing to install
 
 
 def jobs() -> Jobs:
     """The jobs of this TOM. `updatedata` is always among them, switched off if need be."""
     try:
-        found, mistake = read_schedule(Path(settings.BASE_DIR)).jobs, ''
+        schedule = read_schedule(Path(settings.BASE_DIR))
+        found, mistake = schedule.jobs, ''
+        contained = schedule.environment in ('docker', 'kubernetes')
     except ScheduleError as error:
-        found, mistake = (), str(error)
-    if MAIN not in [job.name for job in found]:
+        found, mistake, contained = (), str(error), False
+    if not any(is_main(job) for job in found):
         found = (Job(MAIN, '', enabled=False), *found)
-    return Jobs(found, mistake)
+    return Jobs(found, mistake, contained)
+
+
+def main_job() -> Job:
+    """The job that brings home the data."""
+    return next(job for job in jobs().jobs if is_main(job))
+
+
+def is_main(job: Job) -> bool:
+    """Whether `job` is the one that brings home the data, of everything."""
+    return job.words[0] == MAIN and is_told(job)
+
+
+def is_told(job: Job) -> bool:
+    """Whether the history tells of `job`: its command records its runs, and they are whole ones."""
+    options = [word.partition('=')[0] for word in job.words[1:]]
+    return job.words[0] in RECORDED and not set(options) & set(LIMITS)
 
 
 def next_run(job: Job, after: datetime | None = None) -> datetime | None:

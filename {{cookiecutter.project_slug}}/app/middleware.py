@@ -14,9 +14,10 @@ from tom_common.exceptions import ImproperCredentialsException
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
-from .actions import start_run
+from .actions import at_work, start_run
 from .alerts import tell_what_changed
 from .conf import automation
+from .jobs import MAIN
 from .sync.explain import explained
 from .visible import may_act, may_see_target
 
@@ -96,7 +97,11 @@ class BackgroundUpdateMiddleware:
             messages.info(request, 'Only staff may ask for all observations. They are updated '
                                    'by themselves; each page says when.')  # fmt: skip
             return
-        start_run(request.user, 'updatedata', *(['--target_id', str(target)] if target else []))
+        if at_work():  # one run at a time: however often they click
+            messages.info(request, 'The observatories are being asked already. Look again in a '
+                                   'moment.')  # fmt: skip
+            return
+        start_run(request.user, MAIN, *(['--target_id', str(target)] if target else []))
         messages.info(request, 'The observatories are asked now, in the background. Look again '
                                'in a moment.')  # fmt: skip
 

@@ -12,7 +12,6 @@ from rest_framework.response import Response
 
 from .facilities import facilities
 from .health import Health, healths
-from .jobs import MAIN
 from .visible import Visitor, may_see_page, sees_everything
 
 
@@ -109,7 +108,7 @@ def _families(states: list[Health], user: Visitor) -> Iterator[Family]:
 
 
 def _of_main(states: list[Health]) -> Health:
-    return next(state for state in states if state.job == MAIN)
+    return next(state for state in states if state.main)
 
 
 def _seconds(when: datetime | None) -> float:

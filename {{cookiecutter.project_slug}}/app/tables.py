@@ -7,7 +7,8 @@ from django.http import HttpRequest
 from tom_common.htmx_table import HTMXTable
 from tom_observations.facility import get_service_classes
 
-from .models import RecordSync, UpdateRun
+from .jobs import jobs
+from .models import RecordSync, RunFailure, UpdateRun
 from .visible import Visitor, seen_by, sees_everything, sees_target
 
 ROWS = 25  # a page
@@ -22,6 +23,7 @@ class Table(HTMXTable):
         template_name = 'django_tables2/bootstrap5-responsive.html'
         exclude = ('selection',)
         attrs = HTMXTable.Meta.attrs | {'hx-target': '#rows'}
+        row_attrs = {'hx-boost': 'false'}  # a link in a row leads to a page of its own
 
 
 class ProblemTable(Table):
@@ -31,7 +33,9 @@ class ProblemTable(Table):
         template_name='app/cells/record.html', order_by='record_id', verbose_name='Observation'
     )
     facility = tables.Column(accessor='record__facility', attrs=WIDE)
-    error = tables.Column(verbose_name='What failed', orderable=False)
+    error = tables.TemplateColumn(
+        template_name='app/cells/error.html', verbose_name='What failed', orderable=False
+    )
     failing_since = tables.TemplateColumn(
         template_name='app/cells/time.html', verbose_name='Since', attrs=WIDE
     )
@@ -46,6 +50,22 @@ class ProblemTable(Table):
         order_by = ('failing_since',)
 
 
+class FailureTable(Table):
+    """What failed in one run."""
+
+    facility = tables.Column()
+    observation_id = tables.TemplateColumn(
+        template_name='app/cells/failure.html', verbose_name='Observation'
+    )
+    error = tables.TemplateColumn(
+        template_name='app/cells/what.html', verbose_name='What failed', orderable=False
+    )
+
+    class Meta(Table.Meta):
+        model = RunFailure
+        fields = ('facility', 'observation_id', 'error')
+
+
 class RunTable(Table):
     """The runs, the newest first."""
 
@@ -54,7 +74,7 @@ class RunTable(Table):
     status = tables.TemplateColumn(template_name='app/cells/outcome.html', verbose_name='Outcome')
     took = tables.TemplateColumn(template_name='app/cells/took.html', orderable=False)
     checked = tables.Column(attrs=WIDE)
-    saved = tables.Column(verbose_name='Frames saved')
+    saved = tables.Column(verbose_name='Frames', attrs=WIDE)
     failed = tables.Column()
 
     class Meta(Table.Meta):
@@ -93,7 +113,10 @@ class RunFilter(django_filters.FilterSet):
     """By outcome and by job."""
 
     status = django_filters.ChoiceFilter(choices=UpdateRun.Status.choices, label='Outcome')
-    job = django_filters.CharFilter(label='Job')
+    job = django_filters.ChoiceFilter(
+        choices=lambda: [(name, name) for name in sorted({job.words[0] for job in jobs().jobs})],
+        label='Job',
+    )
 
     class Meta:
         model = UpdateRun
@@ -108,3 +131,12 @@ def problems(request: HttpRequest) -> QuerySet[RecordSync]:
         .annotate(target_seen=sees_target(request.user, 'record__target_id'))
         .select_related('record__target')
     )
+
+
+def failures(user: Visitor, run: UpdateRun) -> QuerySet[RunFailure]:
+    """What failed in `run`, as far as `user` may see it."""
+    failed = RunFailure.objects.filter(run=run).order_by('pk')
+    if not sees_everything(user):
+        failed = seen_by(user, failed, 'record')
+    seen = sees_target(user, 'record__target_id')
+    return failed.annotate(target_seen=seen).select_related('record__target')

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import monitoring, views
+from . import buttons, monitoring, views
 
 app_name = 'automation'
 
@@ -12,12 +12,12 @@ urlpatterns = [
     path('weeks/', views.weeks, name='weeks'),
     path('runs/', views.runs, name='runs'),
     path('runs/<int:pk>/', views.run, name='run'),
-    path('progress/', views.progress, name='progress'),
+    path('progress/', buttons.progress, name='progress'),
     path('status.json', monitoring.status, name='status'),
     path('metrics', monitoring.metrics, name='metrics'),
-    path('retry/', views.retry_all, name='retry-all'),
-    path('retry/<int:pk>/', views.retry, name='retry'),
-    path('<slug:job>/run/', views.start, name='start'),
-    path('<slug:job>/pause/', views.pause, name='pause'),
-    path('<slug:job>/resume/', views.resume, name='resume'),
+    path('retry/', buttons.retry_all, name='retry-all'),
+    path('retry/<int:pk>/', buttons.retry, name='retry'),
+    path('<slug:job>/run/', buttons.start, name='start'),
+    path('<slug:job>/pause/', buttons.pause, name='pause'),
+    path('<slug:job>/resume/', buttons.resume, name='resume'),
 ]

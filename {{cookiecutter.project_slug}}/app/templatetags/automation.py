@@ -11,8 +11,9 @@ from django.utils.timesince import timesince
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
+from ..advice import what_to_do
 from ..health import healths
-from ..jobs import MAIN, jobs, next_run
+from ..jobs import MAIN, main_job, next_run
 from ..models import JobPause, RecordSync
 from ..visible import Visitor, may_see_page, seen_by
 
@@ -48,9 +49,14 @@ def length_of_time(span: timedelta | None) -> str:
     if span is None:
         return ''
     seconds = span.total_seconds()
+    if seconds < 10:
+        return f'{seconds:.1f}\xa0s'
     if seconds < 120:
-        return f'{seconds:.1f} s'
-    return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
+        return f'{seconds:.0f}\xa0s'
+    return f'{seconds / 60:.0f}\xa0min' if seconds < 7200 else f'{seconds / 3600:.1f}\xa0h'
+
+
+register.filter(what_to_do)
 
 
 @register.filter
@@ -104,8 +110,7 @@ def home_line(context: template.Context) -> dict:
 def _next(due: datetime | None) -> datetime | None:
     """When the schedule asks about what is due from `due` on."""
     now = timezone.now()
-    job = next(job for job in jobs().jobs if job.name == MAIN)
-    return next_run(job, max(now, due or now))
+    return next_run(main_job(), max(now, due or now))
 
 
 def _paused() -> bool:

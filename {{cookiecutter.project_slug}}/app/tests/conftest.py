@@ -1,17 +1,23 @@
 """What the tests share: a database in a file, a media folder, an observatory, records at it."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
+from app import actions
+from app.models import RunFailure
 from app.observatory import Observatory
 from app.scheduling import crontab
 from app.scheduling import status as status_module
 
+from .page import failing, ran
 from .schedule_project import FakeCrontab, fake_crontab, with_path
 
 OCS = ('LCO', 'SOAR', 'BLANCO')
@@ -57,8 +63,11 @@ def sky(settings: object) -> Iterator[Observatory]:
 
 
 @pytest.fixture
-def target(transactional_db: None) -> Target:
-    """A target to observe."""
+def target(request: pytest.FixtureRequest) -> Target:
+    """A target to observe; in a transaction, where the test's mark lets it: that is faster."""
+    mark = request.node.get_closest_marker('django_db')
+    plain = mark is not None and not mark.kwargs.get('transaction')
+    request.getfixturevalue('db' if plain else 'transactional_db')
     return Target.objects.create(name='M 31', type='SIDEREAL', ra=10.6847, dec=41.269)
 
 
@@ -103,3 +112,56 @@ def cron(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCrontab:
     monkeypatch.setattr(crontab, 'LOCK', tmp_path)
     monkeypatch.setattr(status_module, 'cron_daemon_runs', lambda: True)
     return fake
+
+
+@pytest.fixture
+def hourly(tmp_path: Path) -> Path:
+    """The schedule of the test's own TOM."""
+    file = tmp_path / 'schedule.toml'
+    file.write_text('environment = "virtualenv"\n[updatedata]\nwhen = "hourly"\n')
+    return file
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The runs that somebody has asked for; none is started."""
+    asked = []
+    monkeypatch.setattr(
+        actions, 'start_run', lambda user, *words: asked.append((str(user), *words))
+    )
+    monkeypatch.setattr('app.middleware.start_run', actions.start_run)
+    return asked
+
+
+@pytest.fixture
+def login(client: Client) -> Callable[..., User]:
+    """Logs in as somebody new, with these permissions of this app."""
+
+    def log_in(name: str = 'ann', *permissions: str, **fields: object) -> User:
+        user = User.objects.create_user(name, password='x', **fields)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        client.force_login(user)
+        return user
+
+    return log_in
+
+
+@pytest.fixture
+def staff(login: Callable) -> User:
+    """Somebody who may do everything on the page."""
+    return login('staff', 'run_automation', is_staff=True)
+
+
+@pytest.fixture
+def hidden(add_record: Callable) -> ObservationRecord:
+    """A private target in trouble, whose name and number nobody must learn."""
+    record = add_record(observation_id='8675309')
+    Target.objects.update(name='Secret Star', permissions='PRIVATE')
+    ran(timedelta(hours=1), only=f'target {record.target_id}')
+    run = ran(status='failed', failed=1, due=4711)
+    failing(record, 'LCO says 8675309 of Secret Star is bad')
+    RunFailure.objects.create(
+        run=run, record=record, facility='LCO', observation_id='8675309', error='8675309'
+    )
+    RunFailure.objects.create(run=run, facility='LCO', error='gave up: download of Secret Star')
+    return record

@@ -14,17 +14,14 @@ from app.observatory import faults
 from app.sync.discreet import discreet
 from app.sync.starter import ASKED_BY
 
+from .page import ran
 from .receiving import free_port, mail_server, use_mail, web_server
 from .running import updatedata
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def schedule(tmp_path):
-    file = tmp_path / 'schedule.toml'
-    file.write_text('environment = "virtualenv"\n[updatedata]\nwhen = "hourly"\n')
-    return file
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures('hourly'),
+]
 
 
 @pytest.fixture
@@ -50,13 +47,6 @@ def let_pass(**time_gone):
         alert.told_at = alert.told_at and alert.told_at - gone
         alert.claimed_until = alert.claimed_until and alert.claimed_until - gone
         alert.save()
-
-
-def ran(ago=timedelta(minutes=1), **fields):
-    """A run of the schedule that went well."""
-    begun = timezone.now() - ago
-    values = {'status': 'ok', 'host': 'h', 'pid': 1, 'heartbeat': begun, 'finished': begun} | fields
-    return UpdateRun.objects.create(job='updatedata', started=begun, **values)
 
 
 def test_one_mail_when_it_begins_to_fail_and_one_when_it_is_well_again(mails, sky, observed):
@@ -209,6 +199,47 @@ def test_the_webhook_is_told_beside_the_mail(mails, web, settings, caplog):
     [_, (method, path, told)] = web.seen
     assert (method, path) == ('POST', '/hooks/only-for-this-test')
     assert (told['job'], told['state'], told['reminder']) == ('updatedata', 'overdue', False)
+
+
+def test_the_webhook_is_told_once_of_each_change(web, settings):
+    settings.ADMINS, settings.ALERT_WEBHOOK_URL = [], f'{web.url}/hook'
+    settings.ALLOWED_HOSTS, settings.HTTPS = ['tom.example.org'], True
+    ran(status='died')
+    for _ in range(3):
+        tell_what_changed()
+    let_pass(hours=25)
+    ran(timedelta(hours=5), status='died')
+    for _ in range(3):
+        tell_what_changed()
+    ran()
+    for _ in range(3):
+        tell_what_changed()
+    told = [(what['state'], what['reminder']) for _, _, what in web.seen]
+    assert told == [('failing', False), ('overdue', False), ('working', False)]
+    assert web.seen[0][2]['page'] == 'https://tom.example.org/automation/'
+    assert 'updatedata is overdue' in web.seen[1][2]['text']
+
+
+def test_the_webhook_reminds_once_a_day(web, settings):
+    settings.ADMINS, settings.ALERT_WEBHOOK_URL = [], f'{web.url}/hook'
+    ran(timedelta(hours=5))
+    for hours in (0, 23, 2, 1):  # later each time
+        let_pass(hours=hours)
+        tell_what_changed()
+    assert [what['reminder'] for _, _, what in web.seen] == [False, True]
+
+
+def test_each_change_between_failing_and_overdue_is_one_mail(mails):
+    ran(status='died')
+    tell_what_changed()
+    let_pass(hours=5)
+    tell_what_changed()
+    tell_what_changed()
+    ran(status='died')
+    tell_what_changed()
+    tell_what_changed()
+    words = [subject.removeprefix('[Django] updatedata is ') for subject in mails.subjects()]
+    assert words == ['failing', 'overdue', 'failing']
 
 
 def test_the_switch_hears_of_the_beginning_and_the_end(web, settings, sky, observed):

@@ -1,11 +1,12 @@
 """The pages of the automation: what they say, to whom, and what it costs."""
 
+import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import Group, User
 from django.db import connection
-from django.test import Client
+from django.template import Context, Template
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.html import escape
@@ -14,86 +15,18 @@ from rest_framework.authtoken.models import Token
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
-from app import actions
 from app.jobs import lines_to_install
 from app.models import JobPause, RecordSync, RunFailure, StoredFrame, UpdateRun
+from app.scheduling.cli import PROJECT
+from app.scheduling.definition import read_schedule
 
-from .running import updatedata
+from .page import failing, ran, text
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures('hourly')]
 
 PAGES = ('/automation/', '/automation/facilities/', '/automation/weeks/', '/automation/runs/', '/automation/runs/{run}/',
          '/automation/progress/', '/automation/status.json', '/automation/metrics', '/',
          '/observations/{record}/', '/targets/{target}/')  # fmt: skip
-ACTIONS = (
-    'updatedata/run/',
-    'updatedata/pause/',
-    'updatedata/resume/',
-    'retry/',
-    'retry/{record}/',
-)
-
-
-@pytest.fixture(autouse=True)
-def schedule(tmp_path):
-    file = tmp_path / 'schedule.toml'
-    file.write_text('environment = "virtualenv"\n[updatedata]\nwhen = "hourly"\n')
-    return file
-
-
-@pytest.fixture
-def target(db):
-    """As that of conftest.py, but in a transaction: emptying every table takes its time."""
-    return Target.objects.create(name='M 31', type='SIDEREAL', ra=10.6847, dec=41.269)
-
-
-@pytest.fixture
-def started(monkeypatch):
-    """The runs that somebody has asked for; none is started."""
-    asked = []
-    monkeypatch.setattr(
-        actions, 'start_run', lambda user, *words: asked.append((str(user), *words))
-    )
-    monkeypatch.setattr('app.middleware.start_run', actions.start_run)
-    return asked
-
-
-@pytest.fixture
-def login(client):
-    """Logs in as somebody new, with these permissions of this app."""
-
-    def log_in(name='ann', *permissions, **fields):
-        user = User.objects.create_user(name, password='x', **fields)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        client.force_login(user)
-        return user
-
-    return log_in
-
-
-@pytest.fixture
-def staff(login):
-    return login('staff', 'run_automation', is_staff=True)
-
-
-def ran(ago=timedelta(minutes=1), **fields):
-    begun = timezone.now() - ago
-    values = {'status': 'ok', 'host': 'h', 'pid': 1, 'heartbeat': begun, 'finished': begun} | fields
-    return UpdateRun.objects.create(job='updatedata', started=begun, **values)
-
-
-def failing(record, error='LCO answered 500', **fields):
-    now = timezone.now()
-    values = {'failures': 1, 'failing_since': now, 'next_check': now, 'error': error} | fields
-    return RecordSync.objects.create(record=record, status='PENDING', asked_at=now, **values)
-
-
-def text(client, page='/automation/'):
-    answer = client.get(page)
-    assert answer.status_code == 200, answer
-    return ' '.join(answer.content.decode().split())
-
-
 # --- Is it working? ------------------------------------------------------------------------
 
 
@@ -105,8 +38,10 @@ def test_it_never_ran(client):
 
 def test_it_shows_the_lines_to_those_who_can_install_them(client, staff):
     lines = [' '.join(escape(line).split()) for line in lines_to_install()]
+    kept = read_schedule(PROJECT).environment
+    assert lines or kept == 'kubernetes'
     page = text(client)
-    assert all(line in page for line in lines)  # none where containers keep the schedule
+    assert all(line in page for line in lines)
     client.logout()
     assert not any(line in text(client) for line in lines)
 
@@ -139,11 +74,11 @@ def test_it_fails_since_the_first_failure_and_says_why(client, add_record, setti
     ran(timedelta(hours=3))
     failing(record, failing_since=timezone.now() - timedelta(hours=2))
     run = ran(status='failed', failed=1)
-    RunFailure.objects.create(run=run, facility='SOAR', error='SOAR refuses its credentials')
+    RunFailure.objects.create(run=run, facility='LCO', error='LCO refuses its credentials')
     page = text(client).replace('\xa0', ' ')
     assert 'updatedata is failing' in page
     assert '2 hours ago' in page
-    assert 'SOAR could not be asked; 1 observation could not be checked' in page
+    assert 'LCO could not be asked; 1 observation could not be checked' in page
     assert record.observation_id in page
     assert 'LCO answered 500' in page
 
@@ -164,33 +99,99 @@ def test_after_the_retry_of_what_failed_it_works_again(client, add_record):
     assert 'updatedata is working' in text(client)
 
 
-def test_it_is_paused(client):
+def test_it_is_paused(client, login):
     ran()
     JobPause.objects.create(job='updatedata', by='bob', since=timezone.now())
-    assert 'updatedata is paused' in text(client)
+    assert 'somebody paused it' in text(client)
+    login('ann')
+    assert 'bob paused it' in text(client)
 
 
-def test_a_schedule_that_cannot_be_read_is_said(client, schedule):
-    schedule.write_text('[updatedata')
+def test_where_a_container_keeps_the_schedule_there_is_nothing_to_install(client, hourly):
+    hourly.write_text('environment = "docker"\n[updatedata]\nwhen = "hourly"\n')
+    page = text(client)
+    assert 'A container keeps the schedule' in page
+    assert 'schedule install' not in page
+
+
+def test_what_failed_comes_with_what_to_do(client, add_record):
+    failing(add_record(), 'LCO does not know it, or not for this account (404)', failures=7)
+    Target.objects.update(permissions='OPEN')
+    page = text(client)
+    assert 'Look it up at the observatory' in page
+    assert '7 times' in page  # beside the column, which a phone has no room for
+
+
+# --- Filters and paging --------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(add_record):
+    """Sixty records in trouble, half of them of SOAR, all of them in the last run as well."""
+    run = ran(status='failed', failed=60)
+    for number in range(60):
+        record = add_record('SOAR' if number % 2 else 'LCO')
+        failing(record, f'trouble {number}', failing_since=timezone.now() - timedelta(hours=number))
+        RunFailure.objects.create(
+            run=run, record=record, facility=record.facility, error=f'trouble {number}',
+            observation_id=record.observation_id,
+        )  # fmt: skip
+    Target.objects.update(permissions='OPEN')
+    return run
+
+
+def rows(client, page):
+    return re.findall(r'trouble \d+', text(client, page))
+
+
+def test_the_problems_have_pages_and_an_order(client, many):
+    assert rows(client, '/automation/') == [f'trouble {number}' for number in range(59, 34, -1)]
+    assert len(rows(client, '/automation/?page=3')) == 10
+    assert len(rows(client, '/automation/?page=99')) == 10  # the last
+    assert rows(client, '/automation/?sort=-failing_since')[0] == 'trouble 0'
+
+
+def test_the_problems_can_be_narrowed_down(client, many):
+    soar = rows(client, '/automation/?facility=SOAR&page=2')
+    assert soar == [f'trouble {number}' for number in range(9, 0, -2)]
+    number = RecordSync.objects.get(error='trouble 7').record.observation_id
+    assert rows(client, f'/automation/?query={number}') == ['trouble 7']
+    assert len(rows(client, '/automation/?query=m+31')) == 25
+    assert rows(client, '/automation/?query=nothing') == []
+
+
+def test_a_piece_of_the_table_comes_alone(client, many):
+    piece = client.get('/automation/?page=2', headers={'HX-Request': 'true'}).content.decode()
+    assert 'trouble 34' in piece
+    assert '<html' not in piece
+
+
+def test_what_failed_in_a_run_has_pages_and_links(client, many):
+    run = f'/automation/runs/{many.pk}/'
+    assert rows(client, run) == [f'trouble {number}' for number in range(25)]
+    assert len(rows(client, f'{run}?page=3')) == 10
+    page = text(client, run)
+    target = Target.objects.get()
+    assert f'href="/targets/{target.pk}/"' in page
+    assert f'href="/observations/{many.failures.first().record_id}/"' in page
+
+
+def test_the_runs_can_be_narrowed_down(client):
+    for number in range(30):
+        ran(timedelta(hours=number), status='died' if number % 3 else 'ok')
+    page = text(client, '/automation/runs/?status=died')
+    assert page.count('class="outcome outcome-died"') == 20
+    assert 'outcome-ok' not in page
+    assert text(client, '/automation/runs/?page=2').count('class="outcome ') == 5
+    assert 'outcome-ok' in text(client, '/automation/runs/?job=updatedata')
+
+
+def test_a_schedule_that_cannot_be_read_is_said(client, hourly):
+    hourly.write_text('[updatedata')
     assert 'schedule.toml cannot be used' in text(client)
 
 
 # --- Who sees what -------------------------------------------------------------------------
-
-
-@pytest.fixture
-def hidden(add_record):
-    """A private target in trouble, whose name and number nobody must learn."""
-    record = add_record(observation_id='8675309')
-    Target.objects.update(name='Secret Star', permissions='PRIVATE')
-    ran(timedelta(hours=1), only=f'target {record.target_id}')
-    run = ran(status='failed', failed=1, due=4711)
-    failing(record, 'LCO says 8675309 of Secret Star is bad')
-    RunFailure.objects.create(
-        run=run, record=record, facility='LCO', observation_id='8675309', error='8675309'
-    )
-    RunFailure.objects.create(run=run, facility='LCO', error='gave up: download of Secret Star')
-    return record
 
 
 def pages(record):
@@ -211,6 +212,37 @@ def test_nobody_learns_of_a_target_that_is_hidden(
         answer = client.get(page, follow=True)
         for secret in (b'Secret Star', b'8675309', b'4711'):
             assert secret not in answer.content, page
+
+
+def test_nor_from_a_piece_a_filter_or_a_run_at_work(client, login, hidden, hourly):
+    log = hourly.parent / 'logs' / 'tom.log'
+    log.write_text(f'[{timezone.localtime():%Y-%m-%d %H:%M:%S}] Secret Star 8675309\n')
+    run = ran(timedelta(0), status='running', finished=None, due=4711)
+    RecordSync.objects.update(asked_at=timezone.now())
+    login('ann')
+    for page in (
+        '/automation/?query=Secret',
+        '/automation/?query=8675309',
+        '/automation/?facility=LCO',
+        '/automation/?sort=record',
+        '/automation/runs/?status=failed',
+        f'/automation/runs/{run.pk}/',
+        f'/automation/runs/{UpdateRun.objects.get(due=4711, status="failed").pk}/?sort=error',
+        f'/automation/progress/?after={run.pk - 1}',
+    ):
+        for headers in ({}, {'HX-Request': 'true'}):
+            told = client.get(page, headers=headers).content.decode()
+            told = told.replace('value="Secret"', '').replace('value="8675309"', '')
+            told = re.sub(r'[?&](amp;)?query=\w+', '', told)  # what the visitor typed
+            for secret in ('Secret', '8675309', '4711', '1 failing', '1 observation '):
+                assert secret not in told, (page, secret)
+
+
+def test_nobody_learns_where_a_hidden_target_was_observed(client, login, hidden):
+    RunFailure.objects.update(facility='SOAR')
+    for page in ('/automation/', '/automation/status.json', '/automation/metrics', '/'):
+        assert 'SOAR' not in text(client, page)
+    assert 'an observatory could not be asked' in text(client)
 
 
 def test_the_filter_finds_no_hidden_target(client, login, settings, hidden):
@@ -269,129 +301,34 @@ def test_where_nothing_is_open_nor_is_the_state(client, settings, login):
     assert told.json()['working'] is True
 
 
-# --- What people may do --------------------------------------------------------------------
+# --- What it says to machines --------------------------------------------------------------
 
 
-@pytest.mark.parametrize('action', ACTIONS)
-@pytest.mark.parametrize('who', ['visitor', 'user', 'staff', 'permission'])
-def test_only_staff_with_the_permission_may_act(action, who, client, login, started, add_record):
-    record = add_record()
+def test_the_state_as_json(client, add_record):
+    failing(add_record('SOAR'))
     Target.objects.update(permissions='OPEN')
-    failing(record)
-    if who != 'visitor':
-        login(who, *(['run_automation'] if who == 'permission' else []), is_staff=who == 'staff')
-    answer = client.post(f'/automation/{action.format(record=record.pk)}', follow=True)
-    assert '/accounts/login/' in answer.redirect_chain[0][0]
-    assert started == []
-    assert not JobPause.objects.exists()
-    assert 'Run updatedata now' not in text(client)
-    assert 'Retry' not in text(client)
+    ran(status='failed', failed=1)
+    told = client.get('/automation/status.json').json()
+    assert told['working'] is False
+    [job] = told['jobs']
+    assert (job['job'], job['state'], job['failing']) == ('updatedata', 'failing', 1)
+    assert job['reason'] == '1 observation could not be checked'
+    assert job['last']['status'] == 'failed'
+    assert 'failed' not in job['last']  # of all records: that is for superusers
+    assert [facility['name'] for facility in told['facilities']] == ['SOAR']
 
 
-@pytest.mark.parametrize('action', ACTIONS)
-def test_a_get_does_nothing(action, client, staff, started, add_record):
-    answer = client.get(f'/automation/{action.format(record=add_record().pk)}')
-    assert answer.status_code == 405
-    assert started == []
-
-
-def test_without_the_csrf_token_nothing_happens(staff, started):
-    strict = Client(enforce_csrf_checks=True)
-    strict.force_login(staff)
-    strict.post('/automation/updatedata/run/')
-    assert started == []
-
-
-def test_run_now(client, staff, started):
-    page = client.post('/automation/updatedata/run/', follow=True)
-    assert started == [('staff', 'updatedata')]
-    assert b'The run is being started' in page.content
-    assert 'is being started' not in text(client)
-
-
-def test_progress(client, staff):
-    run = ran(status='running', finished=None, heartbeat=timezone.now())
-    assert 'at work' in text(client, '/automation/progress/?after=0')
-    UpdateRun.objects.update(status='ok', finished=timezone.now())
-    answer = client.get('/automation/progress/?after=0')
-    assert answer['HX-Refresh'] == 'true'
-    assert 'being started' in text(client, f'/automation/progress/?after={run.pk}')
-    for nonsense in ('x', '', '-1', '9' * 40, '²'):
-        assert client.get(f'/automation/progress/?after={nonsense}').status_code == 200
-
-
-def test_retry_a_record(client, staff, started, add_record):
-    record = add_record()
+def test_the_state_as_text_for_prometheus(client, add_record):
+    failing(add_record('SOAR'))
     Target.objects.update(permissions='OPEN')
-    sync = failing(record, next_check=timezone.now() + timedelta(days=1))
-    client.post(f'/automation/retry/{record.pk}/')
-    sync.refresh_from_db()
-    assert sync.next_check <= timezone.now()
-    assert started == [('staff', 'updatedata', '--target_id', str(record.target_id))]
-
-
-def test_no_retry_of_what_one_may_not_see(client, staff, started, hidden):
-    RecordSync.objects.update(next_check=timezone.now() + timedelta(days=1))
-    assert client.post(f'/automation/retry/{hidden.pk}/').status_code == 404
-    client.post('/automation/retry/')
-    assert RecordSync.objects.get().next_check > timezone.now()
-
-
-def test_pause_and_resume(client, staff):
-    client.post('/automation/updatedata/pause/')
-    assert JobPause.objects.get().by == 'staff'
-    client.post('/automation/updatedata/resume/')
-    assert not JobPause.objects.exists()
-    assert client.post('/automation/no_such_job/pause/').status_code == 404
-
-
-def test_back_to_a_page_of_this_tom_alone(client, staff):
-    there = {'next': '/observations/list/'}
-    assert client.post('/automation/updatedata/pause/', there).url == '/observations/list/'
-    away = {'next': 'https://evil.example/'}
-    assert client.post('/automation/updatedata/pause/', away).url == '/automation/'
-
-
-# --- tomtoolkit's own pages ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    'page',
-    ['/targets/{}/?update_status=True', '/targets/{}/observation-list/'],
-)
-def test_its_buttons_ask_for_a_run_in_the_background(page, client, login, started, target):
-    Target.objects.update(permissions='PUBLIC')
-    login('ann')
-    answer = client.get(page.format(target.pk), follow=True)
-    assert b'in the background' in answer.content
-    assert started == [('ann', 'updatedata', '--target_id', str(target.pk))]
-
-
-def test_its_buttons_ask_nothing_for_a_hidden_target(client, login, started, target):
-    login('ann')
-    for page in ('/targets/{}/?update_status=True', '/targets/{}/observation-list/'):
-        assert client.get(page.format(target.pk)).status_code == 302
-    assert started == []
-
-
-def test_only_staff_may_ask_for_all(client, login, started):
-    login('ann')
-    page = client.get('/observations/list/?update_status=True', follow=True)
-    assert b'Only staff' in page.content
-    assert started == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_lines_on_its_pages(admin_client, observed, sky):
-    record = observed(frames=3)
-    updatedata()
-    ran()
-    for page in (f'/observations/{record.pk}/', f'/targets/{record.target_id}/'):
-        told = text(admin_client, page)
-        assert 'Data last checked <time' in told
-        assert '3 frames stored' in told
-        assert 'next check <time' in told
-    assert 'updatedata is working' in text(admin_client, '/')
+    ran(timedelta(hours=5))
+    lines = client.get('/automation/metrics').content.decode().splitlines()
+    assert 'tom_job_trouble{job="updatedata"} 1' in lines
+    assert 'tom_job_failing_records{job="updatedata"} 1' in lines
+    assert '# TYPE tom_job_trouble gauge' in lines
+    assert any(line.startswith('tom_facility_checked_seconds{facility="SOAR"} ') for line in lines)
+    [began] = [line.split()[1] for line in lines if line.startswith('tom_job_last_run_seconds{')]
+    assert abs(float(began) - (timezone.now() - timedelta(hours=5)).timestamp()) < 60
 
 
 # --- What it costs -------------------------------------------------------------------------
@@ -416,8 +353,12 @@ def fill(count, target):
 
 @pytest.mark.parametrize('who', ['visitor', 'user', 'superuser'])
 @pytest.mark.parametrize(
-    'page', ['', 'facilities/', 'weeks/', 'runs/', 'runs/{run}/', 'status.json', 'metrics']
-)
+    'page',
+    [
+        '', '?query=1', 'facilities/', 'weeks/', 'runs/', 'runs/{run}/', 'progress/', 'status.json',
+        'metrics',
+    ],
+)  # fmt: skip
 def test_the_queries_do_not_grow_with_the_rows(
     page, who, client, login, target, django_assert_num_queries
 ):
@@ -432,3 +373,22 @@ def test_the_queries_do_not_grow_with_the_rows(
     fill(20, target)
     with django_assert_num_queries(len(few)):
         client.get(page)
+
+
+@pytest.mark.parametrize('tag', ['home_line', 'record_line record', 'target_line target'])
+def test_nor_do_those_of_the_lines_on_other_pages(tag, login, target, django_assert_num_queries):
+    Target.objects.update(permissions='OPEN')
+    fill(2, target)
+    user = User.objects.get(pk=login('ann').pk)
+    page = Template(f'{{% load automation %}}{{% {tag} %}}')
+
+    def show():
+        record = ObservationRecord.objects.first()
+        return page.render(Context({'user': user, 'record': record, 'target': target}))
+
+    assert 'automation-line' in show()  # what a user may do is asked once, and kept
+    with CaptureQueriesContext(connection) as few:
+        show()
+    fill(20, target)
+    with django_assert_num_queries(len(few)):
+        show()

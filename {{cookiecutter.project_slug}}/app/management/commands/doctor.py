@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 from django.core.management.base import BaseCommand
 
-from ...doctor import FAILED, OK, WARNING, findings
+from ...doctor import findings
+from ...doctor.finding import FAILED, OK, WARNING, Finding
 from ...sync.discreet import overheard
 
 
@@ -34,7 +35,7 @@ class Command(BaseCommand):
         if failed:
             raise SystemExit(1)
 
-    def show(self, finding: object) -> None:
+    def show(self, finding: Finding) -> None:
         """One line, and another with the fix where there is one."""
         styles = {OK: self.style.SUCCESS, WARNING: self.style.WARNING, FAILED: self.style.ERROR}
         mark = styles[finding.state](f'{finding.state:8}')
