@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .definition import FILE, Schedule, ScheduleError
+from .definition import FILE, Schedule, ScheduleError, read_schedule
 from .install import checked_schedule, install, preview, remove, slug_of, wanted
-from .interpreter import command_start
+from .interpreter import COMPOSE_FILE, command_start
 from .kubernetes import manifests
 from .status import CURRENT, NOT_INSTALLED, STALE, status, warnings
 from .systemd import install_units, remove_units, unit_state, units
@@ -28,6 +28,13 @@ FORMATS = {
     'remove': ('crontab', 'systemd'),
     'status': ('crontab', 'systemd'),
 }
+
+
+ON_THE_HOST = (
+    'This is the inside of a container. The line for cron belongs into the crontab of the machine '
+    'that runs the containers. There, in the directory of the project: '
+    'python3 -m app.scheduling install'
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,8 @@ def act(
 
 def _told(options: dict, site: Site) -> tuple[int, list[str]]:
     """The exit status of an action, and what to tell the user."""
+    if not options['format'] and options['action'] != 'remove' and _in_container():
+        return _told_in_container(options['action'], site)
     match options['action'], options['format']:
         case 'show', scheduler:
             return 0, _show(scheduler, options['image'], site)
@@ -111,6 +120,19 @@ def state(site: Site) -> tuple[int, list[str]]:
     if schedule.environment in ('docker', 'kubernetes'):
         return _with_health(CURRENT, [], *site.health(schedule))
     return _told({'action': 'status', 'format': None}, site)
+
+
+def _in_container() -> bool:
+    """Whether this is the inside of a container: compose.yaml stays on the host."""
+    schedule = read_schedule(PROJECT)
+    return schedule.environment == 'docker' and not (PROJECT / COMPOSE_FILE).is_file()
+
+
+def _told_in_container(action: str, site: Site) -> tuple[int, list[str]]:
+    """Where the line belongs; and with `status`, what the last runs tell."""
+    if action == 'status':
+        return _with_health(CURRENT, [ON_THE_HOST], *site.health(checked_schedule(PROJECT)))
+    raise ScheduleError(ON_THE_HOST)
 
 
 def _with_health(
