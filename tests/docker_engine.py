@@ -1,7 +1,8 @@
 """A real Docker engine for tests, with everything of its own in one directory.
 
 The machine's own engine, if it has one, is left alone: this one has a socket, images,
-containers and address ranges of its own, and is gone with its directory.
+containers and address ranges of its own, and is gone with its directory. What it mounts is in a
+mount name space of its own, and goes with its last process.
 """
 
 import os
@@ -23,6 +24,10 @@ COMPOSE = Path(sys.executable).with_name('docker-compose')
 PYTHON_IMAGE, POSTGRES_IMAGE = 'stand-in-python', 'stand-in-postgres'
 BRIDGE, ADDRESS = 'tomtest0', '10.214.0.1/24'
 HERE = Path(__file__).parent / 'containers'
+
+#: What is built and torn down for minutes on many a disk takes seconds in memory.
+IN_MEMORY = 'mount -t tmpfs -o size=8g none "$0" && exec "$@"'
+MEMORY_FOR_THAT = 12 * 2**30  # of which 3 are used
 
 
 class Engine:
@@ -52,6 +57,7 @@ class Engine:
         with self.log.open('w') as log:
             self.daemon = subprocess.Popen(
                 [
+                    *self.own_mounts(),
                     'dockerd',
                     *('--data-root', place / 'data', '--exec-root', place / 'exec'),
                     *('--pidfile', place / 'pid', '--host', f'unix://{self.socket}'),
@@ -71,6 +77,13 @@ class Engine:
             assert self.daemon.poll() is None, self.log.read_text()
             assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.2)
+
+    def own_mounts(self) -> list[str]:
+        """The start of a command whose mounts nobody else sees; its data may be in memory."""
+        data = self.directory / 'data'
+        data.mkdir()
+        in_memory = ['sh', '-ec', IN_MEMORY, str(data)]
+        return ['unshare', '--mount', *(in_memory if free_memory() > MEMORY_FOR_THAT else [])]
 
     def stop(self) -> None:
         """Remove every container, and stop the daemon and all that it started."""
@@ -133,15 +146,12 @@ def engine() -> Iterator[Engine]:
             yield own
         finally:
             own.stop()
-            unmount_below(own.directory)
 
 
-def unmount_below(directory: Path) -> None:
-    """Detach what a daemon that was stopped in a hurry has left mounted."""
-    mounts = [line.split()[1] for line in Path('/proc/mounts').read_text().splitlines()]
-    left = [mount for mount in mounts if mount.startswith(f'{directory}/')]
-    for mount in sorted(left, reverse=True):
-        subprocess.run(['umount', '--lazy', mount], timeout=30, check=False)
+def free_memory() -> int:
+    """The bytes of memory that programs may still take without another's being swapped out."""
+    text = Path('/proc/meminfo').read_text(encoding='ascii')
+    return int(text.partition('MemAvailable:')[2].split()[0]) * 1024
 
 
 def refuse_unfit_machine() -> None:
@@ -149,7 +159,7 @@ def refuse_unfit_machine() -> None:
     need(os.geteuid() == 0, 'needs root, to run a Docker engine of its own')
     missing = [
         name
-        for name in ('dockerd', 'docker', 'ip', 'iptables')
+        for name in ('dockerd', 'docker', 'ip', 'iptables', 'unshare')
         if not shutil.which(name, path=PATH)
     ]
     need(not missing, f'needs {", ".join(missing)} (Debian packages docker.io, iproute2, iptables)')

@@ -1,6 +1,7 @@
 """The actions of `manage.py schedule` and of `python -m app.scheduling`."""
 
 import argparse
+import contextlib
 import io
 import os
 import sys
@@ -28,12 +29,11 @@ FORMATS = {
     'remove': ('crontab', 'systemd'),
     'status': ('crontab', 'systemd'),
 }
-
-
 ON_THE_HOST = (
     'This is the inside of a container. The line for cron belongs into the crontab of the machine '
     'that runs the containers. There, in the directory of the project: '
-    'python3 -m app.scheduling install'
+    'python3 -m app.scheduling install. A machine without cron has a container for it instead: '
+    'COMPOSE_PROFILES=scheduler in .env, then docker compose up --detach --wait'
 )
 
 
@@ -93,7 +93,7 @@ def act(
 
 def _told(options: dict, site: Site) -> tuple[int, list[str]]:
     """The exit status of an action, and what to tell the user."""
-    if not options['format'] and options['action'] != 'remove' and _in_container():
+    if options['format'] != 'kubernetes' and in_container():
         return _told_in_container(options['action'], site)
     match options['action'], options['format']:
         case 'show', scheduler:
@@ -122,10 +122,13 @@ def state(site: Site) -> tuple[int, list[str]]:
     return _told({'action': 'status', 'format': None}, site)
 
 
-def _in_container() -> bool:
+def in_container() -> bool:
     """Whether this is the inside of a container: compose.yaml stays on the host."""
-    schedule = read_schedule(PROJECT)
-    return schedule.environment == 'docker' and not (PROJECT / COMPOSE_FILE).is_file()
+    if (PROJECT / COMPOSE_FILE).is_file():
+        return False
+    with contextlib.suppress(ScheduleError):  # which the action names, if it minds at all
+        return read_schedule(PROJECT).environment == 'docker'
+    return False
 
 
 def _told_in_container(action: str, site: Site) -> tuple[int, list[str]]:
