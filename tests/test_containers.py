@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.xdist_group('docker'), pytest.mark.timeout(900)]
 
 PASSWORD = 'only-for-this-test'
 ADDED_FOR_THE_SCHEDULER = 8
+ENOUGH = 40  # frames, for a run that is killed after the first
 OWN = ('web', 'scheduler')  # the containers that the TOM's image runs in for long
 
 
@@ -162,9 +163,9 @@ def test_the_page_of_the_automation_starts_a_run(tom: Tom, page: Page) -> None:
 @pytest.mark.parametrize('service', WATCHED)
 def test_killed_in_the_middle_of_a_run(tom: Tom, service: str) -> None:
     """Each container in turn, in the middle of the same work; and it is back by itself."""
-    if tom.has_all_frames():
-        tom.add_records(24)
     before = tom.frames()
+    if tom.added * FRAMES_A_REQUEST - before < ENOUGH:
+        tom.add_records(ENOUGH // FRAMES_A_REQUEST)
     with tom.updating() as run:
         tom.wait_for('no new frame', lambda: tom.frames() > before)
         assert not tom.has_all_frames(), 'too late to kill'
@@ -266,7 +267,8 @@ def test_settings_for_others_to_reach_it(tom: Tom) -> None:
     done = tom.compose('exec', '-T', *flags, 'web', *words, check=False)
     assert done.returncode == 0, done.stdout
     assert 'no issues' in done.stdout
-    assert 'GOT 400 301 200 200 403' in done.stdout
+    assert 'GOT 400 301 200 200 302' in done.stdout  # tomtoolkit makes the login page of a 403
+    assert 'Origin checking failed' in done.stdout
 
 
 @pytest.mark.parametrize('action', ['show', 'install', 'remove', 'status'])
@@ -326,9 +328,9 @@ def test_the_scheduler_is_back_and_nothing_is_lost(tom: Tom) -> None:
     """Due every minute: the run after the kill brings home what the killed one did not."""
     tom.wait_for('not all frames', tom.has_all_frames)
     tom.is_complete()
-    said = tom.compose('logs', 'scheduler').stdout
-    assert said.count('[updatedata] started') >= 2
-    assert '[updatedata] ended with status 0' in said
+    ended = '[updatedata] ended with status 0'
+    tom.wait_for('no end', lambda: ended in tom.compose('logs', 'scheduler').stdout)
+    assert tom.compose('logs', 'scheduler').stdout.count('[updatedata] started') >= 2
 
 
 @pytest.mark.parametrize('service', OWN)

@@ -7,7 +7,7 @@ from datetime import datetime
 from app.observatory import Observatory
 
 PORT = 8001
-REQUESTS = 60
+REQUESTS = 150
 FRAMES = 2  # of each
 LATENCY = 0.25  # seconds before each answer, so that a run has a middle
 
