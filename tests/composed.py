@@ -1,10 +1,8 @@
 """A TOM in containers, and an observatory beside it: what the tests of it do with Compose."""
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -172,15 +170,6 @@ class Tom:
         container = self.compose('ps', '-aq', service).stdout.strip()
         form = '{{.State.Pid}}'
         return int(self.engine.run('docker', 'inspect', '-f', form, container).stdout)
-
-    def kill(self, service: str) -> int:
-        """SIGKILL, as the kernel sends it where memory is short (`docker kill` means "stop").
-
-        Returns the process that was killed.
-        """
-        process = self.process_of(service)
-        os.kill(process, signal.SIGKILL)
-        return process
 
     def is_well(self) -> bool:
         """Whether every container of WATCHED runs, and those with a health check are healthy."""
