@@ -27,9 +27,8 @@ from real_cron import cron_in_name_spaces, need_cron
 pytestmark = [pytest.mark.xdist_group('docker'), pytest.mark.timeout(900)]
 
 PASSWORD = 'only-for-this-test'
-ADDED_FOR_THE_SCHEDULER = (
-    40  # half a minute of work: whatever else is tested first, it is in the middle
-)
+#: Half a minute of work: whatever else is tested meanwhile, the kill is in the middle of it.
+ADDED_FOR_THE_SCHEDULER = 40
 ENOUGH = 24  # frames, for a run that is killed after the first
 OWN = ('web', 'scheduler')  # the containers that the TOM's image runs in for long
 
