@@ -9,7 +9,7 @@ from app.observatory import Observatory
 PORT = 8001
 REQUESTS = 150
 FRAMES = 2  # of each
-LATENCY = 0.25  # seconds before each answer, so that a run has a middle
+LATENCY = 0.15  # seconds before each answer, so that a run has a middle
 
 
 def main(began: datetime) -> None:
