@@ -28,9 +28,6 @@ CONSENT = 'TOM_AUTO_INSTALL'
 PYTHONS = ('python3.13', 'python3.12', 'python3.11', 'python3', 'python')
 INSTALL_SECONDS = 3600  # some machines are far from the packages
 
-MIGRATE = ('manage.py', 'migrate', '--noinput')
-IN_CONTAINER = ('docker', 'compose', 'exec', '-T', 'web', 'python')
-
 # What a candidate says about itself: version, own path, whether it is a virtual environment.
 ABOUT_PYTHON = (
     'import sys; print(*sys.version_info[:2], sys.prefix != sys.base_prefix, sys.executable)'
@@ -132,7 +129,7 @@ def plan(python: Python | None) -> list[Step]:
     """The steps from a fresh project to one whose commands run."""
     environment = ANSWERS['environment']
     if environment == 'docker':
-        return [docker_step(), Step('make the database', [*IN_CONTAINER, *MIGRATE])]
+        return [docker_step()]
     if environment == 'conda':
         return [conda_step(), migrate_step('.conda/bin/python')]
     if environment == 'system':
@@ -149,9 +146,9 @@ def conda_step() -> Step:
 
 
 def docker_step() -> Step:
-    """Builds the image, and starts the containers that the line runs its commands in."""
-    command = ['docker', 'compose', 'up', '--detach', '--build', '--wait']
-    return Step('build and start the containers', command)
+    """Makes all: one of the containers brings the tables up to date before the others start."""
+    command = ['docker', 'compose', 'up', '--build', '--detach', '--wait']
+    return Step('build the image, make the database and start the TOM', command)
 
 
 def virtualenv_steps(python: Python | None) -> list[Step]:
@@ -171,7 +168,7 @@ def virtualenv_steps(python: Python | None) -> list[Step]:
 
 def migrate_step(python: str) -> Step:
     """Makes the tables of the database."""
-    return Step('make the database', [python, *MIGRATE])
+    return Step('make the database', [python, 'manage.py', 'migrate', '--noinput'])
 
 
 def schedule_step(steps: list[Step], python: Python | None) -> Step:
@@ -288,20 +285,21 @@ def show_plan(steps: list[Step], line: str) -> None:
 
 def show_what_remains(steps: list[Step], last: Step, line: str) -> None:
     """The commands to type, one after the other, then the line and how to install it."""
-    python = typed_python(steps)
-    schedule = f'{python} manage.py schedule'
-    if ANSWERS['environment'] == 'docker':  # whose crontab is the host's
-        schedule = last.shown().removesuffix(' install')
-    make = [step.shown() for step in steps[:-1]]
+    python, in_docker = typed_python(steps), ANSWERS['environment'] == 'docker'
+    # The crontab is the host's, and the containers bring the tables up to date themselves.
+    schedule = (
+        last.shown().removesuffix(' install') if in_docker else f'{python} manage.py schedule'
+    )
+    make = [step.shown() for step in (steps if in_docker else steps[:-1])]
     print('To set it up, type:\n')
     show_commands(
         f'cd {shlex.quote(str(PROJECT))}',
         *make,
         activation(),
-        f'{python} manage.py migrate',
+        '' if in_docker else f'{python} manage.py migrate',
         f'{python} manage.py createsuperuser',
         f'{python} manage.py demo',
-        f'{python} manage.py runserver',
+        '' if in_docker else f'{python} manage.py runserver',
     )
     if line:
         print('Cron keeps it up to date once your crontab has this line:\n')
@@ -319,12 +317,12 @@ def show_what_remains(steps: list[Step], last: Step, line: str) -> None:
 def show_success(steps: list[Step]) -> None:
     """What is left to do after the whole plan."""
     print('\nAll is set up, and cron keeps it up to date. Now type:\n')
-    python = typed_python(steps)
+    python, in_docker = typed_python(steps), ANSWERS['environment'] == 'docker'
     show_commands(
         f'cd {shlex.quote(str(PROJECT))}',
         activation(),
         f'{python} manage.py createsuperuser',
-        f'{python} manage.py runserver',
+        '' if in_docker else f'{python} manage.py runserver',
     )
 
 
@@ -342,8 +340,18 @@ def show_commands(*commands: str) -> None:
     print()
 
 
+def make_env_file() -> None:
+    """Write the .env that Compose reads, with new secrets; one that is there is kept.
+
+    Not under an updater, which compares the files of two runs and would compare secrets.
+    """
+    if ANSWERS['environment'] == 'docker' and '_output_dir' in ANSWERS:
+        run([sys.executable, '-m', f'{ANSWERS["project_slug"]}.environment'])
+
+
 def main() -> None:
     """Greet, then print or offer, as was answered."""
+    make_env_file()
     python = lasting_python()
     steps, line = plan(python), scheduled_line(python)
     last = schedule_step(steps, python)

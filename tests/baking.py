@@ -24,12 +24,18 @@ class Bake:
 
 
 def bake(
-    into: Path, *flags: str, env: dict[str, str] | None = None, slug: str = 'my_tom', **answers: str
+    into: Path,
+    *flags: str,
+    env: dict[str, str] | None = None,
+    slug: str = 'my_tom',
+    timeout: float = 120,
+    **answers: str,
 ) -> Bake:
     """Bake the template into the directory `into` with `answers`; every other one is the default.
 
     `flags` go to Cookiecutter as they are; `env` is added to a cleaned environment whose home
-    is inside `into`, so that no bake reads or writes the home directory of the tester.
+    is inside `into`, so that no bake reads or writes the home directory of the tester. `timeout`
+    is in seconds.
     """
     done = subprocess.run(
         cookiecutter(into, *flags, **answers),
@@ -39,7 +45,7 @@ def bake(
         stderr=subprocess.STDOUT,
         text=True,
         errors='surrogateescape',
-        timeout=120,
+        timeout=timeout,
         check=False,
     )
     return Bake(done.returncode, done.stdout, into / answers.get('project_slug', slug))

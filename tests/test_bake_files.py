@@ -44,7 +44,18 @@ FILES = {
 }
 
 #: Files that only these answers bring.
-FILES_FOR = {('environment', 'conda'): {'environment.yml'}}
+FILES_FOR = {
+    ('environment', 'conda'): {'environment.yml'},
+    ('environment', 'docker'): {
+        '.dockerignore',
+        '.env',
+        'DOCKER.md',
+        'Dockerfile',
+        'compose.yaml',
+        'gunicorn.conf.py',
+        'healthcheck.py',
+    },
+}
 
 #: Directories that running or checking the template's own code may have left in it.
 CACHES = {'__pycache__', '.pytest_cache', '.ruff_cache'}

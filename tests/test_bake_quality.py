@@ -20,6 +20,7 @@ from test_bake_files import CHOICES
 
 PRODUCTION = {
     'DEBUG': 'false',
+    'HTTPS': 'true',
     'ALLOWED_HOSTS': 'tom.example.org',
     'SECRET_KEY': 'only-for-this-test-0123456789-abcdefghijklmnopqrstuvwxyz',
 }

@@ -1,6 +1,8 @@
 """Reads what differs from machine to machine: the environment, and `.env` beside manage.py.
 
 A variable that is already set in the environment wins over the same line of `.env`.
+Run as a program (`python3 -m ...environment`), it makes `.env` where there is none, with any
+Python and without packages.
 """
 
 import contextlib
@@ -8,10 +10,11 @@ import os
 import secrets
 from pathlib import Path
 
-from dotenv import load_dotenv
-
 YES = {'1', 'true', 'yes', 'on'}
 NO = {'0', 'false', 'no', 'off', ''}
+
+#: The lines of .env.example that get a secret of their own.
+SECRETS = ('SECRET_KEY=', 'POSTGRES_PASSWORD=')
 
 
 class BadSetting(Exception):
@@ -26,18 +29,22 @@ def load_environment(project: Path) -> None:
     file = project / '.env'
     if not file.exists() and not os.environ.get('SECRET_KEY'):
         make_env_file(file, project / '.env.example')
+    from dotenv import load_dotenv  # here: making the file needs no packages
+
     # Nothing is interpolated: a `$` in a token or a password stands for itself.
     load_dotenv(file, interpolate=False)
 
 
 def make_env_file(file: Path, example: Path) -> None:
-    """Make `file` from `example` with a new SECRET_KEY, readable by its owner alone.
+    """Make `file` from `example` with new secrets, readable by its owner alone.
 
     The file appears whole or not at all, and one that another process has just made is kept.
     """
-    lines = example.read_text(encoding='utf-8').splitlines()
-    key = f'SECRET_KEY={secrets.token_urlsafe(50)}'
-    text = '\n'.join(key if line == 'SECRET_KEY=' else line for line in lines) + '\n'
+    lines = [
+        line + secrets.token_urlsafe(50) if line in SECRETS else line
+        for line in example.read_text(encoding='utf-8').splitlines()
+    ]
+    text = '\n'.join(lines) + '\n'
     draft = file.with_name(f'.env.{os.getpid()}.part')
     try:
         with open(draft, 'x', encoding='utf-8', opener=_owner_only) as new:
@@ -72,3 +79,9 @@ def flag(name: str, default: bool) -> bool:
 def words(name: str) -> list[str]:
     """The variable `name`, cut at its commas."""
     return [word.strip() for word in os.environ.get(name, '').split(',') if word.strip()]
+
+
+if __name__ == '__main__':
+    _project = Path(__file__).resolve().parent.parent
+    if not (_project / '.env').exists():
+        make_env_file(_project / '.env', _project / '.env.example')

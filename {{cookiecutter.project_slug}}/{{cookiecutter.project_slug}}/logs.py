@@ -1,4 +1,7 @@
-"""Where the TOM writes its log: the terminal, and a file that rotates."""
+"""Where the TOM writes its log: the terminal, and a file that rotates.
+
+TERMINAL_LOG=INFO in the environment shows everything on the terminal too, as containers do.
+"""
 
 import os
 from pathlib import Path
@@ -20,7 +23,7 @@ def logging_for(directory: Path) -> dict:
         'console': {
             'class': 'logging.StreamHandler',
             'formatter': 'dated',
-            'level': 'WARNING' if writable else 'INFO',
+            'level': os.environ.get('TERMINAL_LOG') or ('WARNING' if writable else 'INFO'),
         }
     }
     if writable:

@@ -28,6 +28,7 @@ class Break:
 class Observatory(Night):
     """A night that can be asked about over HTTP, on a free port of this machine or on `port`.
 
+    Only this machine reaches it, unless `host` says otherwise: 0.0.0.0 is for everyone.
     `latency` seconds pass before every answer. `with` starts and stops it; so do `start` and
     `stop`, and one that is started again keeps its address.
     """
@@ -36,6 +37,7 @@ class Observatory(Night):
         self,
         *,
         port: int = 0,
+        host: str = '127.0.0.1',
         latency: float = 0.0,
         token: str = TOKEN,
         proposal: str = PROPOSAL,
@@ -45,13 +47,13 @@ class Observatory(Night):
         self.latency = latency
         self.logbook = Logbook()
         self._breaks: list[Break] = []
-        self._port = port
+        self._host, self._port = host, port
         self._server: Server | None = None
 
     # --- open and closed ---
 
     def start(self) -> Self:
-        self._server = Server(self._port, self._answer, self.logbook)
+        self._server = Server(self._host, self._port, self._answer, self.logbook)
         self._port = self._server.server_port
         return self
 

@@ -21,14 +21,16 @@ RESET_ON_CLOSE = struct.pack('ii', 1, 0)
 
 
 class Server(ThreadingHTTPServer):
-    """Answers on 127.0.0.1 with what `answer(call)` returns."""
+    """Answers on `host` with what `answer(call)` returns."""
 
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, port: int, answer: Callable[[Call], Reply], logbook: Logbook) -> None:
-        super().__init__(('127.0.0.1', port), Handler)
+    def __init__(
+        self, host: str, port: int, answer: Callable[[Call], Reply], logbook: Logbook
+    ) -> None:
+        super().__init__((host, port), Handler)
         self.answer = answer
         self.logbook = logbook
         self.stopping = threading.Event()

@@ -1,6 +1,7 @@
 """The actions of `manage.py schedule` and of `python -m app.scheduling`."""
 
 import argparse
+import contextlib
 import io
 import os
 import sys
@@ -8,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .definition import FILE, Schedule, ScheduleError
+from .definition import FILE, Schedule, ScheduleError, read_schedule
 from .install import checked_schedule, has_lines, install, preview, remove, slug_of, wanted
-from .interpreter import command_start
+from .interpreter import COMPOSE_FILE, command_start
 from .kubernetes import manifests
 from .status import CURRENT, NOT_INSTALLED, STALE, status, warnings
 from .systemd import install_units, installed_units, preview_units, remove_units, unit_state, units
@@ -31,6 +32,12 @@ FORMATS = {
 TWICE = (
     'Warning: your crontab starts the same jobs once more. To take its lines out: '
     'python manage.py schedule remove'
+)
+ON_THE_HOST = (
+    'This is the inside of a container. The line for cron belongs into the crontab of the machine '
+    'that runs the containers. There, in the directory of the project: '
+    'python3 -m app.scheduling install. A machine without cron has a container for it instead: '
+    'COMPOSE_PROFILES=scheduler in .env, then docker compose up --detach --wait'
 )
 
 
@@ -90,6 +97,8 @@ def act(
 
 def _told(options: dict, site: Site) -> tuple[int, list[str]]:
     """The exit status of an action, and what to tell the user."""
+    if options['format'] != 'kubernetes' and in_container():
+        return _told_in_container(options['action'], site)
     match options['action'], options['format']:
         case 'show', scheduler:
             return 0, _show(scheduler, options['image'], site)
@@ -117,6 +126,22 @@ def state(site: Site) -> tuple[int, list[str]]:
     if schedule.environment in ('docker', 'kubernetes'):
         return _with_health(CURRENT, [], *site.health(schedule))
     return _told({'action': 'status', 'format': None}, site)
+
+
+def in_container() -> bool:
+    """Whether this is the inside of a container: compose.yaml stays on the host."""
+    if (PROJECT / COMPOSE_FILE).is_file():
+        return False
+    with contextlib.suppress(ScheduleError):  # which the action names, if it minds at all
+        return read_schedule(PROJECT).environment == 'docker'
+    return False
+
+
+def _told_in_container(action: str, site: Site) -> tuple[int, list[str]]:
+    """Where the line belongs; and with `status`, what the last runs tell."""
+    if action == 'status':
+        return _with_health(CURRENT, [ON_THE_HOST], *site.health(checked_schedule(PROJECT)))
+    raise ScheduleError(ON_THE_HOST)
 
 
 def _with_health(

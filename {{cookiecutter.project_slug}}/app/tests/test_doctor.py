@@ -174,6 +174,8 @@ def test_no_schedule_and_no_cron(monkeypatch):
     assert (status, states) == (1, ['failed'])
     assert 'schedule install' in words
     assert examined('Cron')[1] == ['warning']
+    monkeypatch.setattr(doctor, 'in_container', lambda: True)
+    assert examined('Cron')[1] == ['ok']
 
 
 def test_runs_that_died():

@@ -175,6 +175,18 @@ def test_in_a_container_the_runs_alone_tell(project: Path, ran: Callable) -> Non
     assert schedule_state.state()[0] == 2
 
 
+@pytest.mark.parametrize('action', ['show', 'install', 'remove', 'status'])
+def test_in_a_container_no_line_is_for_its_own_crontab(project: Path, action: str) -> None:
+    """compose.yaml, which the image has not, is what tells the host from the inside."""
+    write_schedule(project, '[updatedata]\nwhen = "hourly"\n', environment='docker')
+    status, told = schedule(action)
+    assert status == (0 if action == 'status' else 1)
+    assert 'crontab of the machine that runs the containers' in told
+    assert 'COMPOSE_PROFILES=scheduler' in told
+    (project / 'compose.yaml').touch()
+    assert 'the inside of a container' not in schedule(action)[1]
+
+
 # --- When is it due -----------------------------------------------------------------------------
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)

@@ -62,7 +62,7 @@ def test_damaged_by_hand(cron: FakeCrontab, project: Path) -> None:
 
 
 def test_the_schedule_changed(project: Path) -> None:
-    write_schedule(project, '[updatedata]\nwhen = "hourly"\n')
+    write_schedule(project, '[updatedata]\nwhen = "18 * * * *"\n')
     assert status_of(project)[0] == 2
     write_schedule(project, '[updatedata]\nwhen = "hourly"\nenabled = false\n')
     assert status_of(project)[0] == 2
