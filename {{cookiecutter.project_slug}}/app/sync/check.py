@@ -8,12 +8,12 @@ from functools import lru_cache
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import Error as DatabaseTrouble
-from django.db.models import Exists, OuterRef
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 from tom_targets.base_models import BaseTarget
 
 from ..conf import Automation
+from .ahead import Ahead
 from .announce import announce_products
 from .errors import FacilityDown, NoAnswer, PartFailed, SyncError, Unsupported
 from .explain import explained
@@ -21,7 +21,6 @@ from .frames import Frame, in_batches
 from .gateway import Gateway
 from .names import safe_name
 from .outcomes import Outcome
-from .patience import patient
 from .products import discard_broken, known_products, store_frame
 from .statuses import refresh_status
 from .sweep import Sweep
@@ -35,16 +34,18 @@ class Checker:
         self,
         facility: str,
         limits: Automation,
-        user: User | None = None,
-        sweep: Sweep | None = None,
-        turns: Turns | None = None,
+        user: User | None,
+        ahead: Ahead,
+        sweep: Sweep,
+        turns: Turns,
     ) -> None:
         """`user`: whose credentials are used, in place of each record's own user.
 
-        `sweep`: what answers for many records at once. `turns`: who may ask the facility now.
+        Shared by all threads of the facility: `ahead` has the records, `sweep` answers for many
+        of them at once, and `turns` says who may ask the facility now.
         """
         self.facility = facility
-        self._sweep, self._turns = sweep, turns
+        self._ahead, self._sweep, self._turns = ahead, sweep, turns
         self._limits = limits
         self._user = user
         self._target = lru_cache(maxsize=100)(BaseTarget.objects.get)  # many records have the same
@@ -73,7 +74,7 @@ class Checker:
         """
         outcome = Outcome(self.facility, pk)
         try:
-            record = _record(pk)
+            record = self._ahead.take(pk)
             record.target = self._target(pk=record.target_id)
             outcome.observation_id = record.observation_id
             self._check(record, outcome)
@@ -178,15 +179,6 @@ class Checker:
     def _is_wanted(self, frame: Frame) -> bool:
         patterns = self._limits.WANTED_FRAMES.get(self.facility)
         return patterns is None or any(fnmatch(frame.filename, pattern) for pattern in patterns)
-
-
-@patient
-def _record(pk: int) -> ObservationRecord:
-    """The record `pk`, as soon as the database is there: no record is to blame for its absence."""
-    products = DataProduct.objects.filter(observation_record=OuterRef('pk'))
-    owed = products.filter(stored_frame__hooks_owed=True)
-    records = ObservationRecord.objects.select_related('sync').order_by()
-    return records.annotate(has_products=Exists(products), owes_hooks=Exists(owed)).get(pk=pk)
 
 
 def _let_it_save(record: ObservationRecord, gateway: Gateway, outcome: Outcome) -> None:

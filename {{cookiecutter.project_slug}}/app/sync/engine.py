@@ -10,6 +10,7 @@ from django.db.models import F
 from ..conf import Automation
 from ..models import UpdateRun
 from . import history
+from .ahead import Ahead
 from .check import Checker
 from .claims import sweep_leftovers
 from .crew import Crew, at_work
@@ -78,5 +79,5 @@ def due_by_facility(run: UpdateRun, selection: Selection) -> dict[str, list[int]
 def _checker(
     facility: str, limits: Automation, user: User | None, records: list[int], turns: Turns
 ) -> Callable[[], Checker]:
-    sweep = Sweep(records)
-    return lambda: Checker(facility, limits, user, sweep, turns)
+    ahead, sweep = Ahead(records), Sweep(records)
+    return lambda: Checker(facility, limits, user, ahead, sweep, turns)

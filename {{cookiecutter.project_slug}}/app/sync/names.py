@@ -1,6 +1,7 @@
 """Makes a file's name and place out of what an archive calls it: rule 9."""
 
 import re
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import PurePosixPath
 
@@ -15,7 +16,7 @@ MOST_BYTES = 200  # of it: file systems take 255, of which a mark and `.part` ne
 EXTENSION = re.compile(r'(\.[A-Za-z0-9]{1,8}){1,2}$')
 
 
-def places(product: DataProduct, filename: str) -> list[str]:
+def places(product: DataProduct, filename: str) -> Iterator[str]:
     """Where in the storage the file of `product` may go: the wish first, then a sure one.
 
     `product` need not be saved. `filename` comes from outside: it may hold a path, characters
@@ -24,8 +25,9 @@ def places(product: DataProduct, filename: str) -> list[str]:
     """
     mark = sha256(product.product_id.encode()).hexdigest()[:10]
     name = safe_name(filename) or f'frame-{mark}'
+    yield _place(product, name)
     stem, extension = split(name)
-    return [_place(product, name), _place(product, f'{stem}-{mark}{extension}')]
+    yield _place(product, f'{stem}-{mark}{extension}')
 
 
 def safe_name(filename: str) -> str:

@@ -27,6 +27,7 @@ ALLOWED = {
     'permissions': set(),
     'statuses': {'models', 'errors', 'explain', 'gateway'},
     'announce': {'models', 'errors', 'explain'},
+    'ahead': {'patience'},
     'storage': {'conf', 'models', 'errors'},
     'claims': {'models', 'errors', 'frames', 'names', 'storage'},
     'products': {
@@ -36,12 +37,12 @@ ALLOWED = {
     'previews': {'conf', 'frames', 'names', 'permissions', 'products', 'transport', 'verify'},
     'history': {'conf', 'models', 'due', 'errors', 'outcomes', 'patience', 'starter'},
     'check': {
-        'conf', 'models', 'announce', 'errors', 'explain', 'frames', 'gateway', 'names', 'outcomes',
-        'patience', 'previews', 'products', 'statuses', 'sweep', 'transport',
+        'ahead', 'conf', 'models', 'announce', 'errors', 'explain', 'frames', 'gateway', 'names',
+        'outcomes', 'previews', 'products', 'statuses', 'sweep', 'transport',
     },
     'crew': {'outcomes'},
     'engine': {
-        'conf', 'models', 'history', 'check', 'claims', 'crew', 'due', 'errors', 'outcomes',
+        'ahead', 'conf', 'models', 'history', 'check', 'claims', 'crew', 'due', 'errors', 'outcomes',
         'transport', 'sweep', 'watch',
     },
 }  # fmt: skip
