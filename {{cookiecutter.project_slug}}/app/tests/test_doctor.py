@@ -14,6 +14,7 @@ from app import doctor
 from app.doctor import machine as this_machine
 from app.doctor import network
 from app.doctor import schedule as kept
+from app.jobs import Jobs
 from app.models import UpdateRun
 from app.observatory import faults
 
@@ -174,7 +175,7 @@ def test_no_schedule_and_no_cron(monkeypatch):
     assert (status, states) == (1, ['failed'])
     assert 'schedule install' in words
     assert examined('Cron')[1] == ['warning']
-    monkeypatch.setattr(doctor, 'in_container', lambda: True)
+    monkeypatch.setattr(kept, 'jobs', lambda: Jobs((), contained=True))
     assert examined('Cron')[1] == ['ok']
 
 
