@@ -144,9 +144,9 @@ class Tom:
         """Take it down with its volumes; the seconds that this took."""
         return seconds_of(lambda: self.compose('--profile', 'scheduler', 'down', '--volumes'))
 
-    def update(self) -> dict:
+    def update(self, *options: str) -> dict:
         """What a run of updatedata reports."""
-        printed = self.manage('updatedata', '--json', check=False).stdout
+        printed = self.manage('updatedata', '--json', *options, check=False).stdout
         return json.loads(printed[printed.index('{') :])
 
     @contextmanager
@@ -212,7 +212,9 @@ class Tom:
         has = self.holds()
         numbers = [request for request, _, _ in has.frames]
         wanted = [str(number) for number in range(1, self.added + 1)] * FRAMES_A_REQUEST
-        assert sorted(numbers) == sorted(wanted)
+        assert sorted(numbers) == sorted(wanted), self.inside(
+            'database', 'psql', '-U', 'tom', '-c', 'SELECT * FROM app_recordsync WHERE failures > 0'
+        )
         assert {name for _, _, name in has.frames} == set(has.files)
         assert len({frame for _, frame, _ in has.frames}) == len(has.frames)
         return has

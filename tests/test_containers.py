@@ -184,7 +184,8 @@ def kill(process: int) -> None:
 
 
 def test_after_all_that_nothing_is_lost(tom: Tom) -> None:
-    report = tom.update()
+    """Also of the record that two kills in a row met, and that would wait for half an hour now."""
+    report = tom.update('--recheck')
     assert report['failed'] == 0, report
     tom.is_complete()
 
@@ -288,7 +289,7 @@ def test_in_the_container_schedule_says_where_the_line_belongs(tom: Tom, action:
 
 def test_the_doctor_finds_nothing_wrong_in_the_container(tom: Tom) -> None:
     said = json.loads(tom.manage('doctor', '--json', check=False).stdout)
-    assert said['well'], said
+    assert said['well'], [check for check in said['checks'] if check['state'] == 'failed']
 
 
 #: Reads and writes a file instead of the crontab of whoever runs the tests.
