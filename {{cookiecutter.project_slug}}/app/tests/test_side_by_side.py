@@ -11,7 +11,7 @@ from tom_observations.models import ObservationRecord
 
 from app.conf import Automation
 from app.models import RecordSync, RunFailure, UpdateRun
-from app.sync import crew, history
+from app.sync import ahead, crew, history
 from app.sync.frames import Frame, in_batches
 from app.sync.outcomes import Outcome
 
@@ -76,6 +76,40 @@ def test_refused_credentials_are_told_once_whoever_meets_them(sky, observed, set
     assert (failure['facility'], failure['record']) == ('SOAR', None)
     # The lists, and for each of the eight the request with its repetitions: not twenty records.
     assert len([seen for seen in sky.requests_seen if seen.path.startswith('/api/requests/')]) <= 16
+
+
+class TestAhead:
+    """Records are read some at a time, and are as fresh as if each were read by itself."""
+
+    def test_one_question_for_many(self, add_record, django_assert_num_queries):
+        keys = [add_record().pk for _ in range(5)]
+        ours = ahead.Ahead(keys)
+        with django_assert_num_queries(1):
+            assert [ours.take(pk).pk for pk in keys] == keys
+
+    def test_no_more_than_some_are_held(self, add_record, monkeypatch, django_assert_num_queries):
+        monkeypatch.setattr(ahead, 'MANY', 2)
+        keys = [add_record().pk for _ in range(5)]
+        ours = ahead.Ahead(keys)
+        with django_assert_num_queries(3):  # two, two and the last
+            assert [ours.take(pk).pk for pk in keys] == keys
+
+    def test_what_has_waited_is_read_once_more(self, add_record, monkeypatch):
+        monkeypatch.setattr(ahead, 'FRESH', -1)
+        keys = [add_record().pk for _ in range(2)]
+        ours = ahead.Ahead(keys)
+        assert ours.take(keys[0]).status == 'PENDING'
+        ObservationRecord.objects.update(status='CANCELED')
+        assert ours.take(keys[1]).status == 'CANCELED'
+
+    def test_what_is_deleted_meanwhile_is_gone(self, add_record):
+        first, second, third = records = [add_record() for _ in range(3)]
+        ours = ahead.Ahead([record.pk for record in records])
+        ObservationRecord.objects.filter(pk=second.pk).delete()
+        assert ours.take(first.pk) == first
+        with pytest.raises(ObservationRecord.DoesNotExist):
+            ours.take(second.pk)
+        assert ours.take(third.pk) == third
 
 
 class TestOutcomes:
