@@ -5,7 +5,9 @@ import functools
 import os
 import pty
 import pwd
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import termios
@@ -528,18 +530,34 @@ def bake_at_terminal(machine: Machine, keys: bytes) -> Bake:
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C is a signal
     )
     os.close(theirs)
-    printed, typed, end = b'', False, time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            printed += os.read(ours, 4096)
-        except OSError:  # the last process has closed the terminal
-            break
-        if b'[y/N] ' in printed and not typed:
-            os.write(ours, keys)
-            typed = True
-    os.close(ours)
-    status = process.wait(timeout=30)
+    try:
+        printed = typed_when_asked(ours, keys)
+        status = process.wait(timeout=30)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    finally:
+        os.close(ours)
     return Bake(status, printed.decode().replace('\r\n', '\n'), into / 'my_tom')
+
+
+def typed_when_asked(terminal: int, keys: bytes) -> bytes:
+    """Type `keys` when asked, and return what the terminal has shown when all have left it.
+
+    Again where nothing comes of it, as a person would: a Ctrl-C between the question and the
+    moment that Python begins to read is not seen before the next key.
+    """
+    printed, end, again = b'', time.monotonic() + 60, 0.0
+    while time.monotonic() < end:
+        if b'[y/N] ' in printed and time.monotonic() > again:
+            os.write(terminal, keys)
+            again = time.monotonic() + 10
+        if select.select([terminal], [], [], 1)[0]:
+            try:
+                printed += os.read(terminal, 4096)
+            except OSError:  # the last process has closed the terminal
+                return printed
+    raise AssertionError(f'it has not ended: {printed.decode()}')
 
 
 @pytest.mark.parametrize('keys', [b'y\n', b'yes\n', b' YES \n'])

@@ -517,9 +517,11 @@ def test_every_place_is_one_where_a_file_can_be(tmp_path, filename, target, faci
     """Inside the media folder, no longer than the column and the file system take, not hidden."""
     record = ObservationRecord(facility=facility)
     places = [
-        names.places(
-            DataProduct(product_id=each, target=Target(name=target), observation_record=record),
-            filename,
+        list(
+            names.places(
+                DataProduct(product_id=each, target=Target(name=target), observation_record=record),
+                filename,
+            )
         )
         for each in ids
     ]

@@ -7,9 +7,10 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Protocol
 
-from django.db import connection, connections
+from django.db import InterfaceError, OperationalError, connection, connections
 
 from .outcomes import Outcome
+from .patience import connect_again
 
 ENOUGH = 5  # failures to connect, in a row, after which a facility is set aside
 GRACE = 3  # seconds after the deadline for what is under way
@@ -100,8 +101,9 @@ class Crew:
                     if outcome.checked and not self._stopped:
                         spare, self._spare = self._spare, 0
                         self._start(spare, outcomes)
-                if outcome.error:  # perhaps the database has gone, and come back meanwhile
-                    connection.close_if_unusable_or_obsolete()
+                if outcome.error:  # perhaps the database has gone: the next would fail as well
+                    with suppress(OperationalError, InterfaceError):
+                        connect_again()
                 for result in self._verdict(outcome):
                     outcomes.put(result)
         finally:

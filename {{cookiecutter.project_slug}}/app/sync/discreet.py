@@ -49,11 +49,14 @@ SHORTEST = 4  # characters: what is shorter would be found in every other word
 
 
 def discreet(text: str) -> str:
-    """`text` without the credentials of this TOM and without the queries of addresses."""
+    """`text` without the credentials of this TOM and without the queries of addresses.
+
+    Half a character, as broken answers have it, could be written nowhere: it comes out as code.
+    """
     text = _known().sub('…', text)  # before the forms: they might cut one in two
     for form, instead in FORMS:
         text = form.sub(instead, text)
-    return text
+    return text.encode(errors='backslashreplace').decode()
 
 
 @cache

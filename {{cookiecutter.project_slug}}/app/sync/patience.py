@@ -28,3 +28,10 @@ def patient(act: Callable[P, T]) -> Callable[P, T]:
                 sleep(1)
 
     return until_it_is_back
+
+
+@patient
+def connect_again() -> None:
+    """Replace a connection that has broken, as soon as the database is there."""
+    connection.close_if_unusable_or_obsolete()
+    connection.ensure_connection()

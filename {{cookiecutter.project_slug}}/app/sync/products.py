@@ -114,8 +114,7 @@ def is_whole(product: DataProduct, frame: Frame) -> bool:
 
 def _adopt(product: DataProduct, frame: Frame) -> bool:
     """Take over a file that others have stored, if it is what its row says."""
-    with product.data.storage.open(product.data.name) as file:
-        received = verify.read(file)
+    received = _read(product.data.name)
     if verify.fault(frame.filename, received, frame.md5):
         return False
     with suppress(IntegrityError), transaction.atomic():
@@ -145,25 +144,32 @@ def _write_row(
 ) -> Stored:
     """Write the row of a file that is in its place; returns what that amounts to."""
     with transaction.atomic():
-        product, new = _row(record, frame, claim)
+        product, before = _row(record, frame, claim, received)
         if not claim.md5:  # kept for the first time: its rights are for people to change later
             permissions.copy_permissions(product.observation_record or record, product)
         permissions.share(record, product)
         ours = StoredFrame.objects.filter(pk=claim.pk)
-        if not ours.update(**_stored(claim.name, product, received), hooks_owed=hooks_owed):
+        stored = _stored(product.data.name, product, received)
+        if not ours.update(**stored, hooks_owed=hooks_owed):
             raise claims.taken_away(claim)
         if hooks_owed and not _stays_due(record, product):
             claims.unsettle(product)  # the hooks are called when its record is checked
-        if product.data.name != claim.name:
+        for name in {before, claim.name} - {None, '', product.data.name}:
             # A web page has stored the frame meanwhile. Before the end of the transaction: of a
             # row whose file is gone the next run knows, of a file without a row nobody does.
-            claims.discard(product.data.name)
+            claims.discard(name)
     new_version = bool(frame.md5 and claim.md5 and frame.md5 != claim.md5)
-    return 'saved' if new or new_version else 'repaired'
+    return 'saved' if before is None or new_version else 'repaired'
 
 
-def _row(record: ObservationRecord, frame: Frame, claim: StoredFrame) -> tuple[DataProduct, bool]:
-    """The row of `frame`, as it was before it had the file of `claim`, and whether it is new."""
+def _row(
+    record: ObservationRecord, frame: Frame, claim: StoredFrame, received: Received
+) -> tuple[DataProduct, str | None]:
+    """The row of `frame`, and what its file was called before; None where it is new.
+
+    It has the file of `claim` then, unless a web page has stored the same bytes meanwhile: such a
+    page saves its row several times, with the name that it knows.
+    """
     kind = verify.data_product_type(frame.filename)
     if claim.product_id is None:  # nearly always it is new, so that is tried first
         product = DataProduct(
@@ -175,11 +181,14 @@ def _row(record: ObservationRecord, frame: Frame, claim: StoredFrame) -> tuple[D
         )
         with suppress(IntegrityError), transaction.atomic():
             product.save()
-            return product, True
+            return product, None
     rows = DataProduct.objects.select_for_update()
     product = rows.filter(product_id=frame.product_id).order_by().first()
     if product is None:  # deleted meanwhile, and the claim with it
         raise claims.taken_away(claim)
+    before = product.data.name
+    if before != claim.name and before and storage.exists(before) and _read(before) == received:
+        return product, before
     if product.thumbnail:  # of the file before; a page that shows it makes another
         with suppress(OSError, SuspiciousFileOperation):
             product.thumbnail.delete(save=False)
@@ -189,7 +198,13 @@ def _row(record: ObservationRecord, frame: Frame, claim: StoredFrame) -> tuple[D
         data_product_type=product.data_product_type or kind,
         modified=timezone.now(),
     )
-    return product, False
+    product.data = claim.name
+    return product, before
+
+
+def _read(name: str) -> Received:
+    with storage.the_storage().open(name) as file:
+        return verify.read(file)
 
 
 def _stays_due(record: ObservationRecord, product: DataProduct) -> bool:

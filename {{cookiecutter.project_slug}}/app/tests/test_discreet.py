@@ -79,6 +79,8 @@ def credentials(settings, monkeypatch):
         (repr(KEY), "'…\\n'"),
         (' '.join(KEY.split()), '…'),
         ('line MIIEvQIBADANBgkqhkiG alone', 'line … alone'),
+        # what no file could take
+        ('half a \ud83d', r'half a \ud83d'),
         # what is no secret
         ('https://observe.example is down for me: OBJECT', ) * 2,
         ('abc and 7654321', ) * 2,

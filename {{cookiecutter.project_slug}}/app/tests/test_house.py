@@ -40,7 +40,7 @@ ALLOWED = {
         'ahead', 'conf', 'models', 'announce', 'errors', 'explain', 'frames', 'gateway', 'names',
         'outcomes', 'previews', 'products', 'statuses', 'sweep', 'transport',
     },
-    'crew': {'outcomes'},
+    'crew': {'outcomes', 'patience'},
     'engine': {
         'ahead', 'conf', 'models', 'history', 'check', 'claims', 'crew', 'due', 'errors', 'outcomes',
         'transport', 'sweep', 'watch',
