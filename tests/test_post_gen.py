@@ -527,7 +527,7 @@ def bake_at_terminal(machine: Machine, keys: bytes) -> Bake:
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C is a signal
+        preexec_fn=take_the_terminal,
     )
     os.close(theirs)
     try:
@@ -539,6 +539,13 @@ def bake_at_terminal(machine: Machine, keys: bytes) -> Bake:
     finally:
         os.close(ours)
     return Bake(status, printed.decode().replace('\r\n', '\n'), into / 'my_tom')
+
+
+def take_the_terminal() -> None:
+    """Have Ctrl-C be a signal, and one when the shell leaves, also where the tests run under nohup."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def typed_when_asked(terminal: int, keys: bytes) -> bytes:
