@@ -71,7 +71,7 @@ RUFF = '$(CURDIR)/$(TOOLS)/ruff'
 AT_HOME = HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp'
 PYTEST = $(AT_HOME) $(TOOLS)/python -m pytest
 UV = '$(CURDIR)/$(TOOLS)/uv'
-OPTIONS = --quiet --universal --generate-hashes --no-annotate $(UPGRADE)
+OPTIONS = --quiet --universal --generate-hashes --no-annotate --no-strip-extras $(UPGRADE)
 LOCK = pyproject.toml $(OPTIONS)
 
 environments: .work/tools/complete $(TOM)/complete
