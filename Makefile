@@ -3,12 +3,12 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test engine bench lint lock upgrade screenshots clean environments FORCE
+.PHONY: help demo test unit template library engine bench lint lock upgrade screenshots clean environments FORCE
 
 TEMPLATE := {{cookiecutter.project_slug}}
 TOOLS := .work/tools/bin
 TOM := .work/tom
-ENGINE := .work/engine
+LIBRARY := .work/library
 
 # What a caller has set for another project must not reach this one: a DATABASE_URL here
 # would have the demonstration write into a real database.
@@ -26,35 +26,42 @@ help:  ## show this list
 demo: environments  ## generate a TOM and let it fetch data from a simulated observatory
 	@tools/demo.sh
 
-# `make test ARGS='tests/test_bake_files.py -x'` runs a part.
-test: environments  ## run the whole test suite (REQUIRE_ALL=1: a skipped test is a failure)
+# REQUIRE_ALL=1: a skipped test is a failure.
+test: unit template  ## run the tests of the library and of the template
+
+# `make unit ARGS='tests/unit/test_due.py -x'` runs a part, as `make template` and `make engine` do.
+unit: library  ## test the library
+	$(LIBRARY_PYTEST) $(or $(ARGS),tests/unit)
+
+template: environments  ## test the template: bake it, and use what it makes
 	@mkdir -p .work/home .work/tmp
-	TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(PYTEST) --ignore=tests/test_engine.py $(ARGS)
+	TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(PYTEST) $(ARGS)
 
 # Ten minutes and more, on an idle machine.
-engine: environments $(ENGINE)/complete  ## try the engine under load and under fire, on two databases
-	@mkdir -p .work/home .work/tmp
-	TOM_PYTHON='$(CURDIR)/$(ENGINE)/bin/python' $(PYTEST) tests/test_engine.py $(ARGS)
+engine: library  ## test the library under load and under fire, and on PostgreSQL
+	$(LIBRARY_PYTEST) $(or $(ARGS),tests/engine)
+	$(AT_HOME) $(LIBRARY)/bin/python tests/shared/postgres.py \
+	    $(LIBRARY_PYTHON) $(or $(ARGS),tests/engine tests/unit)
 
 # `make bench ARGS='idle completed --records=50'` runs a part, or a small one.
 bench: environments  ## measure updatedata beside the tutorial's loop (a quarter of an hour)
 	@mkdir -p .work/home .work/tmp
-	@PYTHONPATH=tests TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(AT_HOME) $(TOOLS)/python -B bench $(ARGS)
+	@PYTHONPATH=tests/template:tests/shared TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(AT_HOME) $(TOOLS)/python -B bench $(ARGS)
 
 lint: .work/tools/complete  ## check the style of the code, and the workflow
-	$(TOOLS)/ruff check hooks tests tools bench
-	$(TOOLS)/ruff format --check hooks tests tools bench
+	$(TOOLS)/ruff check tom_auto hooks tests tools bench
+	$(TOOLS)/ruff format --check tom_auto hooks tests tools bench
 	cd '$(TEMPLATE)' && $(RUFF) check --no-cache app && $(RUFF) format --no-cache --check app
 	$(TOOLS)/shellcheck tools/*.sh .ci/run
 	$(TOOLS)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	tools/actionlint.sh .github/workflows/*.yml
 
 lock: .work/tools/complete  ## make the lock files again after a change to a pyproject.toml
-	$(UV) pip compile $(LOCK) --group dev -o requirements-dev.txt
+	$(UV) pip compile $(OPTIONS) --group dev -o requirements-dev.txt
 	cd '$(TEMPLATE)' && $(UV) pip compile $(LOCK) -o requirements.txt
 	cd '$(TEMPLATE)' && $(UV) pip compile $(LOCK) --extra dev -o requirements-dev.txt
-	cd tests/engine && $(UV) pip compile requirements.in $(OPTIONS) --python-version 3.11 \
-	    -c '../../$(TEMPLATE)/requirements-dev.txt' -o requirements.txt
+	cd tests && $(UV) pip compile requirements.in $(OPTIONS) --python-version 3.11 \
+	    -c '../$(TEMPLATE)/requirements.txt' -o requirements.txt
 
 upgrade: UPGRADE := --upgrade
 upgrade: lock  ## the same, and take the newest release of every package
@@ -70,6 +77,8 @@ clean:  ## remove everything that make has made
 RUFF = '$(CURDIR)/$(TOOLS)/ruff'
 AT_HOME = HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp'
 PYTEST = $(AT_HOME) $(TOOLS)/python -m pytest
+LIBRARY_PYTHON = $(LIBRARY)/bin/python -m pytest -c tests/library.ini -p no:cacheprovider
+LIBRARY_PYTEST = $(AT_HOME) $(LIBRARY_PYTHON)
 UV = '$(CURDIR)/$(TOOLS)/uv'
 OPTIONS = --quiet --universal --generate-hashes --no-annotate --no-strip-extras $(UPGRADE)
 LOCK = pyproject.toml $(OPTIONS)
@@ -92,13 +101,16 @@ $(TOM)/complete: $(TEMPLATE)/requirements-dev.txt .work/python | .work/tools/com
 	    $(TOOLS)/python -m pip --python $(TOM)/bin/python install -qq --require-hashes -r '$<'
 	@touch $@
 
-# The same, and what the tests of the engine need beside them, such as an object store.
-$(ENGINE)/complete: $(TEMPLATE)/requirements-dev.txt tests/engine/requirements.txt .work/python | \
+library: $(LIBRARY)/complete
+	@mkdir -p .work/home .work/tmp
+
+# The same, and what the tests of the library need beside them, such as an object store.
+$(LIBRARY)/complete: $(TEMPLATE)/requirements.txt tests/requirements.txt .work/python | \
     .work/tools/complete
-	@echo 'Making $(ENGINE): the packages of a TOM, and those of the tests of its engine'
-	@"$$(cat .work/python)" -m venv --clear --without-pip $(ENGINE)
-	@$(TOOLS)/uv pip sync --quiet --require-hashes --python $(ENGINE)/bin/python \
-	    '$<' tests/engine/requirements.txt
+	@echo 'Making $(LIBRARY): the packages of a TOM, and those of the tests of the library'
+	@"$$(cat .work/python)" -m venv --clear --without-pip $(LIBRARY)
+	@$(TOOLS)/uv pip sync --quiet --require-hashes --python $(LIBRARY)/bin/python \
+	    '$<' tests/requirements.txt
 	@touch $@
 
 .work/python: FORCE

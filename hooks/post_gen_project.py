@@ -81,6 +81,30 @@ def run(command: list[str], capture: bool = False, seconds: int = 60) -> tuple[i
     return done.returncode, os.fsdecode(done.stdout or b'').strip()
 
 
+# --- The library ------------------------------------------------------------------------------
+
+
+def complete_library() -> None:
+    """See that tom_auto is a plain directory, without byte code.
+
+    In the template it is a symbolic link. A zip archive and Windows make a small file of that:
+    then the directory is copied from the template.
+    """
+    library = PROJECT / 'tom_auto'
+    if not (library / '__init__.py').is_file():
+        # `_repo_dir` may be relative to where Cookiecutter was started.
+        source = Path(os.environ.get('PWD', ''), ANSWERS.get('_repo_dir', ''), 'tom_auto')
+        if not (source / '__init__.py').is_file():
+            print(
+                f'\nThe library is missing: copy the directory tom_auto of the template to {library}\n'
+            )
+            return
+        library.unlink(missing_ok=True)
+        shutil.copytree(source, library)
+    for cache in list(library.rglob('__pycache__')):
+        shutil.rmtree(cache, ignore_errors=True)
+
+
 # --- What there is to work with ---------------------------------------------------------------
 
 
@@ -118,7 +142,7 @@ def scheduled_line(python: Python | None) -> str:
         runner = sys.executable
     if not runner:
         return ''
-    status, line = run([runner, '-m', 'app.scheduling', 'show'], capture=True)
+    status, line = run([runner, '-m', 'tom_auto.scheduling', 'show'], capture=True)
     return line if status == 0 else ''
 
 
@@ -175,7 +199,7 @@ def schedule_step(steps: list[Step], python: Python | None) -> Step:
     """Installs the line with the Python that the plan has made by then, or that the host has."""
     command = [steps[-1].command[0], 'manage.py', 'schedule', 'install']
     if ANSWERS['environment'] == 'docker':
-        command = [python.name if python else 'python3', '-m', 'app.scheduling', 'install']
+        command = [python.name if python else 'python3', '-m', 'tom_auto.scheduling', 'install']
     return Step('install the line for cron', command)
 
 
@@ -247,7 +271,7 @@ def carry_out(steps: list[Step], last: Step, line: str) -> None:
         elif not done(step):
             show_failure([*steps[number:], last])
             return
-    status, now = run([last.command[0], '-m', 'app.scheduling', 'show'], capture=True)
+    status, now = run([last.command[0], '-m', 'tom_auto.scheduling', 'show'], capture=True)
     if status != 0 or now != line:
         print('\nEverything is set up, but the line for cron is not the one that you agreed to:\n')
         show_commands(now)
@@ -351,6 +375,7 @@ def make_env_file() -> None:
 
 def main() -> None:
     """Greet, then print or offer, as was answered."""
+    complete_library()
     make_env_file()
     python = lasting_python()
     steps, line = plan(python), scheduled_line(python)

@@ -5,12 +5,18 @@ import os
 import sys
 from pathlib import Path
 
-from app.scheduling.log import rotate_own_output
-
 
 def main() -> None:
     """Hand the command line to Django, or say how to get Django."""
-    rotate_own_output(Path(__file__).absolute().parent / 'logs' / 'cron.log')
+    project = Path(__file__).absolute().parent
+    try:
+        from tom_auto.scheduling.job_log import rotate_own_output
+    except ImportError as error:
+        raise SystemExit(
+            f'The library tom_auto is missing ({error}). It belongs into {project / "tom_auto"}: '
+            'copy the directory tom_auto of the template there, or install it with pip.'
+        ) from error
+    rotate_own_output(project / 'logs' / 'cron.log')
     os.environ.setdefault('DJANGO_SETTINGS_MODULE', '{{ cookiecutter.project_slug }}.settings')
     try:
         from django.core.management import execute_from_command_line

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import forked
-from app.observatory import Observatory
-from app.tests.conftest import *  # noqa: F403
 from stage import Stage
+from tom_auto.observatory import Observatory
+from unit.conftest import *  # noqa: F403
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-from app.observatory import Observatory, faults
-from app.observatory.faults import Fault
-from app.observatory.messages import Call, Reply
+from tom_auto.observatory import Observatory, faults
+from tom_auto.observatory.faults import Fault
+from tom_auto.observatory.messages import Call, Reply
 
 #: Another host. It has a page for everybody who asks, as the log-in page of a network does.
 ELSEWHERE = Observatory()

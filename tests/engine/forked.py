@@ -15,7 +15,7 @@ from time import monotonic, sleep
 from django.db import connections
 from PIL import Image
 
-from app.management.commands.updatedata import Command
+from tom_auto.management.commands.updatedata import Command
 
 PATIENCE = 60  # seconds: nothing here takes so long
 fork = get_context('fork')

@@ -9,7 +9,7 @@ from threading import Event, Thread
 import requests
 from django.conf import settings
 
-from app.tests.facility_classes import Robotic
+from unit.facility_classes import Robotic
 
 Talk = Callable[[socket.socket, Event], object]
 

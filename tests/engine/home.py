@@ -6,9 +6,9 @@ from pathlib import Path
 from django.conf import settings
 from tom_dataproducts.models import DataProduct
 
-from app.models import RecordSync, StoredFrame
-from app.observatory import Observatory
-from app.tests.running import files, updatedata
+from tom_auto.models import RecordSync, StoredFrame
+from tom_auto.observatory import Observatory
+from unit.running import files, updatedata
 
 
 def only_frames_are_stored(*skies: Observatory, claimed: bool = False) -> set[str]:

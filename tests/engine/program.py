@@ -10,12 +10,12 @@ from time import monotonic
 from django.conf import settings
 from django.db import connection
 
-import app
+import tom_auto
 
-PROJECT = Path(app.__file__).parent.parent
+PROJECT = Path(tom_auto.__file__).parent.parent
 HERE = Path(__file__).parent
 #: What a test changes, and the program is to find so as well.
-SETTINGS = ('FACILITIES', 'TOM_FACILITY_CLASSES', 'AUTOMATION', 'HOOKS')
+SETTINGS = ('FACILITIES', 'TOM_FACILITY_CLASSES', 'TOM_AUTO', 'HOOKS')
 PATIENCE = 60  # seconds: no program of any test takes so long
 
 

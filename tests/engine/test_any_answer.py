@@ -46,11 +46,11 @@ from tom_observations.facility import BaseRoboticObservationFacility
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
-from app.models import RecordSync, RunFailure, StoredFrame, UpdateRun
-from app.observatory import Observatory, faults, store
-from app.sync import names
-from app.sync.due import records_due
-from app.tests.running import contents, files, updatedata
+from tom_auto.models import RecordSync, RunFailure, StoredFrame, UpdateRun
+from tom_auto.observatory import Observatory, faults, store
+from tom_auto.sync import file_names
+from tom_auto.sync.due import records_due
+from unit.running import contents, files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -384,7 +384,7 @@ def assert_usable(record: ObservationRecord) -> None:
 @pytest.fixture
 def scene(sky, observed, add_record, settings, tmp_path) -> Scene:
     settings.TOM_FACILITY_CLASSES = [*settings.TOM_FACILITY_CLASSES, f'{__name__}.Odd']
-    settings.AUTOMATION |= {'RETRIES': 0, 'READ_TIMEOUT': 5}
+    settings.TOM_AUTO |= {'RETRIES': 0, 'READ_TIMEOUT': 5}
     return Scene(sky, observed, add_record, tmp_path)
 
 
@@ -518,7 +518,7 @@ def test_every_place_is_one_where_a_file_can_be(tmp_path, filename, target, faci
     record = ObservationRecord(facility=facility)
     places = [
         list(
-            names.places(
+            file_names.places(
                 DataProduct(product_id=each, target=Target(name=target), observation_record=record),
                 filename,
             )

@@ -14,12 +14,12 @@ import pytest
 from django.core.management import CommandError
 from django.db import connection
 
-from app.models import UpdateRun
-from app.tests.running import updatedata
 from databases import elsewhere, lock_for, only_on, where
 from fault_table import APART, then
 from home import everything_is_home, only_frames_are_stored, two_clean_runs
 from postgres import Server, server
+from tom_auto.models import UpdateRun
+from unit.running import updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

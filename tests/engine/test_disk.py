@@ -17,17 +17,17 @@ from django.db import connection
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
-from app.models import StoredFrame
-from app.observatory import Observatory
-from app.observatory.faults import Fault
-from app.observatory.messages import Call, Reply
-from app.sync import patience
-from app.sync.storage import part_path
-from app.tests.running import files, updatedata
 from databases import elsewhere, only_on
 from fault_table import APART, then
 from home import only_frames_are_stored, two_clean_runs
 from needs import need
+from tom_auto.models import StoredFrame
+from tom_auto.observatory import Observatory
+from tom_auto.observatory.faults import Fault
+from tom_auto.observatory.messages import Call, Reply
+from tom_auto.sync import db_retry
+from tom_auto.sync.storage import part_path
+from unit.running import files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -171,7 +171,7 @@ def database_on_the_disk(transactional_db: None, disk: Path, settings) -> Iterat
 @only_on('sqlite')
 def test_the_disk_of_the_database_fills_up(database_on_the_disk, sky, disk, add, monkeypatch):
     """Perhaps not even that can be written down. The run ends all the same, and says so."""
-    monkeypatch.setattr(patience, 'PATIENCE', 1)
+    monkeypatch.setattr(db_retry, 'PATIENCE', 1)
     for _ in range(3):
         add()
     ballast = disk / 'ballast'

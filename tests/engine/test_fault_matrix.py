@@ -20,12 +20,12 @@ import pytest
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
-from app.models import RunFailure, UpdateRun
-from app.observatory import Observatory, faults
-from app.observatory.observatory import Break
-from app.tests.running import updatedata
 from fault_table import APART, CIRCUMSTANCES, ELSEWHERE, MATRIX, Trouble, then
 from home import only_frames_are_stored, two_clean_runs
+from tom_auto.models import RunFailure, UpdateRun
+from tom_auto.observatory import Observatory, faults
+from tom_auto.observatory.observatory import Break
+from unit.running import updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,14 +9,14 @@ from time import monotonic, sleep
 import pytest
 from django.contrib.auth.models import User
 
-from app.models import RecordSync, RunFailure, UpdateRun
-from app.observatory import Observatory, faults
-from app.tests.running import contents, files, updatedata
 from forked import ended
 from forked import updatedata as forked_updatedata
 from hanging import headers_byte_by_byte, server, silence
 from home import everything_is_home
 from program import Program
+from tom_auto.models import RecordSync, RunFailure, UpdateRun
+from tom_auto.observatory import Observatory, faults
+from unit.running import contents, files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,7 +27,7 @@ CLASSES = [f'hanging.{name}' for name in ('OwnClient', 'Headers', 'Login')]
 def hanging(sky, settings, observed):
     """Two facilities that work, and records at five that hang, each in another way."""
     settings.TOM_FACILITY_CLASSES = settings.TOM_FACILITY_CLASSES + CLASSES
-    settings.AUTOMATION = {'MIN_FREE_BYTES': 0}  # and else as it comes, with its long timeouts
+    settings.TOM_AUTO = {'MIN_FREE_BYTES': 0}  # and else as it comes, with its long timeouts
     user = User.objects.create(username='observer')
     well = settings.FACILITIES
     with server(silence) as silent, server(headers_byte_by_byte) as chatty, Observatory() as slow:

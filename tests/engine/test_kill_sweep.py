@@ -18,10 +18,10 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.facilities.lco import LCOFacility
 
 import forked
-from app.models import RecordSync
-from app.observatory import faults
 from stage import Stage
 from steps import Steps
+from tom_auto.models import RecordSync
+from tom_auto.observatory import faults
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

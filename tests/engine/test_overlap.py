@@ -27,12 +27,12 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 import forked
-from app.models import UpdateRun
-from app.observatory.messages import Call, Reply
-from app.sync import crew, history
 from home import everything_is_home
 from stage import Stage
 from steps import IN_TRANSACTION, Steps
+from tom_auto.models import UpdateRun
+from tom_auto.observatory.messages import Call, Reply
+from tom_auto.sync import runs, workers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -200,7 +200,7 @@ def test_a_killed_run_is_taken_over_at_once_on_its_own_host(stage):
 
 
 def test_a_killed_run_is_taken_over_by_another_host_after_its_silence(stage, monkeypatch):
-    monkeypatch.setattr(history, 'SILENCE', timedelta(seconds=2))
+    monkeypatch.setattr(runs, 'SILENCE', timedelta(seconds=2))
     stage.observe()
     killed_at_work(stage, on_a_host_each)
 
@@ -216,10 +216,10 @@ def test_a_killed_run_is_taken_over_by_another_host_after_its_silence(stage, mon
 
 def test_a_run_that_waits_long_for_an_answer_is_not_taken_over(stage, monkeypatch):
     """It says that it is alive all the while."""
-    monkeypatch.setattr(history, 'SILENCE', timedelta(seconds=3))
-    monkeypatch.setattr(history, 'BEAT', 0.2)
-    monkeypatch.setattr(crew, 'TICK', 0.1)
-    stage.settings.AUTOMATION['READ_TIMEOUT'] = forked.PATIENCE
+    monkeypatch.setattr(runs, 'SILENCE', timedelta(seconds=3))
+    monkeypatch.setattr(runs, 'BEAT', 0.2)
+    monkeypatch.setattr(workers, 'TICK', 0.1)
+    stage.settings.TOM_AUTO['READ_TIMEOUT'] = forked.PATIENCE
     stage.observe()
     gate = Gate()
     stage.sky.break_('/api/', gate)
@@ -250,8 +250,8 @@ class Sleeper:
     def _first(self) -> None:
         woken = []
         signal.signal(signal.SIGCONT, lambda *_: woken.append(True))
-        history.monotonic = lambda: monotonic() + (LONG.total_seconds() if woken else 0)
-        crew.TICK = self._tick
+        runs.monotonic = lambda: monotonic() + (LONG.total_seconds() if woken else 0)
+        workers.TICK = self._tick
         on_a_host_each(1)
         self.steps.watch()
 

@@ -15,16 +15,10 @@ import pytest
 from django.conf import settings as tom_settings
 from django.db import connection
 
-from app.observatory import archive
-from app.tests.leaky import WAYS
-from app.tests.running import files
-from app.tests.test_secrets import (
-    FAULTS,
-    PASSWORD,
-    assert_no_secret,
-    database,
-    sky,  # noqa: F401  (a fixture)
-)
+from tom_auto.observatory import archive
+from unit.leaky import WAYS
+from unit.running import files
+from unit.test_secrets import FAULTS, PASSWORD, assert_no_secret, database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,7 +31,7 @@ from pathlib import Path
 
 BASE_DIR = Path({place!r})
 MEDIA_ROOT = BASE_DIR / 'data'
-AUTOMATION = {{'RETRIES': 1, 'RETRY_WAIT': 0, 'READ_TIMEOUT': 1, 'MIN_FREE_BYTES': 0}}
+TOM_AUTO = {{'RETRIES': 1, 'RETRY_WAIT': 0, 'READ_TIMEOUT': 1, 'MIN_FREE_BYTES': 0}}
 FACILITIES = json.loads({facilities!r})
 TOM_FACILITY_CLASSES = {classes!r}
 LOGGING = import_module({logs!r}).logging_for(BASE_DIR / 'logs')
@@ -102,7 +96,7 @@ def test_a_process_tells_no_secret(sky, observed, add_record, settings, updateda
     assert report['due'] == len(FAULTS) + len(WAYS)
     assert report['failed'] >= len(WAYS) / 2
     log = (tmp_path / 'logs' / 'tom.log').read_text(encoding='utf-8')
-    for talkative in ('urllib3.connectionpool', 'app.sync.discreet', 'header: ', 'Traceback'):
+    for talkative in ('urllib3.connectionpool', 'tom_auto.sync.redact', 'header: ', 'Traceback'):
         assert talkative in log
     assert 'is a weak password' in done.stderr, 'a warning was shown'
     assert 'user: me password: …' in done.stderr

@@ -30,11 +30,11 @@ from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
-from app.models import ChangedRecord, RecordSync, RunFailure, StoredFrame, UpdateRun
-from app.observatory import Observatory, faults
-from app.observatory.messages import Call, Reply, json_reply
-from app.tests.running import files, updatedata
 from home import everything_is_home, two_clean_runs
+from tom_auto.models import RecordSync, RunFailure, StoredFrame, UpdateRun
+from tom_auto.observatory import Observatory, faults
+from tom_auto.observatory.messages import Call, Reply, json_reply
+from unit.running import files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -214,7 +214,6 @@ def sizes(run: int, begun: float) -> Sizes:
             StoredFrame,
             DataProduct,
             ObservationRecord,
-            ChangedRecord,
         )
     ]
     pages = int(Path('/proc/self/statm').read_text().split()[1])
@@ -258,7 +257,7 @@ def elsewhere() -> Iterator[Observatory]:
 
 
 def test_five_hundred_runs(sky, elsewhere, clock, add_record, settings, monkeypatch):
-    settings.AUTOMATION |= {
+    settings.TOM_AUTO |= {
         'RETRIES': 1, 'READ_TIMEOUT': 0.25, 'TRANSFER_TIMEOUT': 0.4, 'KEEP_RUNS': KEEP_RUNS,
     }  # fmt: skip
     forget_log_records(monkeypatch)
@@ -285,7 +284,7 @@ def test_five_hundred_runs(sky, elsewhere, clock, add_record, settings, monkeypa
     assert not any(seen.had_token for seen in elsewhere.requests_seen)
     nothing_has_grown(measured)
 
-    settings.AUTOMATION |= {'READ_TIMEOUT': 10, 'TRANSFER_TIMEOUT': 60}
+    settings.TOM_AUTO |= {'READ_TIMEOUT': 10, 'TRANSFER_TIMEOUT': 60}
     sky.mend()
     clock.time += timedelta(days=2)  # longer than anything backs off
     two_clean_runs(sky)

@@ -10,7 +10,7 @@ from guardian.models import GroupObjectPermission
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
-from app.models import RecordSync, RunFailure, StoredFrame, UpdateRun
+from tom_auto.models import RecordSync, RunFailure, StoredFrame, UpdateRun
 
 #: What a run writes to; parents first.
 MODELS = (

@@ -1,22 +1,21 @@
-"""The TOM's own app. List it in INSTALLED_APPS as 'app': tomtoolkit skips other spellings."""
+"""This TOM's own app. INSTALLED_APPS lists it as 'app', before 'tom_auto'."""
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate, pre_migrate
 
 
-class TomAppConfig(AppConfig):
-    """Your code, and the automation that keeps the TOM's data up to date."""
+class MyAppConfig(AppConfig):
+    """Your code. No update of the template or of tom_auto touches this directory.
+
+    tomtoolkit asks each app for what it adds to the TOM. Uncomment a method to use it.
+    """
 
     name = 'app'
-    verbose_name = 'Automation'
+    verbose_name = 'This TOM'
 
-    def ready(self) -> None:
-        from . import checks  # noqa: F401  (importing it registers the checks)
-        from .sync import watch
+    # def nav_items(self):
+    #     """Links in the navigation bar, each a template with one <li>."""
+    #     return [{'partial': 'app/nav.html'}]
 
-        pre_migrate.connect(watch.stop, sender=self)
-        post_migrate.connect(watch.begin, sender=self)
-
-    def nav_items(self) -> list[dict]:
-        """The link in the TOM's navigation bar."""
-        return [{'partial': 'app/nav.html'}]
+    # def include_url_paths(self):
+    #     """Pages of your own."""
+    #     return [path('mine/', include('app.urls'))]

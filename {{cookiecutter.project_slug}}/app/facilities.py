@@ -1,59 +1,76 @@
-"""How fresh the data of each facility is, and what is wrong with it.
+"""An observatory of your own: a small facility class that works. Copy it, and change what differs.
 
-Only of records that something is still awaited of: of a hundred thousand that are settled there is
-nothing to say, and reading them all would take the page its time.
+To use it, add 'app.facilities.ExampleFacility' to TOM_FACILITY_CLASSES in the settings, and to
+FACILITIES: {'Example': {'portal_url': ..., 'archive_url': ..., 'api_key': ...}}. To try it without
+an observatory, start the simulated one with `python -m tom_auto.observatory --port 8001`.
+
+`updatedata` gives every `requests` call in here a timeout and retries it where that helps.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
-
-from django.db.models import Count, F, Max, Min, Q
-
-from .models import RecordSync, RunFailure, UpdateRun
-from .visible import Visitor, seen_by, sees_everything
-
-
-@dataclass(frozen=True)
-class Facility:
-    """What a visitor may know of one facility."""
-
-    name: str
-    awaited: int = 0
-    checked_at: datetime | None = None
-    failing: int = 0
-    failing_since: datetime | None = None
-    trouble: str = ''
+import requests
+from django.conf import settings
+from tom_observations.facility import (
+    BaseRoboticObservationFacility,
+    BaseRoboticObservationForm,
+)
 
 
-def facilities(user: Visitor, last: UpdateRun | None) -> list[Facility]:
-    """Each facility that `user` may know to be awaited; `last` is the last whole run."""
-    rows = (
-        seen_by(user, RecordSync.objects.filter(next_check__isnull=False), 'record')
-        .values(name=F('record__facility'))
-        .annotate(
-            awaited=Count('pk'),
-            newest=Max('checked_at'),
-            failing=Count('pk', filter=Q(failing_since__isnull=False)),
-            failing_since=Min('failing_since'),
-        )
-        .order_by('name')
-    )
-    troubles = dict(
-        RunFailure.objects.filter(run=last, observation_id='').values_list('facility', 'error')
-    )
-    return [
-        Facility(
-            name=row['name'],
-            awaited=row['awaited'],
-            checked_at=row['newest'],
-            failing=row['failing'],
-            failing_since=row['failing_since'],
-            trouble=_told(troubles.get(row['name'], ''), user),
-        )
-        for row in rows
-    ]
+class ExampleFacility(BaseRoboticObservationFacility):
+    """Asks a portal for the state of a request, and an archive for its frames."""
 
+    name = 'Example'
+    observation_forms = {'OBSERVATION': BaseRoboticObservationForm}
 
-def _told(error: str, user: Visitor) -> str:
-    """`error`, to those who may read what names any record; to others, that there is one."""
-    return error if not error or sees_everything(user) else 'could not be asked'
+    def get_observation_status(self, observation_id):
+        """The state of a request, and when it is scheduled: a time, ISO text, or None."""
+        request = self._get('portal_url', f'/api/requests/{observation_id}/')
+        return {'state': request['state'], 'scheduled_start': None, 'scheduled_end': None}
+
+    def get_terminal_observing_states(self):
+        """The states that will not change any more."""
+        return ['COMPLETED', 'WINDOW_EXPIRED', 'CANCELED', 'FAILURE_LIMIT_REACHED']
+
+    def data_products(self, observation_id, product_id=None):
+        """The frames of a request: each with an id that never changes, a file name and a URL.
+
+        With 'md5' a file is checked against it, and fetched again when the archive has a new
+        version.
+        """
+        frames = self._get('archive_url', f'/frames/?request_id={observation_id}')['results']
+        return [
+            {
+                'id': frame['id'],
+                'filename': frame['filename'],
+                'url': frame['url'],
+                'created': frame['DATE_OBS'],
+                'md5': frame['version_set'][0]['md5'],
+            }
+            for frame in frames
+            if product_id in (None, frame['id'])
+        ]
+
+    def _get(self, service, path):
+        """The JSON that the portal or the archive answers. Errors are left to the caller."""
+        mine = settings.FACILITIES[self.name]
+        headers = {'Authorization': f'Token {mine["api_key"]}'} if mine.get('api_key') else {}
+        response = requests.get(mine[service] + path, headers=headers)
+        response.raise_for_status()
+        return response.json()
+
+    # What the pages for new observations need. Nothing can be submitted with this example.
+
+    def get_form(self, observation_type):
+        return self.observation_forms[observation_type]
+
+    def submit_observation(self, observation_payload):
+        raise NotImplementedError('The example observatory takes no requests.')
+
+    def validate_observation(self, observation_payload):
+        return {}
+
+    def get_observing_sites(self):
+        """{'Site': {'sitecode': ..., 'latitude': ..., 'longitude': ..., 'elevation': ...}}"""
+        return {}
+
+    def get_observation_url(self, observation_id):
+        return f'{settings.FACILITIES[self.name]["portal_url"]}/requests/{observation_id}'

@@ -41,7 +41,7 @@ def logging_for(directory: Path) -> dict:
         'formatters': {
             # Tokens and signed addresses never reach a log, whoever logs them.
             'dated': {
-                '()': 'app.sync.discreet.DiscreetFormatter',
+                '()': 'tom_auto.sync.redact.RedactingFormatter',
                 'format': FORMAT,
                 'style': '{',
             }

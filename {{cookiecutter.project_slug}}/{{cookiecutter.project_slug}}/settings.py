@@ -38,15 +38,17 @@ HINT_LEVEL = 20
 
 # --- Automation: `manage.py updatedata` ----------------------------------------------------
 
-# Options of the automation. app/conf.py lists each with its default and its meaning;
-# `manage.py check` finds mistakes. For example: AUTOMATION = {'WORKERS': 4}
-AUTOMATION = {}
+# Options of the automation. tom_auto/conf.py lists each with its default and its meaning;
+# `manage.py check` finds mistakes. For example: 'WORKERS': 4
+TOM_AUTO = {
+    # Gets the state of a job by POST when it changes.
+    'ALERT_WEBHOOK_URL': environment.text('ALERT_WEBHOOK_URL'),
+    # A dead-man's switch, which raises the alarm itself when scheduled runs stop pinging it.
+    'PING_URL': environment.text('PING_URL'),
+}
 
-# Who is told, and how, when a job begins to fail, is overdue, or is well again.
+# These people get mail when a job begins to fail, is overdue, or works again.
 ADMINS = [(address, address) for address in environment.words('ADMINS')]
-ALERT_WEBHOOK_URL = environment.text('ALERT_WEBHOOK_URL')
-# A dead-man's switch, which raises the alarm itself when the schedule's runs stop pinging it.
-PING_URL = environment.text('PING_URL')
 
 EMAIL_HOST = environment.text('EMAIL_HOST', 'localhost')
 EMAIL_PORT = int(environment.text('EMAIL_PORT', '25'))
@@ -113,21 +115,22 @@ TARGET_DEFAULT_PERMISSION = 'PRIVATE'
 
 # --- Django --------------------------------------------------------------------------------
 
-INSTALLED_APPS = [*TOMTOOLKIT_INSTALLED_APPS, 'app']
+# 'app' before 'tom_auto': the first app wins a command's name.
+INSTALLED_APPS = [*TOMTOOLKIT_INSTALLED_APPS, 'app', 'tom_auto']
 SITE_ID = 1
 MIDDLEWARE = [
     *TOMTOOLKIT_MIDDLEWARE,
-    'app.middleware.ObservatoryDownMiddleware',
-    'app.middleware.BackgroundUpdateMiddleware',
-    'app.middleware.WatchMiddleware',
+    'tom_auto.middleware.ObservatoryDownMiddleware',
+    'tom_auto.middleware.BackgroundUpdateMiddleware',
+    'tom_auto.middleware.WatchMiddleware',
 ]
 ROOT_URLCONF = '{{ cookiecutter.project_slug }}.urls'
 WSGI_APPLICATION = '{{ cookiecutter.project_slug }}.wsgi.application'
 TEMPLATES = [
     {
         'BACKEND': 'django.template.backends.django.DjangoTemplates',
-        # Your own pages win over those of app/, and those over tomtoolkit's.
-        'DIRS': [BASE_DIR / 'templates', BASE_DIR / 'app' / 'templates'],
+        # A template in templates/ takes the place of one of the same name in any app.
+        'DIRS': [BASE_DIR / 'templates'],
         'APP_DIRS': True,
         'OPTIONS': {
             'context_processors': [
@@ -172,8 +175,8 @@ if STATIC_ROOT.is_dir():
     MIDDLEWARE.insert(1, 'whitenoise.middleware.WhiteNoiseMiddleware')
 # The TOM's own copies: no page waits for somebody else's server, or tells it who looks at what.
 BOOTSTRAP5 = {
-    'css_url': {'url': f'{STATIC_URL}app/vendor/bootstrap.min.css'},
-    'javascript_url': {'url': f'{STATIC_URL}app/vendor/bootstrap.bundle.min.js'},
+    'css_url': {'url': f'{STATIC_URL}vendor/bootstrap.min.css'},
+    'javascript_url': {'url': f'{STATIC_URL}vendor/bootstrap.bundle.min.js'},
 }
 MEDIA_URL = '/data/'
 MEDIA_ROOT = BASE_DIR / 'data'
@@ -267,8 +270,8 @@ HOOKS = {
     'multiple_data_products_post_save': 'tom_dataproducts.hooks.multiple_data_products_post_save',
 }
 
-# Only pages draw. To load a theme takes a sixth of the time and of the memory of a start, which
-# what cron starts every hour does without.
+# Loading a plotly theme takes a sixth of the start-up time and memory. The hourly command draws
+# nothing, so it skips it.
 PLOTLY_THEME = 'none' if sys.argv[1:2] == ['updatedata'] else 'plotly_white'
 SHOW_PAGINATION_INFO = True
 

@@ -1,0 +1,78 @@
+"""Runs Cookiecutter on this template as a user does: the command, in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+TEMPLATE = Path(__file__).resolve().parents[2]
+
+#: What a bake must never inherit from whoever runs the tests.
+LEFT_OUT = ('CI', 'TOM_AUTO_INSTALL', 'SECRET_KEY', 'DATABASE_URL', 'VIRTUAL_ENV', 'CONDA_PREFIX')
+
+
+@dataclass(frozen=True)
+class Bake:
+    """What one run of Cookiecutter left: its exit status, what it printed, the project."""
+
+    status: int
+    printed: str
+    project: Path
+
+
+def bake(
+    into: Path,
+    *flags: str,
+    env: dict[str, str] | None = None,
+    slug: str = 'my_tom',
+    timeout: float = 120,
+    **answers: str,
+) -> Bake:
+    """Bake the template into the directory `into` with `answers`; every other one is the default.
+
+    `flags` go to Cookiecutter as they are; `env` is added to a cleaned environment whose home
+    is inside `into`, so that no bake reads or writes the home directory of the tester. `timeout`
+    is in seconds.
+    """
+    done = subprocess.run(
+        cookiecutter(into, *flags, **answers),
+        env=clean_environment(into) | (env or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors='surrogateescape',
+        timeout=timeout,
+        check=False,
+    )
+    return Bake(done.returncode, done.stdout, into / answers.get('project_slug', slug))
+
+
+def cookiecutter(into: Path, *flags: str, **answers: str) -> list[str]:
+    """The command that bakes the template into the directory `into`, as `bake` runs it."""
+    command = [sys.executable, '-m', 'cookiecutter', str(TEMPLATE), '--no-input', '-o', str(into)]
+    return [*command, *flags, *(f'{name}={value}' for name, value in answers.items())]
+
+
+def clean_environment(into: Path) -> dict[str, str]:
+    """The tester's environment without what a bake must not see, and with a home in `into`."""
+    home = into / '.home'
+    home.mkdir(parents=True, exist_ok=True)
+    clean = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
+    return clean | {'HOME': str(home)}
+
+
+def load_hook(name: str, **answers: str) -> ModuleType:
+    """The hook `name` as a module, as Cookiecutter renders it for `answers`. Runs none of it."""
+    file = TEMPLATE / 'hooks' / f'{name}.py'
+    source = file.read_text(encoding='utf-8')
+    place = '{{ cookiecutter | tojson }}'
+    assert source.count(place) == 1
+    hook = ModuleType(name)
+    sys.modules[name] = hook  # where dataclasses look for their annotations
+    code = compile(source.replace(place, json.dumps(answers)), file, 'exec', dont_inherit=True)
+    exec(code, hook.__dict__)
+    return hook

@@ -1,0 +1,249 @@
+"""Fills the database of a TOM with a scene for its page. Run by the TOM's own Python.
+
+Reads the names of scenes, which are the functions below, a line each. Answers each with a
+line, when the database holds that scene and nothing else. See page_scene_runner.py.
+"""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+sys.path.insert(0, os.getcwd())  # noqa: PTH109
+os.environ.setdefault('DJANGO_SETTINGS_MODULE', f'{Path.cwd().name}.settings')
+
+import django  # noqa: E402
+
+django.setup()
+
+from django.contrib.auth.models import Permission, User  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
+from django.utils import timezone  # noqa: E402
+from tom_dataproducts.models import DataProduct  # noqa: E402
+from tom_observations.models import ObservationRecord  # noqa: E402
+from tom_targets.models import Target  # noqa: E402
+
+from tom_auto.models import (  # noqa: E402
+    Alert,
+    JobPause,
+    RecordSync,
+    RunFailure,
+    StoredFrame,
+    UpdateRun,
+)
+
+NOW = timezone.now()
+PASSWORD = 'only-for-this-test'
+TARGETS = {'M 31': 'OPEN', 'NGC 253': 'OPEN', 'Secret Star': 'PRIVATE'}
+FACILITIES = ('LCO', 'SOAR', 'BLANCO')
+
+DISTINCT = 12  # records; any more are copies of these, which SQLite makes in a second
+MORE_RECORDS = """
+    WITH RECURSIVE n(i) AS (SELECT %s UNION ALL SELECT i + 1 FROM n WHERE i < %s)
+    INSERT INTO tom_observations_observationrecord
+        (facility, parameters, observation_id, status, created, modified, target_id)
+    SELECT facility, parameters, i, status, created, modified, target_id
+    FROM n JOIN tom_observations_observationrecord r ON r.id = %s + (i - 1) %% %s
+"""
+MORE_STATES = """
+    INSERT INTO tom_auto_recordsync
+        (record_id, status, asked_at, checked_at, next_check, failures, error, error_kind)
+    SELECT r.id, s.status, s.asked_at, s.checked_at, s.next_check, s.failures, s.error, s.error_kind
+    FROM tom_observations_observationrecord r JOIN tom_auto_recordsync s ON s.record_id = %s
+    WHERE r.id > %s
+"""
+
+
+def base(records: int = 12) -> list[ObservationRecord]:
+    """Everybody who logs in, and a few observations that were checked some minutes ago."""
+    emptied = (
+        StoredFrame, DataProduct, RunFailure, UpdateRun, RecordSync, ObservationRecord, Target,
+        JobPause, Alert,
+    )  # fmt: skip
+    for model in emptied:
+        rows = model.objects.all()
+        rows._raw_delete(rows.db)  # nobody has to be told, and there may be 100,000
+    if not User.objects.filter(username='admin').exists():
+        User.objects.create_superuser('admin', 'admin@example.org', PASSWORD)
+        staff = User.objects.create_user('staff', password=PASSWORD, is_staff=True)
+        staff.user_permissions.add(Permission.objects.get(codename='run_automation'))
+        User.objects.create_user('ann', password=PASSWORD)
+    targets = [
+        Target.objects.create(name=name, type='SIDEREAL', ra=10.7, dec=41.3, permissions=who)
+        for name, who in TARGETS.items()
+    ]
+    made = ObservationRecord.objects.bulk_create(
+        ObservationRecord(
+            target_id=targets[n % 3].pk,
+            facility=FACILITIES[n % 3],
+            parameters={'exposure': 60, 'instrument_type': '1M0-SCICAM-SINISTRO'},
+            observation_id=str(n + 1),
+            status='PENDING',
+        )
+        for n in range(min(records, DISTINCT))
+    )
+    RecordSync.objects.bulk_create(
+        RecordSync(
+            record_id=record.pk,
+            status='PENDING',
+            asked_at=NOW,
+            checked_at=NOW - timedelta(minutes=14),
+            next_check=NOW,
+        )
+        for record in made
+    )
+    if records > DISTINCT:
+        with connection.cursor() as cursor:
+            cursor.execute(MORE_RECORDS, [DISTINCT + 1, records, made[0].pk, DISTINCT])
+            cursor.execute(MORE_STATES, [made[0].pk, made[-1].pk])
+    return list(ObservationRecord.objects.order_by('pk').defer('parameters'))
+
+
+def runs(count: int, every: timedelta, until: timedelta = timedelta(minutes=14)) -> None:
+    """So many runs of the schedule, now and then one that failed."""
+    UpdateRun.objects.bulk_create(
+        (
+            UpdateRun(
+                job='updatedata',
+                status='failed' if n % 50 == 49 else 'died' if n % 160 == 159 else 'ok',
+                host='telescope',
+                pid=1,
+                started=NOW - until - n * every,
+                heartbeat=NOW - until - n * every,
+                finished=NOW - until - n * every + timedelta(seconds=20 + n * 7 % 50),
+                due=12,
+                checked=12,
+                saved=n % 5,
+            )
+            for n in range(count)
+        ),
+        batch_size=2000,
+    )
+
+
+def frames(records: list[ObservationRecord], count: int) -> None:
+    """So many frames, stored over the last weeks."""
+    for n in range(count):
+        record = records[n % len(records)]
+        name = f'{record.pk}/frame-{n}.fits.fz'
+        product = DataProduct.objects.create(
+            product_id=name, target_id=record.target_id, observation_record=record, data=name
+        )
+        stored = NOW - timedelta(hours=n * 27 * 24 / count)
+        size = 12_000_000 + n % 7 * 1_000_000
+        StoredFrame.objects.create(
+            frame_id=name, name=name, product=product, size=size, stored_at=stored
+        )
+
+
+def fail(records: list[ObservationRecord], error: str, hours: float = 5) -> None:
+    """Let the last check of these have failed."""
+    RecordSync.objects.filter(record__in=[record.pk for record in records]).update(
+        failures=3,
+        failing_since=NOW - timedelta(hours=hours),
+        next_check=NOW + timedelta(hours=1),
+        error=error,
+    )
+
+
+def note(run: UpdateRun, words: str) -> None:
+    """Let the TOM's log say something of `run`."""
+    with Path('logs/tom.log').open('a', encoding='utf-8') as log:
+        log.write(f'[{timezone.localtime(run.started):%Y-%m-%d %H:%M:%S}] {words}\n')
+
+
+def working() -> None:
+    frames(base(), 200)
+    runs(600, timedelta(hours=1))
+
+
+def dead() -> None:
+    frames(base(), 20)
+    RecordSync.objects.update(checked_at=NOW - timedelta(days=3))
+    runs(300, timedelta(hours=1), until=timedelta(days=3))
+
+
+def retired() -> None:
+    """Nothing is awaited any more, whatever else there is."""
+    RecordSync.objects.update(next_check=None, settled_at=NOW)
+
+
+def failing() -> None:
+    records = base()
+    frames(records, 200)
+    runs(600, timedelta(hours=1), until=timedelta(hours=1))
+    last = UpdateRun.objects.create(
+        job='updatedata',
+        status='failed',
+        host='telescope',
+        pid=1,
+        started=NOW - timedelta(minutes=14),
+        heartbeat=NOW,
+        finished=NOW - timedelta(minutes=13),
+        due=12,
+        checked=9,
+        failed=4,
+    )
+    error = 'SOAR refuses its credentials: check its API key in .env'
+    RunFailure.objects.create(run=last, facility='SOAR', error=error)
+    gone = 'LCO does not know it, or not for this account (404)'
+    fail(records[0:6:3], gone)
+    fail(records[2:3], '1 of 4 frames: the download broke off after 4096 of 12000000 bytes')
+    note(last, 'WARNING tom_auto.sync: SOAR refused the credentials of 4 records')
+    for record in (*records[0:6:3], records[2]):
+        RunFailure.objects.create(
+            run=last,
+            record=record,
+            observation_id=record.observation_id,
+            facility=record.facility,
+            error=record.sync.error,
+        )
+
+
+def retry() -> None:
+    """A record that the observatory has completed, and whose last check failed."""
+    records = base(1)
+    runs(3, timedelta(hours=1))
+    fail(records, 'LCO does not answer (ConnectTimeout)')
+
+
+def at_work() -> None:
+    """A run on another host, which has got to three of twelve records."""
+    records = base()
+    RecordSync.objects.update(asked_at=NOW - timedelta(hours=1))
+    runs(3, timedelta(hours=1))
+    run = UpdateRun.objects.create(
+        job='updatedata', host='telescope', pid=1, started=NOW, heartbeat=NOW, due=12
+    )
+    RecordSync.objects.filter(record__in=[one.pk for one in records[:3]]).update(
+        asked_at=run.started
+    )
+
+
+def further() -> None:
+    """The same run, later."""
+    UpdateRun.objects.filter(status='running').update(heartbeat=NOW)
+    RecordSync.objects.update(asked_at=NOW)
+
+
+def ended() -> None:
+    """The same run, at its end."""
+    UpdateRun.objects.filter(status='running').update(status='ok', finished=NOW, checked=12)
+
+
+def big() -> None:
+    records = base(100_000)
+    runs(10_000, timedelta(minutes=15))
+    fail(records[:3000:3], 'LCO answered 500')
+    RecordSync.objects.filter(record_id__gt=records[30_000].pk).update(
+        next_check=None, settled_at=NOW
+    )
+    frames(records[:300], 300)
+
+
+if __name__ == '__main__':
+    for name in map(str.strip, sys.stdin):
+        NOW = timezone.now()
+        with transaction.atomic():
+            globals()[name]()
+        print(name, flush=True)  # noqa: T201

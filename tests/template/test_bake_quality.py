@@ -1,0 +1,284 @@
+"""A generated TOM is sound for every answer: its checks, its style, its tests, its settings."""
+
+import ast
+import itertools
+import json
+import re
+import stat
+import subprocess
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from baking import bake
+from running import clean_environment, manage, run, tom_python, tool
+from test_bake_files import CHOICES
+
+PRODUCTION = {
+    'DEBUG': 'false',
+    'HTTPS': 'true',
+    'ALLOWED_HOSTS': 'tom.example.org',
+    'SECRET_KEY': 'only-for-this-test-0123456789-abcdefghijklmnopqrstuvwxyz',
+}
+
+
+def every_value_once() -> list[dict[str, str]]:
+    """As few sets of answers as hold every value of every answer."""
+    rows = itertools.zip_longest(*CHOICES.values())
+    return [
+        {name: value or CHOICES[name][0] for name, value in zip(CHOICES, row, strict=True)}
+        for row in rows
+    ]
+
+
+#: Runs a test on a few TOMs, one worker a TOM, so that each is made once.
+on_each_tom = pytest.mark.parametrize(
+    'tom',
+    [
+        pytest.param(answers, id='-'.join(answers.values()), marks=pytest.mark.xdist_group(str(n)))
+        for n, answers in enumerate(every_value_once())
+    ],
+    indirect=True,
+    scope='module',
+)
+
+
+@pytest.fixture(scope='module')
+def tom(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TOM made with the answers of the parameter."""
+    made = bake(tmp_path_factory.mktemp('tom'), **request.param)
+    assert made.status == 0, made.printed
+    return made.project
+
+
+def sqlite(project: Path) -> dict[str, str]:
+    """The variable that gives any TOM a database of its own, whatever its answers say."""
+    return {'DATABASE_URL': f'sqlite:///{project / "db.sqlite3"}'}
+
+
+def settings_of(project: Path, *names: str, **variables: str) -> list:
+    """The values that Django sees for these settings of the project."""
+    code = (
+        'import json, sys; from django.conf import settings; '
+        'print(json.dumps([getattr(settings, name) for name in sys.argv[1:]]))'
+    )
+    module = {'DJANGO_SETTINGS_MODULE': f'{project.name}.settings'}
+    done = run(project, tom_python(), '-c', code, *names, **module, **variables)
+    assert done.returncode == 0, done.stdout
+    return json.loads(done.stdout)
+
+
+# --- Every combination of answers ----------------------------------------------------------
+
+
+@on_each_tom
+def test_style_is_clean(tom: Path) -> None:
+    for command in (['check'], ['format', '--check']):
+        done = tool(tom, 'ruff', *command, '--no-cache', '.')
+        assert done.returncode == 0, done.stdout
+
+
+@on_each_tom
+def test_django_finds_no_fault(tom: Path) -> None:
+    done = manage(tom, 'check', '--fail-level', 'WARNING', **sqlite(tom))
+    assert done.returncode == 0, done.stdout
+
+
+@on_each_tom
+def test_no_migration_is_missing(tom: Path) -> None:
+    done = manage(tom, 'makemigrations', '--check', '--dry-run', **sqlite(tom))
+    assert done.returncode == 0, done.stdout
+
+
+@on_each_tom
+def test_production_settings_have_no_warning(tom: Path) -> None:
+    done = manage(tom, 'check', '--deploy', '--fail-level', 'WARNING', **PRODUCTION, **sqlite(tom))
+    assert done.returncode == 0, done.stdout
+
+
+@on_each_tom
+def test_its_own_tests_pass(tom: Path) -> None:
+    command = [tom_python(), '-m', 'pytest', '-q', '-p', 'no:cacheprovider']
+    done = run(tom, *command, **sqlite(tom))
+    assert done.returncode == 0, done.stdout
+
+
+@on_each_tom
+def test_the_database_is_the_one_that_was_asked_for(tom: Path, request) -> None:
+    asked = request.node.callspec.params['tom']['database']
+    [databases] = settings_of(tom, 'DATABASES')
+    assert databases['default']['ENGINE'] == f'django.db.backends.{asked}'.replace(
+        'sqlite', 'sqlite3'
+    )
+
+
+# --- .env and local_settings.py ------------------------------------------------------------
+
+
+def test_the_first_run_makes_env_and_no_later_run_touches_it(project: Path) -> None:
+    file = project / '.env'
+    [key] = settings_of(project, 'SECRET_KEY')
+    made = file.stat()
+    assert stat.S_IMODE(made.st_mode) == 0o600
+    assert f'SECRET_KEY={key}\n' in file.read_text()
+    assert len(key) >= 50
+    assert settings_of(project, 'SECRET_KEY') == [key]
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (made.st_ino, made.st_mtime_ns)
+
+
+def test_a_machine_that_sets_the_key_itself_gets_no_env(project: Path) -> None:
+    assert settings_of(project, 'SECRET_KEY', **PRODUCTION) == [PRODUCTION['SECRET_KEY']]
+    assert not (project / '.env').exists()
+
+
+def test_the_environment_wins_over_env(project: Path) -> None:
+    text = (project / '.env.example').read_text().replace('LCO_API_KEY=', 'LCO_API_KEY=from$file')
+    (project / '.env').write_text(text.replace('SECRET_KEY=', 'SECRET_KEY=s'))
+    [from_file] = settings_of(project, 'FACILITIES')
+    [from_environment] = settings_of(project, 'FACILITIES', LCO_API_KEY='given')
+    assert from_file['LCO']['api_key'] == 'from$file'
+    assert from_environment['LCO']['api_key'] == 'given'
+
+
+def test_first_runs_at_the_same_moment_make_one_env(project: Path) -> None:
+    code = 'input(); from my_tom import settings; print(settings.SECRET_KEY)'
+    started = [
+        subprocess.Popen(
+            [tom_python(), '-c', code],
+            cwd=project,
+            env=clean_environment(project),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(20)
+    ]
+    for process in started:
+        process.stdin.write('\n')
+        process.stdin.flush()
+    keys = {process.communicate(timeout=120)[0] for process in started}
+    assert len(keys) == 1
+    assert f'SECRET_KEY={keys.pop()}' in (project / '.env').read_text()
+    assert sorted(path.name for path in project.glob('.env*')) == ['.env', '.env.example']
+
+
+def test_a_switch_that_is_neither_true_nor_false_is_refused(project: Path) -> None:
+    done = manage(project, 'check', DEBUG='maybe')
+    assert done.returncode != 0
+    assert "DEBUG='maybe'" in done.stdout
+
+
+def test_local_settings_are_read_last_and_win(project: Path) -> None:
+    (project / 'local_settings.py').write_text("TOM_NAME = 'Local'\nFACILITIES = {}\n")
+    assert settings_of(project, 'TOM_NAME', 'FACILITIES') == ['Local', {}]
+
+
+@pytest.mark.parametrize(
+    ('mistake', 'message'),
+    [
+        ('import no_such_module', "No module named 'no_such_module'"),
+        ('TOM_NAME = 1 / 0', 'ZeroDivisionError'),
+        ('TOM_NAME = (', 'SyntaxError'),
+    ],
+)
+def test_a_mistake_in_local_settings_is_not_swallowed(
+    mistake: str, message: str, project: Path
+) -> None:
+    (project / 'local_settings.py').write_text(mistake + '\n')
+    done = manage(project, 'check')
+    assert done.returncode != 0
+    assert message in done.stdout
+
+
+# --- Names that break quoting --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        "O'Brien's",
+        'the "best" TOM',
+        """it's "both" 'of' them""",
+        'back\\slash\\',
+        '\\n %s $HOME `id` #',
+        '{braces} and {0}',
+        '<b>&amp;</b>',
+        'Übung für Anfänger',
+        'Обсерватория 天文台',
+        '\N{TELESCOPE}\N{MILKY WAY}',
+        ' spaces around ',
+        *('x' * length for length in (85, 90, 95, 200)),
+    ],
+    ids=range(15),
+)
+def test_any_name_reaches_the_settings_as_it_is(name: str, tmp_path: Path) -> None:
+    made = bake(tmp_path, project_name=name, project_slug='named')
+    assert made.status == 0, made.printed
+    tree = ast.parse((made.project / 'named' / 'settings.py').read_text(encoding='utf-8'))
+    assigned = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    assert ast.literal_eval(assigned['TOM_NAME']) == name
+    for command in (['check'], ['format', '--check', '--diff']):
+        done = tool(made.project, 'ruff', *command, '--no-cache', 'manage.py', 'named')
+        assert done.returncode == 0, done.stdout
+
+
+# --- The lock files ------------------------------------------------------------------------
+
+
+def pins(file: Path) -> dict[str, str]:
+    """The version of each package that a lock file installs on this machine."""
+    lines = re.findall(r'^([\w.-]+==[^\\\n]+)', file.read_text(encoding='utf-8'), re.MULTILINE)
+    pinned = [Requirement(line) for line in lines]
+    return {
+        canonicalize_name(pin.name): str(pin.specifier).removeprefix('==')
+        for pin in pinned
+        if not pin.marker or pin.marker.evaluate()
+    }
+
+
+def needed(wanted: list[Requirement], installed: dict[str, metadata.Distribution]) -> set[str]:
+    """The names of `wanted` and of all that they need, by what the installed packages say."""
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while wanted:
+        requirement = wanted.pop()
+        name, extras = canonicalize_name(requirement.name), frozenset(requirement.extras)
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        for line in installed[name].requires or []:
+            further = Requirement(line)
+            where = [{'extra': extra} for extra in extras] or [{'extra': ''}]
+            if not further.marker or any(further.marker.evaluate(extra) for extra in where):
+                wanted.append(further)
+    return {name for name, _ in seen}
+
+
+@pytest.mark.parametrize('lock', ['requirements.txt', 'requirements-dev.txt'])
+def test_the_lock_holds_what_pyproject_asks_for_and_nothing_else(default_bake, lock: str) -> None:
+    declared = tomllib.loads((default_bake.project / 'pyproject.toml').read_text())['project']
+    lines = declared['dependencies']
+    if 'dev' in lock:
+        lines = lines + declared['optional-dependencies']['dev']
+    asked = [Requirement(line) for line in lines]
+    pinned = pins(default_bake.project / lock)
+    for requirement in asked:
+        name = canonicalize_name(requirement.name)
+        assert requirement.specifier.contains(pinned[name]), requirement
+    [packages] = tom_python().parent.parent.glob('lib/python3.*/site-packages')
+    installed = {
+        canonicalize_name(found.name): found for found in metadata.distributions(path=[packages])
+    }
+    assert needed(asked, installed) == set(pinned)
+
+
+def test_both_locks_agree(default_bake) -> None:
+    plain = pins(default_bake.project / 'requirements.txt')
+    assert plain.items() <= pins(default_bake.project / 'requirements-dev.txt').items()

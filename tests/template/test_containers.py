@@ -1,0 +1,371 @@
+"""The TOM in containers, in a real Docker engine: up, at work, killed, backed up, moved.
+
+One engine and one TOM serve all tests of this file, which run in their order: what has to wait
+for its minute does so while others are at work.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect
+
+from browser import browser, chromium
+from composed import FRAMES_A_REQUEST, WATCHED, Tom
+from docker_engine import COMPOSE, Engine, engine
+from needs import need
+from real_cron import cron_in_name_spaces, need_cron
+
+pytestmark = [pytest.mark.xdist_group('docker'), pytest.mark.timeout(900)]
+
+PASSWORD = 'only-for-this-test'
+ENOUGH = 8  # records with all their frames, for a run that is killed after the first frame
+OWN = ('web', 'scheduler')  # the containers that the TOM's image runs in for long
+
+
+@pytest.fixture(scope='module')
+def docker() -> Iterator[Engine]:
+    """A Docker engine."""
+    with engine() as own:
+        yield own
+
+
+@pytest.fixture(scope='module')
+def tom(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Tom:
+    """A TOM with PostgreSQL and an observatory, built but not up."""
+    tom = Tom(tmp_path_factory.mktemp('docker'), docker, database='postgresql')
+    tom.add_observatory()
+    tom.edit('schedule.toml', '"hourly"', '"* * * * *"')
+    # One request at a time: a run takes seconds, and has a middle to be killed in.
+    tom.edit('my_tom/settings.py', 'TOM_AUTO = {}', "TOM_AUTO = {'WORKERS': 1}")
+    tom.compose('build', 'web')
+    return tom
+
+
+def within(seconds: float) -> float:
+    """That many seconds; more where more than two programs want each core of this machine."""
+    return seconds * max(1.0, os.getloadavg()[0] / (2 * (os.cpu_count() or 1)))
+
+
+# --- Up -----------------------------------------------------------------------------------------
+
+
+def test_up_from_a_built_image(tom: Tom) -> None:
+    seconds = tom.up()
+    print(f'\nup and healthy after {seconds:.1f} s')  # noqa: T201
+    assert seconds < within(20)
+    assert requests.get(f'{tom.url}/targets/', timeout=30).status_code == 200
+    css = requests.get(f'{tom.url}/static/tom_common/css/custom.css', timeout=30)
+    assert css.status_code == 200
+    assert 'Starting gunicorn' in tom.compose('logs', 'web').stdout
+
+
+def test_migrations_have_ended_before_the_web_server_starts(tom: Tom) -> None:
+    form = '{{.State.FinishedAt}} {{.State.StartedAt}}'
+    ids = [tom.compose('ps', '-aq', name).stdout.strip() for name in ('migrate', 'web')]
+    ended, started = tom.engine.run('docker', 'inspect', '-f', form, *ids).stdout.splitlines()
+    assert ended.split()[0] < started.split()[1]
+
+
+# --- Scheduled by the host's cron, and seen in a browser ----------------------------------------
+
+#: Docker's socket in its usual place, and Compose as the plugin that a package installs: all of
+#: it in name spaces that end with the test.
+MACHINE = """
+mount -t tmpfs none /usr/libexec
+mkdir -p /usr/libexec/docker/cli-plugins
+ln -s {compose} /usr/libexec/docker/cli-plugins/docker-compose
+ln -s {socket} /run/docker.sock
+/usr/bin/python3 -m tom_auto.scheduling install
+"""
+HAS_RUN = """
+grep -q 'Success!' logs/cron.log 2>/dev/null && /usr/bin/python3 -m tom_auto.scheduling status
+"""
+
+
+def test_cron_on_the_host_runs_the_line(tom: Tom) -> None:
+    """The line that the project itself installs, under a bare environment."""
+    need_cron()
+    tom.add_records(3)
+    said = cron_in_name_spaces(
+        tom.project,
+        datetime(2028, 2, 29, 3, 17, tzinfo=UTC),
+        before=MACHINE.format(compose=COMPOSE.resolve(), socket=tom.engine.socket),
+        until=HAS_RUN,
+        after='cat logs/cron.log',
+    )
+    line = re.search(r'^ *\* \* \* \* \* .*$', said, re.MULTILINE).group()
+    assert f'-f {shlex.quote(str(tom.project / "compose.yaml"))} exec -T web' in line
+    assert 'Installed and current' in said
+    assert 'Success!' in said.rpartition('Installed and current')[2], said
+    tom.is_complete()
+
+
+@pytest.fixture(scope='module')
+def page(tom: Tom) -> Iterator[Page]:
+    """A browser, where a superuser has logged in."""
+    need(chromium(), 'needs Chromium (Debian package chromium)')
+    tom.compose(
+        'exec', '-T', '-e', f'DJANGO_SUPERUSER_PASSWORD={PASSWORD}', 'web',
+        'python', 'manage.py', 'createsuperuser', '--noinput', '--username', 'admin',
+        '--email', 'a@example.org',
+    )  # fmt: skip
+    with browser() as chrome:
+        page = chrome.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(f'{tom.url}/accounts/login/')
+        page.fill('input[name=login]', 'admin')
+        page.fill('input[name=password]', PASSWORD)
+        page.press('input[name=password]', 'Enter')
+        page.wait_for_url(f'{tom.url}/')
+        yield page
+
+
+def test_the_frames_are_on_the_page_of_their_target(tom: Tom, page: Page) -> None:
+    has = tom.holds()
+    assert has.frames
+    page.goto(f'{tom.url}/targets/1/?tab=manage-data')
+    for _, _, name in has.frames:
+        assert page.locator(f'a[href$="{name}"]').count(), name
+    answer = page.request.get(f'{tom.url}/data/{has.frames[0][2]}')
+    assert answer.status == 200
+    assert hashlib.sha256(answer.body()).hexdigest() == has.files[has.frames[0][2]]
+
+
+def test_the_page_of_the_automation_starts_a_run(tom: Tom, page: Page) -> None:
+    """The run is a process of its own in the container of the web server."""
+    tom.add_records(3)
+    trouble = []
+    page.on('console', lambda said: trouble.append(said.text) if said.type == 'error' else None)
+    page.on('response', lambda got: trouble.append(got.url) if got.status >= 400 else None)
+    page.goto(f'{tom.url}/automation/')
+    page.click('text=Run updatedata now')
+    expect(page.locator('#progress')).to_be_visible()
+    expect(page.locator('#progress')).to_be_hidden(timeout=90_000)
+    page.wait_for_load_state('networkidle')
+    assert 'updatedata is working' in page.locator('.answer-sentence').inner_text()
+    assert trouble == []
+    assert 'Success!' in tom.inside('web', 'cat', 'logs/page.log')
+    tom.is_complete()
+
+
+# --- Killed -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('service', WATCHED)
+def test_killed_in_the_middle_of_a_run(tom: Tom, service: str) -> None:
+    """Each container in turn, in the middle of the same work; and it is back by itself."""
+    before = tom.frames()
+    if tom.added * FRAMES_A_REQUEST - before < ENOUGH * FRAMES_A_REQUEST:
+        tom.add_records(ENOUGH)
+    process = tom.process_of(service)
+    with tom.updating() as run:
+        tom.wait_for('no new frame', lambda: tom.frames() > before)
+        assert not tom.has_all_frames(), 'too late to kill'
+        kill(process)
+        said, _ = run.communicate(timeout=120)
+    # The observatory may be back before the run has stopped asking: then all is well at once.
+    assert run.returncode != 0 or service == 'observatory', said
+    tom.wait_for('not well', tom.is_well)
+    assert tom.process_of(service) != process
+
+
+def kill(process: int) -> None:
+    """As the kernel does where memory is short; `docker kill` means "stop", and stays stopped."""
+    os.kill(process, signal.SIGKILL)
+
+
+def test_after_all_that_nothing_is_lost(tom: Tom) -> None:
+    """Also of the record that two kills in a row met, and that would wait for half an hour now."""
+    report = tom.update('--recheck')
+    assert report['failed'] == 0, report
+    tom.is_complete()
+
+
+# --- Upgraded, and scheduled without cron -------------------------------------------------------
+
+
+def test_an_upgrade_with_a_scheduler(tom: Tom) -> None:
+    """One command; what the scheduler is to do at the next minute waits for it."""
+    tom.add_records(2 * ENOUGH)
+    tom.edit('my_tom/settings.py', "TOM_NAME = 'My TOM'", "TOM_NAME = 'Our TOM'")
+    tom.set('COMPOSE_PROFILES=scheduler')
+    tom.type_in('Upgrade')
+    assert 'Our TOM' in requests.get(f'{tom.url}/', timeout=30).text
+
+
+@pytest.mark.parametrize('service', [*OWN, 'database'])
+def test_a_container_has_no_power(tom: Tom, service: str) -> None:
+    """Not root, no capability, no way to get one, no file of the image to be changed."""
+    status = tom.inside(service, 'cat', '/proc/self/status')
+    fields = dict(line.split(':\t', 1) for line in status.splitlines() if ':\t' in line)
+    assert fields['Uid'].split()[0] != '0'
+    assert {int(fields[name], 16) for name in ('CapEff', 'CapPrm', 'CapBnd')} == {0}
+    assert fields['NoNewPrivs'] == '1'
+    refused = tom.inside(service, 'touch', '/etc/new', check=False)
+    assert 'Read-only file system' in refused
+
+
+#: What must not be in the image. A word for each that is.
+LOOKS = """
+for tool in gcc cc g++ c++ as ld make git uv; do command -v $tool && echo "tool $tool"; done
+for place in /tom/.env /tom/.git /tom/Dockerfile /tom/compose.yaml /requirements.txt
+do test -e $place && echo "left $place"; done
+find /root /tmp /tom/.cache /var/cache/apt /var/lib/apt/lists -type f 2>/dev/null | sed 's/^/cache /'
+find /tom /opt/tom -perm /o+w -not -type l | sed 's/^/writable /'
+find /tom/app /tom/tom_auto /tom/my_tom -name '*.py' | while read file; do
+    compiled=$(dirname $file)/__pycache__/$(basename $file .py).cpython-*.pyc
+    ls $compiled >/dev/null 2>&1 || echo "not compiled $file"; done
+"""
+
+
+def test_the_image_holds_no_tool_no_cache_and_no_secret(tom: Tom) -> None:
+    env = (tom.project / '.env').read_text()
+    secrets = re.findall(r'^(?:SECRET_KEY|POSTGRES_PASSWORD)=(\S+)', env, re.MULTILINE)
+    assert len(secrets) == 2
+    run = ('docker', 'run', '--rm', '--user', '0', '--entrypoint', 'sh', 'my_tom', '-c')
+    assert tom.engine.run(*run, LOOKS).stdout == ''
+    history = tom.engine.run('docker', 'history', '--no-trunc', 'my_tom').stdout
+    found = tom.engine.run(*run, f'grep -rlE "{"|".join(secrets)}" /tom /etc /opt/tom/bin || true')
+    assert found.stdout == ''
+    assert not any(secret in history for secret in secrets)
+
+
+def test_the_image_is_as_large_as_the_readme_says(tom: Tom) -> None:
+    shown = tom.engine.run('docker', 'image', 'inspect', '-f', '{{.Size}}', 'my_tom').stdout
+    print(f'\nthe image has {int(shown) / 1e6:.0f} MB')  # noqa: T201
+    for name in ('README.md', 'DOCKER.md'):
+        text = (tom.project / name).read_text(encoding='utf-8')
+        [stated] = re.findall(r'about (\d\.\d+) GB large', text)
+        assert float(stated) == pytest.approx(int(shown) / 1e9, abs=0.1)
+
+
+#: What the guide says of a TOM that others reach, over a proxy that does the https.
+BITES = """
+from django.core.management import call_command
+from django.test import Client
+call_command('check', deploy=True, fail_level='WARNING')
+visitor = Client(enforce_csrf_checks=True, headers={'host': 'tom.example.org'})
+over_https = {'x-forwarded-proto': 'https'}
+login = '/accounts/login/'
+form = visitor.get(login, headers=over_https)
+typed = {'login': 'a', 'password': 'b', 'csrfmiddlewaretoken': form.cookies['csrftoken'].value}
+def typed_at(origin):
+    return visitor.post(login, typed, headers={**over_https, 'origin': origin}).status_code
+print('GOT', visitor.get(login, headers={'host': 'other.example.org'}).status_code,
+      visitor.get(login).status_code, form.status_code,
+      typed_at('https://tom.example.org'), typed_at('https://tom.example.org:8443'))
+"""
+
+
+def test_settings_for_others_to_reach_it(tom: Tom) -> None:
+    """`check --deploy` finds nothing; a host, an origin and a proxy are refused as explained."""
+    lines = ('HTTPS=true', 'BEHIND_PROXY=true', 'ALLOWED_HOSTS=tom.example.org')
+    flags = [word for line in lines for word in ('-e', line)]
+    words = ('python', 'manage.py', 'shell', '--verbosity', '0', '-c', BITES)
+    done = tom.compose('exec', '-T', *flags, 'web', *words, check=False)
+    assert done.returncode == 0, done.stdout
+    assert 'no issues' in done.stdout
+    assert 'GOT 400 301 200 200 302' in done.stdout  # tomtoolkit makes the login page of a 403
+    assert 'Origin checking failed' in done.stdout
+
+
+@pytest.mark.parametrize('action', ['show', 'status'])
+def test_in_the_container_schedule_says_where_the_line_belongs(tom: Tom, action: str) -> None:
+    done = tom.manage('schedule', action, check=False)
+    assert done.returncode == (0 if action == 'status' else 1), done.stdout
+    assert 'python3 -m tom_auto.scheduling install' in done.stdout
+    assert 'COMPOSE_PROFILES=scheduler' in done.stdout
+    assert 'Traceback' not in done.stdout
+
+
+def test_the_doctor_finds_nothing_wrong_in_the_container(tom: Tom) -> None:
+    said = json.loads(tom.manage('doctor', '--json', check=False).stdout)
+    assert said['well'], [check for check in said['checks'] if check['state'] == 'failed']
+
+
+#: Reads and writes a file instead of the crontab of whoever runs the tests.
+CRONTAB = """#!/bin/sh
+table=$(dirname "$0")/table
+if [ "$1" = -l ]; then cat "$table" 2>/dev/null || { echo 'no crontab for you' >&2; exit 1; }
+else cat >"$table.new" && mv "$table.new" "$table"; fi
+"""
+
+
+def test_the_scheduler_is_killed_in_the_middle_of_its_run(tom: Tom) -> None:
+    """On a slow machine, the tests above take longer than the run: then the next one is killed."""
+    had = (tom.added - 2 * ENOUGH) * FRAMES_A_REQUEST
+    tom.wait_for('no scheduled run', lambda: tom.frames() > had)
+    if tom.has_all_frames():
+        had = tom.frames()
+        tom.add_records(2 * ENOUGH)
+        tom.wait_for('no scheduled run', lambda: tom.frames() > had)
+    assert not tom.has_all_frames(), 'too late to kill'
+    kill(tom.process_of('scheduler'))
+
+
+def test_from_a_bake_to_a_tom_in_one_go_with_sqlite(tom: Tom, tmp_path: Path) -> None:
+    """The hook builds, starts and schedules it, after a yes. What it holds survives a move."""
+    crontab = tmp_path / 'bin' / 'crontab'
+    for directory in (crontab.parent, tmp_path / 'tmp'):
+        directory.mkdir()
+    crontab.write_text(CRONTAB)
+    crontab.chmod(0o755)
+    path = f'{crontab.parent}:{tom.engine.environment["PATH"]}'
+    yes = {'TOM_AUTO_INSTALL': '1', 'PATH': path, 'TMPDIR': str(tmp_path / 'tmp')}
+    lite = Tom(tmp_path, tom.engine, yes, project_slug='lite', crontab='install')
+    try:
+        assert 'All is set up' in lite.said, lite.said
+        assert 'exec -T web python manage.py updatedata' in (crontab.parent / 'table').read_text()
+        lite.manage('demo')
+        before = lite.holds()
+        assert len(before.frames) == 9
+        lite.type_in('Back up')
+        lite.down()
+        lite.type_in('Restore')
+        assert lite.holds() == before
+    finally:
+        lite.down()
+
+
+def test_the_scheduler_is_back_and_nothing_is_lost(tom: Tom) -> None:
+    """Due every minute: the run after the kill brings home what the killed one did not."""
+    tom.wait_for('not all frames', tom.has_all_frames)
+    tom.is_complete()
+    ended = '[updatedata] ended with status 0'
+    tom.wait_for('no end', lambda: ended in tom.compose('logs', 'scheduler').stdout)
+    assert tom.compose('logs', 'scheduler').stdout.count('[updatedata] started') >= 2
+
+
+@pytest.mark.parametrize('service', OWN)
+def test_each_reads_what_the_other_writes(tom: Tom, service: str) -> None:
+    assert tom.inside(service, 'find', 'data', 'logs', '-not', '-readable') == ''
+    assert tom.inside(service, 'find', 'data', '-name', '*.fits*') != ''
+
+
+# --- Moved --------------------------------------------------------------------------------------
+
+
+def test_backup_and_restore_as_the_guide_says(tom: Tom) -> None:
+    """The containers and every volume are gone in between, and `down` takes seconds."""
+    tom.compose('stop', 'scheduler')  # it would make rows
+    before = tom.holds()
+    assert before.frames
+    tom.type_in('Back up')
+    tom.set('COMPOSE_PROFILES=')
+    with tom.updating('--recheck') as run:
+        seconds = tom.down()
+        run.wait(timeout=60)
+    print(f'\ndown after {seconds:.1f} s')  # noqa: T201
+    assert seconds < within(10)
+    tom.type_in('Restore')
+    assert tom.is_well()
+    assert tom.holds() == before

@@ -1,0 +1,176 @@
+"""What the tests share: a database in a file, a media folder, an observatory, records at it."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from tom_observations.models import ObservationRecord
+from tom_targets.models import Target
+
+from tom_auto.models import RunFailure
+from tom_auto.observatory import Observatory
+from tom_auto.page import actions
+from tom_auto.scheduling import cron_table
+from tom_auto.scheduling import status as status_module
+
+from .page import failing, ran
+from .schedule_project import FakeCrontab, fake_crontab, with_path
+
+TEMPLATE = Path(__file__).parents[2] / '{{cookiecutter.project_slug}}'
+OCS = ('LCO', 'SOAR', 'BLANCO')
+
+
+@pytest.fixture(scope='session')
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """SQLite in a file, as in real life: threads cannot share one in memory as they share a file."""
+    from django.conf import settings
+
+    database = settings.DATABASES['default']
+    if database['ENGINE'].endswith('sqlite3'):
+        file = tmp_path_factory.mktemp('database') / 'test.sqlite3'
+        database.setdefault('TEST', {})['NAME'] = str(file)
+
+
+@pytest.fixture(autouse=True)
+def media(settings: object, tmp_path: Path) -> Path:
+    """Data, and whatever else a TOM writes beside its code, go into the test's own directory."""
+    settings.MEDIA_ROOT = tmp_path / 'data'
+    settings.BASE_DIR = tmp_path
+    settings.MEDIA_ROOT.mkdir()
+    (tmp_path / 'logs').mkdir()
+    return settings.MEDIA_ROOT
+
+
+@pytest.fixture(autouse=True)
+def automation(settings: object) -> dict:
+    """Options under which a test ends soon; a test may change them."""
+    settings.TOM_AUTO = {
+        'READ_TIMEOUT': 2, 'CONNECT_TIMEOUT': 2, 'RETRY_WAIT': 0, 'WORKERS': 4, 'MIN_FREE_BYTES': 0,
+        'WATCH_EVERY': 0,
+    }  # fmt: skip
+    return settings.TOM_AUTO
+
+
+@pytest.fixture
+def sky(settings: object) -> Iterator[Observatory]:
+    """A simulated observatory, at which all facilities of LCO's kind are."""
+    with Observatory() as observatory:
+        settings.FACILITIES = settings.FACILITIES | {name: observatory.settings() for name in OCS}
+        yield observatory
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest) -> Target:
+    """A target to observe; in a transaction, where the test's mark lets it: that is faster."""
+    mark = request.node.get_closest_marker('django_db')
+    plain = mark is not None and not mark.kwargs.get('transaction')
+    request.getfixturevalue('db' if plain else 'transactional_db')
+    return Target.objects.create(name='M 31', type='SIDEREAL', ra=10.6847, dec=41.269)
+
+
+@pytest.fixture
+def add_record(target: Target) -> Callable[..., ObservationRecord]:
+    """Makes observation records of the target, each with a request number of its own."""
+    numbers = count(1001)
+
+    def add(facility: str = 'LCO', status: str = 'PENDING', **fields: object) -> ObservationRecord:
+        defaults = {'target': target, 'parameters': {}, 'observation_id': str(next(numbers))}
+        return ObservationRecord.objects.create(
+            facility=facility, status=status, **(defaults | fields)
+        )
+
+    return add
+
+
+@pytest.fixture
+def observed(sky: Observatory, add_record: Callable) -> Callable[..., ObservationRecord]:
+    """Makes a record whose request the observatory has completed, with frames in its archive."""
+
+    def add(
+        facility: str = 'LCO',
+        status: str = 'PENDING',
+        frames: int = 2,
+        pixels: int = 32,
+        **fields: object,
+    ) -> ObservationRecord:
+        record = add_record(facility, status, **fields)
+        sky.add_request(int(record.observation_id))
+        sky.complete(int(record.observation_id), frames=frames, pixels=pixels)
+        return record
+
+    return add
+
+
+@pytest.fixture
+def cron(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCrontab:
+    """A crontab command of the test's own, and a daemon that runs."""
+    fake = fake_crontab(tmp_path / 'bin')
+    monkeypatch.setenv('PATH', with_path(fake.bin))
+    monkeypatch.setattr(cron_table, 'LOCK', tmp_path)
+    monkeypatch.setattr(status_module, 'cron_daemon_runs', lambda: True)
+    return fake
+
+
+@pytest.fixture
+def own_templates(settings: object) -> None:
+    """The templates that a generated TOM puts in the place of tomtoolkit's."""
+    [engine] = settings.TEMPLATES
+    settings.TEMPLATES = [engine | {'DIRS': [TEMPLATE / 'templates']}]
+
+
+@pytest.fixture
+def hourly(tmp_path: Path) -> Path:
+    """The schedule of the test's own TOM."""
+    (tmp_path / 'manage.py').write_text("'DJANGO_SETTINGS_MODULE', 'my_tom.settings'")
+    file = tmp_path / 'schedule.toml'
+    file.write_text('environment = "virtualenv"\n[updatedata]\nwhen = "hourly"\n')
+    return file
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The runs that somebody has asked for; none is started."""
+    asked = []
+    monkeypatch.setattr(
+        actions, 'start_run', lambda user, *words: asked.append((str(user), *words))
+    )
+    monkeypatch.setattr('tom_auto.middleware.start_run', actions.start_run)
+    return asked
+
+
+@pytest.fixture
+def login(client: Client) -> Callable[..., User]:
+    """Logs in as somebody new, with these permissions of this app."""
+
+    def log_in(name: str = 'ann', *permissions: str, **fields: object) -> User:
+        user = User.objects.create_user(name, password='x', **fields)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        client.force_login(user)
+        return user
+
+    return log_in
+
+
+@pytest.fixture
+def staff(login: Callable) -> User:
+    """Somebody who may do everything on the page."""
+    return login('staff', 'run_automation', is_staff=True)
+
+
+@pytest.fixture
+def hidden(add_record: Callable) -> ObservationRecord:
+    """A private target in trouble, whose name and number nobody must learn."""
+    record = add_record(observation_id='8675309')
+    Target.objects.update(name='Secret Star', permissions='PRIVATE')
+    ran(timedelta(hours=1), only=f'target {record.target_id}')
+    run = ran(status='failed', failed=1, due=4711)
+    failing(record, 'LCO says 8675309 of Secret Star is bad')
+    RunFailure.objects.create(
+        run=run, record=record, facility='LCO', observation_id='8675309', error='8675309'
+    )
+    RunFailure.objects.create(run=run, facility='LCO', error='gave up: download of Secret Star')
+    return record

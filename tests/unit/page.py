@@ -1,0 +1,32 @@
+"""What the tests of the automation's page share."""
+
+from datetime import timedelta
+
+from django.test import Client
+from django.utils import timezone
+from tom_observations.models import ObservationRecord
+
+from tom_auto.models import RecordSync, UpdateRun
+
+
+def ran(ago: timedelta = timedelta(minutes=1), **fields: object) -> UpdateRun:
+    """A run of the schedule that went well, unless `fields` say otherwise."""
+    begun = timezone.now() - ago
+    values = {'status': 'ok', 'host': 'h', 'pid': 1, 'heartbeat': begun, 'finished': begun} | fields
+    return UpdateRun.objects.create(job='updatedata', started=begun, **values)
+
+
+def failing(
+    record: ObservationRecord, error: str = 'LCO answered 500', **fields: object
+) -> RecordSync:
+    """Let the last check of `record` have failed."""
+    now = timezone.now()
+    values = {'failures': 1, 'failing_since': now, 'next_check': now, 'error': error} | fields
+    return RecordSync.objects.create(record=record, status='PENDING', asked_at=now, **values)
+
+
+def text(client: Client, page: str = '/automation/') -> str:
+    """What a page says, its white space made one."""
+    answer = client.get(page)
+    assert answer.status_code == 200, answer
+    return ' '.join(answer.content.decode().split())

@@ -1,0 +1,65 @@
+"""Whatever fails, the page says what to do about it."""
+
+import pytest
+import requests
+from django.core.exceptions import ValidationError
+from django.db import OperationalError
+from tom_common.exceptions import ImproperCredentialsException
+
+from tom_auto.sync import errors
+from tom_auto.sync.errors import DOCTOR, KEY, LOG, WAIT, advice_for
+from tom_auto.sync.explain import explained, hook_failed
+from tom_auto.sync.outcomes import Outcome
+
+
+def answered(status):
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError(response=response)
+
+
+@pytest.mark.parametrize(
+    ('error', 'advice'),
+    [
+        (ImproperCredentialsException(), KEY),
+        (answered(404), 'Look it up'),
+        (ValidationError('x'), 'Look it up'),
+        (answered(429), WAIT),
+        (answered(500), WAIT),
+        (requests.ConnectTimeout(), WAIT),
+        (requests.exceptions.JSONDecodeError('x', 'x', 0), WAIT),
+        (TimeoutError(), WAIT),
+        (OperationalError('no such table'), DOCTOR),
+        (OSError(28, 'No space left on device'), 'Free some disk space'),
+        (OSError(122, 'Disk quota exceeded'), 'Free some disk space'),
+        (PermissionError(13, 'Permission denied'), DOCTOR),
+        (KeyError('state'), 'Report it to the authors of the facility class'),
+        (RuntimeError('something nobody thought of'), f'{LOG} {DOCTOR}'),
+    ],
+)
+def test_what_to_do_about_each_error(error, advice):
+    assert advice_for(explained(error, 'LCO').kind).startswith(advice)
+
+
+def test_what_to_do_about_a_hook():
+    failed = hook_failed('data_product_post_save', ValueError())
+    assert advice_for(failed.kind).startswith('Fix the hook')
+
+
+def test_the_first_of_several_errors_gives_the_advice():
+    outcome = Outcome('LCO')
+    outcome.note(errors.NoKey('no key'))
+    outcome.note(errors.NoAnswer('no answer'))
+    assert (outcome.error, outcome.kind) == ('no key; no answer', 'no key')
+
+
+def kinds(error=errors.SyncError):
+    for kind in error.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+def test_every_kind_has_a_name_of_its_own_and_advice():
+    names = [kind.kind for kind in kinds()]
+    assert len(set(names)) == len(names)
+    assert all(len(name) <= 30 and advice_for(name) for name in names)

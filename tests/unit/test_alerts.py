@@ -1,0 +1,288 @@
+"""People are told once when a job begins to fail, is overdue, or is well again."""
+
+import time
+from datetime import timedelta
+from threading import Barrier, Thread
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from tom_auto.alerts import tell_what_changed
+from tom_auto.models import Alert, JobPause, RecordSync, UpdateRun
+from tom_auto.observatory import faults
+from tom_auto.sync.redact import redact
+from tom_auto.sync.runs import ASKED_BY
+
+from .page import ran
+from .receiving import free_port, mail_server, use_mail, web_server
+from .running import updatedata
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures('hourly'),
+]
+
+
+@pytest.fixture
+def mails(settings):
+    with mail_server(settings) as mailbox:
+        yield mailbox
+
+
+@pytest.fixture
+def web():
+    with web_server() as receiver:
+        yield receiver
+
+
+def let_pass(**time_gone):
+    """Let everything that is remembered have happened so much earlier."""
+    gone = timedelta(**time_gone)
+    for run in UpdateRun.objects.all():
+        run.started, run.heartbeat = run.started - gone, run.heartbeat - gone
+        run.finished = run.finished and run.finished - gone
+        run.save()
+    for alert in Alert.objects.all():
+        alert.told_at = alert.told_at and alert.told_at - gone
+        alert.claimed_until = alert.claimed_until and alert.claimed_until - gone
+        alert.save()
+
+
+def test_one_mail_when_it_begins_to_fail_and_one_when_it_is_well_again(mails, sky, observed):
+    record = observed()
+    assert updatedata()[0] == 0
+    assert mails.subjects() == []
+
+    sky.break_('/requestgroups', faults.status(500))
+    sky.break_('/requests/', faults.status(500))
+    sky.break_('/frames/', faults.status(500))
+    assert updatedata('--recheck')[0] == 1
+    assert mails.subjects() == ['[Django] updatedata is failing']
+    assert record.observation_id in mails.text()
+    assert 'doctor' in mails.text()
+    assert updatedata('--recheck')[0] == 1
+    assert len(mails) == 1
+
+    sky.mend()
+    assert updatedata('--recheck')[0] == 0
+    assert mails.subjects()[1:] == ['[Django] updatedata is working again']
+    assert updatedata('--recheck')[0] == 0
+    assert len(mails) == 2
+
+
+def test_a_run_in_between_that_asked_nobody_is_no_recovery(mails, sky, observed):
+    observed()
+    sky.break_('/frames/', faults.status(500))
+    updatedata()
+    RecordSync.objects.update(next_check=timezone.now() + timedelta(hours=1))
+    assert updatedata()[1]['due'] == 0
+    assert len(mails) == 1
+
+
+def test_a_reminder_a_day(mails, sky, observed):
+    observed()
+    sky.break_('/frames/', faults.status(500))
+    updatedata()
+    let_pass(hours=23)
+    updatedata('--recheck')
+    assert len(mails) == 1
+    let_pass(hours=2)
+    updatedata('--recheck')
+    assert mails.subjects()[1:] == ['[Django] updatedata is still failing']
+
+
+def test_a_facility_that_refuses_the_token(mails, sky, observed):
+    observed()
+    sky.break_('/', faults.status(401))
+    assert updatedata()[0] == 1
+    assert len(mails) == 1
+
+
+def test_overdue_is_told_once_by_any_number_of_processes(mails):
+    ran(timedelta(hours=5))
+    mails.delay = 1  # second, in which the others look as well
+    together = Barrier(8)
+
+    def look():
+        together.wait(60)
+        tell_what_changed()
+        connections.close_all()
+
+    threads = [Thread(target=look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert mails.subjects() == ['[Django] updatedata is overdue']
+    ran()
+    tell_what_changed()
+    tell_what_changed()
+    assert mails.subjects()[1:] == ['[Django] updatedata is working again']
+
+
+def test_the_web_server_tells_when_cron_is_dead(mails, automation, client):
+    automation['WATCH_EVERY'] = 300
+    ran(timedelta(hours=5))
+    for _ in range(3):
+        client.get('/automation/')
+    end = time.monotonic() + 30
+    while not mails and time.monotonic() < end:
+        time.sleep(0.05)
+    client.get('/automation/')
+    assert mails.subjects() == ['[Django] updatedata is overdue']
+    while Alert.objects.get().claimed_until and time.monotonic() < end:
+        time.sleep(0.05)  # until the thread has ended
+
+
+def test_a_run_at_work_is_not_overdue_and_a_dead_one_is(mails):
+    run = ran(timedelta(hours=5), status='running', finished=None, heartbeat=timezone.now())
+    tell_what_changed()
+    assert not mails
+    run.heartbeat -= timedelta(hours=4)
+    run.save()
+    tell_what_changed()
+    assert mails.subjects() == ['[Django] updatedata is overdue']
+
+
+def test_a_run_that_died_is_told(mails):
+    ran(status='died')
+    tell_what_changed()
+    assert mails.subjects() == ['[Django] updatedata is failing']
+
+
+def test_nothing_has_ever_run_though_there_are_observations(mails, add_record):
+    record = add_record()
+    tell_what_changed()
+    assert not mails
+    type(record).objects.update(created=timezone.now() - timedelta(days=2))
+    tell_what_changed()
+    assert mails.subjects() == ['[Django] updatedata is overdue']
+
+
+def test_a_paused_job_is_no_trouble(mails):
+    ran(timedelta(hours=5))
+    JobPause.objects.create(job='updatedata', by='me', since=timezone.now())
+    tell_what_changed()
+    assert not mails
+
+
+def test_a_dead_mail_server_fails_no_run_and_the_mail_comes_later(settings, sky, observed, caplog):
+    use_mail(settings, free_port())
+    record = observed()
+    assert updatedata()[0] == 0
+    sky.break_('/frames/', faults.status(500))
+    assert updatedata('--recheck')[0] == 1
+    assert 'nobody could be told' in caplog.text
+    assert record.observation_id
+    with mail_server(settings) as mailbox:
+        tell_what_changed()
+        assert not mailbox  # another process may be trying
+        let_pass(minutes=6)
+        tell_what_changed()
+        tell_what_changed()
+        assert mailbox.subjects() == ['[Django] updatedata is failing']
+
+
+def test_the_webhook_is_told_beside_the_mail(mails, web, settings, caplog):
+    settings.TOM_AUTO |= {'ALERT_WEBHOOK_URL': f'{web.url}/hooks/only-for-this-test'}
+    web.status = 500
+    ran(timedelta(hours=5))
+    tell_what_changed()
+    assert len(mails) == 1
+    assert 'only-for-this-test' not in caplog.text
+    web.status = 200
+    let_pass(minutes=6)
+    tell_what_changed()
+    tell_what_changed()
+    assert len(mails) == 1
+    [_, (method, path, told)] = web.seen
+    assert (method, path) == ('POST', '/hooks/only-for-this-test')
+    assert (told['job'], told['state'], told['reminder']) == ('updatedata', 'overdue', False)
+
+
+def test_the_webhook_is_told_once_of_each_change(web, settings):
+    settings.ADMINS = []
+    settings.TOM_AUTO |= {'ALERT_WEBHOOK_URL': f'{web.url}/hook'}
+    settings.ALLOWED_HOSTS, settings.HTTPS = ['tom.example.org'], True
+    ran(status='died')
+    for _ in range(3):
+        tell_what_changed()
+    let_pass(hours=25)
+    ran(timedelta(hours=5), status='died')
+    for _ in range(3):
+        tell_what_changed()
+    ran()
+    for _ in range(3):
+        tell_what_changed()
+    told = [(what['state'], what['reminder']) for _, _, what in web.seen]
+    assert told == [('failing', False), ('overdue', False), ('working', False)]
+    assert web.seen[0][2]['page'] == 'https://tom.example.org/automation/'
+    assert 'updatedata is overdue' in web.seen[1][2]['text']
+
+
+def test_the_webhook_reminds_once_a_day(web, settings):
+    settings.ADMINS = []
+    settings.TOM_AUTO |= {'ALERT_WEBHOOK_URL': f'{web.url}/hook'}
+    ran(timedelta(hours=5))
+    for hours in (0, 23, 2, 1):  # later each time
+        let_pass(hours=hours)
+        tell_what_changed()
+    assert [what['reminder'] for _, _, what in web.seen] == [False, True]
+
+
+def test_each_change_between_failing_and_overdue_is_one_mail(mails):
+    ran(status='died')
+    tell_what_changed()
+    let_pass(hours=5)
+    tell_what_changed()
+    tell_what_changed()
+    ran(status='died')
+    tell_what_changed()
+    tell_what_changed()
+    words = [subject.removeprefix('[Django] updatedata is ') for subject in mails.subjects()]
+    assert words == ['failing', 'overdue', 'failing']
+
+
+def test_the_switch_hears_of_the_beginning_and_the_end(web, settings, sky, observed):
+    settings.TOM_AUTO |= {'PING_URL': f'{web.url}/ping/0123-4567'}
+    record = observed()
+    updatedata()
+    sky.break_('/frames/', faults.status(500))
+    updatedata('--recheck')
+    ping = '/ping/0123-4567'
+    assert web.paths() == [f'{ping}/start', ping, f'{ping}/start', f'{ping}/fail']
+    updatedata('--target_id', str(record.target_id))
+    assert len(web.seen) == 4  # not what the switch waits for
+
+
+def test_the_switch_hears_of_no_run_by_hand(web, settings, monkeypatch):
+    settings.TOM_AUTO |= {'PING_URL': f'{web.url}/ping/0123-4567'}
+    monkeypatch.setenv(ASKED_BY, 'me')
+    updatedata()
+    assert web.seen == []
+    assert UpdateRun.objects.get().started_by == 'me'
+
+
+def test_a_run_that_is_refused_pings_nobody(web, settings):
+    settings.TOM_AUTO |= {'PING_URL': f'{web.url}/ping/0123-4567'}
+    ran(status='running', finished=None, heartbeat=timezone.now() + timedelta(minutes=1), host='x')
+    with pytest.raises(Exception, match='at work'):
+        updatedata()
+    assert web.seen == []
+
+
+def test_a_dead_switch_fails_no_run_and_its_address_is_secret(settings, caplog, observed):
+    settings.TOM_AUTO |= {'PING_URL': f'http://127.0.0.1:{free_port()}/ping/0123-4567'}
+    observed()
+    assert updatedata()[0] == 0
+    written = redact(caplog.text)  # as the log's formatter has it
+    assert 'was not reached' in written
+    assert '0123-4567' not in written
+
+
+def test_nobody_to_tell_costs_nothing(settings, django_assert_num_queries):
+    settings.ADMINS = []
+    settings.TOM_AUTO |= {'ALERT_WEBHOOK_URL': ''}
+    with django_assert_num_queries(0):
+        tell_what_changed()

@@ -1,0 +1,47 @@
+"""Mistakes in TOM_AUTO are found before they matter."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from tom_auto.conf import Automation, automation, mistakes
+
+BAD = [
+    ([], 'not a dictionary'),
+    ({'WORKER': 3}, "no option 'WORKER'"),
+    ({'WORKERS': 0}, 'too small'),
+    ({'WORKERS': -1}, 'too small'),
+    ({'WORKERS': 2.5}, 'not a whole number'),
+    ({'WORKERS': '8'}, 'not a number'),
+    ({'WORKERS': True}, 'not a number'),
+    ({'READ_TIMEOUT': None}, 'not a number'),
+    ({'DATA_WINDOW': 7}, 'not a length of time'),
+    ({'DATA_WINDOW': timedelta(days=-1)}, 'not a length of time'),
+    ({'PAGE_FOR': 'me'}, 'not a valid choice'),
+    ({'PING_URL': 'localhost'}, 'not an address'),
+]
+
+
+@pytest.mark.parametrize(('options', 'message'), BAD)
+def test_mistakes(options, message, settings):
+    [(text, hint)] = mistakes(options)
+    assert message in text
+    assert hint
+    settings.TOM_AUTO = options
+    with pytest.raises(ImproperlyConfigured, match=message):
+        automation()
+    with pytest.raises(SystemCheckError, match='tom_auto.E001'):
+        call_command('check')
+
+
+def test_good_options(settings):
+    settings.TOM_AUTO = {'WORKERS': 2, 'DATA_WINDOW': timedelta(days=3), 'READ_TIMEOUT': 7.5}
+    assert automation() == Automation(WORKERS=2, DATA_WINDOW=timedelta(days=3), READ_TIMEOUT=7.5)
+
+
+def test_no_options(settings):
+    del settings.TOM_AUTO
+    assert automation() == Automation()

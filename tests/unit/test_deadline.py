@@ -1,0 +1,120 @@
+"""A run ends, whatever a facility does."""
+
+import re
+from threading import Event
+from time import monotonic
+
+import pytest
+from tom_observations.facilities.lco import LCOFacility
+from tom_observations.facilities.soar import SOARFacility
+
+from tom_auto.models import RecordSync
+from tom_auto.observatory import faults
+from tom_auto.sync import workers
+
+from .running import updatedata
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def little_grace(monkeypatch):
+    monkeypatch.setattr(workers, 'LAST_SECONDS', 1)
+    monkeypatch.setattr(workers, 'TICK', 0.1)
+
+
+def test_a_facility_that_hangs_in_a_client_of_its_own_is_given_up(observed, monkeypatch):
+    """SOAP and vendors' clients pass by the timeouts of requests."""
+    record = observed('SOAR')
+    observed('LCO')
+    release = Event()
+    monkeypatch.setattr(SOARFacility, 'get_observation_status', lambda *args: release.wait(30))
+    begun = monotonic()
+    try:
+        status, report = updatedata('--deadline', '1')
+    finally:
+        release.set()
+
+    assert monotonic() - begun < 6
+    assert (status, report['saved']) == (1, 2)
+    [failure] = report['failures']
+    assert failure['record'] == record.pk
+    assert 'given up at the deadline' in failure['error']
+    assert RecordSync.objects.get(record=record).failures == 1
+
+
+#: What may hang, as the failure names it: a place of the observatory, or a hook of this TOM.
+STUCK = [
+    ('/api/', 'LCO.get_observation_status'),
+    ('/frames/', 'LCO.data_products'),
+    ('/store/', 'the download of coj1m011-fa12-'),
+    ('observation_change_state', 'observation_change_state'),
+    ('data_product_post_save', 'a hook for saved data products'),
+    ('multiple_data_products_post_save', 'a hook for saved data products'),
+]
+released = Event()
+
+
+def endless_hook(record_or_products, previous='PENDING'):
+    """A user's hook that waits for something; not when a record is made."""
+    if previous is not None:
+        released.wait(30)
+
+
+@pytest.mark.parametrize(('where', 'name'), STUCK)
+def test_what_hangs_is_named(sky, observed, settings, automation, where, name):
+    observed()
+    automation['READ_TIMEOUT'] = 30
+    if where.startswith('/'):
+        sky.break_(where, faults.hang(30))
+    else:
+        settings.HOOKS = settings.HOOKS | {where: f'{__name__}.endless_hook'}
+    released.clear()
+    try:
+        _, report = updatedata('--deadline', '1')
+    finally:
+        released.set()
+        sky.stop()
+
+    [failure] = report['failures']
+    assert failure['error'].startswith(f'given up at the deadline: {name}')
+    assert re.search(r'has not ended in \d s$', failure['error'])
+
+
+@pytest.mark.parametrize('status', [429, 503])
+def test_who_asks_to_come_back_later_is_left_for_the_next_run(sky, observed, status):
+    """Later than the deadline is the next run's time: nobody waits for it, and nobody insists."""
+    record = observed()
+    sky.break_('/frames/', faults.status(status, retry_after=30))
+    begun = monotonic()
+
+    code, report = updatedata('--deadline', '20')
+
+    assert monotonic() - begun < 3
+    assert code == 1
+    assert report['failures'][0]['record'] == record.pk
+    assert [seen.path for seen in sky.requests_seen].count('/frames/') == 1
+    sky.mend()
+    assert updatedata()[1]['saved'] == 2
+
+
+def test_what_was_not_reached_is_left_for_the_next_run(observed, monkeypatch):
+    for _ in range(5):
+        observed()
+    ask = LCOFacility.get_observation_status
+
+    def slow(self, observation_id):
+        Event().wait(0.6)
+        return ask(self, observation_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LCOFacility, 'get_observation_status', slow)
+        status, report = updatedata('--deadline', '1', '--workers', '1')
+
+    assert status == 1
+    assert 0 < report['checked'] <= 2  # what would begin after the first second does not
+    [failure] = report['failures']
+    assert 'not reached before the deadline' in failure['error']
+    status, report = updatedata()
+    assert status == 0
+    assert RecordSync.objects.filter(checked_at=None).count() == 0

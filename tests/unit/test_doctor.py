@@ -1,0 +1,198 @@
+"""`manage.py doctor` names what is wrong, and what to do about it."""
+
+import json
+import re
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import OperationalError, connection
+from django.utils import timezone
+
+from tom_auto import doctor
+from tom_auto.jobs import Jobs
+from tom_auto.models import UpdateRun
+from tom_auto.observatory import faults
+
+from .page import ran
+from .receiving import free_port, mail_server, use_mail
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def machine(settings, tmp_path, monkeypatch, hourly):
+    """A machine on which all is well, apart from what a test breaks."""
+    (tmp_path / 'requirements.txt').write_text('django==1.0 \\\n    --hash=x\n')
+    settings.FACILITIES = {}
+    monkeypatch.setattr(doctor.cli, 'state', lambda site: (0, ['Installed and current:']))
+    monkeypatch.setattr(doctor, 'cron_daemon_runs', lambda: True)
+    monkeypatch.setattr(doctor.metadata, 'version', lambda name: '1.0')
+    ran()
+
+
+def examined(check):
+    """What the doctor finds about `check`: the states, the words and the fixes, and its exit."""
+    output, status = StringIO(), 0
+    try:
+        call_command('doctor', '--json', stdout=output)
+    except SystemExit as end:
+        status = end.code
+    told = json.loads(output.getvalue())
+    assert told['well'] == (status == 0)
+    found = [finding for finding in told['checks'] if finding['check'] == check]
+    assert found
+    assert all(finding['fix'] for finding in found if finding['state'] != 'ok')
+    states = [finding['state'] for finding in found]
+    return status, states, ' '.join(f'{finding["found"]} {finding["fix"]}' for finding in found)
+
+
+def test_all_is_well(settings, sky):
+    settings.FACILITIES = {'LCO': sky.settings()}
+    with mail_server(settings):
+        status, _, _ = examined('Packages')
+        assert status == 0
+        output = StringIO()
+        call_command('doctor', stdout=output)
+    assert {line.split()[0] for line in output.getvalue().splitlines()} == {'ok'}
+
+
+def test_a_package_of_another_version(monkeypatch):
+    monkeypatch.setattr(doctor.metadata, 'version', lambda name: '0.9')
+    _, states, words = examined('Packages')
+    assert states[-1] == 'warning'
+    assert 'django is 0.9, not 1.0' in words
+
+
+def test_a_migration_that_is_missing():
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'tom_auto'")
+    status, states, words = examined('Database')
+    assert (status, states) == (1, ['failed'])
+    assert 'manage.py migrate' in words
+
+
+def test_a_media_folder_that_is_not_there(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path / 'nowhere'
+    status, states, words = examined('Data')
+    assert (status, states) == (1, ['failed'])
+    assert 'cannot be written' in words
+
+
+def test_a_full_disk(automation):
+    automation['MIN_FREE_BYTES'] = 10**18
+    status, states, _ = examined('Data')
+    assert (status, states) == (1, ['ok', 'failed'])
+
+
+def test_a_token_that_is_accepted_costs_one_question(sky, settings):
+    status, states, words = examined('Observatories')
+    assert status == 0
+    assert 'LCO, SOAR, BLANCO: the token is accepted' in words
+    assert len(sky.requests_seen) == 2  # one for the account of all three, one for the clock
+
+
+def test_a_token_that_is_refused_is_not_shown(sky, settings):
+    settings.FACILITIES = {'LCO': sky.settings(token='0123-not-a-token-4567')}
+    sky.break_('/api/profile/', faults.status(401))
+    status, states, words = examined('Observatories')
+    assert (status, states[0]) == (1, 'failed')
+    assert 'LCO_API_KEY' in words
+    assert '4567' not in words
+
+
+def test_no_token(settings):
+    settings.FACILITIES = {'LCO': {'portal_url': 'https://x', 'api_key': ''}}
+    _, states, words = examined('Observatories')
+    assert states[0] == 'warning'
+    assert 'public data' in words
+
+
+def test_an_observatory_that_does_not_answer(settings):
+    portal = f'http://127.0.0.1:{free_port()}'
+    settings.FACILITIES = {'LCO': {'portal_url': portal, 'api_key': 'only-for-this-test'}}
+    status, states, _ = examined('Observatories')
+    assert (status, states[0]) == (1, 'failed')
+
+
+def test_the_clock_is_that_of_an_observatory(sky, monkeypatch):
+    assert examined('Clock')[:2] == (0, ['ok'])
+    later = timezone.now() + timedelta(minutes=5)
+    monkeypatch.setattr(doctor.timezone, 'now', lambda: later)
+    status, states, words = examined('Clock')
+    assert (status, states) == (1, ['failed'])
+    assert re.search(r'differ by (299|30[0-9]) s', words)
+    assert 'set-ntp' in words
+
+
+def test_a_clock_that_nobody_can_be_asked_about():
+    assert examined('Clock')[:2] == (0, ['warning'])
+
+
+@pytest.mark.parametrize('version', [(3, 10, 9), (3, 14, 0)])
+def test_a_python_that_tomtoolkit_is_not_made_for(version, monkeypatch):
+    monkeypatch.setattr(doctor.sys, 'version_info', version)
+    status, states, words = examined('Python')
+    assert (status, states) == (1, ['failed'])
+    assert 'from 3.11 to 3.13' in words
+
+
+def test_a_facility_that_cannot_be_asked_is_named():
+    assert 'GEM' in examined('Observatories')[2]
+
+
+def test_a_container_needs_no_cron(hourly, monkeypatch):
+    hourly.write_text('environment = "kubernetes"\n[updatedata]\nwhen = "hourly"\n')
+    monkeypatch.setattr(doctor, 'cron_daemon_runs', lambda: False)
+    assert examined('Cron')[1] == ['ok']
+
+
+def test_no_migration_at_all_is_one_screen(monkeypatch):
+    """Where every check fails, each has its line and its fix, and nothing is raised."""
+
+    def gone(*words):
+        raise OperationalError('no such table')
+
+    monkeypatch.setattr(doctor, 'healths', gone)
+    monkeypatch.setattr(doctor, 'MigrationExecutor', gone)
+    output = StringIO()
+    with pytest.raises(SystemExit):
+        call_command('doctor', stdout=output)
+    lines = output.getvalue().splitlines()
+    assert len(lines) < 40
+    assert all(name in output.getvalue() for name in doctor.CHECKS)
+    assert all(len(line) < 400 for line in lines)
+
+
+def test_no_schedule_and_no_cron(monkeypatch):
+    monkeypatch.setattr(doctor.cli, 'state', lambda site: (1, ['Not installed.']))
+    monkeypatch.setattr(doctor, 'cron_daemon_runs', lambda: False)
+    status, states, words = examined('Schedule')
+    assert (status, states) == (1, ['failed'])
+    assert 'schedule install' in words
+    assert examined('Cron')[1] == ['warning']
+    monkeypatch.setattr(doctor, 'jobs', lambda: Jobs((), contained=True))
+    assert examined('Cron')[1] == ['ok']
+
+
+def test_runs_that_died():
+    UpdateRun.objects.update(status='died')
+    assert examined('Runs')[:2] == (1, ['failed'])
+
+
+def test_mail(settings):
+    settings.ADMINS = []
+    assert examined('Mail')[1] == ['warning']
+    use_mail(settings, free_port())
+    assert examined('Mail')[:2] == (1, ['failed'])
+
+
+def test_a_check_that_raises_is_a_finding(monkeypatch):
+    def broken():
+        raise RuntimeError('api_key=0123456789')
+
+    monkeypatch.setitem(doctor.CHECKS, 'Runs', broken)
+    status, states, words = examined('Runs')
+    assert (status, states) == (1, ['failed'])
+    assert '0123456789' not in words

@@ -1,0 +1,144 @@
+"""Statuses reach the records, and the hook for each change runs, whatever happens."""
+
+import pytest
+from tom_observations.facilities.lco import LCOFacility
+from tom_observations.models import ObservationRecord
+
+from tom_auto.models import RecordSync
+from tom_auto.observatory import faults
+
+from .running import updatedata
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+calls: list[tuple[str, str | None, str]] = []
+broken = False
+
+
+def hook(record, previous):
+    """Stands for a user's observation_change_state."""
+    if broken and previous is not None:
+        raise RuntimeError('a mistake in the hook')
+    calls.append((record.observation_id, previous, record.status))
+
+
+@pytest.fixture(autouse=True)
+def own_hook(settings, monkeypatch):
+    settings.HOOKS = settings.HOOKS | {'observation_change_state': f'{__name__}.hook'}
+    calls.clear()
+    monkeypatch.setattr(f'{__name__}.broken', False)
+
+
+def changes():
+    return [call for call in calls if call[1] is not None]
+
+
+def test_the_hook_runs_once_for_a_change_and_sees_dates(observed):
+    record = observed()
+    updatedata()
+    updatedata()
+    assert changes() == [(record.observation_id, 'PENDING', 'COMPLETED')]
+
+
+def test_a_hook_that_raises_is_reported_and_owed_and_the_data_comes_all_the_same(
+    observed, monkeypatch
+):
+    record = observed()
+    monkeypatch.setattr(f'{__name__}.broken', True)
+
+    status, report = updatedata()
+
+    record.refresh_from_db()
+    assert (status, record.status, report['saved']) == (1, 'COMPLETED', 2)
+    assert 'observation_change_state raised RuntimeError' in report['failures'][0]['error']
+    assert RecordSync.objects.get(record=record).hook_owed == 'PENDING'
+
+    status, report = updatedata()
+    assert status == 1  # and it is not forgotten
+
+    monkeypatch.setattr(f'{__name__}.broken', False)
+    status, report = updatedata('--recheck')
+    assert (status, report['failed']) == (0, 0)
+    assert changes() == [(record.observation_id, 'PENDING', 'COMPLETED')]
+    assert RecordSync.objects.get(record=record).hook_owed is None
+
+
+def test_a_hook_that_a_killed_run_owes_is_paid(observed):
+    """Killed after the status was committed and before the hook had run."""
+    record = observed(status='COMPLETED')
+    RecordSync.objects.create(record=record, hook_owed='PENDING')
+    updatedata()
+    assert changes() == [(record.observation_id, 'PENDING', 'COMPLETED')]
+
+
+def test_a_change_that_a_killed_run_never_made_is_not_announced(sky, add_record):
+    record = add_record()
+    sky.add_request(int(record.observation_id))
+    RecordSync.objects.create(record=record, hook_owed='PENDING')
+    updatedata()
+    assert changes() == []
+    assert RecordSync.objects.get(record=record).hook_owed is None
+
+
+def test_nothing_is_written_where_nothing_changed(sky, add_record):
+    record = add_record()
+    sky.add_request(int(record.observation_id))
+    updatedata()
+    modified = ObservationRecord.objects.get().modified
+    updatedata()
+    assert ObservationRecord.objects.get().modified == modified
+
+
+def test_what_someone_edits_meanwhile_is_kept(sky, observed, monkeypatch):
+    """A save of all fields would write the old parameters back."""
+    record = observed()
+    ask = LCOFacility.get_observation_status
+
+    def edited_meanwhile(self, observation_id):
+        ObservationRecord.objects.filter(pk=record.pk).update(parameters={'edited': True})
+        return ask(self, observation_id)
+
+    monkeypatch.setattr(LCOFacility, 'get_observation_status', edited_meanwhile)
+    updatedata()
+
+    record.refresh_from_db()
+    assert (record.status, record.parameters) == ('COMPLETED', {'edited': True})
+
+
+def test_a_record_deleted_meanwhile_is_no_failure(sky, observed, monkeypatch):
+    record = observed()
+    ask = LCOFacility.get_observation_status
+
+    def deleted_meanwhile(self, observation_id):
+        answer = ask(self, observation_id)
+        ObservationRecord.objects.filter(pk=record.pk).delete()
+        return answer
+
+    monkeypatch.setattr(LCOFacility, 'get_observation_status', deleted_meanwhile)
+    status, report = updatedata()
+    assert (status, report['failed']) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ('state', 'written'),
+    [('COMPLETED', 'COMPLETED'), ('WINDOW_EXPIRED', 'WINDOW_EXPIRED'), ('CANCELED', 'CANCELED')],
+)
+def test_terminal_states_are_written(sky, add_record, state, written):
+    record = add_record()
+    sky.add_request(int(record.observation_id), state=state)
+    updatedata()
+    record.refresh_from_db()
+    assert record.status == written
+
+
+@pytest.mark.parametrize('state', [None, '', ' ', 7, [], {}, 'x' * 201, 'COMP\nLETED', '\x00'])
+def test_no_junk_status_is_written(sky, add_record, state):
+    record = add_record()
+    sky.add_request(int(record.observation_id))
+    sky.break_(
+        f'/api/requests/{record.observation_id}/$',
+        faults.edit(lambda answer: answer.update(state=state)),
+    )
+    updatedata()
+    record.refresh_from_db()
+    assert record.status == 'PENDING'

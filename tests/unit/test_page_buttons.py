@@ -1,0 +1,234 @@
+"""What people may do on the automation's page, and on tomtoolkit's own."""
+
+import re
+from datetime import timedelta
+from time import time
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from tom_targets.models import Target
+
+from tom_auto.models import JobPause, RecordSync, UpdateRun
+
+from .page import failing, ran, text
+from .running import updatedata
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures('hourly')]
+
+ACTIONS = (
+    'updatedata/run/',
+    'updatedata/pause/',
+    'updatedata/resume/',
+    'retry/',
+    'retry/{record}/',
+)
+
+
+# --- What people may do --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('action', ACTIONS)
+@pytest.mark.parametrize('who', ['visitor', 'user', 'staff', 'permission'])
+def test_only_staff_with_the_permission_may_act(action, who, client, login, started, add_record):
+    record = add_record()
+    Target.objects.update(permissions='OPEN')
+    failing(record)
+    if who != 'visitor':
+        login(who, *(['run_automation'] if who == 'permission' else []), is_staff=who == 'staff')
+    answer = client.post(f'/automation/{action.format(record=record.pk)}', follow=True)
+    if who == 'visitor':
+        assert '/accounts/login/' in answer.redirect_chain[0][0]
+    else:
+        assert b'Only staff who have the permission' in answer.content
+    assert started == []
+    assert not JobPause.objects.exists()
+    assert 'Run updatedata now' not in text(client)
+    assert 'Retry' not in text(client)
+
+
+@pytest.mark.parametrize('action', ACTIONS)
+def test_a_get_does_nothing(action, client, staff, started, add_record):
+    answer = client.get(f'/automation/{action.format(record=add_record().pk)}')
+    assert answer.status_code == 405
+    assert started == []
+
+
+def test_without_the_csrf_token_nothing_happens(staff, started):
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(staff)
+    strict.post('/automation/updatedata/run/')
+    assert started == []
+
+
+def test_run_now(client, staff, started):
+    page = client.post('/automation/updatedata/run/', follow=True)
+    assert started == [('staff', 'updatedata')]
+    assert b'The run is being started' in page.content
+    assert 'is being started' not in text(client)
+
+
+def test_progress(client, staff):
+    ran(status='running', finished=None, heartbeat=timezone.now())
+    assert 'at work' in text(client, '/automation/progress/?after=0')
+    UpdateRun.objects.update(status='ok', finished=timezone.now())
+    answer = client.get('/automation/progress/?after=0')
+    assert answer['HX-Refresh'] == 'true'
+    for nonsense in ('x', '', '-1', '9' * 40, '²'):
+        assert client.get(f'/automation/progress/?after={nonsense}').status_code == 200
+
+
+def test_a_run_that_does_not_begin_is_not_waited_for_without_an_end(client, staff):
+    now = int(time())
+    assert 'being started' in text(client, f'/automation/progress/?after=0&at={now}')
+    page = text(client, f'/automation/progress/?after=0&at={now - 600}')
+    assert 'No run has begun' in page
+    assert 'hx-trigger' not in page
+
+
+def test_progress_counts_what_the_visitor_may_see(client, login, hidden):
+    now = timezone.now()
+    ran(timedelta(0), status='running', heartbeat=now, finished=None, due=5)
+    now = timezone.now()
+    RecordSync.objects.update(asked_at=now)
+    assert '0 observations checked so far' in text(client, '/automation/progress/')
+    login('boss', is_superuser=True)
+    assert '1 observation of 5 checked so far' in text(client, '/automation/progress/')
+
+
+def test_a_run_that_is_at_work_already_is_the_one_that_is_shown(client, staff, started):
+    ran(status='running', finished=None, heartbeat=timezone.now())
+    page = client.post('/automation/updatedata/run/', follow=True).content.decode()
+    assert 'at work already' in page
+    [address] = re.findall(r'hx-get="(/automation/progress/[^"]*)"', page)
+    assert 'updatedata is at work' in text(client, address.replace('&amp;', '&'))
+
+
+def test_a_job_runs_its_own_command(client, staff, started, hourly):
+    hourly.write_text(
+        'environment = "virtualenv"\n'
+        '[tidy_up]\nwhen = "daily"\ncommand = ["clearsessions"]\n'
+        '[all]\nwhen = "hourly"\ncommand = ["updatedata", "--workers", "2"]\n'
+        '[soar]\nwhen = "hourly"\ncommand = ["updatedata", "--facility", "SOAR"]\n'
+    )
+    ran()
+    page = text(client)
+    assert 'tidy_up keeps no history of its runs' in page
+    assert 'soar keeps no history of its runs' in page
+    assert 'all is working' in page
+    assert 'updatedata is not scheduled' not in page
+    for job in ('tidy_up', 'soar', 'all'):
+        client.post(f'/automation/{job}/run/')
+    assert started == [
+        ('staff', 'clearsessions'),
+        ('staff', 'updatedata', '--facility', 'SOAR'),
+        ('staff', 'updatedata', '--workers', '2'),
+    ]
+    assert client.post('/automation/tidy_up/pause/').status_code == 404  # it would not know
+    client.post('/automation/all/pause/')
+    assert JobPause.objects.get().job == 'updatedata'
+    assert 'all is paused' in text(client)
+
+
+def test_retry_a_record(client, staff, started, add_record):
+    record = add_record()
+    Target.objects.update(permissions='OPEN')
+    sync = failing(record, next_check=timezone.now() + timedelta(days=1))
+    client.post(f'/automation/retry/{record.pk}/')
+    sync.refresh_from_db()
+    assert sync.next_check <= timezone.now()
+    assert started == [('staff', 'updatedata', '--target_id', str(record.target_id))]
+
+
+def test_retry_all(client, staff, started, add_record):
+    later = timezone.now() + timedelta(days=1)
+    for _ in range(3):
+        failing(add_record(), next_check=later)
+    RecordSync.objects.create(record=add_record(), status='PENDING', next_check=later)
+    Target.objects.update(permissions='OPEN')
+    client.post('/automation/retry/')
+    assert RecordSync.objects.filter(next_check__lte=timezone.now()).count() == 3
+    assert started == [('staff', 'updatedata')]
+
+
+def test_no_retry_of_what_one_may_not_see(client, staff, started, hidden):
+    RecordSync.objects.update(next_check=timezone.now() + timedelta(days=1))
+    assert client.post(f'/automation/retry/{hidden.pk}/').status_code == 404
+    client.post('/automation/retry/')
+    assert RecordSync.objects.get().next_check > timezone.now()
+
+
+def test_pause_and_resume(client, staff):
+    client.post('/automation/updatedata/pause/')
+    assert JobPause.objects.get().by == 'staff'
+    client.post('/automation/updatedata/resume/')
+    assert not JobPause.objects.exists()
+    assert client.post('/automation/no_such_job/pause/').status_code == 404
+
+
+def test_back_to_a_page_of_this_tom_alone(client, staff):
+    there = {'next': '/observations/list/'}
+    assert client.post('/automation/updatedata/pause/', there).url == '/observations/list/'
+    away = {'next': 'https://evil.example/'}
+    assert client.post('/automation/updatedata/pause/', away).url == '/automation/'
+
+
+# --- tomtoolkit's own pages ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'page',
+    ['/targets/{}/?update_status=True', '/targets/{}/observation-list/'],
+)
+def test_its_buttons_ask_for_a_run_in_the_background(page, client, login, started, target):
+    Target.objects.update(permissions='PUBLIC')
+    login('ann')
+    answer = client.get(page.format(target.pk), follow=True)
+    assert b'in the background' in answer.content
+    assert started == [('ann', 'updatedata', '--target_id', str(target.pk))]
+
+
+def test_its_buttons_start_no_second_run(client, login, started, target):
+    Target.objects.update(permissions='PUBLIC')
+    login('ann')
+    ran(status='running', finished=None, heartbeat=timezone.now())
+    page = client.get(f'/targets/{target.pk}/?update_status=True', follow=True)
+    assert b'being asked already' in page.content
+    assert started == []
+
+
+def test_its_buttons_ask_nothing_for_a_hidden_target(client, login, started, target):
+    login('ann')
+    for page in ('/targets/{}/?update_status=True', '/targets/{}/observation-list/'):
+        assert client.get(page.format(target.pk)).status_code == 302
+    assert started == []
+
+
+@pytest.mark.usefixtures('own_templates')
+def test_the_button_of_the_list_keeps_its_filters(client, staff, started, target):
+    page = text(client, '/observations/list/?status=PENDING')
+    [there] = re.findall(r'name="next" value="([^"]*)"', page)
+    answer = client.post('/automation/updatedata/run/', {'next': there})
+    assert answer.url == '/observations/list/?status=PENDING'
+    assert started == [('staff', 'updatedata')]
+
+
+def test_only_staff_may_ask_for_all(client, login, started):
+    login('ann')
+    page = client.get('/observations/list/?update_status=True', follow=True)
+    assert b'Only staff' in page.content
+    assert started == []
+
+
+@pytest.mark.usefixtures('own_templates')
+@pytest.mark.django_db(transaction=True)
+def test_the_lines_on_its_pages(admin_client, observed, sky):
+    record = observed(frames=3)
+    updatedata()
+    ran()
+    for page in (f'/observations/{record.pk}/', f'/targets/{record.target_id}/'):
+        told = text(admin_client, page)
+        assert 'Data last checked <time' in told
+        assert '3 frames stored' in told
+        assert 'next check <time' in told
+    assert 'updatedata is working' in text(admin_client, '/')

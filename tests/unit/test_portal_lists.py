@@ -1,0 +1,204 @@
+"""One sweep of the portal's lists answers for all due records, and is right in every awkward case."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from tom_observations.facilities.lco import LCOFacility
+from tom_observations.models import ObservationRecord
+
+from tom_auto.observatory import faults, portal
+from tom_auto.sync import portal_lists
+
+from .running import updatedata
+
+pytestmark = pytest.mark.django_db(transaction=True)
+MANY = 12
+
+
+class Own(LCOFacility):
+    """A class with a way of its own to find a status."""
+
+    def get_observation_status(self, observation_id):
+        return {'state': 'CANCELED', 'scheduled_start': None, 'scheduled_end': None}
+
+
+@pytest.fixture
+def pending(sky, add_record):
+    """Records whose requests are pending."""
+    records = [add_record() for _ in range(MANY)]
+    for record in records:
+        sky.add_request(int(record.observation_id))
+    return records
+
+
+def asked(sky, path):
+    return [seen for seen in sky.requests_seen if seen.path.startswith(path)]
+
+
+def singly(sky):
+    return {seen.path.split('/')[3] for seen in asked(sky, '/api/requests/')}
+
+
+def statuses():
+    return dict(ObservationRecord.objects.values_list('observation_id', 'status'))
+
+
+def test_two_requests_for_all_that_is_pending(sky, pending):
+    for _ in range(2):
+        sky.forget()
+        status, report = updatedata()
+        assert (status, report['checked']) == (0, MANY)
+        assert len(sky.requests_seen) == 2
+
+
+def test_few_records_are_asked_for_singly(sky, pending):
+    for record in pending[portal_lists.FEWEST - 1 :]:
+        record.delete()
+    updatedata()
+    assert not asked(sky, '/api/requestgroups/')
+    assert len(singly(sky)) == portal_lists.FEWEST - 1
+
+
+def test_what_was_completed_comes_with_its_schedule_and_its_frames(sky, pending):
+    for record in pending:
+        sky.complete(int(record.observation_id), frames=1, pixels=32)
+
+    status, report = updatedata()
+
+    assert (status, report['saved'], singly(sky)) == (0, MANY, set())
+    for record in pending:
+        record.refresh_from_db()
+        [observation] = sky.requests[int(record.observation_id)].observations
+        assert record.status == 'COMPLETED'
+        assert (record.scheduled_start, record.scheduled_end) == (
+            observation.start, observation.end,
+        )  # fmt: skip
+
+
+def test_a_schedule_changes_without_the_request_being_modified(sky, pending):
+    updatedata()
+    request = int(pending[0].observation_id)
+    for hours in (1, 5, 9):
+        sky.unschedule(request)
+        observation = sky.schedule(request, timezone.now() + timedelta(hours=hours))
+        sky.forget()
+        updatedata()
+        pending[0].refresh_from_db()
+        assert pending[0].scheduled_start == observation.start
+        assert len(sky.requests_seen) == 2
+    sky.unschedule(request)
+    updatedata()
+    pending[0].refresh_from_db()
+    assert pending[0].scheduled_start is None
+
+
+def test_another_groups_request_is_asked_for_singly(sky, pending, add_record):
+    strange = add_record()
+    sky.add_request(int(strange.observation_id), proposal='THEIRS')
+    status, report = updatedata()
+    assert status == 1
+    assert [failure['observation_id'] for failure in report['failures']] == [strange.observation_id]
+    assert '404' in report['failures'][0]['error']
+    assert singly(sky) == {strange.observation_id}
+
+
+@pytest.mark.parametrize('state', ['WINDOW_EXPIRED', 'CANCELED', 'FAILURE_LIMIT_REACHED'])
+def test_what_ended_otherwise_is_seen_and_not_asked_for_again(sky, pending, state):
+    sky.set_state(int(pending[0].observation_id), state)
+    updatedata()
+    assert statuses()[pending[0].observation_id] == state
+    sky.forget()
+    updatedata()
+    assert len(singly(sky)) <= 1
+
+
+def test_terminal_is_not_final(sky, pending):
+    for record in pending:
+        sky.complete(int(record.observation_id), frames=1, pixels=32)
+    updatedata()
+    request = int(pending[0].observation_id)
+    sky.reject(request)
+    assert updatedata()[0] == 0
+    assert statuses()[pending[0].observation_id] == 'PENDING'
+
+
+def test_a_pending_request_that_was_begun_is_asked_for_frames(sky, pending):
+    begun = int(pending[0].observation_id)
+    sky.complete(begun, frames=1, pixels=32)
+    sky.reject(begun)
+    assert updatedata()[1]['saved'] == 1
+    assert len(asked(sky, '/frames/')) == 1
+
+
+def test_two_records_of_one_request(sky, pending, add_record):
+    sky.complete(int(pending[0].observation_id), frames=1, pixels=32)
+    updatedata()
+    twin = add_record(observation_id=pending[0].observation_id)
+    updatedata()
+    twin.refresh_from_db()
+    pending[0].refresh_from_db()
+    assert (twin.status, twin.scheduled_start) == ('COMPLETED', pending[0].scheduled_start)
+
+
+def test_filters_that_the_portal_ignores_in_silence(sky, pending, monkeypatch):
+    """It answers with everything that there is: what is right in that is still right."""
+    monkeypatch.delitem(portal.GROUP_FILTERS, 'state')
+    monkeypatch.delitem(portal.GROUP_FILTERS, 'exclude_state')
+    monkeypatch.delitem(portal.GROUP_FILTERS, 'modified_after')
+    for record in pending[:6]:
+        sky.complete(int(record.observation_id), frames=1, pixels=32)
+    assert updatedata()[1]['saved'] == 6
+    assert sorted(statuses().values()) == ['COMPLETED'] * 6 + ['PENDING'] * 6
+
+
+@pytest.mark.parametrize('where', ['/api/requestgroups/', '/api/observations/'])
+@pytest.mark.parametrize(
+    'fault',
+    [
+        faults.status(404), faults.status(403), faults.status(500), faults.html(), faults.answer([]),
+        faults.answer({'results': [1], 'next': None, 'count': 1}), faults.broken_json(),
+        faults.reset(), faults.empty(),
+    ],
+)  # fmt: skip
+def test_where_the_lists_cannot_be_had_every_record_is_asked_for_singly(sky, pending, where, fault):
+    sky.break_(where, fault)
+    sky.complete(int(pending[0].observation_id), frames=1, pixels=32)
+    status, report = updatedata()
+    assert (status, report['checked'], report['saved']) == (0, MANY, 1)
+    assert len(singly(sky)) == MANY
+
+
+def test_a_list_that_shifts_while_it_is_read_is_not_believed(sky, pending, monkeypatch):
+    """A row of the second page moves to the first: nobody sees it."""
+    lost = int(pending[0].observation_id)
+    for record in pending:
+        sky.schedule(int(record.observation_id))
+    lose = faults.edit(
+        lambda value: value.update(
+            results=[row for row in value['results'] if row['request']['id'] != lost]
+        )
+    )
+    sky.break_('/api/observations/', lose)
+    updatedata()
+    pending[0].refresh_from_db()
+    assert singly(sky) == {str(lost)}
+    assert pending[0].scheduled_start == sky.requests[lost].observations[0].start
+
+
+def test_a_huge_account_is_not_read_through(sky, pending):
+    for number in range(5000):
+        sky.add_request(1_000_000 + number, state='COMPLETED')
+    for record in pending:
+        sky.set_state(int(record.observation_id), 'CANCELED')
+    updatedata()
+    assert len(asked(sky, '/api/requestgroups/')) == 2
+    assert len(asked(sky, '/api/observations/')) == 0
+    assert len(singly(sky)) == MANY
+
+
+def test_an_overridden_status_is_honoured(sky, pending, settings):
+    settings.TOM_FACILITY_CLASSES = [f'{__name__}.Own']
+    updatedata()
+    assert not asked(sky, '/api/')
+    assert set(statuses().values()) == {'CANCELED'}

@@ -1,0 +1,59 @@
+"""What the README says about options and settings is all that there is, and true."""
+
+from dataclasses import fields
+from datetime import timedelta
+
+import pytest
+from django.core.management import load_command_class
+
+from tom_auto.conf import Automation
+
+from .conftest import TEMPLATE
+
+README = (TEMPLATE / 'README.md').read_text(encoding='utf-8')
+DJANGO = {
+    '--help', '--version', '--verbosity', '--settings', '--pythonpath', '--traceback',
+    '--no-color', '--force-color', '--skip-checks',
+}  # fmt: skip
+
+
+def flags(command: str) -> set[str]:
+    """The long options of `command`, apart from those of every Django command."""
+    parser = load_command_class('tom_auto', command).create_parser('manage.py', command)
+    found = {name for action in parser._actions for name in action.option_strings}
+    return {name for name in found if name.startswith('--')} - DJANGO
+
+
+@pytest.mark.parametrize('flag', sorted(flags('updatedata')))
+def test_every_option_of_updatedata_is_in_the_readme(flag):
+    assert f'| `{flag}' in README
+
+
+def actions_of_schedule() -> dict[str, set[str]]:
+    """The actions of `manage.py schedule`, and the options of each."""
+    parser = load_command_class('tom_auto', 'schedule').create_parser('manage.py', 'schedule')
+    [actions] = [action for action in parser._actions if action.dest == 'action']
+    return {
+        name: {flag for action in sub._actions for flag in action.option_strings}
+        for name, sub in actions.choices.items()
+    }
+
+
+@pytest.mark.parametrize(('action', 'options'), actions_of_schedule().items())
+def test_every_action_of_schedule_is_in_the_readme(action, options):
+    [row] = [line for line in README.splitlines() if line.startswith(f'| `schedule {action}`')]
+    for option in options - DJANGO - {'-h', '-v'}:
+        assert option in row
+
+
+@pytest.mark.parametrize('option', fields(Automation), ids=lambda option: option.name)
+def test_every_setting_of_the_automation_is_in_the_readme(option):
+    default = getattr(Automation(), option.name)
+    shown = f'{default.days} days' if isinstance(default, timedelta) else str(default)
+    assert f'| `{option.name}` | {shown} |' in README
+
+
+def test_the_readme_names_no_setting_that_does_not_exist():
+    table = README.split('`TOM_AUTO = {…}`')[1].split('\n\n')[1]
+    named = {line.split('`')[1] for line in table.splitlines() if line.startswith('| `')}
+    assert named == {option.name for option in fields(Automation)}

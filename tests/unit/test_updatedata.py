@@ -1,0 +1,232 @@
+"""The main job on real input: real HTTP, real files, real rows."""
+
+import pytest
+from django.core.management import call_command
+from tom_dataproducts.models import DataProduct
+from tom_observations.models import ObservationRecord
+from tom_targets.models import Target
+
+from tom_auto.models import RecordSync, RunFailure, StoredFrame, UpdateRun
+from tom_auto.observatory import faults
+
+from .running import contents, files, updatedata
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize('facility', ['LCO', 'LCORedirect', 'SOAR', 'BLANCO'])
+def test_status_and_frames_come_home(sky, observed, facility):
+    record = observed(facility)
+
+    status, report = updatedata()
+
+    record.refresh_from_db()
+    assert (status, report['status']) == (0, 'ok')
+    assert record.status == 'COMPLETED'
+    assert (
+        record.scheduled_start.isoformat()
+        == sky.observations[sky.requests[int(record.observation_id)].observations[-1].id]
+        .start.replace(microsecond=record.scheduled_start.microsecond)
+        .isoformat()
+    )
+    assert report['due'] == report['checked'] == report['changed'] == 1
+    assert report['found'] == report['saved'] == 2
+    assert sorted(files().values()) == contents(sky)
+    for product in DataProduct.objects.all():
+        assert product.observation_record == record
+        assert product.target == record.target
+        assert product.data_product_type == 'fits_file'
+        assert product.data.read() in contents(sky)
+
+
+def test_twenty_records_with_trouble_among_them(sky, observed, add_record):
+    """Each record's trouble is its own; after the cause is gone all is well."""
+    for facility in ('LCO', 'LCORedirect'):
+        for _ in range(5):
+            observed(facility)
+        for _ in range(2):
+            pending = add_record(facility)
+            sky.add_request(int(pending.observation_id))
+    hidden = [add_record(facility) for facility in ('LCO', 'LCORedirect')]
+    for record in hidden:
+        sky.add_request(int(record.observation_id), proposal='OTHERS2026')
+        sky.complete(int(record.observation_id), frames=1, pixels=32)
+    gemini = [add_record('GEM', status='ON_HOLD') for _ in range(4)]
+
+    status, report = updatedata()
+
+    assert status == 1
+    assert ObservationRecord.objects.count() == report['due'] == 20
+    assert (report['checked'], report['failed'], report['unsupported']) == (14, 2, 4)
+    assert {failure['observation_id'] for failure in report['failures']} == {
+        record.observation_id for record in hidden
+    }
+    assert report['saved'] == 20
+    for record in gemini:
+        record.refresh_from_db()
+        assert record.status == 'ON_HOLD'
+
+    sky.accounts[sky.token].proposals.add('OTHERS2026')
+    status, report = updatedata()
+
+    assert (status, report['failed'], report['saved']) == (0, 0, 2)
+    assert sorted(files().values()) == contents(sky)
+
+
+@pytest.mark.parametrize('facility', ['LCO', 'SOAR'])
+def test_frames_come_home_although_others_have_seen_the_end(sky, observed, facility):
+    """tomtoolkit's own downloaddata skips what its updatestatus has seen completed."""
+    record = observed(facility)
+    call_command('updatestatus')
+    record.refresh_from_db()
+    assert record.status == 'COMPLETED'
+
+    _, report = updatedata()
+
+    assert report['saved'] == 2
+    assert report['changed'] == 0
+
+
+def test_a_second_run_stores_nothing_twice(sky, observed):
+    observed()
+    updatedata()
+    before = files()
+
+    _, report = updatedata()
+
+    assert (report['due'], report['found'], report['saved']) == (1, 2, 0)
+    assert files() == before
+    assert DataProduct.objects.count() == 2
+
+
+def test_late_frames_are_awaited(sky, observed):
+    record = observed(frames=0)
+    _, report = updatedata()
+    assert report['found'] == 0
+
+    sky.add_frame(int(record.observation_id), pixels=32)
+    _, report = updatedata()
+
+    assert report['saved'] == 1
+
+
+def test_a_record_that_fails_is_never_settled(sky, observed):
+    record = observed()
+    sky.break_('/store/', faults.status(404))
+
+    status, report = updatedata()
+
+    sync = RecordSync.objects.get(record=record)
+    assert status == 1
+    assert report['failures'][0]['error'] == (
+        '2 of 2 frames: the archive answered 404 for the file'
+    )
+    assert (sync.failures, sync.settled_at) == (1, None)
+    assert sync.next_check is not None
+    assert files() == {}
+    assert DataProduct.objects.count() == 0
+
+    sky.mend()
+    status, report = updatedata()
+    sync.refresh_from_db()
+    assert (status, report['saved'], sync.failures, sync.error) == (0, 2, 0, '')
+
+
+def test_the_same_observation_id_at_another_facility_is_left_alone(sky, observed, add_record):
+    """tomtoolkit writes LCO's answer into every record with that id."""
+    record = observed('LCO')
+    other = add_record('GEM', status='ON_HOLD', observation_id=record.observation_id)
+
+    updatedata()
+
+    other.refresh_from_db()
+    assert other.status == 'ON_HOLD'
+
+
+def test_refused_credentials_set_the_facility_aside(sky, observed, settings):
+    for _ in range(3):
+        observed('SOAR')
+    observed('LCO')
+    settings.FACILITIES['SOAR'] = sky.settings(token='expired')
+
+    status, report = updatedata('--workers', '1')
+
+    assert status == 1
+    assert report['saved'] == 2
+    [failure] = report['failures']
+    assert (failure['facility'], failure['record']) == ('SOAR', None)
+    assert 'credentials' in failure['error']
+    assert len([seen for seen in sky.requests_seen if seen.path.startswith('/api/')]) < 8
+
+    settings.FACILITIES['SOAR'] = sky.settings()
+    status, report = updatedata()
+    assert (status, report['saved']) == (0, 6)
+
+
+def test_an_observatory_that_does_not_answer_is_set_aside_after_five(observed, settings):
+    for _ in range(12):
+        observed('SOAR')
+    settings.FACILITIES['SOAR'] = {
+        'portal_url': 'http://127.0.0.1:9',  # the port of "discard": nobody listens
+        'archive_url': 'http://127.0.0.1:9',
+        'api_key': 'x',
+    }
+
+    status, report = updatedata('--workers', '1')
+
+    assert status == 1
+    records = [failure for failure in report['failures'] if failure['record']]
+    assert len(records) == 5
+    assert report['failures'][-1]['record'] is None
+    assert RecordSync.objects.count() == 5
+
+
+def test_without_an_api_key_a_completed_record_without_frames_is_a_failure(sky, observed, settings):
+    """The archive answers 200 and nothing: data would be missing in silence."""
+    record = observed('SOAR', status='COMPLETED')
+    sky.public.add(sky.proposal)
+    settings.FACILITIES['SOAR'] = sky.settings(token='')
+    sky.break_('/frames/', faults.answer({'count': 0, 'next': None, 'results': []}))
+
+    status, report = updatedata()
+
+    assert status == 1
+    assert 'SOAR_API_KEY' in report['failures'][0]['error']
+    assert RecordSync.objects.get(record=record).settled_at is None
+
+
+@pytest.mark.parametrize('workers', ['1', '4'])
+def test_a_frame_that_two_records_share_is_no_error(sky, observed, add_record, workers):
+    """tomtoolkit looks a frame up by record as well, and fails at the second record for ever."""
+    record = observed('LCO', frames=3)
+    add_record('LCORedirect', observation_id=record.observation_id)
+    other = Target.objects.create(name='Beside it', type='SIDEREAL', ra=10, dec=41)
+    add_record('SOAR', observation_id=record.observation_id, target=other)
+
+    status, report = updatedata('--workers', workers)
+
+    assert (status, report['found'], report['saved']) == (0, 9, 3)
+    assert DataProduct.objects.count() == StoredFrame.objects.count() == 3
+    assert sorted(files().values()) == contents(sky)
+
+
+def test_the_run_is_remembered(sky, observed, add_record):
+    observed()
+    add_record()  # of which the observatory knows nothing
+
+    updatedata()
+
+    run = UpdateRun.objects.get()
+    assert (run.status, run.due, run.checked, run.saved, run.failed) == ('failed', 2, 1, 2, 1)
+    assert run.finished is not None
+    assert 'does not know' in RunFailure.objects.get().error
+
+
+def test_an_uninstalled_facility_is_reported_and_does_no_harm(sky, observed, add_record):
+    observed()
+    add_record('Keck', status='PENDING')
+
+    status, report = updatedata()
+
+    assert (status, report['saved'], report['unsupported']) == (0, 2, 1)
+    assert 'no facility Keck' in report['unsupported_facilities']['Keck']

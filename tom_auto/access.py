@@ -1,0 +1,127 @@
+"""Who may see what, and who may act: the TOM's own rules, applied to the automation."""
+
+from collections.abc import Callable
+from functools import wraps
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.db.models import BooleanField, Exists, OuterRef, QuerySet, Value
+from django.db.models.expressions import Combinable
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_POST
+from guardian.shortcuts import get_objects_for_user
+from tom_dataproducts.models import DataProduct
+from tom_targets.models import Target
+from tom_targets.permissions import targets_for_user
+
+from .conf import automation
+
+Visitor = User | AnonymousUser
+View = Callable[..., HttpResponse]
+
+
+def seen_by(user: Visitor | None, rows: QuerySet, record: str = '') -> QuerySet:
+    """Those of `rows` that belong to an observation record which `user` may see.
+
+    `record` is the name of the field that leads to the record; empty where rows are records.
+    None is the TOM itself, which sees everything, as superusers do.
+    """
+    if user is None or user.is_superuser:
+        return rows
+    # Asked of each row, as there are few: SQLite would begin with all records of all targets.
+    way = f'{record}__' if record else ''
+    if settings.TARGET_PERMISSIONS_ONLY:
+        return rows.filter(Exists(_targets(user).filter(pk=OuterRef(f'{way}target_id'))))
+    records = get_objects_for_user(user, 'tom_observations.view_observationrecord')
+    return rows.filter(Exists(records.filter(pk=OuterRef(f'{way}pk'))))
+
+
+def sees_target(user: Visitor, target: str) -> Combinable:
+    """An expression: whether `user` may see the target that the field `target` leads to."""
+    if user.is_superuser:
+        return Value(True, output_field=BooleanField())
+    return Exists(_targets(user).filter(pk=OuterRef(target)))
+
+
+def may_see_target(user: Visitor, pk: int) -> bool:
+    """Whether `user` may see the target `pk`."""
+    return _targets(user).filter(pk=pk).exists()
+
+
+def _targets(user: Visitor) -> QuerySet[Target]:
+    return targets_for_user(user, Target.objects.all(), 'view_target')
+
+
+def sees_everything(user: Visitor | None) -> bool:
+    """Whether `user` may read what names any record: the log, and the counts of whole runs."""
+    return user is None or (user.is_active and user.is_superuser)
+
+
+def may_see_page(user: Visitor) -> bool:
+    """Whether the pages of the automation are there for `user`, as `PAGE_FOR` says."""
+    return {
+        'everyone': True,
+        'users': user.is_authenticated,
+        'staff': user.is_authenticated and user.is_staff,
+    }[automation().PAGE_FOR]
+
+
+def may_act(user: Visitor) -> bool:
+    """Whether `user` may run, retry, pause and resume: staff with the permission to."""
+    return user.is_authenticated and user.is_staff and user.has_perm('tom_auto.run_automation')
+
+
+def visible_products(user: object) -> QuerySet[DataProduct]:
+    """The data products that `user` may see, by the rule of TARGET_PERMISSIONS_ONLY."""
+    if not settings.TARGET_PERMISSIONS_ONLY:
+        return get_objects_for_user(user, 'tom_dataproducts.view_dataproduct')
+    targets = targets_for_user(user, Target.objects.all(), 'view_target')
+    return DataProduct.objects.filter(target__in=targets)
+
+
+def for_visitors(view: View) -> View:
+    """Show the page to those whom `PAGE_FOR` names; others may log in."""
+
+    @require_GET
+    @wraps(view)
+    def guarded(request: HttpRequest, **kwargs: object) -> HttpResponse:
+        if may_see_page(request.user):
+            return view(request, **kwargs)
+        if request.user.is_authenticated:
+            raise PermissionDenied
+        return redirect_to_login(request.get_full_path())
+
+    return guarded
+
+
+def for_staff(view: Callable[..., None]) -> View:
+    """Do it for staff with the permission, and for a POST; then go back to where they were.
+
+    Others may meet a button as well, on a page of tomtoolkit's: they are told whose it is.
+    """
+
+    @require_POST
+    @wraps(view)
+    def guarded(request: HttpRequest, **kwargs: object) -> HttpResponse:
+        if may_act(request.user):
+            view(request, **kwargs)
+        elif request.user.is_authenticated:
+            messages.error(request, 'Only staff who have the permission to may do that.')
+        else:
+            raise PermissionDenied
+        return _back(request)
+
+    return guarded
+
+
+def _back(request: HttpRequest) -> HttpResponse:
+    """To the page of this TOM that the form names, or to the automation's own."""
+    to = request.POST.get('next', '')
+    if not url_has_allowed_host_and_scheme(to, {request.get_host()}, request.is_secure()):
+        to = 'automation:home'
+    return redirect(to)

@@ -1,0 +1,23 @@
+"""Plugs the automation into a TOM. List it in INSTALLED_APPS as 'tom_auto'."""
+
+from django.apps import AppConfig
+from django.urls import URLPattern, URLResolver, include, path
+
+
+class TomAutoConfig(AppConfig):
+    """The automation, in the manner of tomtoolkit's plugins: with pages and a link of its own."""
+
+    name = 'tom_auto'
+    verbose_name = 'Automation'
+    default_auto_field = 'django.db.models.AutoField'
+
+    def ready(self) -> None:
+        from . import conf  # noqa: F401  (importing it registers the system checks)
+
+    def include_url_paths(self) -> list[URLPattern | URLResolver]:
+        """The pages below /automation/."""
+        return [path('automation/', include('tom_auto.page.urls'))]
+
+    def nav_items(self) -> list[dict]:
+        """The link in the TOM's navigation bar."""
+        return [{'partial': 'tom_auto/nav.html'}]

@@ -1,0 +1,230 @@
+"""Answers one question: is it working?"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import OperationalError, ProgrammingError
+from django.db.models import Count, Exists, Min, OuterRef, Value
+from django.utils import timezone
+from tom_observations.models import ObservationRecord
+
+from .access import Visitor, seen_by, sees_everything
+from .jobs import has_history, is_main, jobs, next_run, site
+from .models import JobPause, RecordSync, RunFailure, UpdateRun
+from .scheduling.cli import Site
+from .scheduling.definition import Job
+from .scheduling.moved import installed_at
+from .sync.redact import redact
+
+#: A run that has not said for so long that it is alive is not.
+SILENT = timedelta(minutes=5)
+#: How late a job may start: the machine may be starting, or another run at work.
+LATE_AFTER = timedelta(minutes=30)
+#: How long a TOM may hold observations, and run nothing, before that is worth a mail.
+PATIENCE = timedelta(days=1)
+
+WORKING, FAILING, OVERDUE = 'working', 'failing', 'overdue'
+NEVER, PAUSED, OFF, UNRECORDED = 'never', 'paused', 'off', 'unrecorded'
+WORDS = {
+    WORKING: 'is working',
+    FAILING: 'is failing',
+    OVERDUE: 'is overdue',
+    NEVER: 'has never run by itself',
+    PAUSED: 'is paused',
+    OFF: 'is not scheduled',
+    UNRECORDED: 'keeps no history of its runs',
+}
+
+
+@dataclass(frozen=True)
+class Health:
+    """How one job is, as one visitor may know it."""
+
+    job: str
+    state: str
+    since: datetime | None = None
+    reasons: tuple[str, ...] = ()
+    when: str = ''
+    last: UpdateRun | None = None
+    running: UpdateRun | None = None
+    next: datetime | None = None
+    failing: int = 0
+    command: str = ''  # of manage.py
+    main: bool = False
+    tells: bool = True  # whether its history is known, and its runs know of a pause
+
+    @property
+    def words(self) -> str:
+        """The state, for a person."""
+        return WORDS[self.state]
+
+    @property
+    def reason(self) -> str:
+        """Why it is in that state, in a sentence without a capital; empty where it works."""
+        return '; '.join(self.reasons)
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether somebody should do something."""
+        return self.state in (FAILING, OVERDUE)
+
+    def sentence(self) -> str:
+        """The whole answer in plain text."""
+        since = f' since {self.since:%Y-%m-%d %H:%M} UTC' if self.since else ''
+        because = f', because {self.reason}' if self.reason else ''
+        return f'{self.job} {self.words}{since}{because}.'
+
+
+def healths(user: Visitor | None = None) -> list[Health]:
+    """How each job is. `user` learns of nothing that the TOM hides from them; None sees all."""
+    return [health(job, user) for job in jobs().jobs]
+
+
+def health(job: Job, user: Visitor | None = None) -> Health:
+    """How `job` is, for `user`."""
+    return _Question(job, user).answer()
+
+
+def schedule_site() -> Site:
+    """This TOM as `manage.py schedule` and doctor see it: how its jobs are is part of it."""
+    return site(health=_for_schedule)
+
+
+def _for_schedule() -> tuple[list[str], list[str]]:
+    """What is well with the scheduled jobs, and what is wrong, a sentence each."""
+    well, wrong = [], []
+    try:
+        for state in healths():
+            if state.state != OFF:
+                (wrong if state.is_trouble else well).append(state.sentence())
+            if state.running:
+                well.append(f'{state.job} is running since {state.running.started:%H:%M} UTC.')
+            if state.next:
+                well.append(f'{state.job} runs next at {state.next:%Y-%m-%d %H:%M %Z}.')
+    except (OperationalError, ProgrammingError) as error:
+        return [], [f'The history of runs cannot be read: {redact(str(error))}']
+    return well, wrong
+
+
+@dataclass
+class _Question:
+    job: Job
+    user: Visitor | None
+    now: datetime = field(default_factory=timezone.now)
+
+    def answer(self) -> Health:
+        if not has_history(self.job):
+            return self._unrecorded()
+        runs = UpdateRun.objects.filter(job=self.job.words[0])
+        self.running = runs.filter(
+            status=UpdateRun.Status.RUNNING, heartbeat__gte=self.now - SILENT
+        ).first()
+        self.whole = runs.filter(only='').exclude(pk=self.running.pk if self.running else None)
+        self.last = self.whole.first()
+        self.trouble = self._records_in_trouble()
+        state, since, reasons = self._state()
+        return Health(
+            job=self.job.name,
+            state=state,
+            since=since,
+            reasons=tuple(reasons),
+            when=self.job.when,
+            last=self.last,
+            running=self.running,
+            next=None if state == PAUSED else next_run(self.job, self.now),
+            failing=self.trouble['count'],
+            command=self.job.words[0],
+            main=is_main(self.job),
+        )
+
+    def _unrecorded(self) -> Health:
+        state, command = UNRECORDED if self.job.enabled else OFF, self.job.words[0]
+        upcoming = next_run(self.job, self.now)
+        return Health(
+            self.job.name, state, when=self.job.when, next=upcoming, command=command, tells=False
+        )
+
+    def _state(self) -> tuple[str, datetime | None, list[str]]:
+        pause = JobPause.objects.filter(job=self.job.words[0]).first()
+        if pause:
+            who = pause.by if self.user is None or self.user.is_authenticated else 'somebody'
+            return PAUSED, pause.since, [f'{who} paused it']
+        reasons = self._what_failed()
+        if not self.job.enabled:
+            return (FAILING if reasons else OFF), self._failing_since(), reasons
+        by_itself = self.whole.filter(started_by='').first()
+        if by_itself is None:
+            return self._never_ran(reasons)
+        late = self._late_since(by_itself)
+        if late:
+            return OVERDUE, late, ['no run has begun when one should have', *reasons]
+        if reasons:
+            return FAILING, self._failing_since(), reasons
+        return WORKING, self._working_since(), []
+
+    def _never_ran(self, reasons: list[str]) -> tuple[str, datetime | None, list[str]]:
+        installed = installed_at(Path(settings.BASE_DIR))
+        due = next_run(self.job, installed) if installed else None
+        if due and due + LATE_AFTER < self.now:
+            return OVERDUE, due, ['no run has begun since the schedule was installed', *reasons]
+        waiting = self.now - PATIENCE
+        old = ObservationRecord.objects.filter(created__lt=waiting)
+        if is_main(self.job) and self.user is None and old.exists():
+            said = 'nothing has started it yet: manage.py schedule install'
+            return OVERDUE, None, [said, *reasons]
+        return NEVER, None, reasons
+
+    def _late_since(self, by_itself: UpdateRun) -> datetime | None:
+        """Since when a run should have begun, if none has; a run at work is never late."""
+        if self.running:
+            return None
+        expected = next_run(self.job, by_itself.finished or by_itself.heartbeat)
+        return expected if expected and expected + LATE_AFTER < self.now else None
+
+    def _what_failed(self) -> list[str]:
+        reasons = [f'{name} could not be asked' for name in self._facilities_in_trouble()]
+        died = (UpdateRun.Status.DIED, UpdateRun.Status.RUNNING)
+        if self.last and self.last.status in died and not self.last.started_by:
+            reasons.append('the last run ended before its work was done')
+        if count := self.trouble['count']:
+            plural = '' if count == 1 else 's'
+            reasons.append(f'{count} observation{plural} could not be checked')
+        return reasons
+
+    def _facilities_in_trouble(self) -> list[str]:
+        """Their names; of those where the visitor may see no observation, only that there is one."""
+        troubles = RunFailure.objects.filter(run=self.last, observation_id='')
+        if not sees_everything(self.user):
+            there = RecordSync.objects.filter(
+                next_check__isnull=False, record__facility=OuterRef('facility')
+            )
+            troubles = troubles.annotate(seen=Exists(seen_by(self.user, there, 'record')))
+        else:
+            troubles = troubles.annotate(seen=Value(True))
+        found = troubles.order_by('facility').values_list('facility', 'seen').distinct()
+        names = [name for name, seen in found if seen]
+        return names if len(names) == len(found) else [*names, 'an observatory']
+
+    def _records_in_trouble(self) -> dict:
+        """How many records wait after a failure, and since when; only updatedata has any."""
+        if not is_main(self.job):
+            return {'count': 0, 'since': None}
+        failing = RecordSync.objects.filter(failing_since__isnull=False)
+        return seen_by(self.user, failing, 'record').aggregate(
+            count=Count('pk'), since=Min('failing_since')
+        )
+
+    def _failing_since(self) -> datetime | None:
+        first_bad = None
+        if self.last and self.last.status != UpdateRun.Status.OK:
+            well = self.whole.filter(status=UpdateRun.Status.OK).first()
+            streak = self.whole.filter(started__gt=well.started) if well else self.whole
+            first_bad = streak.order_by('started').values_list('started', flat=True).first()
+        return min(filter(None, [first_bad, self.trouble['since']]), default=None)
+
+    def _working_since(self) -> datetime | None:
+        bad = self.whole.exclude(status=UpdateRun.Status.OK).first()
+        streak = self.whole.filter(started__gt=bad.started) if bad else self.whole
+        return streak.order_by('started').values_list('started', flat=True).first()

@@ -1,0 +1,89 @@
+"""The jobs of schedule.toml, and when each runs next."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management import get_commands
+from django.utils import timezone
+
+from .scheduling import next_times
+from .scheduling.cli import Site
+from .scheduling.definition import Job, ScheduleError, read_schedule
+from .scheduling.install import wanted
+
+MAIN = 'updatedata'
+#: The commands that record their runs: of others nobody knows when they last ran.
+RECORDED = (MAIN,)
+#: What limits a run to a part of the work: such a run says little of the job as a whole.
+LIMITS = ('--target', '--target_id', '--facility')
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The jobs that schedule.toml defines; `mistake` says what is wrong with it, if anything."""
+
+    jobs: tuple[Job, ...]
+    mistake: str = ''
+    contained: bool = False  # a container keeps the schedule: there is nothing to install
+
+
+def jobs() -> Jobs:
+    """The jobs of this TOM. `updatedata` is always among them, switched off if need be."""
+    try:
+        schedule = read_schedule(Path(settings.BASE_DIR))
+        found, mistake = schedule.jobs, ''
+        contained = schedule.environment in ('docker', 'kubernetes')
+    except ScheduleError as error:
+        found, mistake, contained = (), str(error), False
+    if not any(is_main(job) for job in found):
+        found = (Job(MAIN, '', enabled=False), *found)
+    return Jobs(found, mistake, contained)
+
+
+def main_job() -> Job:
+    """The job that brings home the data."""
+    return next(job for job in jobs().jobs if is_main(job))
+
+
+def is_main(job: Job) -> bool:
+    """Whether `job` is the one that brings home the data, of everything."""
+    return job.words[0] == MAIN and has_history(job)
+
+
+def has_history(job: Job) -> bool:
+    """Whether the history tells of `job`: its command records its runs, and they are whole ones."""
+    options = [word.partition('=')[0] for word in job.words[1:]]
+    return job.words[0] in RECORDED and not set(options) & set(LIMITS)
+
+
+def next_run(job: Job, after: datetime | None = None) -> datetime | None:
+    """When cron starts `job` next after `after` (now); None where it does not."""
+    if not job.enabled or not job.when:
+        return None
+    return next_times.next_run(job.when, after or timezone.now())
+
+
+def lines_to_install() -> list[str]:
+    """What `manage.py schedule install` puts into the crontab; nothing where it cannot be said."""
+    try:
+        here = site()
+        lines = wanted(here.project, here.python, here.commands).lines
+    except ScheduleError:
+        return []
+    return [os.fsdecode(line) for line in lines]
+
+
+def site(health: Callable[[], tuple[list[str], list[str]]] = lambda: ([], [])) -> Site:
+    """What `scheduling`, which knows no Django, has to know of this TOM."""
+    return Site(
+        project=Path(settings.BASE_DIR),
+        python=Path(sys.executable),
+        commands=set(get_commands()),
+        media=Path(settings.MEDIA_ROOT),
+        health=health,
+    )

@@ -1,0 +1,43 @@
+"""`manage.py doctor`: what is well, what is not, and what to do about it."""
+
+import json
+from argparse import ArgumentParser
+from dataclasses import asdict
+
+from django.core.management.base import BaseCommand
+
+from ...doctor import FAILED, OK, WARNING, Finding, findings
+from ...sync.redact import overheard
+
+
+class Command(BaseCommand):
+    help = (
+        'Checks everything that the automation needs, and says how to put right what is wrong. '
+        'Changes nothing. Exit status: 0 all is well (warnings aside), 1 something failed.'
+    )
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument('--json', action='store_true', help='print one JSON object')
+
+    def handle(self, **options: object) -> None:
+        with overheard():
+            found = []
+            for finding in findings():
+                found.append(finding)
+                if not options['json']:
+                    self.show(finding)
+        failed = any(finding.state == FAILED for finding in found)
+        if options['json']:
+            checks = [asdict(finding) for finding in found]
+            self.stdout.write(json.dumps({'well': not failed, 'checks': checks}))
+        if failed:
+            raise SystemExit(1)
+
+    def show(self, finding: Finding) -> None:
+        """One line, and another with the fix where there is one."""
+        styles = {OK: self.style.SUCCESS, WARNING: self.style.WARNING, FAILED: self.style.ERROR}
+        mark = styles[finding.state](f'{finding.state:8}')
+        self.stdout.write(f'{mark}{finding.check:14} {finding.found}')
+        if finding.fix:
+            self.stdout.write(f'{"":8}{"":14}   -> {finding.fix}')

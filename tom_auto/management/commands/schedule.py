@@ -1,0 +1,100 @@
+"""`manage.py schedule`: what runs when, for cron, systemd, Kubernetes, or by itself."""
+
+import re
+import sys
+from argparse import ArgumentTypeError
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management import get_commands
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ...health import schedule_site
+from ...scheduling import cli
+from ...scheduling.cron_line import log_file
+from ...scheduling.definition import FILE, ScheduleError
+from ...scheduling.install import checked_schedule
+from ...scheduling.next_times import next_runs, runs
+from ...scheduling.runner import Runner
+from ...sync.interrupt import terminable
+
+ACTIONS = {
+    'next': 'say when each job runs next, in the time of this machine',
+    'run': 'start the jobs when they are due until stopped, where there is no cron to do it',
+}
+
+
+def count(text: str) -> int:
+    """`text` as a number of times. Raises ArgumentTypeError."""
+    if not re.fullmatch('[0-9]{1,4}', text):
+        raise ArgumentTypeError(f'{text} is no number from 0 to 9999')
+    return int(text)
+
+
+class Command(BaseCommand):
+    """Hands most of the command line to tom_auto.scheduling, which works without Django as well."""
+
+    help = 'Show, install, remove or check the schedule, or run it. schedule.toml says what it is.'
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        actions = cli.add_actions(parser)
+        for name, purpose in ACTIONS.items():
+            action = actions.add_parser(name, help=purpose, description=purpose)
+            if name == 'next':
+                action.add_argument(
+                    '--count', type=count, default=3, metavar='N', help='how many times of each'
+                )
+        actions.metavar = '|'.join([*cli.ACTIONS, *ACTIONS])
+
+    def handle(self, **options: object) -> None:
+        try:
+            if options['action'] == 'next':
+                self.say_next(options['count'])
+                return
+            if options['action'] == 'run':
+                self.run()
+                return
+        except ScheduleError as error:
+            raise CommandError(str(error)) from None
+        status = cli.act(options, self.stdout.write, self.stderr.write, schedule_site())
+        if status:
+            sys.exit(status)
+
+    def say_next(self, count: int) -> None:
+        """Each job's next times, and its expression in words."""
+        now = datetime.now(UTC)
+        for timing in next_runs(Path(settings.BASE_DIR), now):
+            self.stdout.write(f'{timing.name}: {timing.sentence} ({timing.expression})')
+            if not timing.enabled:
+                self.stdout.write('    not enabled')
+                continue
+            for time in islice(runs(timing.expression, now), count):
+                self.stdout.write(f'    {time:%a %Y-%m-%d %H:%M %Z}')
+
+    def run(self) -> None:
+        """Wait and start jobs until SIGTERM or Ctrl-C."""
+        project = Path(settings.BASE_DIR)
+        jobs = checked_schedule(project, set(get_commands())).enabled()
+        if not jobs:
+            raise ScheduleError(f'No job is enabled in {project / FILE}.')
+        runner = Runner(
+            start=[sys.executable, str(project / 'manage.py')],
+            log=log_file(project),
+            say=self.say_now,
+        )
+        now = datetime.now(UTC)
+        for job in jobs:
+            self.say_now(f'[{job.name}] runs next at {next(runs(job.when, now)):%Y-%m-%d %H:%M %Z}')
+        with terminable():
+            try:
+                runner.run(jobs)
+            except KeyboardInterrupt:  # SIGTERM as well
+                self.say_now('Stopped.')
+
+    def say_now(self, line: str) -> None:
+        """Print at once: whoever reads may be another program."""
+        self.stdout.write(line)
+        self.stdout.flush()

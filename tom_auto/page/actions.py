@@ -1,0 +1,80 @@
+"""What a person may set going from the page: a run, now; another try; a pause."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import IO
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from ..jobs import MAIN
+from ..models import JobPause, RecordSync, UpdateRun
+from ..sync.runs import ASKED_BY, SILENCE
+
+
+def start_run(user: User, command: str = MAIN, *arguments: str) -> None:
+    """Start a run of `command` as a process of its own, which outlives the request and its worker.
+
+    Where a run is at work already, the new one sees that itself and ends. What it prints is in
+    logs/page.log.
+    """
+    project = Path(settings.BASE_DIR)
+    with _log(project / 'logs' / 'page.log') as log:
+        process = subprocess.Popen(
+            [_python(), str(project / 'manage.py'), command, *arguments],
+            cwd=project,
+            env=os.environ | {ASKED_BY: user.get_username()},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a signal for the web server is none for the run
+        )
+    # Somebody has to wait for it, or it stays in the process table when it has ended.
+    Thread(target=process.wait, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _log(file: Path) -> Iterator[IO | int]:
+    try:
+        opened = file.open('ab')
+    except OSError:
+        yield subprocess.DEVNULL
+        return
+    with opened:
+        yield opened
+
+
+def _python() -> str:
+    """The Python of this TOM. sys.executable may be the web server that it is embedded in."""
+    own = Path(sys.prefix) / 'bin' / 'python'
+    return str(own) if own.is_file() else sys.executable
+
+
+def at_work(command: str = MAIN) -> UpdateRun | None:
+    """The run of `command` that is at work now, as far as its heartbeat tells."""
+    running = UpdateRun.objects.filter(job=command, status=UpdateRun.Status.RUNNING)
+    return running.filter(heartbeat__gte=timezone.now() - SILENCE).first()
+
+
+def ask_again(failing: QuerySet[RecordSync]) -> int:
+    """Let these records be asked at the next run, whatever they wait for; returns how many."""
+    return failing.update(next_check=timezone.now())
+
+
+def pause(command: str, user: User) -> None:
+    """Let the schedule's runs of `command` end at once, until somebody resumes it."""
+    JobPause.objects.get_or_create(
+        job=command, defaults={'by': user.get_username(), 'since': timezone.now()}
+    )
+
+
+def resume(command: str) -> None:
+    """Let the schedule's runs of `command` do their work again."""
+    JobPause.objects.filter(job=command).delete()

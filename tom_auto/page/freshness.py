@@ -1,0 +1,64 @@
+"""How fresh the data of each facility is, and what is wrong with it.
+
+Only of records that something is still awaited of: of a hundred thousand that are settled there is
+nothing to say, and reading them all would take the page its time.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, F, Max, Min, Q
+
+from ..access import Visitor, seen_by, sees_everything
+from ..models import RecordSync, RunFailure, UpdateRun
+from ..sync.errors import advice_for
+
+
+@dataclass(frozen=True)
+class Facility:
+    """What a visitor may know of one facility."""
+
+    name: str
+    awaited: int = 0
+    checked_at: datetime | None = None
+    failing: int = 0
+    failing_since: datetime | None = None
+    trouble: str = ''
+    advice: str = ''
+
+
+def facilities(user: Visitor, last: UpdateRun | None) -> list[Facility]:
+    """Each facility that `user` may know to be awaited; `last` is the last whole run."""
+    rows = (
+        seen_by(user, RecordSync.objects.filter(next_check__isnull=False), 'record')
+        .values(name=F('record__facility'))
+        .annotate(
+            awaited=Count('pk'),
+            newest=Max('checked_at'),
+            failing=Count('pk', filter=Q(failing_since__isnull=False)),
+            failing_since=Min('failing_since'),
+        )
+        .order_by('name')
+    )
+    failed = RunFailure.objects.filter(run=last, observation_id='')
+    troubles = {failure.facility: failure for failure in failed}
+    return [
+        Facility(
+            name=row['name'],
+            awaited=row['awaited'],
+            checked_at=row['newest'],
+            failing=row['failing'],
+            failing_since=row['failing_since'],
+            **_trouble(troubles.get(row['name']), user),
+        )
+        for row in rows
+    ]
+
+
+def _trouble(failure: RunFailure | None, user: Visitor) -> dict[str, str]:
+    """The error, to those who may read what names any record; to others, that there is one."""
+    if failure is None:
+        return {}
+    if sees_everything(user):
+        return {'trouble': failure.error, 'advice': advice_for(failure.error_kind)}
+    return {'trouble': 'could not be asked', 'advice': 'Superusers of this TOM see why.'}

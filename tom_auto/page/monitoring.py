@@ -1,0 +1,115 @@
+"""The state of the automation for machines: JSON, and text for Prometheus."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.conf import settings
+from django.http import HttpResponse
+from rest_framework.decorators import api_view, permission_classes
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from ..access import Visitor, may_see_page, sees_everything
+from ..health import Health, healths
+from .freshness import facilities
+
+
+class MaySeeThePage(BasePermission):
+    """Who may see the page: these addresses are open to a login or a token, as the API's are."""
+
+    def has_permission(self, request: Request, view: object) -> bool:
+        anonymous_is_let_in = settings.AUTH_STRATEGY != 'LOCKED'
+        known = request.user.is_authenticated or anonymous_is_let_in
+        return bool(known and may_see_page(request.user))
+
+
+@api_view(['GET'])
+@permission_classes([MaySeeThePage])
+def status(request: Request) -> Response:
+    """What the page says, as JSON. With a token: `Authorization: Token …`, as for the API."""
+    states = healths(request.user)
+    last = _of_main(states).last
+    return Response(
+        {
+            'working': not any(state.is_trouble for state in states),
+            'jobs': [_job(state, request.user) for state in states],
+            'facilities': [vars(facility) for facility in facilities(request.user, last)],
+        }
+    )
+
+
+def _job(state: Health, user: Visitor) -> dict:
+    last = state.last
+    return {
+        'job': state.job,
+        'state': state.state,
+        'since': state.since,
+        'reason': state.reason,
+        'failing': state.failing,
+        'running': state.running is not None,
+        'next': state.next,
+        'last': last
+        and {
+            'run': last.pk,
+            'status': last.status,
+            'started': last.started,
+            'finished': last.finished,
+            **dict(last.counts() if sees_everything(user) else ()),
+        },
+    }
+
+
+@api_view(['GET'])
+@permission_classes([MaySeeThePage])
+def metrics(request: Request) -> HttpResponse:
+    """The same as text for Prometheus."""
+    states = healths(request.user)
+    lines = [
+        line
+        for name, help_text, values in _families(states, request.user)
+        for line in (
+            f'# HELP {name} {help_text}',
+            f'# TYPE {name} gauge',
+            *(f'{name}{{{label}}} {value}' for label, value in values),
+        )
+    ]
+    return HttpResponse('\n'.join([*lines, '']), content_type='text/plain; version=0.0.4')
+
+
+Family = tuple[str, str, list[tuple[str, float]]]
+
+
+def _families(states: list[Health], user: Visitor) -> Iterator[Family]:
+    def jobs(value: object) -> list[tuple[str, float]]:
+        return [(f'job="{state.job}"', value(state)) for state in states]
+
+    yield (
+        'tom_job_trouble',
+        '1 where the job fails or is overdue.',
+        jobs(lambda state: int(state.is_trouble)),
+    )
+    yield (
+        'tom_job_last_run_seconds',
+        'When the last whole run began.',
+        jobs(lambda state: _seconds(state.last.started if state.last else None)),
+    )
+    yield (
+        'tom_job_failing_records',
+        'Records whose last check failed.',
+        jobs(lambda state: state.failing),
+    )
+    found = facilities(user, _of_main(states).last)
+    yield (
+        'tom_facility_checked_seconds',
+        'When a record was last checked.',
+        [(f'facility="{facility.name}"', _seconds(facility.checked_at)) for facility in found],
+    )
+
+
+def _of_main(states: list[Health]) -> Health:
+    return next(state for state in states if state.main)
+
+
+def _seconds(when: datetime | None) -> float:
+    return when.timestamp() if when else 0

@@ -1,0 +1,40 @@
+"""What the TOM's log says about one run."""
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.utils import timezone
+
+from ..models import UpdateRun
+
+TAIL = 1_000_000  # bytes: further back nobody looks
+MOST = 60  # lines
+TIME = re.compile(r'^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)')
+
+
+def excerpt(run: UpdateRun) -> list[str]:
+    """The last lines of logs/tom.log that were written while `run` was at work."""
+    begin = run.started - timedelta(seconds=1)
+    end = (run.finished or timezone.now()) + timedelta(seconds=1)
+    lines, within = [], False
+    for line in _tail(Path(settings.BASE_DIR) / 'logs' / 'tom.log'):
+        if found := TIME.match(line):  # the lines of a traceback have no time of their own
+            within = begin <= _when(found.group(1)) <= end
+        if within:
+            lines.append(line)
+    return lines[-MOST:]
+
+
+def _tail(file: Path) -> list[str]:
+    try:
+        with file.open('rb') as log:
+            log.seek(max(0, file.stat().st_size - TAIL))
+            return log.read().decode(errors='replace').splitlines()
+    except OSError:  # no file: in a container the log goes to the terminal
+        return []
+
+
+def _when(text: str) -> datetime:
+    return timezone.make_aware(datetime.fromisoformat(text), timezone.get_default_timezone())

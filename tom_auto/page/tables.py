@@ -1,0 +1,144 @@
+"""The tables of the automation's pages, and what they can be narrowed down to."""
+
+import django_filters
+import django_tables2 as tables
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from tom_common.htmx_table import HTMXTable
+from tom_observations.facility import get_service_classes
+
+from ..access import Visitor, seen_by, sees_everything, sees_target
+from ..jobs import jobs
+from ..models import RecordSync, RunFailure, UpdateRun
+
+ROWS = 25  # a page
+#: A column that a phone has no room for.
+WIDE = {'th': {'class': 'd-none d-md-table-cell'}, 'td': {'class': 'd-none d-md-table-cell'}}
+
+
+class Table(HTMXTable):
+    """tomtoolkit's table, with links that a keyboard reaches."""
+
+    class Meta(HTMXTable.Meta):
+        template_name = 'django_tables2/bootstrap5-responsive.html'
+        exclude = ('selection',)
+        attrs = HTMXTable.Meta.attrs | {'hx-target': '#rows'}
+        row_attrs = {'hx-boost': 'false'}  # a link in a row leads to a page of its own
+
+
+class ProblemTable(Table):
+    """The records whose last check failed."""
+
+    record = tables.TemplateColumn(
+        template_name='tom_auto/cells/record.html', order_by='record_id', verbose_name='Observation'
+    )
+    facility = tables.Column(accessor='record__facility', attrs=WIDE)
+    error = tables.TemplateColumn(
+        template_name='tom_auto/cells/error.html', verbose_name='What failed', orderable=False
+    )
+    failing_since = tables.TemplateColumn(
+        template_name='tom_auto/cells/time.html', verbose_name='Since', attrs=WIDE
+    )
+    failures = tables.Column(verbose_name='Times', attrs=WIDE)
+    next_check = tables.TemplateColumn(
+        template_name='tom_auto/cells/next.html', verbose_name='What to do'
+    )
+
+    class Meta(Table.Meta):
+        model = RecordSync
+        fields = ('record', 'facility', 'error', 'failing_since', 'failures', 'next_check')
+        order_by = ('failing_since',)
+
+
+class FailureTable(Table):
+    """What failed in one run."""
+
+    facility = tables.Column()
+    observation_id = tables.TemplateColumn(
+        template_name='tom_auto/cells/failure.html', verbose_name='Observation'
+    )
+    error = tables.TemplateColumn(
+        template_name='tom_auto/cells/what.html', verbose_name='What failed', orderable=False
+    )
+
+    class Meta(Table.Meta):
+        model = RunFailure
+        fields = ('facility', 'observation_id', 'error')
+
+
+class RunTable(Table):
+    """The runs, the newest first."""
+
+    started = tables.TemplateColumn(template_name='tom_auto/cells/run.html')
+    job = tables.Column(attrs=WIDE)
+    status = tables.TemplateColumn(
+        template_name='tom_auto/cells/outcome.html', verbose_name='Outcome'
+    )
+    took = tables.TemplateColumn(template_name='tom_auto/cells/took.html', orderable=False)
+    checked = tables.Column(attrs=WIDE)
+    saved = tables.Column(verbose_name='Frames', attrs=WIDE)
+    failed = tables.Column()
+
+    class Meta(Table.Meta):
+        model = UpdateRun
+        fields = ('started', 'job', 'status', 'took', 'checked', 'saved', 'failed')
+
+    COUNTS = ('checked', 'saved', 'failed')  # of all records, whoever may see which
+
+    @classmethod
+    def hidden_from(cls, user: Visitor) -> tuple[str, ...]:
+        """The columns that `user` may not see."""
+        return () if sees_everything(user) else cls.COUNTS
+
+
+class ProblemFilter(django_filters.FilterSet):
+    """By facility, and by the name of the target or the number of the observation."""
+
+    facility = django_filters.ChoiceFilter(
+        field_name='record__facility',
+        choices=lambda: [(name, name) for name in get_service_classes()],
+        label='Facility',
+    )
+    query = django_filters.CharFilter(method='found', label='Target or observation')
+
+    class Meta:
+        model = RecordSync
+        fields = ()
+
+    def found(self, rows: QuerySet, name: str, text: str) -> QuerySet:
+        """Those whose target or number contains `text`; no target that is hidden is found."""
+        by_target = Q(record__target__name__icontains=text, target_seen=True)
+        return rows.filter(by_target | Q(record__observation_id__icontains=text))
+
+
+class RunFilter(django_filters.FilterSet):
+    """By outcome and by job."""
+
+    status = django_filters.ChoiceFilter(choices=UpdateRun.Status.choices, label='Outcome')
+    job = django_filters.ChoiceFilter(
+        choices=lambda: [(name, name) for name in sorted({job.words[0] for job in jobs().jobs})],
+        label='Job',
+    )
+
+    class Meta:
+        model = UpdateRun
+        fields = ('status', 'job')
+
+
+def problems(request: HttpRequest) -> QuerySet[RecordSync]:
+    """The records whose last check failed, as far as the visitor may see them."""
+    failing = RecordSync.objects.filter(failing_since__isnull=False)
+    return (
+        seen_by(request.user, failing, 'record')
+        .annotate(target_seen=sees_target(request.user, 'record__target_id'))
+        .select_related('record__target')
+    )
+
+
+def failures(user: Visitor, run: UpdateRun) -> QuerySet[RunFailure]:
+    """What failed in `run`, as far as `user` may see it."""
+    failed = RunFailure.objects.filter(run=run).order_by('pk')
+    if not sees_everything(user):
+        failed = seen_by(user, failed, 'record')
+    seen = sees_target(user, 'record__target_id')
+    return failed.annotate(target_seen=seen).select_related('record__target')

@@ -1,0 +1,122 @@
+"""The pages of the automation: is it working, and what went wrong."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.utils.cache import patch_cache_control
+from django_filters import FilterSet
+from django_tables2 import RequestConfig
+
+from ..access import for_visitors, may_act, sees_everything
+from ..health import healths
+from ..jobs import jobs, lines_to_install, main_job
+from ..models import UpdateRun
+from .charts import pictures
+from .freshness import facilities
+from .run_log import excerpt
+from .tables import (
+    ROWS,
+    FailureTable,
+    ProblemFilter,
+    ProblemTable,
+    RunFilter,
+    RunTable,
+    Table,
+    failures,
+    problems,
+)
+
+LATEST = 5  # runs on the first page
+
+
+@for_visitors
+def home(request: HttpRequest) -> HttpResponse:
+    """Is it working? And what happened, in pictures and numbers, and what went wrong."""
+    found = ProblemFilter(request.GET, problems(request))
+    table = configured(request, ProblemTable, found)
+    if request.htmx:
+        context = {'table': table, 'may_act': may_act(request.user), 'now': timezone.now()}
+        return render(request, table.get_partial_template_name(), context)
+    schedule, states = jobs(), healths(request.user)
+    main = next(state for state in states if state.main)
+    hidden = {*RunTable.hidden_from(request.user), 'checked'}  # there is little room
+    hidden |= {'job'} if len(states) == 1 else set()
+    return render(
+        request,
+        'tom_auto/automation.html',
+        {
+            'states': states,
+            'main': main,
+            'mistake': schedule.mistake,
+            'contained': schedule.contained,
+            'runs': RunTable(
+                UpdateRun.objects.all()[:LATEST],
+                orderable=False,
+                exclude=tuple(hidden),
+                attrs={'class': 'table table-sm'},
+            ),
+            'filter': found,
+            'table': table,
+            'may_act': may_act(request.user),
+            'lines': lines_to_install() if may_act(request.user) else (),
+            'now': timezone.now(),
+            'asked': request.session.pop('asked', None),
+        },
+    )
+
+
+@for_visitors
+def of_facilities(request: HttpRequest) -> HttpResponse:
+    """How fresh the data of each facility is: a piece of the first page, as there may be many."""
+    whole = UpdateRun.objects.filter(job=main_job().words[0], only='')
+    last = whole.exclude(status=UpdateRun.Status.RUNNING).first()
+    return render(
+        request, 'tom_auto/facilities.html', {'facilities': facilities(request.user, last)}
+    )
+
+
+@for_visitors
+def weeks(request: HttpRequest) -> HttpResponse:
+    """The last weeks in pictures: a piece of the first page, which does not wait for it."""
+    answer = render(request, 'tom_auto/weeks.html', {'pictures': pictures(request.user)})
+    patch_cache_control(answer, private=True, max_age=60)
+    return answer
+
+
+@for_visitors
+def runs(request: HttpRequest) -> HttpResponse:
+    """Every run that the history holds."""
+    found = RunFilter(request.GET, UpdateRun.objects.all())
+    table = configured(request, RunTable, found, exclude=RunTable.hidden_from(request.user))
+    name = table.get_partial_template_name() if request.htmx else 'tom_auto/runs.html'
+    return render(request, name, {'table': table, 'filter': found})
+
+
+def configured(
+    request: HttpRequest, table_class: type[Table], found: FilterSet, **options: object
+) -> Table:
+    """The table of what was found, in the order and on the page that the address asks for."""
+    table = table_class(found.qs, **options)
+    RequestConfig(request, paginate={'per_page': ROWS, 'silent': True}).configure(table)
+    return table
+
+
+@for_visitors
+def run(request: HttpRequest, pk: int) -> HttpResponse:
+    """One run: its counts, what failed, and what the log says of it."""
+    shown = get_object_or_404(UpdateRun, pk=pk)
+    everything = sees_everything(request.user)
+    table = FailureTable(failures(request.user, shown))
+    RequestConfig(request, paginate={'per_page': ROWS, 'silent': True}).configure(table)
+    if request.htmx:
+        return render(request, table.get_partial_template_name(), {'table': table})
+    return render(
+        request,
+        'tom_auto/run.html',
+        {
+            'run': shown,
+            'everything': everything,
+            'table': table,
+            'log': excerpt(shown) if everything else (),
+        },
+    )

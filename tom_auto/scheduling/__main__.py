@@ -1,0 +1,23 @@
+"""`python -m tom_auto.scheduling`: the schedule without Django, before the packages are installed.
+
+It is about the project in the current directory.
+"""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+from .cli import Site, act, add_actions
+
+
+def main() -> int:
+    """Do what the command line asks for, and return the exit status."""
+    parser = argparse.ArgumentParser(prog='python -m tom_auto.scheduling', description=__doc__)
+    add_actions(parser)
+    options = vars(parser.parse_args())
+    return act(options, print, partial(print, file=sys.stderr), Site(project=Path.cwd()))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""Finds and replaces a project's marked block in the bytes of a crontab. Touches nothing else.
+
+A block is the lines from `# >>> tom-auto SLUG PATH >>>` to `# <<< tom-auto SLUG PATH <<<`. It
+belongs to the project in the directory PATH.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cron_line import quoted
+from .definition import ScheduleError
+from .interpreter import COMPOSE_FILE
+from .moved import is_gone, is_of
+
+NOTE = b'# From schedule.toml. Change it there, then run: python manage.py schedule install\n'
+#: Stands before the first block where the table had no newline at its end, for the way back.
+NO_NEWLINE = b'# (The line above had no newline at its end. This goes with the block below.)\n'
+LINE = re.compile(rb'[^\n]*\n|[^\n]+')  # splitlines() would also cut at a carriage return
+MARKER = re.compile(rb'\s*# (>>>|<<<) tom-auto \S+ (.+) \1\s*')
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block in a table: its bytes are `table[start:end]`."""
+
+    start: int
+    end: int
+    path: bytes
+
+
+@dataclass(frozen=True)
+class _Marker:
+    line: int
+    start: int
+    end: int
+    opens: bool
+    path: bytes
+
+
+def find_block(table: bytes, project: Path) -> Block | None:
+    """The block of the project in `table`, or None.
+
+    Where there is none with its path, one that leads or led to it is its own: it was moved.
+    Raises ScheduleError where the markers are damaged, so that nobody can say where the block
+    ends.
+    """
+    markers = _markers(table)
+    paths = dict.fromkeys(marker.path for marker in markers)
+    here = os.fsencode(project)
+    own = [here] if here in paths else [path for path in paths if is_of(project, path)]
+    return _pair(markers, own[0]) if own else None
+
+
+def abandoned(table: bytes, project: Path) -> dict[int, bytes]:
+    """The paths of other projects' blocks where there is no project, by the number of the line."""
+    return {
+        marker.line: marker.path
+        for marker in _markers(table)
+        if marker.opens and is_gone(marker.path) and not is_of(project, marker.path)
+    }
+
+
+def _markers(table: bytes) -> list[_Marker]:
+    found = []
+    for number, line in enumerate(re.finditer(LINE, table), start=1):
+        marker = MARKER.fullmatch(line.group())
+        if marker:
+            sign, path = marker.groups()
+            found.append(_Marker(number, *line.span(), sign == b'>>>', path))
+    return found
+
+
+def _pair(markers: list[_Marker], path: bytes) -> Block:
+    """The one block among the markers that has this path."""
+    where = [index for index, marker in enumerate(markers) if marker.path == path]
+    first, last = where[0], where[-1]
+    whole = len(where) == 2 and last == first + 1  # another's marker in between is damage too
+    if not whole or [markers[first].opens, markers[last].opens] != [True, False]:
+        lines = ', '.join(str(markers[index].line) for index in where)
+        raise ScheduleError(
+            f'The marker lines of this project in your crontab are damaged (line {lines}): there '
+            'has to be one "# >>> tom-auto …" and after it one "# <<< tom-auto …". Nothing was '
+            'changed. Put them right with `crontab -e`, or delete the lines of the project, '
+            'then run this again.'
+        )
+    return Block(markers[first].start, markers[last].end, path)
+
+
+def with_block(
+    table: bytes, project: Path, slug: str, lines: list[bytes], old: Block | None
+) -> bytes:
+    """`table` with the project's block holding `lines`, in the place of `old` or at the end."""
+    if old:
+        return table[: old.start] + _block(project, slug, lines) + _after(table, old)
+    if table and not table.endswith(b'\n'):
+        table += b'\n' + NO_NEWLINE
+    return table + _block(project, slug, lines)
+
+
+def without_block(table: bytes, old: Block) -> bytes:
+    """`table` as it was before the block `old` was put in."""
+    before, after = table[: old.start], _after(table, old)
+    if before.endswith(b'\n' + NO_NEWLINE) and not MARKER.match(after):
+        before = before.removesuffix(NO_NEWLINE if after else b'\n' + NO_NEWLINE)
+    return before + after
+
+
+def _block(project: Path, slug: str, lines: list[bytes]) -> bytes:
+    name = slug.encode() + b' ' + os.fsencode(project)
+    return b''.join(
+        [
+            b'# >>> tom-auto ' + name + b' >>>\n',
+            NOTE,
+            *(line + b'\n' for line in lines),
+            b'# <<< tom-auto ' + name + b' <<<\n',
+        ]
+    )
+
+
+def _after(table: bytes, block: Block) -> bytes:
+    """What follows the block, behind any job of someone else's that was put inside it by hand."""
+    ours = _names_of(block.path)
+    inside = re.findall(LINE, table[block.start : block.end])[1:-1]
+    strays = [
+        line
+        for line in inside
+        if line.strip() != NOTE.strip() and not any(name in line for name in ours)
+    ]
+    return b''.join(strays) + table[block.end :]
+
+
+def _names_of(path: bytes) -> tuple[bytes, ...]:
+    """What a line has in it that runs a job of the project in the directory `path`."""
+    return (
+        quoted(os.path.join(path, b'manage.py')),  # noqa: PTH118
+        quoted(os.path.join(path, COMPOSE_FILE.encode())) + b' exec -T ',  # noqa: PTH118
+    )
+
+
+def copies_outside(table: bytes, block: Block | None, lines: list[bytes]) -> dict[int, bytes]:
+    """Which of `lines` stand outside the block, by their numbers: someone copied them by hand."""
+    if block:  # blanked, so that the lines after it keep their numbers
+        rest = b'\n' * table.count(b'\n', block.start, block.end)
+        table = table[: block.start] + rest + table[block.end :]
+    rows = enumerate(table.split(b'\n'), start=1)
+    return {number: row.strip() for number, row in rows if row.strip() in lines}
+
+
+def refuse_what_cannot_be_kept(table: bytes) -> None:
+    r"""Raise ScheduleError where a line of someone else's may not be what it looks like.
+
+    Debian's `crontab -l` shows a carriage return as `\r`, and to write that back would change it.
+    In the lines of a TOM it can only be a path: there are no others.
+    """
+    names = [name for marker in _markers(table) for name in _names_of(marker.path)]
+    for number, line in enumerate(table.split(b'\n'), start=1):
+        if b'\\r' in line and not MARKER.match(line) and not any(name in line for name in names):
+            raise ScheduleError(
+                f'Line {number} of your crontab has a carriage return, or a backslash and an r: '
+                'crontab shows both in the same way, so the line might not survive. Nothing was '
+                'changed. Take it out with `crontab -e`, then run this again.'
+            )

@@ -1,0 +1,102 @@
+"""Turns the schedule into CronJobs of Kubernetes."""
+
+import hashlib
+import json
+
+from .cron_expression import numbers_of
+from .definition import FILE, Job, Schedule
+
+LONGEST_NAME = 52  # Kubernetes adds eleven characters of its own, and 63 are the most
+#: A run that could not start within this many seconds of its time is left out.
+STARTING_DEADLINE = 600
+
+MANIFEST = """\
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: {name}
+  labels: {labels}
+spec:
+  schedule: {schedule}
+  timeZone: Etc/UTC
+  concurrencyPolicy: Forbid
+  startingDeadlineSeconds: {starting_deadline}
+  successfulJobsHistoryLimit: 3
+  failedJobsHistoryLimit: 3
+  jobTemplate:
+    spec:
+      backoffLimit: 0
+{limit}\
+      template:
+        metadata:
+          labels: {labels}
+        spec:
+          restartPolicy: Never
+          containers:
+            - name: {container}
+              image: {image}
+              command: {command}
+              envFrom:
+                - secretRef:
+                    name: {secret}
+"""
+
+
+def manifests(schedule: Schedule, slug: str, image: str) -> str:
+    """A CronJob for every job that is enabled, as YAML for `kubectl apply -f -`.
+
+    The containers get their settings from the secret that has the name of the TOM.
+    """
+    heading = f'# From {FILE}. The secret {_name(slug)} holds what is in .env elsewhere.\n'
+    return heading + '---\n'.join(_manifest(job, slug, image) for job in schedule.enabled())
+
+
+def _manifest(job: Job, slug: str, image: str) -> str:
+    limit = f'      activeDeadlineSeconds: {job.timeout}\n' if job.timeout else ''
+    return MANIFEST.format(
+        name=_short(f'{_name(slug)}-{_name(job.name)}'),
+        labels=_text(
+            {
+                'tom_auto.kubernetes.io/name': slug.strip('_'),
+                'tom_auto.kubernetes.io/component': job.name,
+            }
+        ),
+        schedule=_text(_expression(job.when)),
+        starting_deadline=STARTING_DEADLINE,
+        limit=limit,
+        container=_name(job.name),
+        image=_text(image),
+        command=_text(['python', 'manage.py', *map(_literal, job.words)]),
+        secret=_name(slug),
+    )
+
+
+def _expression(when: str) -> str:
+    """`when`, with Sunday as 0: Kubernetes knows no 7."""
+    *others, weekdays = when.split()
+    numbers = numbers_of(when)[-1]
+    if numbers is not None:
+        weekdays = ','.join(str(number) for number in sorted({number % 7 for number in numbers}))
+    return ' '.join([*others, weekdays])
+
+
+def _text(value: object) -> str:
+    """`value` as YAML: what is JSON is YAML as well."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _literal(word: str) -> str:
+    """`word` so that Kubernetes leaves it alone: it puts a variable's value in place of $(NAME)."""
+    return word.replace('$(', '$$(')
+
+
+def _name(text: str) -> str:
+    """`text` as the names of Kubernetes are: small letters, digits and -."""
+    return text.replace('_', '-').strip('-')
+
+
+def _short(name: str) -> str:
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f'{name[: LONGEST_NAME - 9].rstrip("-")}-{digest}'

@@ -1,0 +1,136 @@
+"""`manage.py schedule run`: starts the jobs where there is no cron, such as in a container.
+
+One job runs at a time. A job that is due while another is at work, or several times over while
+the machine slept, is started once.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from .definition import Job
+from .job_log import rotate
+from .next_times import next_run
+
+#: How often the clock is looked at: a machine that slept does not count that in its waits.
+GLANCE_SECONDS = 20
+#: What a job is given to end after SIGTERM; containers are stopped after ten.
+STOP_SECONDS = 8
+
+
+class Runner:
+    """Runs jobs in processes of their own, one at a time, until it is told to stop."""
+
+    def __init__(
+        self,
+        start: list[str],
+        log: Path,
+        say: Callable[[str], object],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`start` is the words before a job's own; what jobs print goes to `say` and into `log`."""
+        self.start, self.log, self.say, self.clock = start, log, say, clock
+        self.stopped = threading.Event()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def run(self, jobs: tuple[Job, ...]) -> None:
+        """Start each of `jobs` whenever it is due, until `stop` is called."""
+        now = self.clock()
+        due = {job: next_run(job.when, now) for job in jobs}
+        while not self.stopped.wait(self._pause(min(due.values()))):
+            job = min(due, key=due.get)
+            now = self.clock()
+            if due[job] <= now:
+                due[job] = next_run(job.when, now)
+                self.run_once(job)
+
+    def _pause(self, due: datetime) -> float:
+        """Seconds until `due`, but never long: a machine that slept does not count its sleep."""
+        ahead = (due - self.clock()).total_seconds()
+        return min(max(0, ahead), GLANCE_SECONDS)
+
+    def stop(self) -> None:
+        """Start nothing more, and have the job that runs end soon."""
+        self.stopped.set()
+        process = self.process
+        if process:
+            _end(process)
+
+    def run_once(self, job: Job) -> int | None:
+        """Run `job` to its end and return its exit status; None where it was not started."""
+        if self.stopped.is_set():
+            return None
+        rotate(self.log)
+        began = self.clock()
+        with self._log() as write:
+            write(f'{began:%Y-%m-%d %H:%M:%S} UTC [{job.name}] started')
+            try:
+                status = self._run_process(job, write)
+            except OSError as error:
+                write(f'[{job.name}] could not be started: {error}')
+                return None
+            seconds = (self.clock() - began) / timedelta(seconds=1)
+            write(f'[{job.name}] ended with status {status} after {seconds:.0f} s')
+        return status
+
+    def _run_process(self, job: Job, write: Callable[[str], None]) -> int:
+        self.process = process = subprocess.Popen(
+            [*self.start, *job.words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {'PYTHONUNBUFFERED': '1'},
+            start_new_session=True,  # a Ctrl-C is for this process, which passes it on
+        )
+        if self.stopped.is_set():  # between the look at it and the start
+            _end(process)
+        overtime = threading.Timer(job.timeout or 0, self._time_is_up, [job, process, write])
+        if job.timeout:
+            overtime.start()
+        try:
+            for line in process.stdout:
+                write(os.fsdecode(line).rstrip('\n'))
+            return process.wait()
+        except BaseException:  # SIGTERM or Ctrl-C
+            _end(process)
+            raise
+        finally:
+            overtime.cancel()
+            process.stdout.close()
+            self.process = None
+
+    def _time_is_up(
+        self, job: Job, process: subprocess.Popen[bytes], write: Callable[[str], None]
+    ) -> None:
+        write(f'[{job.name}] is stopped: it took longer than its timeout of {job.timeout} s')
+        _end(process)
+
+    @contextlib.contextmanager
+    def _log(self) -> Iterator[Callable[[str], None]]:
+        """Writes lines both to `say` and into the log; to `say` alone where there can be no log."""
+        with contextlib.ExitStack() as stack:
+            file = None
+            with contextlib.suppress(OSError):  # a read-only container has no log
+                file = stack.enter_context(self.log.open('ab', buffering=0))
+
+            def write(line: str) -> None:
+                self.say(line)
+                with contextlib.suppress(OSError):
+                    if file:
+                        file.write(os.fsencode(line) + b'\n')
+
+            yield write
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to all that the job has started, and SIGKILL to what is left of it soon after."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        os.killpg(process.pid, signal.SIGKILL)

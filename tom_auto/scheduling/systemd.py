@@ -1,0 +1,240 @@
+"""Turns the schedule into units of systemd, and installs them for this user.
+
+Each job is a service that runs once and a timer that starts it. They belong to the project whose
+path stands in their first line.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from .cron_expression import numbers_of
+from .cron_line import command_of
+from .definition import FILE, Job, Schedule, ScheduleError
+from .install import difference
+from .moved import is_of, remember
+
+WEEKDAYS = ('Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun')
+COMMAND_SECONDS = 30
+OWNER = re.compile(rb'# tom-auto \S+ (.+)')
+
+
+def units(schedule: Schedule, project: Path, slug: str, start: list[str]) -> dict[str, bytes]:
+    """The files of the enabled jobs' services and timers, by their names.
+
+    `start` is the words that start Python. Raises ScheduleError for what no unit can hold.
+    """
+    files = {}
+    for job in schedule.enabled():
+        name = f'{_prefix(project, slug)}{job.name}'
+        files[f'{name}.service'] = _service(job, schedule, project, slug, start)
+        files[f'{name}.timer'] = _timer(job, project, slug)
+    return files
+
+
+def _prefix(project: Path, slug: str) -> str:
+    """What the names of the project's units begin with: two projects may have one name."""
+    return f'tom-auto-{slug}-{hashlib.sha256(os.fsencode(project)).hexdigest()[:8]}-'
+
+
+def _owner(project: Path, slug: str) -> bytes:
+    return b'# tom-auto ' + slug.encode() + b' ' + _utf8(os.fsencode(project)) + b'\n'
+
+
+def _utf8(path: bytes) -> bytes:
+    r"""`path` as systemd reads files, with `\xff` for what is no UTF-8."""
+    return path.decode('utf-8', 'backslashreplace').encode()
+
+
+def _service(job: Job, schedule: Schedule, project: Path, slug: str, start: list[str]) -> bytes:
+    words = [os.fsencode(word) for word in command_of(job, schedule, project, start)]
+    if any(b'\n' in word for word in words):
+        raise ScheduleError(f'{str(project)!r} holds a line break. Move the project.')
+    # As a program, systemd takes no path with quotes or backslashes; as an argument of sh, any.
+    command = b' '.join([b'/bin/sh -c \'exec "$$0" "$$@"\'', *map(_quoted, words)])
+    limit = f'TimeoutStartSec={job.timeout}\n' if job.timeout else ''
+    return (
+        _owner(project, slug)
+        + f'# From {FILE}. Change it there, then: python manage.py schedule install '
+        '--format systemd\n'
+        f'[Unit]\nDescription=manage.py {job.name}, of the TOM {slug}\n\n'
+        f'[Service]\nType=oneshot\n{limit}'.encode()
+        + b'ExecStart='
+        + command
+        + b'\n'
+    )
+
+
+def _quoted(word: bytes) -> bytes:
+    r"""`word` as one word of ExecStart: % and $ are doubled, and strange bytes are `\xff`."""
+    if re.fullmatch(rb'[A-Za-z0-9_@+=:,./-]+', word):
+        return word
+    escapes = {b'%': b'%%', b'$': b'$$', b'"': b'\\"', b'\\': b'\\\\'}
+    text = re.sub(rb'[%$"\\]', lambda found: escapes[found.group()], word)
+    text = re.sub(rb'[\x00-\x1f\x7f]', lambda found: b'\\x%02x' % found.group()[0], text)
+    return b'"' + _utf8(text) + b'"'
+
+
+def _timer(job: Job, project: Path, slug: str) -> bytes:
+    times = ''.join(f'OnCalendar={when}\n' for when in calendar(job.when))
+    return (
+        _owner(project, slug)
+        + f'[Unit]\nDescription=When manage.py {job.name} of the TOM {slug} runs\n\n'
+        # Persistent: what was missed while the machine was off is made up for, once.
+        f'[Timer]\n{times}Persistent=true\n\n[Install]\nWantedBy=timers.target\n'.encode()
+    )
+
+
+def calendar(expression: str) -> list[str]:
+    """Five fields of cron as OnCalendar, one or two: of two, either is enough."""
+    minutes, hours, days, months, weekdays = numbers_of(expression)
+    time = f'{_list(hours)}:{_list(minutes)}:00'
+    by_day = f'*-{_list(months)}-{_list(days)} {time}'
+    if weekdays is None:
+        return [by_day]
+    names = ','.join(dict.fromkeys(WEEKDAYS[number] for number in weekdays))
+    by_weekday = f'{names} *-{_list(months)}-* {time}'
+    return [by_weekday] if days is None else [by_day, by_weekday]
+
+
+def _list(numbers: list[int] | None) -> str:
+    return '*' if numbers is None else ','.join(f'{number:02}' for number in numbers)
+
+
+def install_units(files: dict[str, bytes], project: Path) -> list[str]:
+    """Make this user's units of the project be `files`, with their timers at work.
+
+    Returns what to tell the user. Raises ScheduleError where systemd cannot be asked.
+    """
+    _systemctl('show-environment')
+    if not files:
+        return [f'No job is enabled in {FILE}.', *remove_units(project)]
+    old = installed_units(project)
+    _disable([name for name in old if name not in files])
+    directory = unit_directory()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (directory / name).write_bytes(text)
+    except OSError as error:
+        raise ScheduleError(f'The units cannot be written: {error}') from error
+    _systemctl('daemon-reload')
+    timers = [name for name in files if name.endswith('.timer')]
+    _systemctl('enable', *timers)
+    _systemctl('restart', *timers)
+    remember(project, changed=old != files)
+    return [
+        f'Installed in {directory}:',
+        '',
+        *(f'    {name}' for name in files),
+        '',
+        f'What the jobs print: journalctl --user -u {timers[0].removesuffix(".timer")}',
+        *_lingering(),
+    ]
+
+
+def preview_units(files: dict[str, bytes], project: Path) -> list[str]:
+    """What `install_units` would change in this user's units, as diff(1) would show it."""
+    old = installed_units(project)
+    if old == files:
+        return ['Nothing to do: systemd has these units already.']
+    changes = (
+        difference(old.get(name, b''), files.get(name, b''), name)
+        for name in sorted({*old, *files})
+    )
+    return [*(line for change in changes for line in change), 'Nothing was changed.']
+
+
+def remove_units(project: Path) -> list[str]:
+    """Stop the project's timers and take its units away. Returns what to tell the user."""
+    old = installed_units(project)
+    if not old:
+        return ['Nothing to remove: you have no systemd unit of this TOM.']
+    _disable([*old])
+    _systemctl('daemon-reload')
+    return [f'Removed from {unit_directory()}:', '', *(f'    {name}' for name in old), '']
+
+
+def unit_state(files: dict[str, bytes], project: Path) -> tuple[int, str]:
+    """0, 1 or 2 as `schedule status` has it, and why."""
+    found = installed_units(project)
+    if not found:
+        return 1, 'Not installed.'
+    if found != files:
+        return 2, 'Installed, but out of date: schedule.toml, the TOM or its Python changed since.'
+    for name in files:
+        if name.endswith('.timer'):
+            try:
+                _systemctl('is-active', name)
+            except ScheduleError as error:
+                return 2, f'Installed, but {name} is not at work. {error}'
+    return 0, 'Installed and current: ' + ', '.join(files)
+
+
+def unit_directory() -> Path:
+    """Where systemd looks for units of this user's own."""
+    config = os.environ.get('XDG_CONFIG_HOME', '')
+    return (Path(config) if config.startswith('/') else Path.home() / '.config') / 'systemd/user'
+
+
+def installed_units(project: Path) -> dict[str, bytes]:
+    """The units of the project by their names, also those that it left behind in a move."""
+    found = {}
+    with contextlib.suppress(OSError):  # in a home that this user may not look into is none
+        for file in sorted(unit_directory().glob('tom-auto-*')):
+            found[file.name] = file.read_bytes()
+    return {name: text for name, text in found.items() if _belongs(text, project)}
+
+
+def _belongs(unit: bytes, project: Path) -> bool:
+    owner = OWNER.match(unit)
+    if not owner:
+        return False
+    path = owner.group(1)
+    escaped = rb'\\x([89a-f][0-9a-f])'  # or a path that really has these letters: see _utf8
+    return is_of(project, path) or is_of(
+        project, re.sub(escaped, lambda found: bytes.fromhex(found.group(1).decode()), path)
+    )
+
+
+def _disable(names: list[str]) -> None:
+    timers = [name for name in names if name.endswith('.timer')]
+    if timers:
+        _systemctl('disable', '--now', *timers)
+    for name in names:
+        (unit_directory() / name).unlink(missing_ok=True)
+
+
+def _lingering() -> list[str]:
+    """Without lingering, a user's units stop when the user logs out."""
+    program = shutil.which('loginctl')
+    command = [program or 'loginctl', 'show-user', str(os.getuid()), '--property=Linger']
+    try:
+        said = subprocess.run(command, capture_output=True, timeout=COMMAND_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    if b'Linger=yes' in said.stdout:
+        return []
+    return ['Warning: they stop when you log out. So that they do not: loginctl enable-linger']
+
+
+def _systemctl(*words: str) -> None:
+    try:
+        done = subprocess.run(
+            ['systemctl', '--user', *words],
+            capture_output=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        said = os.fsdecode(done.stderr or done.stdout).strip() if done.returncode else None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
+    if said is not None:
+        raise ScheduleError(
+            f'systemd cannot be asked here (systemctl --user {" ".join(words)}): {said}\n'
+            'For cron instead: python manage.py schedule install'
+        )

@@ -1,0 +1,117 @@
+"""What the TOM's templates show of the automation."""
+
+from datetime import datetime, timedelta
+
+from django import template
+from django.db.models import Count, Max, Min, Q
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from tom_dataproducts.models import DataProduct
+from tom_observations.models import ObservationRecord
+
+from ..access import Visitor, may_see_page, seen_by
+from ..health import healths
+from ..jobs import MAIN, main_job, next_run
+from ..models import JobPause, RecordSync
+from ..sync.errors import advice_for
+
+register = template.Library()
+
+
+@register.simple_tag
+def when(moment: datetime | None, never: str = 'never') -> str | SafeString:
+    """`moment` as people say it, with the exact time on hover, in the zone of the reader.
+
+    The server writes the TOM's zone; automation.js puts the reader's in its place.
+    """
+    if moment is None:
+        return never
+    now = timezone.now()
+    ahead = moment > now
+    text = timesince(now, moment, depth=1) if ahead else timesince(moment, now, depth=1)
+    said = f'in {text}' if ahead else f'{text} ago'
+    if abs(moment - now) < timedelta(minutes=1):
+        said = 'in a moment' if ahead else 'just now'
+    local = timezone.localtime(moment)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(timespec='seconds'),
+        f'{local:%Y-%m-%d %H:%M:%S %Z}',
+        said,
+    )
+
+
+@register.filter
+def length_of_time(span: timedelta | None) -> str:
+    """A length of time as seconds, minutes or hours."""
+    if span is None:
+        return ''
+    seconds = span.total_seconds()
+    if seconds < 10:
+        return f'{seconds:.1f}\xa0s'
+    if seconds < 120:
+        return f'{seconds:.0f}\xa0s'
+    return f'{seconds / 60:.0f}\xa0min' if seconds < 7200 else f'{seconds / 3600:.1f}\xa0h'
+
+
+register.filter('what_to_do', advice_for)
+
+
+@register.filter
+def may_see_automation(user: Visitor) -> bool:
+    """Whether the automation's page is there for `user`."""
+    return may_see_page(user)
+
+
+@register.inclusion_tag('tom_auto/record_line.html', takes_context=True)
+def record_line(context: template.Context, record: ObservationRecord) -> dict:
+    """When a record was last checked, when it is next, and what is stored of it."""
+    sync = RecordSync.objects.filter(record=record).first()
+    return {
+        'sync': sync,
+        'next': None if sync and sync.settled_at else _next(sync.next_check if sync else None),
+        'paused': _paused(),
+        'frames': DataProduct.objects.filter(observation_record=record).count(),
+    }
+
+
+@register.inclusion_tag('tom_auto/target_line.html', takes_context=True)
+def target_line(context: template.Context, target: object) -> dict:
+    """The same of those records of a target that the visitor may see."""
+    records = seen_by(context['user'], ObservationRecord.objects.filter(target=target.pk))
+    told = RecordSync.objects.filter(record__in=records.order_by().values('pk')).aggregate(
+        checked=Max('checked_at'),
+        next=Min('next_check'),
+        awaited=Count('pk', filter=Q(settled_at=None)),
+        failing=Count('pk', filter=Q(failing_since__isnull=False)),
+        known=Count('pk'),
+    )
+    count = records.count()
+    products = DataProduct.objects.filter(observation_record__in=records.order_by().values('pk'))
+    awaited = told['awaited'] + count - told['known']
+    return told | {
+        'records': count,
+        'awaited': awaited,
+        'next': _next(told['next']) if awaited else None,
+        'paused': _paused(),
+        'frames': products.count(),
+    }
+
+
+@register.inclusion_tag('tom_auto/home_line.html', takes_context=True)
+def home_line(context: template.Context) -> dict:
+    """How the automation is, in a line."""
+    user = context['user']
+    return {'states': healths(user) if may_see_page(user) else []}
+
+
+def _next(due: datetime | None) -> datetime | None:
+    """When the schedule asks about what is due from `due` on."""
+    now = timezone.now()
+    return next_run(main_job(), max(now, due or now))
+
+
+def _paused() -> bool:
+    return JobPause.objects.filter(job=MAIN).exists()

@@ -1,0 +1,24 @@
+"""Your hooks: functions that the TOM calls when something happens.
+
+A hook is used once `HOOKS` in the settings names it, such as
+`HOOKS['data_product_post_save'] = 'app.hooks.data_product_saved'`. `updatedata` calls one hook at
+a time. A hook that raises an exception is called again at the next run, and the run says so.
+"""
+
+import logging
+
+from tom_dataproducts.models import DataProduct
+from tom_observations.models import ObservationRecord
+
+logger = logging.getLogger(__name__)
+
+
+def observation_changed(record: ObservationRecord, previous_status: str | None) -> None:
+    """For 'observation_change_state': an observation has a new status."""
+    logger.info('%s: %s, was %s', record, record.status, previous_status)
+
+
+def data_product_saved(products: list[DataProduct]) -> None:
+    """For 'data_product_post_save': a data file was saved. Start your reduction here."""
+    for product in products:
+        logger.info('Saved %s of %s', product.data.name, product.target)
