@@ -19,7 +19,7 @@ from django.utils import timezone
 from .conf import automation
 from .health import WORKING, Health, healths
 from .models import Alert, RecordSync
-from .sync.redact import redact
+from .redact import redact
 
 logger = logging.getLogger(__name__)
 

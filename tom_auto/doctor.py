@@ -30,7 +30,7 @@ from .jobs import jobs
 from .scheduling import cli
 from .scheduling.cron_daemon import cron_daemon_runs
 from .scheduling.definition import ScheduleError
-from .sync.redact import redact
+from .redact import redact
 
 OK, WARNING, FAILED = 'ok', 'warning', 'failed'
 OLDEST, NEWEST = (3, 11), (3, 13)  # Python, as pyproject.toml has it

@@ -16,7 +16,7 @@ from .models import JobPause, RecordSync, RunFailure, UpdateRun
 from .scheduling.cli import Site
 from .scheduling.definition import Job
 from .scheduling.moved import installed_at
-from .sync.redact import redact
+from .redact import redact
 
 #: A run that has not said for so long that it is alive is not.
 SILENT = timedelta(minutes=5)

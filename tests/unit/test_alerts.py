@@ -11,7 +11,7 @@ from django.utils import timezone
 from tom_auto.alerts import tell_what_changed
 from tom_auto.models import Alert, JobPause, RecordSync, UpdateRun
 from tom_auto.observatory import faults
-from tom_auto.sync.redact import redact
+from tom_auto.redact import redact
 from tom_auto.sync.runs import ASKED_BY
 
 from .page import ran

@@ -25,7 +25,7 @@ from tom_dataproducts.models import DataProduct
 from tom_auto.models import RecordSync, UpdateRun
 from tom_auto.observatory import Observatory, archive, faults
 from tom_auto.observatory.messages import Call, Reply, html_reply, json_reply
-from tom_auto.sync.redact import RedactingFormatter
+from tom_auto.redact import RedactingFormatter
 
 from .leaky import WAYS, LeakyFacility
 

@@ -8,12 +8,17 @@ KEY = 'Put a valid API key into .env, then retry.'
 LOG = 'Read logs/tom.log, which has the traceback.'
 DOCTOR = 'Run: python manage.py doctor'
 
-_advice: dict[str, str] = {}
+_kinds: dict[str, type['SyncError']] = {}
 
 
 def advice_for(kind: str) -> str:
     """What a person can do about an error of this kind."""
-    return _advice.get(kind, SyncError.advice)
+    return by_kind(kind).advice
+
+
+def by_kind(kind: str) -> type['SyncError']:
+    """The type of the errors of this kind."""
+    return _kinds.get(kind, SyncError)
 
 
 class SyncError(Exception):
@@ -23,8 +28,8 @@ class SyncError(Exception):
     advice = f'{LOG} {DOCTOR}'
 
     def __init_subclass__(cls) -> None:
-        """Remember the advice of each kind."""
-        _advice[cls.kind] = cls.advice
+        """Remember each kind."""
+        _kinds[cls.kind] = cls
 
 
 class NoAnswer(SyncError):
@@ -39,6 +44,12 @@ class BadAnswer(SyncError):
 
     kind = 'bad answer'
     advice = WAIT
+
+
+class ServerError(BadAnswer):
+    """The observatory answered with an error of its own (5xx)."""
+
+    kind = 'server error'
 
 
 class OutOfTime(SyncError):
@@ -86,22 +97,43 @@ class LocalTrouble(SyncError):
     advice = DOCTOR
 
 
-class PlaceTaken(SyncError):
-    """The place of a file is taken, or its claim was lost."""
+class Clash(SyncError):
+    """Two different files have the same id in one archive."""
 
-    kind = 'place taken'
-    advice = f'Retry. If it lasts: {LOG}'
+    kind = 'clash'
+    advice = 'Report it to those who run the archive, or to the authors of the facility class.'
 
 
-class FacilityDown(SyncError):
-    """Nothing more can be had from this facility in this run; its records stay due."""
+class NoFrames(SyncError):
+    """A successful observation has settled without one wanted frame."""
 
-    kind = 'facility down'
+    kind = 'no frames'
+    advice = 'Look it up at the observatory, and check WANTED_FRAMES in the settings.'
+
+
+class StorageAway(SyncError):
+    """The storage of the data is not the one that was there."""
+
+    kind = 'storage away'
+    advice = f'Mount the storage. {DOCTOR}'
+
+
+class SetAside(SyncError):
+    """Something that the record needs was set aside for this run."""
+
+    kind = 'set aside'
     advice = WAIT
 
 
-class CredentialsRefused(FacilityDown):
-    """The facility refuses the credentials."""
+class AccessRefused(SyncError):
+    """The observatory refuses access (401 or 403)."""
+
+    kind = 'access refused'
+    advice = f'If other records have the same problem: {KEY}'
+
+
+class CredentialsRefused(SyncError):
+    """A login was refused, and is not tried again in this run."""
 
     kind = 'credentials refused'
     advice = KEY

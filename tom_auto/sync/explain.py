@@ -5,8 +5,9 @@ No text here holds the body of an answer: nobody knows what is in it.
 
 import errno
 import logging
+import ssl
+from collections.abc import Iterator
 from socket import gaierror, herror
-from ssl import SSLError
 from urllib.error import HTTPError as UrllibHTTPError
 from urllib.error import URLError
 
@@ -15,48 +16,43 @@ from django.core.exceptions import ValidationError
 from django.db import InterfaceError, OperationalError
 from tom_common.exceptions import ImproperCredentialsException
 
+from ..redact import redact, without
+from . import http
 from .errors import (
+    AccessRefused,
     BadAnswer,
     BrokenClass,
-    CredentialsRefused,
     HookFailed,
     LocalTrouble,
     NoAnswer,
     NoRoom,
     NotFound,
     NotUnderstood,
+    ServerError,
     SyncError,
 )
-from .redact import redact
 
 logger = logging.getLogger(__name__)
 
 LONGEST = 300  # characters of another's text
-#: What clients other than `requests` raise where nobody answers.
-UNREACHED = (ConnectionError, TimeoutError, gaierror, herror, SSLError, URLError)
+#: What clients raise where nobody answers, `requests` and others.
+UNREACHED = (ConnectionError, TimeoutError, gaierror, herror, ssl.SSLError, URLError)
+UNREACHED_ERRNO = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def explained(error: BaseException, facility: str) -> SyncError:
     """What `error`, raised while `facility` was asked, means; an unknown one is logged whole."""
     if isinstance(error, SyncError):
         return error
-    if isinstance(error, ImproperCredentialsException):
-        return CredentialsRefused(f'{facility} refuses its credentials: check its API key in .env')
-    if isinstance(error, ValidationError):
-        return NotUnderstood(f'{facility} does not understand the request (400)')
-    if isinstance(error, requests.RequestException):
-        return _of_request(error, facility)
-    if isinstance(error, UrllibHTTPError):
-        return _of_status(error.code, facility)
-    if isinstance(error, UNREACHED):
-        return NoAnswer(f'{facility} does not answer ({type(error).__name__})')
     if isinstance(error, OperationalError | InterfaceError):
         return LocalTrouble(f'the database of this TOM could not be used: {_told(error)}')
-    if isinstance(error, OSError):
-        reason = _line(error.strerror) if error.strerror else type(error).__name__
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        kind = NoRoom if full else LocalTrouble
-        return kind(f'a file cannot be read or written: {reason}')
+    if isinstance(error, ValidationError):
+        return NotUnderstood(f'{facility} does not understand the request (400)')
+    # Classes wrap the errors of their clients in their own: the reason is further down.
+    for reason in _chain(error):
+        if (known := _known(reason, facility)) is not None:
+            return known
     logger.error('%s raised %s', facility, type(error).__name__, exc_info=error)
     if isinstance(error, LookupError | TypeError | AttributeError):
         return BrokenClass(
@@ -65,22 +61,58 @@ def explained(error: BaseException, facility: str) -> SyncError:
     return SyncError(_told(error))
 
 
-def _of_request(error: requests.RequestException, facility: str) -> SyncError:
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _known(error: BaseException, facility: str) -> SyncError | None:
+    if isinstance(error, SyncError):
+        return error
+    if isinstance(error, ImproperCredentialsException):
+        return AccessRefused(f'{facility} refuses the credentials')
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NoAnswer(f'the certificate of {facility} is not valid: {error.verify_message}')
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return _of_status(error.response.status_code, facility)
+    if isinstance(error, UrllibHTTPError):
+        return _of_status(error.code, facility)
     if isinstance(error, requests.exceptions.InvalidJSONError):
         return BadAnswer(f'{facility} answered something that is not JSON')
-    if isinstance(error, requests.ConnectionError | requests.Timeout):
-        return NoAnswer(f'{facility} does not answer ({type(error).__name__})')
-    return NoAnswer(f'{facility} could not be asked ({type(error).__name__})')
+    unreached = isinstance(error, UNREACHED) or getattr(error, 'errno', 0) in UNREACHED_ERRNO
+    if unreached or isinstance(error, requests.RequestException):
+        inner = next((one for one in map(_certificate, _arguments(error)) if one), None)
+        reason = f'certificate: {inner}' if inner else type(error).__name__
+        return NoAnswer(f'{facility} does not answer ({reason})')
+    if isinstance(error, OSError) and error.errno is not None:
+        kind = NoRoom if error.errno in FULL else LocalTrouble
+        return kind(f'a file cannot be read or written: {_line(error.strerror)}')
+    return None
+
+
+def _arguments(error: BaseException) -> Iterator[object]:
+    """What an error of `requests` holds: the reason is a few levels down."""
+    for argument in error.args:
+        yield argument
+        if isinstance(reason := getattr(argument, 'reason', None), BaseException):
+            yield from (reason, *reason.args, *_chain(reason))
+
+
+def _certificate(error: object) -> str:
+    return error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else ''
 
 
 def _of_status(status: int, facility: str) -> SyncError:
+    if status in (401, 403):
+        return AccessRefused(f'{facility} refuses access ({status})')
     if status == 404:
         return NotFound(f'{facility} does not know it, or hides it from this account (404)')
     if status == 429:
         return NoAnswer(f'{facility} asks to come back later (429)')
-    kind = NoAnswer if status in (502, 503, 504) else BadAnswer
+    kind = NoAnswer if status in (502, 503, 504) else ServerError if status >= 500 else BadAnswer
     return kind(f'{facility} answered {status}')
 
 
@@ -97,7 +129,8 @@ def _told(error: BaseException) -> str:
 def _line(words: object) -> str:
     """What `words` say, in one line without secrets, which any database can hold."""
     try:
-        text = ' '.join(redact(str(words)).split())
+        text = without(list(http.heard), str(words))
+        text = ' '.join(redact(text).split())
     except BaseException:  # there are errors whose own text is an error
         return '(it cannot say what)'
     return ''.join(filter(str.isprintable, text))[:LONGEST]

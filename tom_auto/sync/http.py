@@ -1,22 +1,23 @@
 """How requests leave the TOM: every wait ends, and a file arrives whole or not at all.
 
-Facility classes call `requests` as they like, mostly without a timeout. `patient_requests` is
+Facility classes call `requests` as they like, mostly without a timeout. `limited_requests` is
 the one seam through which all of those calls pass while a run is at work: it gives each of
 them a pooled connection, timeouts, bounded retries, and a limit on the whole answer.
 """
 
 import hashlib
 import os
-import weakref
-from collections import Counter, deque
+import ssl
+import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from math import inf
-from threading import TIMEOUT_MAX, Condition, get_ident
-from time import monotonic
+from socket import SHUT_RDWR
+from threading import Thread
+from time import monotonic, sleep
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ import requests
 from requests import sessions
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError as BrokenStream
 from urllib3.exceptions import InvalidHeader, MaxRetryError
 from urllib3.response import BaseHTTPResponse
@@ -34,10 +36,16 @@ from .errors import BadAnswer, NoAnswer, NoRoom
 
 CHUNK = 256 * 1024  # bytes
 MAX_ANSWER = 64 * 1024 * 1024  # bytes of an answer that is not a file, such as a list of frames
-BIG = 8 * 1024 * 1024  # bytes: what is bigger is hashed and written beside the transfer
-AHEAD = 8  # chunks of a big file that may wait to be hashed
+BIG = 8 * 1024 * 1024  # bytes: after so many it is time to look at the disk again
 HEAD = 2880  # bytes kept of a file's beginning: one FITS block
 PASSING = {429, 500, 502, 503, 504}  # statuses that may be other in a moment
+PACKED = ('.gz', '.tgz', '.bz2', '.xz', '.zip', '.fz')
+#: A compressed transfer would hide how many bytes the file has.
+PLAIN = {'Accept-Encoding': 'identity'}
+HEARD = 4096  # bytes kept of each of the latest answers, so that no error repeats them
+
+#: The beginnings of the latest answers: nobody knows what is in them (rule 14).
+heard: deque[bytes] = deque(maxlen=20)
 
 
 @dataclass(frozen=True)
@@ -47,23 +55,23 @@ class Received:
     size: int
     md5: str
     head: bytes
+    content_type: str = ''
 
 
 @contextmanager
-def patient_requests(limits: Automation, deadline: float = inf) -> Iterator['Turns']:
+def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None]:
     """While this lasts, every call made through `requests`, by any code, keeps `limits`.
-
-    Gives the turns that they take, for those who ask by other means.
 
     No call is repeated when that would be after `deadline`, in the seconds of `monotonic()`.
 
     A timeout put into `HTTPAdapter.send` reaches all of them; `socket.setdefaulttimeout` does
     not. A session with an adapter class of its own keeps that adapter and gets the timeouts.
     """
-    send, turns = HTTPAdapter.send, Turns(limits.WORKERS, deadline)
-    pool = HTTPAdapter(pool_maxsize=limits.WORKERS, max_retries=_retries(limits, deadline))
+    send, answer_of = HTTPAdapter.send, HTTPConnection.getresponse
+    retries, alarms = _retries(limits, deadline), _Alarms()
+    pool = HTTPAdapter(pool_maxsize=2 * limits.WORKERS, max_retries=retries)
 
-    def patient_send(
+    def limited_send(
         adapter: HTTPAdapter,
         request: requests.PreparedRequest,
         stream: bool = False,
@@ -72,26 +80,53 @@ def patient_requests(limits: Automation, deadline: float = inf) -> Iterator['Tur
     ) -> requests.Response:
         used = pool if type(adapter) is HTTPAdapter else adapter
         wait = timeout or (limits.CONNECT_TIMEOUT, limits.READ_TIMEOUT)
-        end_turn = turns.take(urlsplit(request.url).netloc)
-        try:
-            response = send(used, request, stream=stream, timeout=wait, **options)
-            if stream:
-                _when_closed(response, end_turn)
-            else:
-                _read_answer(response, limits)
-                end_turn()
-        except BaseException:
-            end_turn()
-            raise
+        response = send(used, request, stream=stream, timeout=wait, **options)
+        if not stream:
+            _read_answer(response, limits)
         return response
 
-    HTTPAdapter.send = patient_send
+    def limited_headers(connection: HTTPConnection) -> BaseHTTPResponse:
+        with alarms.within(2 * limits.READ_TIMEOUT, connection.sock):
+            return answer_of(connection)
+
+    HTTPAdapter.send, HTTPConnection.getresponse = limited_send, limited_headers
     look_up, sessions.get_environ_proxies = sessions.get_environ_proxies, remembered_proxies()
     try:
-        yield turns
+        yield
     finally:
-        HTTPAdapter.send, sessions.get_environ_proxies = send, look_up
+        HTTPAdapter.send, HTTPConnection.getresponse = send, answer_of
+        sessions.get_environ_proxies = look_up
         pool.close()
+
+
+class _Alarms:
+    """Hangs up on servers whose headers drip: a read timeout is about one read."""
+
+    def __init__(self) -> None:
+        self._armed: dict[object, float] = {}
+        self._thread: Thread | None = None
+
+    @contextmanager
+    def within(self, seconds: float, sock: object) -> Iterator[None]:
+        """Hang up on `sock` after so many seconds, unless this has ended."""
+        self._armed[sock] = monotonic() + seconds
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = Thread(target=self._watch, daemon=True, name='alarms')
+            self._thread.start()
+        try:
+            yield
+        finally:
+            self._armed.pop(sock, None)
+
+    def _watch(self) -> None:
+        idle = 0
+        while idle < 60:  # ends by itself when nothing was asked for a minute
+            sleep(1)
+            idle = 0 if self._armed else idle + 1
+            for sock, end in list(self._armed.items()):
+                if monotonic() > end and sock is not None:
+                    with suppress(OSError):
+                        sock.shutdown(SHUT_RDWR)
 
 
 def remembered_proxies() -> Callable[..., dict[str, str]]:
@@ -111,73 +146,14 @@ def remembered_proxies() -> Callable[..., dict[str, str]]:
     return of_address
 
 
-class Turns:
-    """Lets so many threads at a time ask one host, however many facilities are there.
-
-    Or one facility, where its class asks by other means than `requests`.
-    """
-
-    def __init__(self, most: int, deadline: float = inf) -> None:
-        """`deadline`: when it is no use to wait any longer, in the seconds of `monotonic()`."""
-        self._most, self._deadline = most, deadline
-        self._hosts: dict[str, tuple[Condition, Counter[int]]] = {}  # and turns by thread
-
-    def take(self, host: str) -> Callable[[], None]:
-        """Wait for a turn at `host`; returns what ends it. Raises ConnectTimeout at the deadline.
-
-        Those who have the turns now keep limits of their own, so that the queue moves on.
-        A thread that has a turn there gets another at once: it may be reading one answer while
-        it asks for the next, and would wait for itself.
-        """
-        ended, busy = self._hosts.setdefault(host, (Condition(), Counter()))
-        thread, seconds = get_ident(), min(max(0, self._deadline - monotonic()), TIMEOUT_MAX)
-        with ended:
-            if not ended.wait_for(lambda: thread in busy or len(busy) < self._most, seconds):
-                raise requests.ConnectTimeout(f'no turn at {host} until the deadline')
-            busy[thread] += 1
-
-        def end_turn() -> None:
-            with ended:
-                busy[thread] -= 1
-                if not busy[thread]:
-                    del busy[thread]
-                    ended.notify()
-
-        return Once(end_turn)
-
-
-class Once:
-    """Calls `act` the first time that it is called, and no more."""
-
-    def __init__(self, act: Callable[[], None]) -> None:
-        self._act: Callable[[], None] | None = act
-
-    def __call__(self) -> None:
-        act, self._act = self._act, None
-        if act is not None:
-            act()
-
-
-def _when_closed(response: requests.Response, act: Callable[[], None]) -> None:
-    """Have `act` called when `response` is closed, or dropped as some facility classes do."""
-    close, itself = type(response).close, weakref.ref(response)
-
-    def close_and_act() -> None:
-        try:
-            close(itself())
-        finally:
-            act()
-
-    response.close = close_and_act
-    weakref.finalize(response, act)
-
-
 def _retries(limits: Automation, deadline: float) -> Retry:
     class WithinLimits(Retry):
-        """Gives up at once where the wait would be longer than anyone would wait for."""
+        """Gives up at once where a retry cannot succeed, or the wait would be too long."""
 
         def increment(self, *args: object, **options: object) -> Retry:
             following = super().increment(*args, **options)
+            if _is_about_certificates(options.get('error')):
+                raise MaxRetryError(None, '', options['error'])
             response = options.get('response')
             asked = self.get_retry_after(response) if response is not None else None
             wait = following.get_backoff_time() if asked is None else asked
@@ -203,27 +179,42 @@ def _retries(limits: Automation, deadline: float) -> Retry:
     )
 
 
+def _is_about_certificates(error: object) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        first = error.args[0] if getattr(error, 'args', ()) else None
+        error = first if isinstance(first, Exception) else getattr(error, '__cause__', None)
+    return False
+
+
 def _read_answer(response: requests.Response, limits: Automation) -> None:
     """Read the whole of an answer now, as requests would a moment later but without limits."""
     chunks, size = [], 0
-    for chunk in _chunks(response, limits.TRANSFER_TIMEOUT):
+    encoded = 'Content-Encoding' in response.headers
+    for chunk in _chunks(response, limits.TRANSFER_TIMEOUT, encoded):
         chunks.append(chunk)
         size += len(chunk)
-        if size > MAX_ANSWER:
+        if size > answer_limit[0]:
             response.close()
-            raise requests.ConnectionError(f'an answer of more than {MAX_ANSWER} bytes')
+            raise requests.ConnectionError(f'an answer of more than {answer_limit[0]} bytes')
     response._content, response._content_consumed = b''.join(chunks), True
+    heard.append(response._content[:HEARD])
 
 
-def _chunks(response: requests.Response, seconds: float) -> Iterator[bytes]:
+#: A class that stores files by itself reads them this way: its process has no such limit.
+answer_limit: list[float] = [MAX_ANSWER]
+
+
+def _chunks(response: requests.Response, seconds: float, decode: bool) -> Iterator[bytes]:
     """The body of `response` as it arrives; raises ReadTimeout when it takes over `seconds`.
 
     A read timeout is about one read: a byte every second defeats it. So does asking for many
     bytes at once, which waits until all of them are there; `read1` returns what has come.
     """
-    end, encoded = monotonic() + seconds, 'Content-Encoding' in response.headers
+    end = monotonic() + seconds
     try:
-        while chunk := response.raw.read1(CHUNK, decode_content=encoded):
+        while chunk := response.raw.read1(CHUNK, decode_content=decode):
             yield chunk
             if monotonic() > end:
                 raise requests.ReadTimeout(f'not whole after {seconds:.0f} s')
@@ -233,79 +224,98 @@ def _chunks(response: requests.Response, seconds: float) -> Iterator[bytes]:
         response.close()
 
 
-def download(url: str, into: BinaryIO, limits: Automation, room: float = inf) -> Received:
-    """Stream what `url` names, `room` bytes at most, into `into`, in constant memory.
+class _Downloads(requests.Session):
+    """No credentials go along, not even those of .netrc on a redirect.
 
-    No credentials go along: an archive's URLs are presigned and refuse them. Raises NoAnswer
-    where the server does not answer or breaks off, SyncError where it answers that there is no
-    file. Whether the bytes are those of the wanted frame is for the caller to judge.
+    An archive's URLs are presigned, and refuse them.
+    """
+
+    def rebuild_auth(self, prepared: requests.PreparedRequest, response: object) -> None:
+        prepared.headers.pop('Authorization', None)
+
+
+def download(
+    url: str, filename: str, into: BinaryIO, limits: Automation, room_for: Callable, md5: str = ''
+) -> Received:
+    """Stream what `url` names into `into`, in constant memory, as it comes over the wire.
+
+    Raises NoAnswer where the server does not answer or breaks off, BadAnswer where it answers
+    that there is no file, NoRoom where `room_for` says so. Whether the bytes are those of the
+    wanted frame is for the caller to judge.
     """
     try:
-        with requests.get(url, stream=True, auth=_no_auth, headers=PLAIN) as response:
+        with (
+            _Downloads() as session,
+            session.get(url, stream=True, auth=lambda request: request, headers=PLAIN) as response,
+        ):
             if response.status_code != requests.codes.ok:
                 raise BadAnswer(f'the archive answered {response.status_code} for the file')
-            return _receive(response, into, limits, room)
+            with room_for(_promised(response) or BIG, limits):
+                received = _receive(response, into, limits, room_for)
+            encoding = response.headers.get('Content-Encoding', '').lower()
     except requests.TooManyRedirects:
         raise BadAnswer('the archive sent the download in circles') from None
     except ValueError:  # of requests, urllib3 or the codec for host names
         raise BadAnswer('the download address is not valid') from None
     except requests.RequestException as error:
         raise NoAnswer(f'the download did not arrive ({type(error).__name__})') from error
-
-
-#: A compressed transfer would hide how many bytes the file has.
-PLAIN = {'Accept-Encoding': 'identity'}
-
-
-def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keeps requests from looking for credentials in the user's .netrc."""
-    return request
+    if encoding not in ('gzip', 'x-gzip') or received.md5 == md5:
+        return received
+    # Packed for the transfer, or a packed file that was labelled so: see rule 6.
+    if filename.lower().endswith(PACKED) and not md5:
+        return received
+    return _unpacked(into, received)
 
 
 def _receive(
-    response: requests.Response, into: BinaryIO, limits: Automation, room: float
+    response: requests.Response, into: BinaryIO, limits: Automation, room_for: Callable
 ) -> Received:
     promised = _promised(response)
-    if promised is not None and promised > room:
-        raise NoRoom(f'the file has {promised} bytes, and there is no room for it')
     # Not for security: it is the checksum that the archive publishes.
     digest, size, head = hashlib.md5(usedforsecurity=False), 0, b''
-    with ThreadPoolExecutor(max_workers=1) as beside:  # no thread before it is needed
-        waiting: deque[Future] = deque()
-        for chunk in _chunks(response, limits.TRANSFER_TIMEOUT):
-            if size + len(chunk) > room:
-                raise NoRoom(f'the file has more than {size} bytes, and there is no more room')
-            if size < BIG:
-                digest.update(chunk)
-            else:
-                _update_beside(digest, chunk, waiting, beside)
-            into.write(chunk)
-            _write_behind(into, size, len(chunk))
-            size += len(chunk)
-            head += chunk[: HEAD - len(head)]
+    for chunk in _chunks(response, limits.TRANSFER_TIMEOUT, decode=False):
+        digest.update(chunk)
+        into.write(chunk)
+        if (size + len(chunk)) // BIG > size // BIG:
+            _look_at_the_disk(into, promised, limits, room_for)
+        size += len(chunk)
+        head += chunk[: HEAD - len(head)]
     if promised is not None and promised != size:
         raise NoAnswer(f'the download broke off after {size} of {promised} bytes')
-    return Received(size, digest.hexdigest(), head)
+    kind = response.headers.get('Content-Type', '').partition(';')[0].strip().lower()
+    return Received(size, digest.hexdigest(), head, kind)
 
 
-def _update_beside(digest: object, chunk: bytes, waiting: deque[Future], beside: Executor) -> None:
-    """Hash `chunk` in a thread beside, in its turn, while the next ones arrive."""
-    waiting.append(beside.submit(digest.update, chunk))
-    if len(waiting) > AHEAD:
-        waiting.popleft().result()
-
-
-def _write_behind(file: BinaryIO, size: int, more: int) -> None:
-    """Have the system begin to write a big file to the disk while the rest of it arrives."""
-    done, now = size // BIG, (size + more) // BIG
-    if now > done and hasattr(os, 'posix_fadvise'):
-        file.flush()
+def _look_at_the_disk(
+    file: BinaryIO, promised: int | None, limits: Automation, room_for: Callable
+) -> None:
+    """Is there still room? And have the system write a big file while the rest of it arrives."""
+    if promised is None:
+        with room_for(BIG, limits):
+            pass
+    file.flush()
+    if hasattr(os, 'posix_fadvise'):
         with suppress(OSError):  # a wish, and some file systems know it not
-            os.posix_fadvise(file.fileno(), done * BIG, (now - done) * BIG, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _unpacked(file: BinaryIO, received: Received) -> Received:
+    """Unpack `file` in place, through a copy of it in memory: nobody does that to big files."""
+    if received.size > MAX_ANSWER:
+        raise NoRoom('a file of this size cannot be unpacked')
+    file.seek(0)
+    try:
+        data = zlib.decompress(file.read(), wbits=zlib.MAX_WBITS | 16)
+    except zlib.error:
+        return received
+    file.seek(0)
+    file.truncate()
+    file.write(data)
+    digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return Received(len(data), digest, data[:HEAD], received.content_type)
 
 
 def _promised(response: requests.Response) -> int | None:
-    """How many bytes the file is said to have; None where that is not said."""
+    """How many bytes come over the wire; None where that is not said."""
     length = response.headers.get('Content-Length', '')
-    plain = 'Content-Encoding' not in response.headers
-    return int(length) if plain and length.isdigit() else None
+    return int(length) if length.isdigit() else None

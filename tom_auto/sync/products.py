@@ -1,241 +1,247 @@
 """Keeps frames as data products: a row means a whole, verified file (rules 6 to 9).
 
-A frame's place is claimed in the database (`claims`) before its download, the file is received
-beside its place (`storage`), verified, flushed and moved there, and the `DataProduct` row comes
-last. A process may be killed between any two of these steps.
+A frame's place is known before anything is written. The file is received beside the data,
+verified, flushed and moved into place (`fetch`, in a thread), and the rows come last (`write`). A
+run that is killed in between leaves a file that the next one recognises by its checksum.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
-from typing import IO, Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
 
-from django.core.exceptions import SuspiciousFileOperation
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from guardian.shortcuts import assign_perm, get_groups_with_perms
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
-from ..models import StoredFrame
-from . import claims, file_names, permissions, storage, whole_file
-from .errors import BadAnswer
+from ..models import SharedFrame, StoredFrame
+from . import file_names, storage, whole_file
+from .errors import BadAnswer, Clash
 from .frames import Frame
 from .http import Received, download
 
-Stored = Literal['present', 'saved', 'repaired']
+RIGHTS = ('view', 'change', 'delete')
 
 
-def store_frame(
-    record: ObservationRecord, frame: Frame, limits: Automation, known: DataProduct | None
-) -> Stored:
-    """See to it that `frame` is kept, whole and in its newest version.
+class Action(StrEnum):
+    """What there is to do about a frame."""
 
-    `known`: its row, as of a moment ago. A frame is known by its product id alone: one that
-    another record or target already has is present. Raises SyncError, with nothing changed,
-    where the file cannot be had.
-    """
-
-    def receive(file: IO[bytes]) -> Received:
-        return download(frame.url, file, limits, storage.room(limits))
-
-    if known is not None and is_whole(known, frame):
-        permissions.share(record, known)
-        return 'present'
-    return keep(record, frame, receive, limits, new=known is None)
+    NOTHING = 'nothing'
+    ADOPT = 'adopt'  # others have stored it: see whether that is whole
+    FETCH = 'fetch'
+    RENEW = 'renew'  # there is a new version: fetch it, unless its owner has changed the file
 
 
-def keep(
+@dataclass
+class Plan:
+    """One frame of a record: what is kept of it, and what there is to do."""
+
+    frame: Frame
+    archive: str
+    place: str
+    product_id: str
+    product: DataProduct | None
+    stored: StoredFrame | None
+    action: Action = Action.NOTHING
+
+    @property
+    def name(self) -> str:
+        """The name of the file that is looked at first; empty where none is known."""
+        return self.product.data.name or '' if self.product else ''
+
+
+def plans(
+    record: ObservationRecord, archive: str, frames: list[Frame], archive_of: Callable[[str], str]
+) -> list[Plan]:
+    """What is kept of these frames. `archive_of` gives the archive of a facility."""
+    ids = [frame.id for frame in frames]
+    stored = StoredFrame.objects.select_related('product').filter(frame_id__in=ids)
+    known = {(row.archive, row.frame_id): row for row in stored}
+    rows = DataProduct.objects.select_related('stored_frame', 'observation_record').filter(
+        product_id__in=[*ids, *(f'{archive}:{frame_id}' for frame_id in ids)]
+    )
+    products = {product.product_id: product for product in rows.order_by()}
+    return [_plan(record, archive, frame, known, products, archive_of) for frame in frames]
+
+
+def _plan(
     record: ObservationRecord,
+    archive: str,
     frame: Frame,
-    receive: Callable[[IO[bytes]], Received],
-    limits: Automation,
-    new: bool = False,
-    derived: bool = False,
-) -> Stored:
-    """Keep what `receive` writes into a file as the data product of `frame`.
-
-    One that is there already stays, unless it is not whole or not the version that `frame` is.
-    One that is most likely `new` is claimed first, and looked for only where that fails. One that
-    is `derived` from another is always made anew, and no hook hears of it.
-    """
-    with claims.alone_with(frame.product_id, limits.TRANSFER_TIMEOUT):
-        product, claim = None, claims.claim_new(record, frame) if new else None
-        if claim is None:
-            product = known_products([frame]).get(frame.product_id)
-            if product is not None and not derived and is_whole(product, frame):
-                permissions.share(record, product)
-                return 'present'
-            claim = claims.claim_place(record, frame, product)
-        try:
-            received = _receive_into_place(frame, claim, receive)
-        except Exception:
-            claims.give_up(claim, product)
-            raise
-        return _write_row(record, frame, claim, received, hooks_owed=not derived)
+    known: dict,
+    products: dict[str, DataProduct],
+    archive_of: Callable[[str], str],
+) -> Plan:
+    stored, product_id = known.get((archive, frame.id)), frame.id
+    product = stored.product if stored else products.get(f'{archive}:{frame.id}')
+    if product is None and (other := products.get(frame.id)) is not None:
+        owner = getattr(other, 'stored_frame', None)
+        its_record = other.observation_record
+        its_archive = owner.archive if owner else archive_of(its_record.facility if its_record else '')
+        if its_archive == archive or (owner and owner.record_id == record.pk) or not its_record:
+            product, stored = other, stored or owner
+    if product is not None:
+        product_id = product.product_id
+    elif products.get(frame.id) is not None:
+        product_id = f'{archive}:{frame.id}'  # another archive has the same id
+    wanted = DataProduct(target=record.target, observation_record=record, product_id=product_id)
+    place = file_names.place(wanted, archive, frame.id, frame.filename)
+    return Plan(frame, archive, place, product_id, product, stored)
 
 
-def known_products(frames: list[Frame]) -> dict[str, DataProduct]:
-    """The rows of those `frames` that have one, by product id, each with its claim if it has one."""
-    ids = [frame.product_id for frame in frames]
-    rows = DataProduct.objects.select_related('stored_frame').filter(product_id__in=ids)
-    return {product.product_id: product for product in rows.order_by()}
+def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) -> None:
+    """Choose the action of `plan`. Raises Clash where the id stands for two different files."""
+    stored, product, size = plan.stored, plan.product, sizes.get(plan.name)
+    if stored is not None and product is None:  # it was deleted here, and stays so
+        return
+    if product is None:
+        plan.action = Action.FETCH
+    elif stored is None or stored.name != product.data.name:
+        plan.action = Action.FETCH if size is None else Action.ADOPT
+    elif stored.record_id != record.pk and _differ(stored, plan.frame):
+        raise Clash(
+            f'frame {plan.frame.id} is {plan.frame.filename} for this record and '
+            f'{stored.filename} for another'
+        )
+    elif size is None:
+        plan.action = Action.FETCH
+    elif size == stored.size and plan.frame.md5 and stored.archive_md5 not in ('', plan.frame.md5):
+        plan.action = Action.RENEW
+    if plan.action is Action.FETCH and product is not None and storage.is_proper(plan.name):
+        plan.place = plan.name or plan.place  # mended in place
 
 
-def _receive_into_place(
-    frame: Frame, claim: StoredFrame, receive: Callable[[IO[bytes]], Received]
-) -> Received:
-    with storage.part_file(claim) as file:
-        claims.insist_on(claim)  # or nobody would know of the part file
-        received = receive(file)
-        fault = whole_file.fault(frame.filename, received, frame.md5)
-        if fault:
-            raise BadAnswer(f'{file_names.safe_name(frame.filename)} is not stored: {fault}')
-        claims.insist_on(claim)
-        storage.move_into_place(file, claim, received.size)
+def _differ(stored: StoredFrame, frame: Frame) -> bool:
+    checksums = stored.archive_md5 and frame.md5 and stored.archive_md5 != frame.md5
+    named = file_names.safe_name(stored.filename) == file_names.safe_name(frame.filename)
+    return bool(checksums if stored.archive_md5 and frame.md5 else not named)
+
+
+def adopt(plan: Plan) -> Received | None:
+    """What others have stored, if it is whole; None where it has to be fetched."""
+    with storage.the_storage().open(plan.name) as file:
+        received = whole_file.read(file)
+        broken = whole_file.fault(plan.frame.filename, file, received)
+    return None if broken else received
+
+
+def fetch(plan: Plan, limits: Automation) -> Received | None:
+    """Bring the file of `plan` into its place; None where its owner has changed what is there."""
+    frame = plan.frame
+    if plan.action is Action.RENEW and storage.read(plan.name).md5 != plan.stored.md5:
+        return None
+    if frame.md5 and plan.action is Action.FETCH and storage.exists(plan.place):
+        left = storage.read(plan.place)  # by a run that was killed, or a database that is gone
+        if left.md5 == frame.md5:
+            return left
+    with storage.part_file() as file:
+        received = download(frame.url, frame.filename, file, limits, storage.room_for, frame.md5)
+        broken = whole_file.fault(frame.filename, file, received, frame.md5)
+        if broken:
+            raise BadAnswer(f'{file_names.safe_name(frame.filename)} is not stored: {broken}')
+        storage.move_into_place(file, plan.place, received.size)
     return received
 
 
-def is_whole(product: DataProduct, frame: Frame) -> bool:
-    """Whether the file of `product` is there and is the `frame` that the archive has now."""
-    if not product.data or not storage.exists(product.data.name):
-        return False
-    claim = getattr(product, 'stored_frame', None)
-    if claim is None or claim.frame_id != frame.product_id:
-        claim = StoredFrame.objects.filter(frame_id=frame.product_id).first()
-    if claim is not None and claim.name != product.data.name:
-        claims.abandon(claim)  # others have stored the frame elsewhere meanwhile
-        claim = None
-    if claim is None:
-        return _adopt(product, frame)
-    if claim.stored_at is None or (frame.md5 and frame.md5 != claim.md5):
-        return False
-    return storage.the_storage().size(claim.name) == claim.size
+@transaction.atomic
+def write(
+    record: ObservationRecord, plan: Plan, received: Received, hooks_owed: bool = True
+) -> StoredFrame | None:
+    """Write the rows of a file that is in its place; None where it was deleted meanwhile."""
+    adopted = plan.action is Action.ADOPT
+    name = plan.name if adopted else plan.place
+    product = plan.product or _new_product(record, plan)
+    rows = DataProduct.objects.select_for_update(of=('self',)).filter(pk=product.pk)
+    current = rows.values_list('data', flat=True).first()
+    if current is None:
+        return None
+    if current != name:
+        if plan.product is None and current and storage.exists(current):
+            name = current  # a web page has stored the same frame meanwhile
+        else:
+            rows.update(data=name, thumbnail='', modified=timezone.now())
+    values = {
+        'archive': plan.archive, 'state': StoredFrame.State.STORED, 'product': product,
+        'filename': plan.frame.filename[-255:], 'name': name, 'md5': received.md5,
+        'archive_md5': plan.frame.md5[:32], 'size': received.size, 'stored_at': timezone.now(),
+        'hooks_owed': hooks_owed and not adopted,
+    }  # fmt: skip
+    owner = product.observation_record or record
+    if plan.stored is None:
+        stored = StoredFrame.objects.create(frame_id=plan.frame.id, record=owner, **values)
+    else:
+        StoredFrame.objects.filter(pk=plan.stored.pk).update(**values)
+        stored = StoredFrame.objects.select_related('product').get(pk=plan.stored.pk)
+    if plan.product is None:  # kept for the first time: its rights are for people to change later
+        _copy_rights(owner, product, RIGHTS)
+    share(record, stored)
+    return stored
 
 
-def _adopt(product: DataProduct, frame: Frame) -> bool:
-    """Take over a file that others have stored, if it is what its row says."""
-    received = _read(product.data.name)
-    if whole_file.fault(frame.filename, received, frame.md5):
-        return False
-    with suppress(IntegrityError), transaction.atomic():
-        StoredFrame.objects.update_or_create(
-            frame_id=frame.product_id,
-            defaults=_stored(product.data.name, product, received),
-        )
-    return True
-
-
-def _stored(name: str, product: DataProduct, received: Received) -> dict:
-    return {
-        'name': name,
-        'product': product,
-        'md5': received.md5,
-        'size': received.size,
-        'stored_at': timezone.now(),
-    }
-
-
-def _write_row(
-    record: ObservationRecord,
-    frame: Frame,
-    claim: StoredFrame,
-    received: Received,
-    hooks_owed: bool,
-) -> Stored:
-    """Write the row of a file that is in its place; returns what that amounts to."""
-    with transaction.atomic():
-        product, before = _row(record, frame, claim, received)
-        if not claim.md5:  # kept for the first time: its rights are for people to change later
-            permissions.copy_permissions(product.observation_record or record, product)
-        permissions.share(record, product)
-        ours = StoredFrame.objects.filter(pk=claim.pk)
-        stored = _stored(product.data.name, product, received)
-        if not ours.update(**stored, hooks_owed=hooks_owed):
-            raise claims.taken_away(claim)
-        if hooks_owed and not _stays_due(record, product):
-            claims.unsettle(product)  # the hooks are called when its record is checked
-        for name in {before, claim.name} - {None, '', product.data.name}:
-            # A web page has stored the frame meanwhile. Before the end of the transaction: of a
-            # row whose file is gone the next run knows, of a file without a row nobody does.
-            claims.discard(name)
-    new_version = bool(frame.md5 and claim.md5 and frame.md5 != claim.md5)
-    return 'saved' if before is None or new_version else 'repaired'
-
-
-def _row(
-    record: ObservationRecord, frame: Frame, claim: StoredFrame, received: Received
-) -> tuple[DataProduct, str | None]:
-    """The row of `frame`, and what its file was called before; None where it is new.
-
-    It has the file of `claim` then, unless a web page has stored the same bytes meanwhile: such a
-    page saves its row several times, with the name that it knows.
-    """
-    kind = whole_file.data_product_type(frame.filename)
-    if claim.product_id is None:  # nearly always it is new, so that is tried first
-        product = DataProduct(
-            product_id=frame.product_id,
-            target=record.target,
-            observation_record=record,
-            data=claim.name,
-            data_product_type=kind,
-        )
-        with suppress(IntegrityError), transaction.atomic():
+def _new_product(record: ObservationRecord, plan: Plan) -> DataProduct:
+    """A row for the frame of `plan`, or the one that somebody has written meanwhile."""
+    product = DataProduct(
+        product_id=plan.product_id, target=record.target, observation_record=record,
+        data=plan.place, data_product_type=whole_file.data_product_type(plan.frame.filename),
+    )  # fmt: skip
+    try:
+        with transaction.atomic():
             product.save()
-            return product, None
-    rows = DataProduct.objects.select_for_update()
-    product = rows.filter(product_id=frame.product_id).order_by().first()
-    if product is None:  # deleted meanwhile, and the claim with it
-        raise claims.taken_away(claim)
-    before = product.data.name
-    if before != claim.name and before and storage.exists(before) and _read(before) == received:
-        return product, before
-    if product.thumbnail:  # of the file before; a page that shows it makes another
-        with suppress(OSError, SuspiciousFileOperation):
-            product.thumbnail.delete(save=False)
-    DataProduct.objects.filter(pk=product.pk).update(
-        data=claim.name,
-        thumbnail='',
-        data_product_type=product.data_product_type or kind,
-        modified=timezone.now(),
-    )
-    product.data = claim.name
-    return product, before
+        return product
+    except IntegrityError:
+        return DataProduct.objects.get(product_id=plan.product_id)
 
 
-def _read(name: str) -> Received:
-    with storage.the_storage().open(name) as file:
-        return whole_file.read(file)
+def share(record: ObservationRecord, stored: StoredFrame) -> None:
+    """Let each group that may see `record` see the frame, which may be another record's.
 
-
-def _stays_due(record: ObservationRecord, product: DataProduct) -> bool:
-    """Whether `record`, which is checked now, has the product and is due until that is done."""
-    settled = hasattr(record, 'sync') and record.sync.settled_at is not None
-    return product.observation_record_id == record.pk and not settled
-
-
-def discard_broken(record: ObservationRecord) -> list[str]:
-    """Delete the products of `record` that have no file, or an error page for one.
-
-    For facility classes that save by themselves, as tomtoolkit's own method does: a row without
-    a file would keep them from ever fetching it. Products that people uploaded have no product
-    id and are left alone. Returns what was wrong with each.
+    Two records that share a frame share its product, and neither group must miss its data. What
+    the second may not do is to change or delete what the first relies on.
     """
-    faults = []
-    for product in DataProduct.objects.filter(observation_record=record, product_id__isnull=False):
-        fault = _fault(product)
-        if fault:
-            faults.append(f'product {product.product_id}: {fault}')
-            if product.data and storage.exists(product.data.name):
-                storage.the_storage().delete(product.data.name)
+    if stored.record_id != record.pk and stored.product is not None:
+        SharedFrame.objects.get_or_create(
+            record=record, archive=stored.archive, frame_id=stored.frame_id
+        )
+        _copy_rights(record, stored.product, RIGHTS[:1])
+
+
+def _copy_rights(
+    record: ObservationRecord, product: DataProduct, rights: tuple[str, ...]
+) -> None:
+    """Let each group do with `product` what it may do with `record`: rule 10.
+
+    Where TARGET_PERMISSIONS_ONLY is true the rights to the target are all that counts.
+    """
+    if getattr(settings, 'TARGET_PERMISSIONS_ONLY', True):
+        return
+    for group, given in get_groups_with_perms(record, attach_perms=True).items():
+        for right in rights:
+            if f'{right}_observationrecord' in given:
+                assign_perm(f'tom_dataproducts.{right}_dataproduct', group, product)
+
+
+def saved_by_class(record: ObservationRecord, before: set[int]) -> Iterator[tuple[DataProduct, str]]:
+    """What a class's own `save_data_products` has just saved, each with what is wrong with it.
+
+    Nothing that was there before is touched. A row without a file, or with an error page, is of no
+    use, and is removed: the class will save it anew.
+    """
+    rows = DataProduct.objects.filter(observation_record=record).exclude(pk__in=before)
+    for product in rows.order_by('pk'):
+        named = f'product {product.product_id or product.pk}'
+        if not product.data or not storage.exists(product.data.name):
             product.delete()
-    return faults
-
-
-def _fault(product: DataProduct) -> str:
-    """What can be seen to be wrong with the file of `product` from its beginning."""
-    if not product.data or not storage.exists(product.data.name):
-        return 'there is no file'
-    with storage.the_storage().open(product.data.name) as file:
-        head = file.read(whole_file.HEAD)
-    size = storage.the_storage().size(product.data.name)
-    return whole_file.fault(product.data.name, Received(size, '', head))
+            yield product, f'{named}: there is no file'
+            continue
+        with storage.the_storage().open(product.data.name) as file:
+            received = whole_file.read(file)
+            no_file = whole_file.no_file(product.data.name, file, received)
+            broken = no_file or whole_file.fault(product.data.name, file, received)
+        if no_file:
+            name = product.data.name
+            product.delete()
+            storage.delete(name)
+        yield product, f'{named}: {broken}' if broken else ''

@@ -1,32 +1,94 @@
 """Where the files of data products lie: on a disk of this host, or in a store such as S3.
 
-On a disk a file is received beside its place, so that moving it there is one step.
+On a disk a file is received into a folder of part files beside the data, so that moving it into
+place is one step. The storage carries an id that the database knows: a disk that is not mounted,
+or another bucket, must not pass for one from which every file was deleted.
 """
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from math import inf
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import IO
+from uuid import uuid4
 
 from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files import File
+from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, Storage
 from django.core.files.utils import validate_file_name
 from tom_dataproducts.models import DataProduct
 
 from ..conf import Automation
-from ..models import StoredFrame
-from .errors import LocalTrouble, NoRoom
+from ..models import StorageMark
+from . import whole_file
+from .errors import LocalTrouble, NoRoom, StorageAway
+from .http import Received
+
+MARK = '.tom-storage-id'
+PARTS = '.tom-parts'
+SAMPLE = 20  # files, some of which should be there in a storage that was used before
+LONGEST_MARK = 32
+
+_numbers = count(1)
+_room = Lock()
+_promised = [0]  # bytes that downloads in progress may still write
 
 
 def the_storage() -> Storage:
     """The storage that this TOM keeps its data products in."""
     return DataProduct._meta.get_field('data').storage
+
+
+def insist_on_storage() -> None:
+    """Raise StorageAway unless the storage is the one that the database knows: rule 7."""
+    try:
+        known, found = StorageMark.objects.first(), _mark()
+        if known is None:
+            StorageMark.objects.create(mark=found or _new_mark())
+        elif found != known.mark:
+            raise StorageAway(
+                'the storage of the data is not the one that was there, or is not mounted: it '
+                f'lacks the id in its file {MARK}. Nothing was touched. If this is the right '
+                'storage: manage.py doctor --accept-storage'
+            )
+    except OSError as error:
+        raise StorageAway(f'the storage of the data cannot be used: {error.strerror}') from error
+
+
+def _mark() -> str:
+    storage = the_storage()
+    if not storage.exists(MARK):
+        return ''
+    with storage.open(MARK) as file:
+        return file.read(LONGEST_MARK).decode(errors='replace').strip()
+
+
+def _new_mark() -> str:
+    stored = DataProduct.objects.exclude(data='').order_by('-pk').values_list('data', flat=True)
+    sample = list(stored[:SAMPLE])
+    if sample and not any(exists(name) for name in sample):
+        raise StorageAway(
+            'the storage of the data has none of the newest files that the database names. Is it '
+            'mounted? If this is the right storage: manage.py doctor --accept-storage'
+        )
+    return accept_storage()
+
+
+def accept_storage() -> str:
+    """Give the storage the id that the database knows, or a new one; returns it."""
+    known = StorageMark.objects.first() or StorageMark(mark=uuid4().hex)
+    storage = the_storage()
+    storage.delete(MARK)
+    storage._save(MARK, File(ContentFile(known.mark.encode())))
+    known.save()
+    return known.mark
 
 
 def exists(name: str) -> bool:
@@ -43,72 +105,117 @@ def is_proper(name: str) -> bool:
     return True
 
 
-def room(limits: Automation) -> float:
-    """How many bytes a download may have: rule 15. Only a disk of this host has such a limit.
-
-    Raises SyncError where less is free than MIN_FREE_BYTES.
-    """
+def sizes(names: list[str]) -> dict[str, int | None]:
+    """The sizes of these files in bytes; None for those that are not there."""
     storage = the_storage()
-    if not isinstance(storage, FileSystemStorage):
-        return inf
-    Path(storage.location).mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(storage.location).free
-    if free < limits.MIN_FREE_BYTES:
-        raise NoRoom(
-            f'downloads stop: only {free / 1e6:.0f} MB are free where the data goes '
-            f'(TOM_AUTO: MIN_FREE_BYTES is {limits.MIN_FREE_BYTES / 1e6:.0f} MB)'
-        )
-    return free - limits.MIN_FREE_BYTES
+    return {name: storage.size(name) if exists(name) else None for name in names}
 
 
-def part_path(storage: FileSystemStorage, claim: StoredFrame) -> Path:
-    """Where the file of `claim` is received."""
-    return Path(storage.path(claim.name)).with_name(f'.{claim.pk}.part')
+def read(name: str) -> Received:
+    """What is known of a file that is stored."""
+    with the_storage().open(name) as file:
+        return whole_file.read(file)
+
+
+def delete(name: str) -> None:
+    """Remove a file that was stored here and that no row refers to."""
+    if not DataProduct.objects.filter(data=name).exists():
+        with suppress(OSError):
+            the_storage().delete(name)
 
 
 @contextmanager
-def part_file(claim: StoredFrame) -> Iterator[IO[bytes]]:
-    """A file to receive what `claim` is for. It is left where it is: see `remove_part`."""
+def room_for(size: int, limits: Automation) -> Iterator[None]:
+    """Reserve `size` bytes of the disk while this lasts: rule 15. Other stores have no limit.
+
+    Raises NoRoom where less than MIN_FREE_BYTES would be left.
+    """
+    storage = the_storage()
+    if not isinstance(storage, FileSystemStorage):
+        yield
+        return
+    with _room:
+        free = shutil.disk_usage(storage.location).free - _promised[0]
+        if free - size < limits.MIN_FREE_BYTES:
+            raise NoRoom(
+                f'downloads stop: {free / 1e6:.0f} MB are free where the data goes, and the next '
+                f'file needs {size / 1e6:.0f} MB (TOM_AUTO: MIN_FREE_BYTES is '
+                f'{limits.MIN_FREE_BYTES / 1e6:.0f} MB)'
+            )
+        _promised[0] += size
+    try:
+        yield
+    finally:
+        with _room:
+            _promised[0] -= size
+
+
+def empty_parts() -> None:
+    """Remove what runs that were killed have left. To be called when no other run is at work."""
+    storage = the_storage()
+    if isinstance(storage, FileSystemStorage):
+        shutil.rmtree(Path(storage.location) / PARTS, ignore_errors=True)
+
+
+@contextmanager
+def part_file() -> Iterator[IO[bytes]]:
+    """A file to receive something in; it is gone afterwards, unless it was moved into place."""
     storage = the_storage()
     if not isinstance(storage, FileSystemStorage):
         with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as file:
             yield file
         return
-    part = part_path(storage, claim)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    with part.open('w+b') as file:
-        yield file
+    part = Path(storage.location) / PARTS / f'{os.getpid()}-{next(_numbers)}'
+    _make_directory(part.parent)
+    try:
+        with part.open('x+b') as file:
+            yield file
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def remove_part(claim: StoredFrame) -> None:
-    """Remove what is left of an attempt, while there still is a claim that tells of it."""
-    storage = the_storage()
-    if isinstance(storage, FileSystemStorage):
-        part_path(storage, claim).unlink(missing_ok=True)
-
-
-def move_into_place(file: IO[bytes], claim: StoredFrame, size: int) -> None:
-    """Make the part `file`, of `size` bytes, the file of `claim`, and see that it lasts."""
+def move_into_place(file: IO[bytes], name: str, size: int) -> None:
+    """Make the part `file`, of `size` bytes, the file `name`, and see that it lasts."""
     storage = the_storage()
     file.flush()
     if not isinstance(storage, FileSystemStorage):
-        _upload(storage, file, claim.name, size)
+        _upload(storage, file, name, size)
         return
     os.fsync(file.fileno())
-    place, part = Path(storage.path(claim.name)), part_path(storage, claim)
-    part.chmod(settings.FILE_UPLOAD_PERMISSIONS or 0o644)
-    part.replace(place)
-    directory = os.open(place.parent, os.O_RDONLY)
+    place = Path(storage.path(name))
+    _make_directory(place.parent)
+    if settings.FILE_UPLOAD_PERMISSIONS is not None:
+        with suppress(OSError):  # some shares know no permissions
+            os.chmod(file.name, settings.FILE_UPLOAD_PERMISSIONS)  # noqa: PTH101
+    Path(file.name).replace(place)
+    _flush_directory(place.parent)
+
+
+def _make_directory(directory: Path) -> None:
+    missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        if settings.FILE_UPLOAD_DIRECTORY_PERMISSIONS is not None:
+            with suppress(OSError):
+                new.chmod(settings.FILE_UPLOAD_DIRECTORY_PERMISSIONS)
+
+
+def _flush_directory(directory: Path) -> None:
+    """Or the new name may be lost with the machine's power. Shares cannot flush directories."""
+    opened = os.open(directory, os.O_RDONLY)
     try:
-        os.fsync(directory)  # or the new name may be lost with the machine's power
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
-        os.close(directory)
+        os.close(opened)
 
 
 def _upload(storage: Storage, file: IO[bytes], name: str, size: int) -> None:
     # Not `save`, which would choose another name where there is a version before: an object
-    # store replaces that in one step, and until then it stays. A storage that cannot replace a
-    # file gets a second chance, without one.
+    # store replaces that in one step. If the storage cannot overwrite, delete the old file and
+    # try once more.
     for _ in range(2):
         file.seek(0)
         kept = storage._save(name, File(file))

@@ -1,44 +1,115 @@
-"""Tells a frame from what archives send in its stead: error pages, stumps, other bytes."""
+"""Is a file whole, and what its name promises? Archives send error pages and stumps instead."""
 
+import bz2
+import gzip
 import hashlib
-import zlib
+import json
+import lzma
+import warnings
+import zipfile
 from typing import IO
 
 from django.conf import settings
 
 from .http import CHUNK, HEAD, Received
 
-FITS = ('.fits', '.fit', '.fts', '.fits.fz', '.fit.fz', '.fz')
-ZIPPED_FITS = ('.fits.gz', '.fit.gz', '.fts.gz')
-IMAGES = ('.jpg', '.jpeg', '.png', '.gif')
+FITS = ('.fits', '.fit', '.fts', '.fz')
+PACKED_FITS = tuple(
+    f'{fits}{packed}' for fits in ('.fits', '.fit', '.fts') for packed in ('.gz', '.bz2')
+)
+PACKED = {'.gz': gzip.open, '.tgz': gzip.open, '.bz2': bz2.open, '.xz': lzma.open}
+IMAGES = {
+    '.jpg': b'\xff\xd8\xff', '.jpeg': b'\xff\xd8\xff', '.png': b'\x89PNG\r\n', '.gif': b'GIF8',
+}  # fmt: skip
 PAGES = ('.html', '.htm', '.xhtml')
 XML = ('.xml', '.vot', '.votable', '.xhtml', '.svg')
-# The FITS standard (4.0, section 3.3.1): the first card of a file.
-SIGNATURE = b'SIMPLE  ='
+SIGNATURE = b'SIMPLE  ='  # the first card of a file: FITS standard 4.0, section 3.3.1
 BLOCK = 2880  # bytes: the FITS standard, section 3.1
+AS_IT_IS = {"memmap": False, "disable_image_compression": True}
+LONGEST_MESSAGE = 64 * 1024  # bytes: JSON that is longer is data
 
 
-def fault(filename: str, received: Received, md5: str = '') -> str:
-    """What is wrong with a received file that is called `filename`; empty where nothing is.
+def fault(filename: str, file: IO[bytes], received: Received, md5: str = '') -> str:
+    """What is wrong with a `file` that is called `filename`; empty where nothing is.
 
-    `md5`, where it is given, is the archive's checksum and settles the matter of the content.
+    `md5`, where it is given, is the archive's checksum and settles the matter. Otherwise the
+    structure that the name promises decides.
     """
+    name = filename.lower()
+    if md5:
+        return '' if received.md5 == md5 else "its checksum is not the archive's"
+    if message := no_file(name, file, received):
+        return message
+    try:
+        file.seek(0)
+        return _structure(name, file, received)
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zipfile.BadZipFile) as error:
+        return f'it breaks off, or is damaged ({type(error).__name__})'
+
+
+def no_file(filename: str, file: IO[bytes], received: Received) -> str:
+    """Whether it is what servers send in place of a file; empty where it is not."""
     name = filename.lower()
     if received.size == 0:
         return 'the file is empty'
-    if md5 and received.md5 != md5:
-        return "its checksum is not the archive's"
-    if not name.endswith(PAGES) and _starts_with(received.head, b'<!doctype html', b'<html'):
+    head = received.head.lstrip(b'\xef\xbb\xbf \t\r\n')
+    page = head[:512].lower()
+    is_page = page.startswith((b'<!doctype html', b'<html', b'<head', b'<body'))
+    is_page |= page.startswith(b'<!--') and b'<html' in received.head.lower()
+    if not name.endswith(PAGES) and (is_page or received.content_type == 'text/html'):
         return 'it is a web page'
-    if not name.endswith(XML) and _starts_with(received.head, b'<?xml'):
+    if not name.endswith((*XML, *PAGES)) and page.startswith((b'<?xml', b'<error')):
         return 'it is an XML message'  # such as an object store's error
-    if name.endswith(FITS) and not received.head.startswith(SIGNATURE):
-        return 'it is not a FITS file'
-    if name.endswith(ZIPPED_FITS) and not _unzipped(received.head).startswith(SIGNATURE):
-        return 'it is not a compressed FITS file'
-    if name.endswith(FITS) and not md5 and received.size % BLOCK:
-        return 'it is a FITS file that breaks off'
+    small = received.size <= LONGEST_MESSAGE
+    if small and head[:1] in (b'{', b'[') and not name.endswith('json'):
+        file.seek(0)
+        try:
+            json.loads(file.read())
+        except ValueError:
+            return ''
+        return 'it is a JSON message'
     return ''
+
+
+def _structure(name: str, file: IO[bytes], received: Received) -> str:
+    if name.endswith(FITS):
+        return _fits(file, received.size)
+    for ending, opened in PACKED.items():
+        if name.endswith(ending):
+            with opened(file) as unpacked:
+                head = unpacked.read(HEAD)
+                while unpacked.read(CHUNK):
+                    pass
+            if name.endswith(PACKED_FITS) and not head.startswith(SIGNATURE):
+                return 'it is not a compressed FITS file'
+            return ''
+    if name.endswith('.zip'):
+        with zipfile.ZipFile(file) as archive:
+            return 'it is damaged' if archive.testzip() else ''
+    for ending, signature in IMAGES.items():
+        if name.endswith(ending) and not received.head.startswith(signature):
+            return 'it is not an image'
+    return ''
+
+
+def _fits(file: IO[bytes], size: int) -> str:
+    """By its headers: whole if the last byte of data is there, padded or not."""
+    if file.read(len(SIGNATURE)) != SIGNATURE:
+        return 'it is not a FITS file'
+    from astropy.io import fits  # here: where the archive gives a checksum it is not needed
+
+    file.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        with fits.open(file, lazy_load_hdus=False, **AS_IT_IS) as units:
+            last = units[-1]
+            data_begins = last.fileinfo()['datLoc']
+            ends = data_begins + last.size
+            padded = data_begins + -(-last.size // BLOCK) * BLOCK
+    if size < ends:
+        return 'it is a FITS file that breaks off'
+    file.seek(min(padded, size))
+    return 'it is a FITS file that breaks off' if file.read(BLOCK).strip(b'\0 ') else ''
 
 
 def read(file: IO[bytes]) -> Received:
@@ -55,20 +126,9 @@ def data_product_type(filename: str) -> str:
     """The type that tomtoolkit shows, by the name; empty where the TOM has no such type."""
     name = filename.lower()
     wanted = ''
-    if name.endswith(FITS + ZIPPED_FITS):
+    if name.endswith(FITS + PACKED_FITS):
         wanted = 'fits_file'
-    elif name.endswith(IMAGES):
+    elif name.endswith(tuple(IMAGES)):
         wanted = 'image_file'
     known = {kind for kind, _ in settings.DATA_PRODUCT_TYPES.values()}
     return wanted if wanted in known else ''
-
-
-def _starts_with(head: bytes, *beginnings: bytes) -> bool:
-    return head.lstrip(b'\xef\xbb\xbf \t\r\n').lower().startswith(beginnings)
-
-
-def _unzipped(head: bytes) -> bytes:
-    try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(head, len(SIGNATURE))
-    except zlib.error:
-        return b''

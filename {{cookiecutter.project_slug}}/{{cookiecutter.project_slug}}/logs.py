@@ -41,7 +41,7 @@ def logging_for(directory: Path) -> dict:
         'formatters': {
             # Tokens and signed addresses never reach a log, whoever logs them.
             'dated': {
-                '()': 'tom_auto.sync.redact.RedactingFormatter',
+                '()': 'tom_auto.redact.RedactingFormatter',
                 'format': FORMAT,
                 'style': '{',
             }

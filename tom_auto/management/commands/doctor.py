@@ -7,7 +7,7 @@ from dataclasses import asdict
 from django.core.management.base import BaseCommand
 
 from ...doctor import FAILED, OK, WARNING, Finding, findings
-from ...sync.redact import overheard
+from ...redact import overheard
 
 
 class Command(BaseCommand):

@@ -18,7 +18,7 @@ from ...scheduling.definition import FILE, ScheduleError
 from ...scheduling.install import checked_schedule
 from ...scheduling.next_times import next_runs, runs
 from ...scheduling.runner import Runner
-from ...sync.interrupt import terminable
+from ...interrupt import terminable
 
 ACTIONS = {
     'next': 'say when each job runs next, in the time of this machine',

@@ -21,9 +21,9 @@ from ...models import JobPause
 from ...sync.due import Selection, records_due
 from ...sync.engine import JOB, update
 from ...sync.errors import AnotherRun
-from ...sync.interrupt import Terminated, terminable
+from ...interrupt import Terminated, terminable
 from ...sync.outcomes import Report
-from ...sync.redact import overheard, redact
+from ...redact import overheard, redact
 from ...sync.runs import started_by
 
 WRONG_USAGE = 2

@@ -1,0 +1,101 @@
+"""Facility classes that are not of LCO's kind, each at work in a process of its own: rule 4.
+
+There a class is asked as tomtoolkit asks it: one call at a time, in the main thread, where an
+event loop and signals work. One that hangs is ended, and one that crashes takes nobody along.
+"""
+
+import ctypes
+import os
+import signal
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+
+from django.contrib.auth.models import User
+from django.db import connections
+from tom_observations import models as observation_models
+
+from . import http
+from .errors import BrokenClass, NoAnswer, by_kind
+from .explain import explained
+from .facilities import Asked
+
+fork = get_context('fork')  # what is imported and set already is there at once
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+class ClassProcess:
+    """The process of one facility class, as the run sees it."""
+
+    def __init__(self, name: str, facility_class: type) -> None:
+        self.name, self._class = name, facility_class
+        self._process = self._pipe = None
+
+    def start(self) -> None:
+        """Fork the process: from the main thread, and at first before any other thread starts."""
+        self._pipe, its_end = fork.Pipe()
+        self._process = fork.Process(
+            target=_serve, args=(its_end, self._pipe, self.name, self._class), daemon=True
+        )
+        self._process.start()
+        its_end.close()
+
+    def call(self, method: str, user: User | None, *arguments: object, seconds: float) -> object:
+        """What `Asked.method` returns there. Raises what it raises, or NoAnswer after `seconds`."""
+        try:
+            self._pipe.send((method, user, arguments))
+            if not self._pipe.poll(seconds):
+                self.kill()
+                raise NoAnswer(f'{self.name}.{method} has not ended after {seconds:.0f} s')
+            well, answer = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            self.kill()
+            raise BrokenClass(f'{self.name}.{method} ended its process') from error
+        if well:
+            return answer
+        kind, text = answer
+        raise by_kind(kind)(text)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it has to be started again before it can be asked."""
+        return self._process is None or not self._process.is_alive()
+
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join(1)
+            self._pipe.close()
+            self._process = None
+
+
+def _serve(pipe: Connection, other_end: Connection, name: str, facility_class: type) -> None:
+    """Answer calls until the run hangs up."""
+    other_end.close()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends this
+    with suppress(Exception):  # of Linux: a run that is killed leaves no process behind
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+    http.answer_limit[0] = float('inf')
+    # The run calls the hooks, one at a time, when it has seen what was changed here.
+    observation_models.run_hook = lambda *arguments, **options: None
+    asked = Asked(name, facility_class)
+    while True:
+        try:
+            method, user, arguments = pipe.recv()
+        except EOFError:
+            os._exit(0)
+        try:
+            answer = True, getattr(asked, method)(user, *arguments)
+        except BaseException as error:  # a facility class may even call sys.exit()
+            trouble = explained(error, name)
+            answer = False, (trouble.kind, str(trouble))
+        connections.close_all()
+        try:
+            pipe.send(answer)
+        except Exception as error:  # what cannot leave the process
+            broken = BrokenClass(f'{name}.{method} returned what cannot be read ({error})')
+            pipe.send((False, (broken.kind, str(broken))))
+
+
