@@ -134,32 +134,51 @@ def credentials() -> Found:
     """Each observatory accepts its token: one question to each account, which changes nothing."""
     accounts: dict[tuple[str, str], list[str]] = {}
     unknown = []
-    for name in get_service_classes():
-        options = settings.FACILITIES.get(name, {})
+    for name, entry in _entries().items():
+        options = settings.FACILITIES.get(entry, {})
         portal, token = options.get('portal_url'), options.get('api_key')
         if not isinstance(portal, str) or not isinstance(token, str):
             unknown.append(name)
         elif token:
             accounts.setdefault((portal, token), []).append(name)
         else:
-            fix = f'{name}_API_KEY in .env'
+            fix = _where(f'{entry}_API_KEY', f"FACILITIES['{entry}']['api_key']")
             yield WARNING, f'{name} has no token: only public data comes home', fix
     for (portal, token), names in accounts.items():
-        yield _profile(', '.join(names), names[0], portal, token)
+        yield _profile(', '.join(names), _entries()[names[0]], portal, token)
     if unknown:
         yield OK, f'Not asked, as they have no portal with a token: {", ".join(unknown)}'
+
+
+def _entries() -> dict[str, str]:
+    """Each facility, and the name that its settings have in FACILITIES: LCORedirect uses LCO's."""
+    found = {}
+    for name, facility_class in get_service_classes().items():
+        facility = facility_class()
+        facility = getattr(facility, 'lco_facility', facility)
+        own = getattr(facility, 'facility_settings', None)
+        found[name] = getattr(own, 'facility_name', name)
+    return found
+
+
+def _where(variable: str, setting: str) -> str:
+    """Where a person changes this: a generated TOM reads `.env`, one made by hand may not."""
+    has_env = (Path(settings.BASE_DIR) / '.env.example').is_file()
+    return f'{variable} in .env' if has_env else f'{setting} in the settings'
 
 
 def _profile(names: str, name: str, portal: str, token: str) -> tuple[str, ...]:
     try:
         answer = _get(urljoin(portal, '/api/profile/'), {'Authorization': f'Token {token}'})
     except requests.RequestException as error:
-        fix = f'Is {portal} right ({name}_PORTAL_URL in .env), and does this machine reach it?'
+        place = _where(f'{name}_PORTAL_URL', f"FACILITIES['{name}']['portal_url']")
+        fix = f'Is {portal} right ({place}), and does this machine reach it?'
         return FAILED, f'{names}: no answer ({type(error).__name__})', fix
     if answer.status_code == 200:
         return OK, f'{names}: the token is accepted'
     if answer.status_code in (401, 403):
-        return FAILED, f'{names}: the token is refused', f'A new one in .env: {name}_API_KEY'
+        place = _where(f'{name}_API_KEY', f"FACILITIES['{name}']['api_key']")
+        return FAILED, f'{names}: the token is refused', f'A new one: {place}'
     return WARNING, f'{names}: it answered {answer.status_code}', 'Try again later'
 
 
@@ -194,14 +213,15 @@ def _get(address: str, headers: dict[str, str]) -> requests.Response:
 def mail() -> Found:
     """Somebody is told when the automation fails, and the mail server takes it."""
     if not settings.ADMINS:
-        yield WARNING, 'Nobody is told when the automation fails', 'ADMINS in .env'
+        yield WARNING, 'Nobody is told when the automation fails', _where('ADMINS', 'ADMINS')
         return
     server = f'{settings.EMAIL_HOST}:{settings.EMAIL_PORT}'
     try:
         with closing(get_connection()) as mailer:
             mailer.open()
     except (OSError, smtplib.SMTPException) as error:
-        fix = 'EMAIL_HOST and the lines below it in .env; then: manage.py sendtestemail --admins'
+        place = _where('EMAIL_HOST and the lines below it', 'EMAIL_HOST and EMAIL_PORT')
+        fix = f'{place}; then: manage.py sendtestemail --admins'
         yield FAILED, f'{server} takes no mail ({type(error).__name__})', fix
     else:
         yield OK, f'{server} answers, and {len(settings.ADMINS)} people are told'
@@ -215,7 +235,7 @@ def installed() -> Found:
     try:
         status, told = cli.state(schedule_site())
     except ScheduleError as error:
-        yield FAILED, str(error), 'Put schedule.toml right'
+        yield FAILED, str(error), 'After that: manage.py schedule install'
         return
     lines = ' '.join(line.strip() for line in told if line.strip())
     yield (OK, lines) if status == 0 else (FAILED, lines, 'manage.py schedule install')
