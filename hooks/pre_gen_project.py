@@ -24,7 +24,7 @@ LONGEST_SLUG = 40
 #: names that Python and Django give to something else.
 OWN_NAMES = """
     app conftest data deploy docs local_settings logs manage static templates tests
-    tomtoolkit
+    tom_auto tomtoolkit
 """
 
 #: The top-level modules of Python 3.11 to 3.13 that a package of the project would hide.
