@@ -31,7 +31,6 @@ FILES = {
     'requirements-dev.txt',
     'requirements.txt',
     'schedule.toml',
-    'static/.gitkeep',
     'static/tom_common/css/custom.css',
     'static/vendor/LICENSE',
     'static/vendor/README.md',
