@@ -15,7 +15,7 @@ from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from .access import may_act, may_see_target
-from .alerts import tell_what_changed
+from .alerts import send_alerts
 from .conf import automation
 from .jobs import MAIN
 from .page.actions import at_work, start_run
@@ -136,6 +136,6 @@ class WatchMiddleware:
 
 def _look() -> None:
     try:
-        tell_what_changed()
+        send_alerts()
     finally:
         connections.close_all()

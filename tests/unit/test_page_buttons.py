@@ -40,7 +40,7 @@ def test_only_staff_with_the_permission_may_act(action, who, client, login, star
     if who == 'visitor':
         assert '/accounts/login/' in answer.redirect_chain[0][0]
     else:
-        assert b'Only staff who have the permission' in answer.content
+        assert b'Only staff with the permission' in answer.content
     assert started == []
     assert not JobPause.objects.exists()
     assert 'Run updatedata now' not in text(client)

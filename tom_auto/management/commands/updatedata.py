@@ -15,7 +15,7 @@ from tom_observations.facility import get_service_classes
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
-from ...alerts import DeadMansSwitch, tell_what_changed
+from ...alerts import DeadMansSwitch, send_alerts
 from ...conf import Automation, automation
 from ...models import JobPause
 from ...sync.due import Selection, records_due
@@ -103,7 +103,7 @@ class Command(BaseCommand):
             switch.well = not report.failed
         finally:
             switch.end()
-            tell_what_changed()
+            send_alerts()
         return report
 
     def progress(self, report: Report) -> None:
