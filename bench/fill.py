@@ -29,9 +29,10 @@ RECORDS = """
     SELECT %s, 'LCO', '{{}}', CAST(5000000 + n AS VARCHAR(255)), 'COMPLETED', %s, %s FROM numbers
 """
 STATES = """
-    INSERT INTO app_recordsync
-        (record_id, status, asked_at, checked_at, terminal_since, settled_at, failures, error)
-    SELECT id, status, created, created, created, created, 0, ''
+    INSERT INTO tom_auto_recordsync
+        (record_id, status, asked_at, checked_at, terminal_since, settled_at, failures,
+         error, error_kind)
+    SELECT id, status, created, created, created, created, 0, '', ''
     FROM tom_observations_observationrecord WHERE status = 'COMPLETED'
 """
 PRODUCTS = """
@@ -42,7 +43,7 @@ PRODUCTS = """
     FROM tom_observations_observationrecord WHERE status = 'COMPLETED'
 """
 FRAMES = """
-    INSERT INTO app_storedframe (frame_id, name, product_id, md5, size, stored_at, hooks_owed)
+    INSERT INTO tom_auto_storedframe (frame_id, name, product_id, md5, size, stored_at, hooks_owed)
     SELECT product_id, data, id, '', 0, created, %s FROM tom_dataproducts_dataproduct
 """
 
@@ -87,8 +88,7 @@ def add_settled(target: object, count: int) -> None:
         cursor.execute(STATES)
         cursor.execute(PRODUCTS, [False])
         cursor.execute(FRAMES, [False])
-        # As a run would, in many steps, and as PostgreSQL does by itself after a minute.
-        cursor.execute('DELETE FROM app_changedrecord')
+        # As PostgreSQL does by itself after a minute.
         cursor.execute('ANALYZE')
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import keyword
 import re
+import shutil
 import sys
 import unicodedata
+from pathlib import Path
 
 # As JSON in a raw string, a value can hold quotes, backslashes and whatever else it likes.
 ANSWERS = json.loads(r""" {{ cookiecutter | tojson }} """)
@@ -22,7 +24,7 @@ LONGEST_SLUG = 40
 #: names that Python and Django give to something else.
 OWN_NAMES = """
     app conftest data deploy docs local_settings logs manage static templates tests
-    tomtoolkit
+    tom_auto tomtoolkit
 """
 
 #: The top-level modules of Python 3.11 to 3.13 that a package of the project would hide.
@@ -129,6 +131,16 @@ def refusals(answers: dict[str, str]) -> list[str]:
     ]
 
 
+def clear_library(library: Path) -> None:
+    """Remove the library of a former bake, as Cookiecutter does, which then copies it anew.
+
+    A zip archive of the template has a small file in the place of the library, and Cookiecutter
+    would fail to write that over a directory.
+    """
+    if library.is_dir() and not library.is_symlink():
+        shutil.rmtree(library)
+
+
 def main() -> int:
     """Refuse, with the answer, the rule and an example, or say nothing."""
     refused = refusals(ANSWERS)
@@ -137,7 +149,10 @@ def main() -> int:
         # A lone surrogate or a narrow terminal encoding must not become a traceback.
         sys.stderr.buffer.write((text + '\n').encode(sys.stderr.encoding, 'backslashreplace'))
     sys.stderr.flush()
-    return 1 if refused else 0
+    if refused:
+        return 1
+    clear_library(Path.cwd() / 'tom_auto')
+    return 0
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -29,16 +30,17 @@ def bake(
     env: dict[str, str] | None = None,
     slug: str = 'my_tom',
     timeout: float = 120,
+    template: str | Path = TEMPLATE,
     **answers: str,
 ) -> Bake:
     """Bake the template into the directory `into` with `answers`; every other one is the default.
 
-    `flags` go to Cookiecutter as they are; `env` is added to a cleaned environment whose home
+    `template` is whatever Cookiecutter takes: a path, a git address, a zip archive. `flags` go to Cookiecutter as they are; `env` is added to a cleaned environment whose home
     is inside `into`, so that no bake reads or writes the home directory of the tester. `timeout`
     is in seconds.
     """
     done = subprocess.run(
-        cookiecutter(into, *flags, **answers),
+        cookiecutter(into, *flags, template=template, **answers),
         env=clean_environment(into) | (env or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -51,9 +53,11 @@ def bake(
     return Bake(done.returncode, done.stdout, into / answers.get('project_slug', slug))
 
 
-def cookiecutter(into: Path, *flags: str, **answers: str) -> list[str]:
+def cookiecutter(
+    into: Path, *flags: str, template: str | Path = TEMPLATE, **answers: str
+) -> list[str]:
     """The command that bakes the template into the directory `into`, as `bake` runs it."""
-    command = [sys.executable, '-m', 'cookiecutter', str(TEMPLATE), '--no-input', '-o', str(into)]
+    command = [sys.executable, '-m', 'cookiecutter', str(template), '--no-input', '-o', str(into)]
     return [*command, *flags, *(f'{name}={value}' for name, value in answers.items())]
 
 
@@ -63,6 +67,30 @@ def clean_environment(into: Path) -> dict[str, str]:
     home.mkdir(parents=True, exist_ok=True)
     clean = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
     return clean | {'HOME': str(home)}
+
+
+def repository(place: Path) -> Path:
+    """The template as it is now, made into a git repository of its own at `place`."""
+    unwanted = shutil.ignore_patterns(
+        '.git', '.work', '.pytest_cache', '.ruff_cache', '__pycache__'
+    )
+    shutil.copytree(TEMPLATE, place, symlinks=True, ignore=unwanted)
+    git(place, 'init', '-q', '-b', 'main')
+    commit(place, 'Now')
+    return place
+
+
+def commit(place: Path, message: str) -> None:
+    """Commit all that is in the repository at `place`."""
+    git(place, 'add', '-A')
+    git(place, 'commit', '-q', '-m', message)
+
+
+def git(place: Path, *arguments: str) -> None:
+    """Run a command of git at `place`, with the settings of no user or machine."""
+    me = ('-c', 'user.name=me', '-c', 'user.email=me@example.org')
+    environment = os.environ | {'GIT_CONFIG_GLOBAL': os.devnull, 'GIT_CONFIG_NOSYSTEM': '1'}
+    subprocess.run(['git', '-C', place, *me, *arguments], env=environment, timeout=60, check=True)
 
 
 def load_hook(name: str, **answers: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""A mail server of this machine. Run by the TOM's own Python, with the port as its argument.
+"""A mail server of this machine, in a process of its own, with the port as its argument.
 
 Writes the subject of each mail to its output, a line each; it ends with its input.
 """

@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,7 +167,7 @@ def mails(tom: Path) -> Iterator[Mails]:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
     server = subprocess.Popen(
-        [tom_python(), Path(__file__).with_name('mail_sink.py'), port],
+        [sys.executable, Path(__file__).with_name('mail_sink.py'), port],
         cwd=tom,
         env=clean_environment(tom),
         stdin=subprocess.PIPE,

@@ -182,7 +182,7 @@ def test_baking_again_keeps_what_the_user_made(tmp_path: Path) -> None:
         'data/frame.fits': 'SIMPLE',
         'app/facility.py': '"""My own."""\n',
         'app/migrations/0001_initial.py': '"""My own."""\n',
-        'templates/tom_common/index.html': '{{ mine }}\n',
+        'templates/tom_common/about.html': '{{ mine }}\n',
     }
     for name, content in own.items():
         (first.project / name).parent.mkdir(parents=True, exist_ok=True)

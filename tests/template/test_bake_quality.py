@@ -235,7 +235,9 @@ def test_any_name_reaches_the_settings_as_it_is(name: str, tmp_path: Path) -> No
 
 def pins(file: Path) -> dict[str, str]:
     """The version of each package that a lock file installs on this machine."""
-    lines = re.findall(r'^([\w.-]+==[^\\\n]+)', file.read_text(encoding='utf-8'), re.MULTILINE)
+    lines = re.findall(
+        r'^([\w.-]+(?:\[[\w, -]+\])?==[^\\\n]+)', file.read_text(encoding='utf-8'), re.MULTILINE
+    )
     pinned = [Requirement(line) for line in lines]
     return {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix('==')

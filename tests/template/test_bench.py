@@ -18,7 +18,11 @@ def bench(*arguments: str, timeout: float = 240) -> str:
     """Run the benchmark with `arguments`; what it prints."""
     done = subprocess.run(
         [sys.executable, '-B', str(BENCH), *arguments],
-        env={**os.environ, 'PYTHONPATH': str(TEMPLATE / 'tests'), 'TOM_PYTHON': str(tom_python())},
+        env={
+            **os.environ,
+            'PYTHONPATH': f'{TEMPLATE}/tests/template:{TEMPLATE}/tests/shared',
+            'TOM_PYTHON': str(tom_python()),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

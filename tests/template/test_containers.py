@@ -45,7 +45,7 @@ def tom(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Tom:
     tom.add_observatory()
     tom.edit('schedule.toml', '"hourly"', '"* * * * *"')
     # One request at a time: a run takes seconds, and has a middle to be killed in.
-    tom.edit('my_tom/settings.py', 'TOM_AUTO = {}', "TOM_AUTO = {'WORKERS': 1}")
+    tom.edit('my_tom/settings.py', 'TOM_AUTO = {\n', "TOM_AUTO = {\n    'WORKERS': 1,\n")
     tom.compose('build', 'web')
     return tom
 

@@ -35,8 +35,8 @@ enabled = false
 RENDER = """
 import json, os, sys
 from pathlib import Path
-from tom_auto.scheduling import definition, interpreter, kubernetes, renderers, systemd
-renderers.shutil.which = interpreter.shutil.which = lambda name: f'/usr/bin/{name}'
+from tom_auto.scheduling import cron_line, definition, interpreter, kubernetes, systemd
+cron_line.shutil.which = interpreter.shutil.which = lambda name: f'/usr/bin/{name}'
 text, place, slug = json.load(sys.stdin)
 project = Path(place)
 schedule = definition._schedule(definition.tomllib.loads(text), project)
@@ -46,7 +46,7 @@ if schedule.environment == 'kubernetes':
 else:
     machines = Path('/usr/bin/python3') if schedule.environment == 'system' else None
     start = interpreter.command_start(schedule, project, machines)
-    lines = renderers.crontab_lines(schedule, project, start)
+    lines = cron_line.crontab_lines(schedule, project, start)
     told['crontab'] = ''.join(os.fsdecode(line) + '\\n' for line in lines)
     files = systemd.units(schedule, project, slug, start)
     told['units'] = {name: os.fsdecode(text) for name, text in files.items()}
@@ -177,10 +177,10 @@ import json, sys
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from tom_auto.scheduling import systemd, times
-times.LOCALTIME = Path('/nowhere')
+from tom_auto.scheduling import next_times, systemd
+next_times.LOCALTIME = Path('/nowhere')
 now = datetime(2026, 3, 20, 12, 30, 30, tzinfo=UTC)
-told = {when: [systemd.calendar(when), [time.strftime('%Y-%m-%d %H:%M') for time in islice(times.runs(when, now), 12)]] for when in json.load(sys.stdin)}
+told = {when: [systemd.calendar(when), [time.strftime('%Y-%m-%d %H:%M') for time in islice(next_times.runs(when, now), 12)]] for when in json.load(sys.stdin)}
 print(json.dumps(told))
 """
 

@@ -18,7 +18,16 @@ from pathlib import Path
 
 import pytest
 
-from baking import TEMPLATE, Bake, bake, clean_environment, cookiecutter, load_hook
+from baking import (
+    Bake,
+    bake,
+    clean_environment,
+    commit,
+    cookiecutter,
+    git,
+    load_hook,
+    repository,
+)
 
 #: A Python that is in no virtual environment, as a machine has it.
 BASE_PYTHON = Path(sys.base_prefix) / 'bin' / f'python3.{sys.version_info.minor}'
@@ -391,21 +400,6 @@ def test_in_a_temporary_directory_it_prints_whatever_the_consent(
     assert_only_printed(machine, done, 'this is a temporary directory')
 
 
-def repository(machine: Machine) -> Path:
-    """The template as it is now, in a git repository of its own, with git on PATH."""
-    git = shutil.which('git')
-    (machine.bin / 'git').symlink_to(git)
-    copy = machine.root / 'template'
-    unwanted = shutil.ignore_patterns(
-        '.git', '.work', '.pytest_cache', '.ruff_cache', '__pycache__'
-    )
-    shutil.copytree(TEMPLATE, copy, ignore=unwanted)
-    me = ['-c', 'user.name=me', '-c', 'user.email=me@example.org']
-    for arguments in (['init', '-q'], ['add', '-A'], [*me, 'commit', '-q', '-m', 'Now']):
-        subprocess.run([git, '-C', copy, *arguments], timeout=60, check=True)
-    return copy
-
-
 def cruft(machine: Machine, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run cruft with consent in the environment, which nothing of it may take for a yes."""
     return subprocess.run(
@@ -426,7 +420,8 @@ def test_cruft_never_touches_a_crontab(machine: Machine) -> None:
 
     An installed line stays as it is, to the byte, whatever the template becomes.
     """
-    into, template = machine.root / 'home', repository(machine)
+    (machine.bin / 'git').symlink_to(shutil.which('git'))
+    into, template = machine.root / 'home', repository(machine.root / 'template')
     answers = '{"crontab": "install"}'
     made = cruft(
         machine, 'create', str(template), '--no-input', '--output-dir', str(into),
@@ -435,14 +430,13 @@ def test_cruft_never_touches_a_crontab(machine: Machine) -> None:
     project = into / 'my_tom'
     made = Bake(made.returncode, made.stdout, project)
     assert_only_printed(machine, made, 'an updater such as cruft')
-    git = [machine.bin / 'git', '-c', 'user.name=me', '-c', 'user.email=me@example.org']
-    for arguments in (['init', '-q'], ['add', '-A'], ['commit', '-q', '-m', 'Mine']):
-        subprocess.run([*git, '-C', project, *arguments], timeout=60, check=True)
+    git(project, 'init', '-q')
+    commit(project, 'Mine')
     (machine.root / 'table').write_text('# mine\n0 * * * * backup\n', encoding='utf-8')
     before = machine.crontab
     newer = template / '{{cookiecutter.project_slug}}' / 'README.md'
     newer.write_text(newer.read_text(encoding='utf-8') + '\nNewer.\n', encoding='utf-8')
-    subprocess.run([*git, '-C', template, 'commit', '-qam', 'Newer'], timeout=60, check=True)
+    commit(template, 'Newer')
     assert cruft(machine, 'diff', cwd=project).returncode == 0
     updated = cruft(machine, 'update', '--skip-apply-ask', cwd=project)
     assert updated.returncode == 0, updated.stdout

@@ -98,6 +98,8 @@ def test_help_lists_every_target_that_people_use() -> None:
         'help',
         'demo',
         'test',
+        'unit',
+        'template',
         'engine',
         'bench',
         'lint',

@@ -2,7 +2,7 @@
 
 | module | what it does |
 |---|---|
-| `actions` | What a person may set going from the page: a run, now; another try; a pause |
+| `actions` | What people can start from the page: a run now, a retry, a pause |
 | `buttons` | What the buttons of the automation's page do, and how the page shows what comes of it |
 | `charts` | The last weeks in pictures: plain SVG, drawn by a template, without any script |
 | `freshness` | How fresh the data of each facility is, and what is wrong with it |

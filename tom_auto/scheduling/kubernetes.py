@@ -57,8 +57,8 @@ def _manifest(job: Job, slug: str, image: str) -> str:
         name=_short(f'{_name(slug)}-{_name(job.name)}'),
         labels=_text(
             {
-                'tom_auto.kubernetes.io/name': slug.strip('_'),
-                'tom_auto.kubernetes.io/component': job.name,
+                'app.kubernetes.io/name': slug.strip('_'),
+                'app.kubernetes.io/component': job.name,
             }
         ),
         schedule=_text(_expression(job.when)),
