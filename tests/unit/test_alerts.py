@@ -218,7 +218,7 @@ def test_the_webhook_is_told_once_of_each_change(web, settings):
     told = [(what['state'], what['reminder']) for _, _, what in web.seen]
     assert told == [('failing', False), ('overdue', False), ('working', False)]
     assert web.seen[0][2]['page'] == 'https://tom.example.org/automation/'
-    assert 'updatedata is overdue' in web.seen[1][2]['text']
+    assert 'updatedata has been overdue' in web.seen[1][2]['text']
 
 
 def test_the_webhook_reminds_once_a_day(web, settings):
