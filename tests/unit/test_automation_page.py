@@ -255,7 +255,9 @@ def test_who_may_see_the_target_sees_what_is_wrong_with_it(client, login, hidden
     ann = login('ann')
     group = Group.objects.create(name='us')
     ann.groups.add(group)
-    assert 'updatedata has been failing' in text(client)  # LCO could not be checked: that is no target
+    assert 'updatedata has been failing' in text(
+        client
+    )  # LCO could not be checked: that is no target
     for action in ('view_target', 'change_target', 'delete_target'):
         assign_perm(f'tom_targets.{action}', group, hidden.target)
     page = text(client)
