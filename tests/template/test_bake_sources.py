@@ -115,7 +115,7 @@ def test_without_the_hook_manage_py_says_what_is_missing(
     assert made.status == 0, made.printed
     done = manage(made.project, 'check')
     assert done.returncode == 1
-    assert f'It belongs into {made.project / "tom_auto"}' in done.stdout
+    assert f'to {made.project / "tom_auto"}, or install it with pip' in done.stdout
     assert 'Traceback' not in done.stdout
     library = {name for name in expected if name.startswith('tom_auto/')}
     assert {name for name in expected if not (made.project / name).exists()} == library

@@ -105,7 +105,7 @@ def test_a_mistake_in_the_schedule(cron: FakeCrontab, project: Path) -> None:
 
 @pytest.mark.parametrize('count', ['-1', 'x', '99999'])
 def test_a_count_that_is_none(count: str) -> None:
-    with pytest.raises(CommandError, match='is no number from 0'):
+    with pytest.raises(CommandError, match='is not a number from 0'):
         call_command('schedule', 'next', '--count', count)
 
 
@@ -113,7 +113,7 @@ def test_a_command_that_does_not_exist(cron: FakeCrontab, project: Path) -> None
     write_schedule(project, '[updatedatas]\nwhen = "hourly"\n')
     status, _, err = with_django('install')
     assert status == 1
-    assert '[updatedatas] runs updatedatas, which is no command of this TOM' in err
+    assert '[updatedatas] runs updatedatas, which is not a command of this TOM' in err
     assert cron.table is None
 
 

@@ -4,7 +4,11 @@ What differs from machine to machine, and every secret, comes from the environme
 `.env` beside manage.py (`.env.example` explains each line). The rest is here. Every setting that
 tomtoolkit's documentation describes may be added:
 https://tom-toolkit.readthedocs.io/en/stable/common/customsettings.html
-A `local_settings.py` beside manage.py, if there is one, is read last and wins.
+A `local_settings.py` beside manage.py, if there is one, is read last and wins. It can also change
+one entry of a dictionary that is set here:
+
+    from {{ cookiecutter.project_slug }}.settings import TOM_AUTO
+    TOM_AUTO['WORKERS'] = 2
 """
 
 import sys
