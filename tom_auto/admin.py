@@ -31,5 +31,5 @@ class UpdateRunAdmin(ReadOnly, admin.ModelAdmin):
 
 @admin.register(RecordSync)
 class RecordSyncAdmin(ReadOnly, admin.ModelAdmin):
-    list_display = ('record', 'status', 'checked_at', 'next_check', 'failures', 'error')
+    list_display = ('record', 'state', 'status', 'checked_at', 'next_check', 'failures', 'error')
     list_select_related = ('record__target',)

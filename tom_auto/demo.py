@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db.models import QuerySet
-from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
@@ -117,7 +116,7 @@ def observe(sky: Observatory, records: list[ObservationRecord]) -> None:
 def settle_records() -> None:
     """Settle the demo's records, so that no run asks a real observatory about them."""
     RecordSync.objects.filter(record__in=demo_records()).update(
-        next_check=None, settled_at=timezone.now()
+        state=RecordSync.State.SETTLED, failures=0
     )
 
 
@@ -126,7 +125,6 @@ def remove_everything() -> int:
     records = demo_records()
     for product in DataProduct.objects.filter(observation_record__in=records):
         product.data.delete(save=False)
-        product.delete()
     count = records.count()
     records.delete()
     Target.objects.filter(name__in=TARGETS, observationrecord=None).delete()

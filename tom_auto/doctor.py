@@ -27,10 +27,10 @@ from tom_observations.facility import get_service_classes
 from .conf import automation
 from .health import NEVER, UNRECORDED, healths, schedule_site
 from .jobs import jobs
+from .redact import redact
 from .scheduling import cli
 from .scheduling.cron_daemon import cron_daemon_runs
 from .scheduling.definition import ScheduleError
-from .redact import redact
 
 OK, WARNING, FAILED = 'ok', 'warning', 'failed'
 OLDEST, NEWEST = (3, 11), (3, 13)  # Python, as pyproject.toml has it

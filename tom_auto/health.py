@@ -13,10 +13,10 @@ from tom_observations.models import ObservationRecord
 from .access import Visitor, seen_by, sees_everything
 from .jobs import has_history, is_main, jobs, next_run, site
 from .models import JobPause, RecordSync, RunFailure, UpdateRun
+from .redact import redact
 from .scheduling.cli import Site
 from .scheduling.definition import Job
 from .scheduling.moved import installed_at
-from .redact import redact
 
 #: A run without a heartbeat for this long counts as dead.
 SILENT = timedelta(minutes=5)
@@ -203,8 +203,8 @@ class _Question:
         """Their names; "an observatory" for those where the visitor may see no observation."""
         troubles = RunFailure.objects.filter(run=self.last, observation_id='')
         if not sees_everything(self.user):
-            awaited = RecordSync.objects.filter(
-                next_check__isnull=False, record__facility=OuterRef('facility')
+            awaited = RecordSync.objects.exclude(state=RecordSync.State.SETTLED).filter(
+                record__facility=OuterRef('facility')
             )
             troubles = troubles.annotate(seen=Exists(seen_by(self.user, awaited, 'record')))
         else:

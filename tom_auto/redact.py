@@ -27,12 +27,12 @@ FORMS = (
     # user:password@host
     (re.compile(r'(?<=://)[^\s/]+@'), '…@'),
     # Authorization: Token 0123
-    (re.compile(r'\b(Token|Bearer|Basic)\s+[\w.~+/=-]{4,}', re.IGNORECASE), r'\1 …'),
+    (re.compile(r'\b(Token|Bearer|Basic)\s{1,3}[\w.~+/=-]{4,}', re.IGNORECASE), r'\1 …'),
     # password: 0123, 'api_key': '0123', X-Amz-Signature=0123
     (
         re.compile(
-            r'((?:api.?key|token|passw(?:or)?d|passphrase|secret\w*|signature|credential)'
-            r'[\'"]?\s*[=:]\s*[\[(\'"]*)[^\s\'",;&)\]}]+',
+            r'((?:api.?key|token|passw(?:or)?d|passphrase|secret\w{0,20}|signature|credential)'
+            r'[\'"]?\s{0,3}[=:]\s{0,3}[\[(\'"]{0,3})[^\s\'",;&)\]}]+',
             re.IGNORECASE,
         ),
         r'\1…',
@@ -48,11 +48,36 @@ SHORTEST_PATH = 8  # characters: a shorter one is a word, and no secret
 SHORTEST = 4  # characters: what is shorter would be found in every other word
 
 
+LONGEST = 50_000  # characters: of what is longer the middle is left out
+PIECE = 16  # characters of an answer that an error must not repeat
+
+
+def without(bodies: list[bytes], text: str) -> str:
+    """`text` without what it repeats of these answers, which may hold anything: rule 14."""
+    text = text[:LONGEST]
+    pieces = {
+        words[start : start + PIECE]
+        for words in (body.decode(errors='replace') for body in bodies)
+        for start in range(max(1, len(words) - PIECE + 1))
+        if len(words) >= SHORTEST
+    }
+    lengths = {PIECE, *(len(piece) for piece in pieces if len(piece) < PIECE)}
+    hidden = bytearray(len(text))
+    for length in lengths:
+        for start in range(len(text) - length + 1):
+            if text[start : start + length] in pieces:
+                hidden[start : start + length] = b'1' * length
+    kept = (' ' if hide else letter for letter, hide in zip(text, hidden, strict=True))
+    return ''.join(kept) if any(hidden) else text
+
+
 def redact(text: str) -> str:
     """`text` without the credentials of this TOM and without the queries of addresses.
 
     Half a character, as broken answers have it, could be written nowhere: it comes out as code.
     """
+    if len(text) > LONGEST:
+        text = f'{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}'
     text = _known().sub('…', text)  # before the forms: they might cut one in two
     for form, instead in FORMS:
         text = form.sub(instead, text)

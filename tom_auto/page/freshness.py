@@ -30,7 +30,7 @@ class Facility:
 def facilities(user: Visitor, last: UpdateRun | None) -> list[Facility]:
     """The facilities with unsettled records that `user` may see; `last` is the last whole run."""
     rows = (
-        seen_by(user, RecordSync.objects.filter(next_check__isnull=False), 'record')
+        seen_by(user, RecordSync.objects.exclude(state=RecordSync.State.SETTLED), 'record')
         .values(name=F('record__facility'))
         .annotate(
             awaited=Count('pk'),

@@ -97,5 +97,3 @@ def _serve(pipe: Connection, other_end: Connection, name: str, facility_class: t
         except Exception as error:  # what cannot leave the process
             broken = BrokenClass(f'{name}.{method} returned what cannot be read ({error})')
             pipe.send((False, (broken.kind, str(broken))))
-
-

@@ -69,7 +69,9 @@ def enrol() -> None:
 
     Records that shared a frame which is gone are due again.
     """
-    missing = ObservationRecord.objects.filter(sync=None).order_by('pk').values_list('pk', flat=True)
+    missing = (
+        ObservationRecord.objects.filter(sync=None).order_by('pk').values_list('pk', flat=True)
+    )
     while keys := list(missing[:CHUNK]):
         RecordSync.objects.bulk_create((RecordSync(pk=pk) for pk in keys), ignore_conflicts=True)
     kept = StoredFrame.objects.filter(archive=OuterRef('archive'), frame_id=OuterRef('frame_id'))

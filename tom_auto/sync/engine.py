@@ -6,7 +6,7 @@ as one function, `check_record`, which yields the jobs that it needs and gets th
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import monotonic
 
 from django.contrib.auth.models import User
@@ -100,6 +100,7 @@ class _Run:
         self._run, self._report, self._limits = run, report, limits
         self._user, self._deadline, self._progress = user, deadline, progress
         self._active: dict[int, Check] = {}
+        self._reading: dict[tuple[str, str], list] = {}  # queues that wait for a portal's lists
         self._outcomes: list[Outcome] = []
         self._written = monotonic()
 
@@ -113,14 +114,17 @@ class _Run:
         self._pool = Pool(2 * self._limits.WORKERS, self._deadline)
         self._insist_on_storage()
         try:
-            queues = deque(due.items())
-            while self._active or queues:
+            queues = self._read_lists(due)
+            while self._active or queues or self._reading:
                 if heart.lost:
                     raise AnotherRun('This run was taken for dead, and another has taken over.')
                 self._begin_more(queues)
                 for (pk, number), result, error in self._pool.finished(TICK):
                     if pk in self._active:
                         self._resume(self._active[pk], number, result, error)
+                    elif pk in self._reading:
+                        self._facilities.lists[pk] = result or {}
+                        queues.extend(self._reading.pop(pk))
                 self._write_outcomes(at_once=not self._active)
                 if monotonic() > self._deadline and self._is_over(queues):
                     break
@@ -138,6 +142,19 @@ class _Run:
             self._pool.set_aside[DISK] = str(error)
             self._outcomes.append(Outcome('', error=str(error), kind=error.kind))
 
+    def _read_lists(self, due: dict[str, deque[int]]) -> deque:
+        """Have the portals' lists read; gives the queues of the facilities that wait for none."""
+        jobs, waiting = self._facilities.list_jobs(due), {}
+        for name, keys in due.items():
+            stock = self._facilities.stock(name)
+            account = (stock.portal, stock.key) if stock else None
+            waiting.setdefault(account if account in jobs else None, []).append((name, keys))
+        for account, job in jobs.items():
+            self._pool.submit(job, (account, 0))
+        now = deque(waiting.pop(None, ()))
+        self._reading = waiting
+        return now
+
     def _begin_more(self, queues: deque) -> None:
         """Take more records in hand, one of each facility in turn."""
         most = 4 * self._limits.WORKERS
@@ -147,29 +164,24 @@ class _Run:
             if keys:
                 queues.append((name, keys))
             self._active[check.outcome.record] = check
-            self._step(check, check.start)
+            self._step(check)
 
     def _resume(self, check: Check, number: int, result: object, error: Exception | None) -> None:
         if check.receive(number, result, error):
-            self._step(check, check.go_on)
+            self._step(check)
 
-    def _step(self, check: Check, act: Callable[[], Iterator]) -> None:
+    def _step(self, check: Check) -> None:
         """Let a check go on until it needs something, or has ended."""
         try:
-            for number, job in act():
+            for number, job in check.advance():
                 self._pool.submit(job, (check.outcome.record, number))
-        except StopIteration:
-            pass
         except Exception as error:
-            self._fail(check, explained(error, check.outcome.facility))
+            check.fail(explained(error, check.outcome.facility))
             if isinstance(error, DatabaseTrouble):
                 self._connect_again()
         if check.ended:
             del self._active[check.outcome.record]
             self._outcomes.append(check.outcome)
-
-    def _fail(self, check: Check, error: SyncError) -> None:
-        check.fail(error)
 
     def _connect_again(self) -> None:
         """Perhaps the database has gone: the next record would fail as well."""
@@ -203,11 +215,12 @@ class _Run:
             check.fail(OutOfTime(f'given up at the deadline: {doing} has not ended{waited}'))
             self._outcomes.append(check.outcome)
         self._active.clear()
-        for name, keys in queues:
+        for name, keys in [*queues, *(one for some in self._reading.values() for one in some)]:
             self._report.not_reached += len(keys)
             error = f'{len(keys)} records were not reached before the deadline'
             self._outcomes.append(Outcome(name, error=error, kind=OutOfTime.kind))
         queues.clear()
+        self._reading.clear()
         return True
 
     def _account(self) -> None:
@@ -217,5 +230,3 @@ class _Run:
             outcome = Outcome('', error=error, kind=SyncError.kind, ending=Ending.FAILED)
             runs.record_outcomes(self._run, [outcome], self._limits)
             self._report.add(outcome)
-
-

@@ -99,7 +99,10 @@ class Stock:
         self.ocs = getattr(facility, 'lco_facility', facility)
         setting = self.ocs.facility_settings.get_setting
         self.portal, self.archive = setting('portal_url') or '', setting('archive_url') or ''
-        self.portal_host, self.archive_id = urlsplit(self.portal).netloc, urlsplit(self.archive).netloc
+        self.portal_host, self.archive_id = (
+            urlsplit(self.portal).netloc,
+            urlsplit(self.archive).netloc,
+        )
         self.key = setting('api_key') or ''
 
     def is_terminal(self, status: str) -> bool:
@@ -161,7 +164,9 @@ class Asked:
         """The class for one user: some log in when they are given one, so that happens once."""
         key = user.pk if user else 0
         if key not in self._for:
-            self._for[key] = CredentialsRefused(f'{self.name} refused the login earlier in this run')
+            self._for[key] = CredentialsRefused(
+                f'{self.name} refused the login earlier in this run'
+            )
             facility = self._class()
             if user is not None and hasattr(facility, 'set_user'):
                 facility.set_user(user)

@@ -97,9 +97,7 @@ class Report:
 
     def as_dict(self) -> dict:
         """The object that `--json` prints."""
-        failures = [
-            {name: getattr(failure, name) for name in FAILURE} for failure in self.failures
-        ]
+        failures = [{name: getattr(failure, name) for name in FAILURE} for failure in self.failures]
         return asdict(replace(self, failures=[])) | {'failures': failures}
 
     def counts(self) -> dict[str, int]:

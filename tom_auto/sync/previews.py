@@ -83,5 +83,3 @@ def _image_size(path: str) -> tuple[int, int] | None:
         return None
     images = [header for header in headers if header.get('NAXIS') == 2]
     return (images[0]['NAXIS1'], images[0]['NAXIS2']) if images else None
-
-

@@ -80,7 +80,9 @@ def _plan(
     if product is None and (other := products.get(frame.id)) is not None:
         owner = getattr(other, 'stored_frame', None)
         its_record = other.observation_record
-        its_archive = owner.archive if owner else archive_of(its_record.facility if its_record else '')
+        its_archive = (
+            owner.archive if owner else archive_of(its_record.facility if its_record else '')
+        )
         if its_archive == archive or (owner and owner.record_id == record.pk) or not its_record:
             product, stored = other, stored or owner
     if product is not None:
@@ -208,9 +210,7 @@ def share(record: ObservationRecord, stored: StoredFrame) -> None:
         _copy_rights(record, stored.product, RIGHTS[:1])
 
 
-def _copy_rights(
-    record: ObservationRecord, product: DataProduct, rights: tuple[str, ...]
-) -> None:
+def _copy_rights(record: ObservationRecord, product: DataProduct, rights: tuple[str, ...]) -> None:
     """Let each group do with `product` what it may do with `record`: rule 10.
 
     Where TARGET_PERMISSIONS_ONLY is true the rights to the target are all that counts.
@@ -223,7 +223,9 @@ def _copy_rights(
                 assign_perm(f'tom_dataproducts.{right}_dataproduct', group, product)
 
 
-def saved_by_class(record: ObservationRecord, before: set[int]) -> Iterator[tuple[DataProduct, str]]:
+def saved_by_class(
+    record: ObservationRecord, before: set[int]
+) -> Iterator[tuple[DataProduct, str]]:
     """What a class's own `save_data_products` has just saved, each with what is wrong with it.
 
     Nothing that was there before is touched. A row without a file, or with an error page, is of no
@@ -245,3 +247,21 @@ def saved_by_class(record: ObservationRecord, before: set[int]) -> Iterator[tupl
             product.delete()
             storage.delete(name)
         yield product, f'{named}: {broken}' if broken else ''
+
+
+def take_over(record: ObservationRecord, product: DataProduct, archive: str) -> int:
+    """Give a product that a class has saved by itself what every saved frame gets: rule 10."""
+    kind = whole_file.data_product_type(product.data.name)
+    if not product.data_product_type and kind:
+        DataProduct.objects.filter(pk=product.pk).update(data_product_type=kind)
+    received = storage.read(product.data.name)
+    values = {
+        'product': product, 'record': record, 'filename': product.get_file_name()[-255:],
+        'state': StoredFrame.State.STORED, 'name': product.data.name, 'md5': received.md5,
+        'size': received.size, 'stored_at': timezone.now(), 'hooks_owed': True,
+    }  # fmt: skip
+    stored, _ = StoredFrame.objects.update_or_create(
+        archive=archive, frame_id=product.product_id or f'product {product.pk}', defaults=values
+    )
+    _copy_rights(record, product, RIGHTS)
+    return stored.pk

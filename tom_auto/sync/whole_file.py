@@ -25,7 +25,7 @@ PAGES = ('.html', '.htm', '.xhtml')
 XML = ('.xml', '.vot', '.votable', '.xhtml', '.svg')
 SIGNATURE = b'SIMPLE  ='  # the first card of a file: FITS standard 4.0, section 3.3.1
 BLOCK = 2880  # bytes: the FITS standard, section 3.1
-AS_IT_IS = {"memmap": False, "disable_image_compression": True}
+AS_IT_IS = {'memmap': False, 'disable_image_compression': True}
 LONGEST_MESSAGE = 64 * 1024  # bytes: JSON that is longer is data
 
 

@@ -107,7 +107,9 @@ class Pool:
         for key in job.keys:
             if key in self.set_aside:
                 return SetAside(self.set_aside[key])
-        return OutOfTime('not reached before the deadline') if monotonic() > self._deadline else None
+        return (
+            OutOfTime('not reached before the deadline') if monotonic() > self._deadline else None
+        )
 
     def _start(self, job: Job, tag: object) -> None:
         for key, most in job.limits:

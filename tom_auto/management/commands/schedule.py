@@ -12,13 +12,13 @@ from django.core.management import get_commands
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...health import schedule_site
+from ...interrupt import terminable
 from ...scheduling import cli
 from ...scheduling.cron_line import log_file
 from ...scheduling.definition import FILE, ScheduleError
 from ...scheduling.install import checked_schedule
 from ...scheduling.next_times import next_runs, runs
 from ...scheduling.runner import Runner
-from ...interrupt import terminable
 
 ACTIONS = {
     'next': 'print when each job runs next, in the time of this machine',

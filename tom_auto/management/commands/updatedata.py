@@ -17,13 +17,13 @@ from tom_targets.models import Target
 
 from ...alerts import DeadMansSwitch, send_alerts
 from ...conf import Automation, automation
+from ...interrupt import Terminated, terminable
 from ...models import JobPause
+from ...redact import overheard, redact
 from ...sync.due import Selection, records_due
 from ...sync.engine import JOB, update
 from ...sync.errors import AnotherRun
-from ...interrupt import Terminated, terminable
 from ...sync.outcomes import Report
-from ...redact import overheard, redact
 from ...sync.runs import started_by
 
 WRONG_USAGE = 2
