@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.mail import mail_admins
 from django.db import DatabaseError
 from django.db.models import Q
+from django.urls import reverse
 from django.utils import timezone
 
 from .conf import automation
@@ -134,7 +135,7 @@ def page_address() -> str:
     """The URL of the automation page; empty if ALLOWED_HOSTS does not name a host."""
     hosts = [host for host in settings.ALLOWED_HOSTS if host != '*' and not host.startswith('.')]
     scheme = 'https' if getattr(settings, 'HTTPS', True) else 'http'
-    return f'{scheme}://{hosts[0]}/automation/' if hosts else ''
+    return f'{scheme}://{hosts[0]}{reverse("automation:home")}' if hosts else ''
 
 
 class DeadMansSwitch:

@@ -7,8 +7,9 @@ from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import get_commands, load_command_class
 
 MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY')
 VISITORS = ('everyone', 'users', 'staff')
@@ -117,3 +118,19 @@ def check_options(**kwargs: object) -> list[CheckMessage]:
         Error(message, hint=hint, id='tom_auto.E001')
         for message, hint in mistakes(getattr(settings, 'TOM_AUTO', {}))
     ]
+
+
+@register(Tags.compatibility)
+def check_command(**kwargs: object) -> list[CheckMessage]:
+    """tom_auto.W001: another app's updatedata, from the tutorial, say, runs in place of this one."""
+    app, ours = get_commands()['updatedata'], type(load_command_class('tom_auto', 'updatedata'))
+    if isinstance(app, str) and not isinstance(load_command_class(app, 'updatedata'), ours):
+        return [
+            Warning(
+                f'`manage.py updatedata` is the command of {app}, not that of tom_auto.',
+                hint=f"In INSTALLED_APPS, list 'tom_auto' before '{app}'; or make your command a "
+                'subclass of tom_auto.management.commands.updatedata.Command.',
+                id='tom_auto.W001',
+            )
+        ]
+    return []

@@ -134,36 +134,51 @@ def credentials() -> Found:
     """Each observatory accepts its token: one request per account, which changes nothing."""
     accounts: dict[tuple[str, str], list[str]] = {}
     unknown = []
-    for name in get_service_classes():
-        options = settings.FACILITIES.get(name, {})
+    for name, entry in _entries().items():
+        options = settings.FACILITIES.get(entry, {})
         portal, token = options.get('portal_url'), options.get('api_key')
         if not isinstance(portal, str) or not isinstance(token, str):
             unknown.append(name)
         elif token:
             accounts.setdefault((portal, token), []).append(name)
         else:
-            fix = f'Set {name}_API_KEY in .env'
+            fix = 'Set ' + _where(f'{entry}_API_KEY', f"FACILITIES['{entry}']['api_key']")
             yield WARNING, f'{name} has no token: only public data is downloaded', fix
     for (portal, token), names in accounts.items():
-        yield _profile(', '.join(names), names[0], portal, token)
+        yield _profile(', '.join(names), _entries()[names[0]], portal, token)
     if unknown:
         yield OK, f'Not checked, because they have no portal with a token: {", ".join(unknown)}'
+
+
+def _entries() -> dict[str, str]:
+    """Each facility, and the name that its settings have in FACILITIES: LCORedirect uses LCO's."""
+    found = {}
+    for name, facility_class in get_service_classes().items():
+        facility = facility_class()
+        facility = getattr(facility, 'lco_facility', facility)
+        own = getattr(facility, 'facility_settings', None)
+        found[name] = getattr(own, 'facility_name', name)
+    return found
+
+
+def _where(variable: str, setting: str) -> str:
+    """Where a person changes this: a generated TOM reads `.env`, one made by hand may not."""
+    has_env = (Path(settings.BASE_DIR) / '.env.example').is_file()
+    return f'{variable} in .env' if has_env else f'{setting} in the settings'
 
 
 def _profile(names: str, name: str, portal: str, token: str) -> tuple[str, ...]:
     try:
         answer = _get(urljoin(portal, '/api/profile/'), {'Authorization': f'Token {token}'})
     except requests.RequestException as error:
-        fix = f'Is {portal} correct ({name}_PORTAL_URL in .env)? Can this machine reach it?'
+        place = _where(f'{name}_PORTAL_URL', f"FACILITIES['{name}']['portal_url']")
+        fix = f'Is {portal} correct ({place})? Can this machine reach it?'
         return FAILED, f'{names}: no answer ({type(error).__name__})', fix
     if answer.status_code == 200:
         return OK, f'{names}: the token is accepted'
     if answer.status_code in (401, 403):
-        return (
-            FAILED,
-            f'{names}: the token is refused',
-            f'Set {name}_API_KEY in .env to a new token',
-        )
+        place = _where(f'{name}_API_KEY', f"FACILITIES['{name}']['api_key']")
+        return FAILED, f'{names}: the token is refused', f'Set {place} to a new token'
     return WARNING, f'{names}: the portal answered {answer.status_code}', 'Try again later'
 
 
@@ -198,14 +213,19 @@ def _get(address: str, headers: dict[str, str]) -> requests.Response:
 def mail() -> Found:
     """Somebody gets mail when the automation fails, and the mail server works."""
     if not settings.ADMINS:
-        yield WARNING, 'Nobody gets mail when the automation fails', 'Set ADMINS in .env'
+        yield (
+            WARNING,
+            'Nobody gets mail when the automation fails',
+            'Set ' + _where('ADMINS', 'ADMINS'),
+        )
         return
     server = f'{settings.EMAIL_HOST}:{settings.EMAIL_PORT}'
     try:
         with closing(get_connection()) as mailer:
             mailer.open()
     except (OSError, smtplib.SMTPException) as error:
-        fix = 'Check EMAIL_… in .env, then test it: manage.py sendtestemail --admins'
+        place = _where('EMAIL_…', 'EMAIL_HOST and EMAIL_PORT')
+        fix = f'Check {place}, then test it: manage.py sendtestemail --admins'
         yield FAILED, f'The mail server {server} does not work ({type(error).__name__})', fix
     else:
         yield OK, f'{server} answers; {len(settings.ADMINS)} people get mail'
@@ -219,7 +239,7 @@ def installed() -> Found:
     try:
         status, report = cli.state(schedule_site())
     except ScheduleError as error:
-        yield FAILED, str(error), 'manage.py schedule status'
+        yield FAILED, str(error), 'After that: manage.py schedule install'
         return
     lines = ' '.join(line.strip() for line in report if line.strip())
     yield (OK, lines) if status == 0 else (FAILED, lines, 'manage.py schedule install')

@@ -31,17 +31,17 @@ def clean_environment(project: Path, **variables: str) -> dict[str, str]:
 
 
 def run(
-    project: Path, *command: str | Path, timeout: float = 300, **variables: str
+    project: Path, *command: str | Path, timeout: float = 300, typed: str = '', **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `command` in the directory `project`; what it prints is in `stdout`, all together.
 
-    `timeout` is in seconds; `variables` are added to a clean environment.
+    `timeout` is in seconds; `typed` is its input; `variables` are added to a clean environment.
     """
     return subprocess.run(
         command,
         cwd=project,
         env=clean_environment(project, **variables),
-        stdin=subprocess.DEVNULL,
+        input=typed,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -53,6 +53,15 @@ def run(
 def manage(project: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the TOM's manage.py."""
     return run(project, tom_python(), 'manage.py', *arguments, **variables)
+
+
+def with_django(project: Path, code: str, **variables: str) -> str:
+    """What `code` prints in the TOM, whose settings and models are ready for it."""
+    settings = {'DJANGO_SETTINGS_MODULE': f'{project.name}.settings'}
+    code = f'import django; django.setup()\n{code}'
+    done = run(project, tom_python(), '-c', code, **settings, **variables)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def tool(project: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:

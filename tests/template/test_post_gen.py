@@ -171,7 +171,7 @@ CONSENT = {'TOM_AUTO_INSTALL': '1'}
 
 def test_what_a_new_user_sees(machine: Machine) -> None:
     done = machine.bake()
-    line = done.printed.partition('has this line:\n\n    ')[2].partition('\n')[0]
+    line = done.printed.partition('keeps the TOM up to date:\n\n    ')[2].partition('\n')[0]
     assert line.endswith(line_of(done.project, f'{done.project}/.venv/bin/python'))
     assert (
         done.printed
@@ -397,7 +397,7 @@ def test_in_a_temporary_directory_it_prints_whatever_the_consent(
         tmp = machine.root
     done = bake(tmp / inside, env=machine.environment(**CONSENT), crontab='install')
     done = Bake(done.status, done.printed, done.project.resolve())
-    assert_only_printed(machine, done, 'this is a temporary directory')
+    assert_only_printed(machine, done, 'this is in a temporary directory')
 
 
 def cruft(machine: Machine, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -613,7 +613,7 @@ def test_consent_in_the_environment_holds_under_ci_too(machine: Machine) -> None
 
 def test_the_plan_comes_before_anything_is_done(machine: Machine) -> None:
     done = machine.bake(crontab='install', variables=CONSENT)
-    plan = done.printed.partition('is a yes.')[0]
+    plan = done.printed.partition('which means yes.')[0]
     for number, command in enumerate(
         [
             'python3 -m venv .venv',

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.django_db
 def machine(settings, tmp_path, monkeypatch, hourly):
     """A machine on which all is well, apart from what a test breaks."""
     (tmp_path / 'requirements.txt').write_text('django==1.0 \\\n    --hash=x\n')
+    (tmp_path / '.env.example').touch()  # a generated TOM
     settings.FACILITIES = {}
     monkeypatch.setattr(doctor.cli, 'state', lambda site: (0, ['Installed and current:']))
     monkeypatch.setattr(doctor, 'cron_daemon_runs', lambda: True)
@@ -196,3 +197,9 @@ def test_a_check_that_raises_is_a_finding(monkeypatch):
     status, states, words = examined('Runs')
     assert (status, states) == (1, ['failed'])
     assert '0123456789' not in words
+
+
+def test_a_tom_without_env_is_sent_to_its_settings(settings, tmp_path):
+    (tmp_path / '.env.example').unlink()
+    settings.FACILITIES = {'LCO': {'portal_url': 'https://x', 'api_key': ''}}
+    assert "FACILITIES['LCO']['api_key'] in the settings" in examined('Observatories')[2]

@@ -34,7 +34,7 @@ def home(request: HttpRequest) -> HttpResponse:
     """The automation page: is it working, what failed, the latest runs."""
     found = ProblemFilter(request.GET, problems(request))
     table = configured(request, ProblemTable, found)
-    if request.htmx:
+    if by_htmx(request):
         context = {'table': table, 'may_act': may_act(request.user), 'now': timezone.now()}
         return render(request, table.get_partial_template_name(), context)
     schedule, states = jobs(), healths(request.user)
@@ -88,8 +88,13 @@ def runs(request: HttpRequest) -> HttpResponse:
     """All runs in the history."""
     found = RunFilter(request.GET, UpdateRun.objects.all())
     table = configured(request, RunTable, found, exclude=RunTable.hidden_from(request.user))
-    name = table.get_partial_template_name() if request.htmx else 'tom_auto/runs.html'
+    name = table.get_partial_template_name() if by_htmx(request) else 'tom_auto/runs.html'
     return render(request, name, {'table': table, 'filter': found})
+
+
+def by_htmx(request: HttpRequest) -> bool:
+    """Whether htmx asks, for a piece of a page. A TOM may lack the middleware that says so."""
+    return request.headers.get('HX-Request') == 'true'
 
 
 def configured(
@@ -108,7 +113,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     everything = sees_everything(request.user)
     table = FailureTable(failures(request.user, shown))
     RequestConfig(request, paginate={'per_page': ROWS, 'silent': True}).configure(table)
-    if request.htmx:
+    if by_htmx(request):
         return render(request, table.get_partial_template_name(), {'table': table})
     return render(
         request,

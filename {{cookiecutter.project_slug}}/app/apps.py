@@ -18,4 +18,6 @@ class MyAppConfig(AppConfig):
 
     # def include_url_paths(self):
     #     """Pages of your own."""
+    #     from django.urls import include, path
+    #
     #     return [path('mine/', include('app.urls'))]

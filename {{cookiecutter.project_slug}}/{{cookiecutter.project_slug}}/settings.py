@@ -3,7 +3,11 @@
 Secrets, and what differs from machine to machine, come from the environment or from `.env` beside
 manage.py (`.env.example` explains each line). Everything else is here. You may add any setting of
 tomtoolkit: https://tom-toolkit.readthedocs.io/en/stable/common/customsettings.html
-If there is a `local_settings.py` beside manage.py, it is read last and wins.
+If there is a `local_settings.py` beside manage.py, it is read last and wins. It can also change one
+entry of a dictionary that is set here:
+
+    from {{ cookiecutter.project_slug }}.settings import TOM_AUTO
+    TOM_AUTO['WORKERS'] = 2
 """
 
 import sys

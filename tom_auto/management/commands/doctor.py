@@ -38,6 +38,7 @@ class Command(BaseCommand):
         """Print one line, and another with the fix if there is one."""
         styles = {OK: self.style.SUCCESS, WARNING: self.style.WARNING, FAILED: self.style.ERROR}
         mark = styles[finding.state](f'{finding.state:8}')
-        self.stdout.write(f'{mark}{finding.check:14} {finding.found}')
+        found = finding.found.replace('\n', f'\n{"":23}')  # an example of a file has several lines
+        self.stdout.write(f'{mark}{finding.check:14} {found}')
         if finding.fix:
             self.stdout.write(f'{"":8}{"":14}   -> {finding.fix}')

@@ -24,8 +24,11 @@ def own_directory(settings, tmp_path):
     settings.MEDIA_ROOT = tmp_path / 'data'
     settings.MEDIA_ROOT.mkdir()
     settings.BASE_DIR = tmp_path
+    files = {'BACKEND': 'django.core.files.storage.FileSystemStorage'}
+    settings.STORAGES = settings.STORAGES | {'default': files}
     settings.TOM_AUTO = settings.TOM_AUTO | {
-        'PING_URL': '', 'ALERT_WEBHOOK_URL': '', 'MIN_FREE_BYTES': 0, 'WANTED_FRAMES': {},
+        'PING_URL': '', 'ALERT_WEBHOOK_URL': '', 'WATCH_EVERY': 0,
+        'MIN_FREE_BYTES': 0, 'WANTED_FRAMES': {},
     }  # fmt: skip
     settings.ADMINS = []
 
@@ -43,15 +46,19 @@ def observatory(settings):
 
 
 @pytest.fixture
-def browser(client):
-    """A test client with a superuser logged in."""
-    client.force_login(User.objects.create_superuser('someone', password='x'))
+def browser(client, settings):
+    """A test client with a superuser logged in, who has done all that the TOM requires of users."""
+    settings.TOM_MFA_REQUIRED = settings.TOM_TERMS_OF_SERVICE_VERSION = None
+    settings.TOM_PASSWORD_EXPIRY_DAYS, settings.TOM_REQUIRED_USER_FIELDS = None, []
+    client.force_login(User.objects.create_superuser('someone'))
     return client
 
 
 def observed(observatory, facility, number):
     """A record that somebody added, and that the observatory has completed since."""
-    target = Target.objects.create(name='M 31', type='SIDEREAL', ra=10.68, dec=41.27)
+    target = Target.objects.create(
+        name='M 31', type='SIDEREAL', ra=10.68, dec=41.27, permissions='PRIVATE'
+    )
     observatory.add_request(number)
     observatory.complete(number, frames=2, pixels=32)
     return ObservationRecord.objects.create(
