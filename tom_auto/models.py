@@ -22,9 +22,10 @@ def remember_deleted(
     if getattr(origin, 'model', type(origin)) is not DataProduct:
         models.CASCADE(collector, field, frames, using)
         return
-    collector.add_field_update(field, None, frames)
+    # In this order: each is a statement of its own, and `frames` are found by their product.
     state = StoredFrame._meta.get_field('state')
     collector.add_field_update(state, StoredFrame.State.DELETED, frames)
+    collector.add_field_update(field, None, frames)
 
 
 class RecordSync(models.Model):
@@ -126,8 +127,7 @@ class StoredFrame(models.Model):
         constraints = [
             models.UniqueConstraint(fields=['archive', 'frame_id'], name='tom_auto_one_frame'),
             models.CheckConstraint(
-                condition=Q(state='stored', product__isnull=False)
-                | Q(state='deleted', product__isnull=True),
+                condition=Q(state='deleted') | Q(state='stored', product__isnull=False),
                 name='tom_auto_stored_has_a_product',
             ),
         ]

@@ -25,7 +25,9 @@ def files() -> dict[str, bytes]:
     """Every file in the media folder, hidden ones too, by its name there; not the storage's id."""
     root = Path(settings.MEDIA_ROOT)
     return {
-        str(file.relative_to(root)): file.read_bytes() for file in root.rglob('*') if file.is_file() and file.name != MARK
+        str(file.relative_to(root)): file.read_bytes()
+        for file in root.rglob('*')
+        if file.is_file() and file.name != MARK
     }
 
 

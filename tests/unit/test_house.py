@@ -16,12 +16,21 @@ LAYERS = [
     {'health'},
     {'access', 'jobs'},
     {'sync.engine'},
-    {'sync.runs', 'sync.workers', 'sync.check_record'},
-    {'sync.hooks', 'sync.previews', 'sync.products', 'sync.prefetch', 'sync.due'},
-    {'sync.facilities', 'sync.claims'},
-    {'sync.portal_lists', 'sync.frames', 'sync.storage', 'sync.whole_file', 'sync.permissions'},
-    {'models', 'sync.http', 'sync.db_retry', 'sync.explain', 'sync.file_names'},
-    {'conf', 'sync.errors', 'sync.outcomes', 'sync.redact', 'sync.interrupt'},
+    {'sync.runs', 'sync.check_record'},
+    {
+        'sync.class_process',
+        'sync.due',
+        'sync.hooks',
+        'sync.portal_lists',
+        'sync.previews',
+        'sync.products',
+        'sync.workers',
+    },
+    {'sync.facilities', 'sync.storage'},
+    {'sync.file_names', 'sync.frames', 'sync.whole_file'},
+    {'sync.db_retry', 'sync.explain'},
+    {'models', 'redact', 'sync.http', 'sync.outcomes'},
+    {'conf', 'interrupt', 'sync.errors'},
 ]
 #: These stand by themselves: anything may import them, and they import nothing of the others.
 APART = {'scheduling', 'observatory'}
