@@ -21,6 +21,8 @@ class Automation:
 
     #: Requests in flight to one facility, at most.
     WORKERS: int = 8
+    #: Connections to the database that a run may have at a time; 3 at least.
+    CONNECTIONS: int = 4
     #: A run starts no new work after this time, and ends soon after.
     DEADLINE: float = 3000
     #: How long to wait for frames of a finished observation: they may arrive days late.
@@ -99,7 +101,12 @@ def _mistake(option: Field, value: object) -> tuple[str, str] | None:
         return f'{found}, not a number.', hint
     elif option.type is int and not isinstance(value, int):
         return f'{found}, not a whole number.', hint
-    elif value < 0 or (value == 0 and option.name not in MAY_BE_ZERO):
+    elif (
+        option.name == 'CONNECTIONS'
+        and value < 3
+        or value < 0
+        or (value == 0 and option.name not in MAY_BE_ZERO)
+    ):
         return f'{found}, which is too small.', hint
     return None
 

@@ -26,11 +26,14 @@ from tom_observations.facility import get_service_classes
 
 from .conf import automation
 from .health import NEVER, UNRECORDED, healths, schedule_site
-from .jobs import jobs
+from .jobs import jobs, shared_database
+from .models import StorageMark
 from .redact import redact
 from .scheduling import cli
 from .scheduling.cron_daemon import cron_daemon_runs
 from .scheduling.definition import ScheduleError
+from .sync.errors import StorageAway
+from .sync.storage import insist_on_storage
 
 OK, WARNING, FAILED = 'ok', 'warning', 'failed'
 OLDEST, NEWEST = (3, 11), (3, 13)  # Python, as pyproject.toml has it
@@ -104,6 +107,8 @@ def database() -> Found:
         yield FAILED, f'{len(missing)} migrations are not applied', 'manage.py migrate'
     else:
         yield OK, f'{connection.vendor}: every migration is applied'
+    if warning := shared_database():
+        yield WARNING, warning, 'Set DATABASE_URL in .env'
 
 
 def media() -> Found:
@@ -119,6 +124,11 @@ def media() -> Found:
         fix = f'mkdir -p {folder}; chown {os.getuid()} {folder} (as the user who runs the jobs)'
         yield FAILED, f'{folder} cannot be written: {error.strerror}', fix
         return
+    try:
+        if StorageMark.objects.exists():
+            insist_on_storage()
+    except StorageAway as error:
+        yield FAILED, str(error), 'Mount the storage; or: manage.py doctor --accept-storage'
     free, least = shutil.disk_usage(folder).free, automation().MIN_FREE_BYTES
     if free < least:
         fix = "Free some disk space, or lower TOM_AUTO['MIN_FREE_BYTES']"

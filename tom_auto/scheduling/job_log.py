@@ -8,13 +8,13 @@ FULL = 1_000_000  # bytes
 KEPT = 3
 
 
-def rotate(log: Path) -> None:
+def rotate(log: Path, full: int | None = None) -> None:
     """Rename `log` to `log.1`, and `log.1` to `log.2`, when it is full.
 
     A process that writes to it continues in the renamed file, so no line is lost.
     """
     with contextlib.suppress(OSError):  # a log must never stop a job
-        if log.stat().st_size < FULL:
+        if log.stat().st_size < (full or FULL):
             return
         for number in range(KEPT, 1, -1):
             with contextlib.suppress(FileNotFoundError):

@@ -6,6 +6,8 @@ import pwd
 import sys
 from pathlib import Path
 
+#: File systems that several hosts may share, by the beginnings of their names.
+NETWORK = ('nfs', 'cifs', 'smb', 'fuse.sshfs', 'lustre', 'gpfs', 'beegfs', 'ceph', 'afs', '9p')
 #: Folders that cron on macOS cannot read without "Full Disk Access".
 PRIVATE_ON_MACOS = ('Desktop', 'Documents', 'Downloads', 'Library/Mobile Documents')
 
@@ -26,6 +28,25 @@ def machine_warnings(
         _no_place_for_data(media),
     )
     return [sentence for sentence in found if sentence]
+
+
+def database_on_a_share(file: Path, root: Path = Path('/')) -> str:
+    """What is wrong with an SQLite database that lies on a network file system; else empty.
+
+    SQLite's locks do not work there, and a run on another host would not be noticed.
+    """
+    kinds = {}
+    for line in _text(root / 'proc' / 'self' / 'mountinfo').splitlines():
+        mount, _, rest = line.partition(' - ')
+        kinds[Path(mount.split()[4].replace('\\040', ' '))] = rest.split(' ')[0]
+    where = next((place for place in (file, *file.parents) if place in kinds), None)
+    kind = kinds.get(where, '')
+    if not kind.startswith(NETWORK):
+        return ''
+    return (
+        f'the SQLite database {file} is on a network file system ({kind}), where its locks do not '
+        'work. Move it to a local disk (DATABASE_URL in .env), or use PostgreSQL.'
+    )
 
 
 def _no_daemon(root: Path) -> str:

@@ -36,6 +36,8 @@ from .products import Action, Plan
 from .workers import DISK, Job
 
 BATCH = 100  # frames that are looked at together
+#: What calls classes in their processes, each of which may use a connection to the database.
+CLASSES = ('classes',)
 Jobs = Generator[list[Job], list[tuple[Any, Exception | None]], Any]
 
 
@@ -155,7 +157,11 @@ class Facilities:
             f'{name}.{method}',
             name,
             (key, account),
-            ((key, 1), *((('host', host), self._limits.WORKERS) for host in sorted(others))),
+            (
+                (key, 1),
+                (CLASSES, self._limits.CONNECTIONS - 2),
+                *((('host', host), self._limits.WORKERS) for host in sorted(others)),
+            ),
         )
 
 

@@ -47,30 +47,38 @@ def the_storage() -> Storage:
 
 
 def insist_on_storage() -> None:
-    """Raise StorageAway unless the storage is the one that the database knows: rule 7."""
-    try:
-        known, found = StorageMark.objects.first(), _mark()
-        if known is None:
-            StorageMark.objects.create(mark=found or _new_mark())
-        elif found != known.mark:
-            raise StorageAway(
-                'the storage of the data is not the one that was there, or is not mounted: it '
-                f'lacks the id in its file {MARK}. Nothing was touched. If this is the right '
-                'storage: manage.py doctor --accept-storage'
-            )
-    except OSError as error:
-        raise StorageAway(f'the storage of the data cannot be used: {error.strerror}') from error
+    """Raise StorageAway unless the storage is the one that the database knows: rule 7.
+
+    The first time, the storage gets its id, unless it has one: then the database is new.
+    """
+    known, found = StorageMark.objects.first(), _mark()
+    if known is not None and found != known.mark:
+        raise StorageAway(
+            'the storage of the data is not the one that was there, or is not mounted: it lacks '
+            f'the id in its file {MARK}. Nothing was touched. If this is the right storage: '
+            'manage.py doctor --accept-storage'
+        )
+    if known is None and found:
+        StorageMark.objects.create(mark=found)
+    elif known is None:
+        _insist_on_some_files()
+        accept_storage()
 
 
 def _mark() -> str:
-    storage = the_storage()
-    if not storage.exists(MARK):
-        return ''
-    with storage.open(MARK) as file:
-        return file.read(LONGEST_MARK).decode(errors='replace').strip()
+    """The id that the storage carries; empty where it carries none."""
+    try:
+        if not the_storage().exists(MARK):
+            return ''
+        with the_storage().open(MARK) as file:
+            return file.read(LONGEST_MARK).decode(errors='replace').strip()
+    except Exception as error:  # of whatever client the storage has
+        raise StorageAway(
+            f'the storage of the data cannot be used ({type(error).__name__})'
+        ) from error
 
 
-def _new_mark() -> str:
+def _insist_on_some_files() -> None:
     stored = DataProduct.objects.exclude(data='').order_by('-pk').values_list('data', flat=True)
     sample = list(stored[:SAMPLE])
     if sample and not any(exists(name) for name in sample):
@@ -78,17 +86,19 @@ def _new_mark() -> str:
             'the storage of the data has none of the newest files that the database names. Is it '
             'mounted? If this is the right storage: manage.py doctor --accept-storage'
         )
-    return accept_storage()
 
 
-def accept_storage() -> str:
-    """Give the storage the id that the database knows, or a new one; returns it."""
+def accept_storage() -> None:
+    """Give the storage the id that the database knows, or a new one to both."""
     known = StorageMark.objects.first() or StorageMark(mark=uuid4().hex)
-    storage = the_storage()
-    storage.delete(MARK)
-    storage._save(MARK, File(ContentFile(known.mark.encode())))
+    try:
+        the_storage().delete(MARK)
+        the_storage()._save(MARK, File(ContentFile(known.mark.encode())))
+    except Exception as error:
+        raise StorageAway(
+            f'the storage of the data cannot be written ({type(error).__name__})'
+        ) from error
     known.save()
-    return known.mark
 
 
 def exists(name: str) -> bool:

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...health import schedule_site
 from ...interrupt import terminable
+from ...jobs import shared_database
 from ...scheduling import cli
 from ...scheduling.cron_line import log_file
 from ...scheduling.definition import FILE, ScheduleError
@@ -63,6 +64,8 @@ class Command(BaseCommand):
                 return
         except ScheduleError as error:
             raise CommandError(str(error)) from None
+        if options['action'] == 'install' and (warning := shared_database()):
+            self.stderr.write(f'Warning: {warning}')
         status = cli.act(options, self.stdout.write, self.stderr.write, schedule_site())
         if status:
             sys.exit(status)
