@@ -245,6 +245,15 @@ class SavesPages(Saves):
     content = b'<!DOCTYPE html><html>Service unavailable</html>'
 
 
+class Accounts(Robotic):
+    """Has credentials for each user, and tells whose it uses."""
+
+    name = 'Accounts'
+
+    def get_observation_status(self, observation_id):
+        return str(self.user)
+
+
 class Broken(Robotic):
     """Has a mistake in it."""
 

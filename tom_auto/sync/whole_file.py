@@ -101,7 +101,7 @@ def _fits(file: IO[bytes], size: int) -> str:
     file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        with fits.open(file, lazy_load_hdus=False, **AS_IT_IS) as units:
+        with fits.open(_ForReading(file), lazy_load_hdus=False, **AS_IT_IS) as units:
             last = units[-1]
             data_begins = last.fileinfo()['datLoc']
             ends = data_begins + last.size
@@ -110,6 +110,13 @@ def _fits(file: IO[bytes], size: int) -> str:
         return 'it is a FITS file that breaks off'
     file.seek(min(padded, size))
     return 'it is a FITS file that breaks off' if file.read(BLOCK).strip(b'\0 ') else ''
+
+
+class _ForReading:
+    """A file for astropy, which refuses one that could be written to, and closes any other."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
 def read(file: IO[bytes]) -> Received:
