@@ -238,6 +238,7 @@ def test_schedule_shows_how_a_file_looks_and_then_its_line(tom: Tom) -> None:
     line = tom.manage('schedule', 'show')
     (tom.project / 'schedule.toml').unlink()
     assert f'{tom_python()} {tom.project / "manage.py"} updatedata >> ' in line
+    assert f'mkdir {tom.project / "logs"} ' in line  # only a generated TOM has it
 
 
 def test_doctor_runs_to_its_end_and_sends_nobody_to_files_that_are_not_there(tom: Tom) -> None:

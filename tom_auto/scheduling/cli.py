@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cron_line import log_file
 from .definition import FILE, Schedule, ScheduleError, read_schedule
 from .install import checked_schedule, has_lines, install, preview, remove, slug_of, wanted
 from .interpreter import COMPOSE_FILE, command_start
@@ -92,6 +93,9 @@ def act(
         return STALE if options['action'] == 'status' else 1  # it may well be installed
     for line in told:
         say(line)
+    logs = log_file(site.project).parent
+    if options['action'] == 'show' and ' >> ' in told[-1] and not logs.is_dir():
+        complain(f'Before you copy this line: mkdir {logs} (without it, the job does not start).')
     return code
 
 
