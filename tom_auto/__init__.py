@@ -1,15 +1,18 @@
 """Keeps a TOM's data up to date, unattended. This module imports nothing.
 
-| room | what happens there |
+| module | what it does |
 |---|---|
 | `sync` | `updatedata`: what is due, the observatories, the data |
-| `scheduling` | what runs when, and how cron, systemd and Kubernetes are told; no Django |
+| `scheduling` | what runs when, for cron, systemd and Kubernetes; needs no Django |
 | `page` | `/automation/`: views, tables, charts, buttons, JSON, metrics |
 | `observatory` | a simulated observatory, for the demo and the tests |
 | `access` | who may see what, and who may act |
 | `health` | is it working? |
 | `alerts` | mail, webhook, dead-man's switch |
-| `doctor` | checks the machine and its surroundings |
+| `doctor` | checks the machine, the observatories and the schedule |
+| `data_files` | serves data files to those who may see them |
+| `middleware` | what the automation adds to every page |
+| `demo` | the invented targets and observations of `manage.py demo` |
 | `jobs` | the jobs of schedule.toml, as Django sees them |
 | `conf` | the settings, `TOM_AUTO` |
 """

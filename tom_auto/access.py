@@ -26,23 +26,23 @@ View = Callable[..., HttpResponse]
 
 
 def seen_by(user: Visitor | None, rows: QuerySet, record: str = '') -> QuerySet:
-    """Those of `rows` that belong to an observation record which `user` may see.
+    """The `rows` that belong to an observation record which `user` may see.
 
-    `record` is the name of the field that leads to the record; empty where rows are records.
+    `record` is the name of the field that leads to the record; empty if the rows are records. The user
     None is the TOM itself, which sees everything, as superusers do.
     """
     if user is None or user.is_superuser:
         return rows
-    # Asked of each row, as there are few: SQLite would begin with all records of all targets.
-    way = f'{record}__' if record else ''
+    # Tested for each row, because there are few: SQLite would begin with all records of all targets.
+    prefix = f'{record}__' if record else ''
     if settings.TARGET_PERMISSIONS_ONLY:
-        return rows.filter(Exists(_targets(user).filter(pk=OuterRef(f'{way}target_id'))))
+        return rows.filter(Exists(_targets(user).filter(pk=OuterRef(f'{prefix}target_id'))))
     records = get_objects_for_user(user, 'tom_observations.view_observationrecord')
-    return rows.filter(Exists(records.filter(pk=OuterRef(f'{way}pk'))))
+    return rows.filter(Exists(records.filter(pk=OuterRef(f'{prefix}pk'))))
 
 
 def sees_target(user: Visitor, target: str) -> Combinable:
-    """An expression: whether `user` may see the target that the field `target` leads to."""
+    """A database expression: whether `user` may see the target in the field `target`."""
     if user.is_superuser:
         return Value(True, output_field=BooleanField())
     return Exists(_targets(user).filter(pk=OuterRef(target)))
@@ -58,12 +58,12 @@ def _targets(user: Visitor) -> QuerySet[Target]:
 
 
 def sees_everything(user: Visitor | None) -> bool:
-    """Whether `user` may read what names any record: the log, and the counts of whole runs."""
+    """Whether `user` may read the log and the counts of whole runs, which cover all records."""
     return user is None or (user.is_active and user.is_superuser)
 
 
 def may_see_page(user: Visitor) -> bool:
-    """Whether the pages of the automation are there for `user`, as `PAGE_FOR` says."""
+    """Whether `user` may open the pages of the automation, as `PAGE_FOR` says."""
     return {
         'everyone': True,
         'users': user.is_authenticated,
@@ -72,12 +72,12 @@ def may_see_page(user: Visitor) -> bool:
 
 
 def may_act(user: Visitor) -> bool:
-    """Whether `user` may run, retry, pause and resume: staff with the permission to."""
+    """Whether `user` may run, retry, pause and resume: staff with the permission."""
     return user.is_authenticated and user.is_staff and user.has_perm('tom_auto.run_automation')
 
 
 def visible_products(user: object) -> QuerySet[DataProduct]:
-    """The data products that `user` may see, by the rule of TARGET_PERMISSIONS_ONLY."""
+    """The data products that `user` may see, as TARGET_PERMISSIONS_ONLY says."""
     if not settings.TARGET_PERMISSIONS_ONLY:
         return get_objects_for_user(user, 'tom_dataproducts.view_dataproduct')
     targets = targets_for_user(user, Target.objects.all(), 'view_target')
@@ -85,7 +85,7 @@ def visible_products(user: object) -> QuerySet[DataProduct]:
 
 
 def for_visitors(view: View) -> View:
-    """Show the page to those whom `PAGE_FOR` names; others may log in."""
+    """Show the page to those whom `PAGE_FOR` allows; send others to the log-in page."""
 
     @require_GET
     @wraps(view)
@@ -100,9 +100,9 @@ def for_visitors(view: View) -> View:
 
 
 def for_staff(view: Callable[..., None]) -> View:
-    """Do it for staff with the permission, and for a POST; then go back to where they were.
+    """Do it for a POST from staff with the permission; then return to the page they came from.
 
-    Others may meet a button as well, on a page of tomtoolkit's: they are told whose it is.
+    Other users may press a button as well, on a page of tomtoolkit: they get a message.
     """
 
     @require_POST
@@ -111,7 +111,9 @@ def for_staff(view: Callable[..., None]) -> View:
         if may_act(request.user):
             view(request, **kwargs)
         elif request.user.is_authenticated:
-            messages.error(request, 'Only staff who have the permission to may do that.')
+            messages.error(
+                request, 'Only staff with the permission to run the automation may do that.'
+            )
         else:
             raise PermissionDenied
         return _back(request)
@@ -120,7 +122,7 @@ def for_staff(view: Callable[..., None]) -> View:
 
 
 def _back(request: HttpRequest) -> HttpResponse:
-    """To the page of this TOM that the form names, or to the automation's own."""
+    """Redirect to the page of this TOM that the form names, or to the automation page."""
     to = request.POST.get('next', '')
     if not url_has_allowed_host_and_scheme(to, {request.get_host()}, request.is_secure()):
         to = 'automation:home'

@@ -1,4 +1,4 @@
-"""The automation's tables in Django's administration pages: to look at, not to edit."""
+"""The automation's tables in Django's administration pages, read-only."""
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -7,7 +7,7 @@ from .models import RecordSync, RunFailure, UpdateRun
 
 
 class ReadOnly:
-    """Nothing here is written by hand: these tables are the automation's memory."""
+    """Only the automation writes these tables."""
 
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False

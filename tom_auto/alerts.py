@@ -1,8 +1,8 @@
-"""Tells people when a job begins to fail, is overdue, or is well again.
+"""Sends alerts when a job begins to fail, is overdue, or works again.
 
-Whatever runs next tells it: a run of the job, or the web server while people use it. Who has
-something to tell claims the row of the job and the channel in the database first, so that of
-several processes one tells. What could not be told is told later, and no run fails for it.
+Whatever runs next sends them: a run of the job, or the web server while people use it. It first
+claims the row of the job and the channel in the database, so that only one of several processes
+sends. An alert that could not be delivered is sent later, and no run fails because of it.
 """
 
 import logging
@@ -25,13 +25,13 @@ from .sync.redact import redact
 logger = logging.getLogger(__name__)
 
 REMINDER = timedelta(days=1)
-CLAIM = timedelta(minutes=5)  # after that, another may try: who claimed it has died or failed
+CLAIM = timedelta(minutes=5)  # then another process may try: the first one died or failed
 TIMEOUT = (5, 10)  # seconds, for connecting and for reading
 MOST_NAMED = 10
 
 
 def channels() -> dict[str, Callable[[Health, bool], None]]:
-    """How people are told, by name: what the settings name."""
+    """The ways to send alerts that the settings ask for, by name."""
     found: dict[str, Callable[[Health, bool], None]] = {}
     if settings.ADMINS:
         found['mail'] = send_mail
@@ -40,19 +40,19 @@ def channels() -> dict[str, Callable[[Health, bool], None]]:
     return found
 
 
-def tell_what_changed() -> None:
-    """Tell each channel what it has not been told of any job. Never raises."""
+def send_alerts() -> None:
+    """Send each channel what is new about any job. Never raises."""
     try:
-        ways = channels()
-        for health in healths() if ways else ():
-            for channel, tell in ways.items():
-                _tell_once(health, channel, tell, timezone.now())
-    except Exception as error:  # the run has done its work, or the visitor's page is made
-        logger.error('Nobody could be told how the jobs are: %s', _said(error))
+        wanted = channels()
+        for health in healths() if wanted else ():
+            for channel, send in wanted.items():
+                _send_once(health, channel, send, timezone.now())
+    except Exception as error:  # the run is over, or the visitor has the page: neither must fail
+        logger.error('The alerts could not be sent: %s', _reason(error))
 
 
-def _tell_once(
-    health: Health, channel: str, tell: Callable[[Health, bool], None], now: datetime
+def _send_once(
+    health: Health, channel: str, send: Callable[[Health, bool], None], now: datetime
 ) -> None:
     alert, _ = Alert.objects.get_or_create(
         job=health.job, channel=channel, defaults={'state': WORKING}
@@ -60,31 +60,31 @@ def _tell_once(
     if not _is_news(health, alert, now) or not _claim(alert, now):
         return
     try:
-        tell(health, alert.state == health.state)
+        send(health, alert.state == health.state)
     except Exception as error:
-        logger.error('By %s nobody could be told about %s: %s', channel, health.job, _said(error))
-        return  # the claim ends by itself, and then it is tried again
-    told = {'state': health.state if health.is_trouble else WORKING, 'told_at': now}
-    Alert.objects.filter(pk=alert.pk).update(claimed_until=None, **told)
+        logger.error('No alert about %s by %s: %s', health.job, channel, _reason(error))
+        return  # the claim expires, and then it is tried again
+    state = health.state if health.is_trouble else WORKING
+    Alert.objects.filter(pk=alert.pk).update(claimed_until=None, state=state, told_at=now)
 
 
 def _is_news(health: Health, alert: Alert, now: datetime) -> bool:
     if health.is_trouble:
         reminded = alert.told_at and alert.told_at > now - REMINDER
         return alert.state != health.state or not reminded
-    # Of a run that is at work nobody knows yet how it ends.
+    # As long as a run is in progress, nobody knows how it will end.
     return health.state == WORKING and alert.state != WORKING and not health.running
 
 
 def _claim(alert: Alert, now: datetime) -> bool:
-    """Whether it is for this process to tell: the database lets one have the row."""
+    """Claim the row for this process; False if another process has it."""
     free = Q(claimed_until=None) | Q(claimed_until__lt=now)
     unchanged = Alert.objects.filter(free, pk=alert.pk, state=alert.state, told_at=alert.told_at)
     return bool(unchanged.update(claimed_until=now + CLAIM))
 
 
 def send_mail(health: Health, again: bool) -> None:
-    """Mail ADMINS how a job is; `again`: as a reminder."""
+    """Mail the state of a job to ADMINS; `again`: as a reminder."""
     still = 'still ' if again else ''
     subject = f'{health.job} {health.words.replace("is ", f"is {still}", 1)}'
     if health.state == WORKING:
@@ -94,7 +94,7 @@ def send_mail(health: Health, again: bool) -> None:
 
 
 def call_webhook(health: Health, again: bool) -> None:
-    """POST how a job is to ALERT_WEBHOOK_URL, as JSON that chat programs understand as well."""
+    """POST the state of a job to ALERT_WEBHOOK_URL, as JSON that chat programs can show."""
     answer = requests.post(
         automation().ALERT_WEBHOOK_URL,
         json={
@@ -125,52 +125,52 @@ def _named_failures(health: Health) -> list[str]:
 
 
 def _what_to_do(health: Health) -> list[str]:
-    page = [f'The page of the automation: {page_address()}'] if page_address() else []
+    page = [f'The automation page: {page_address()}'] if page_address() else []
     if not health.is_trouble:
         return page
-    return ['What is wrong on the machine: manage.py doctor', *page]
+    return ['To find out what is wrong: manage.py doctor', *page]
 
 
 def page_address() -> str:
-    """The address of the automation's page, where ALLOWED_HOSTS says which host this TOM is."""
+    """The URL of the automation page; empty if ALLOWED_HOSTS does not name a host."""
     hosts = [host for host in settings.ALLOWED_HOSTS if host != '*' and not host.startswith('.')]
     scheme = 'https' if getattr(settings, 'HTTPS', True) else 'http'
     return f'{scheme}://{hosts[0]}{reverse("automation:home")}' if hosts else ''
 
 
 class DeadMansSwitch:
-    """Pings PING_URL when a run of the schedule begins, and how it ended when it ends."""
+    """Calls PING_URL when a scheduled run begins and when it ends."""
 
     def __init__(self, watched: bool) -> None:
-        """`watched`: whether this run is one of those that the switch waits for."""
+        """`watched`: whether the switch waits for runs such as this one."""
         self._watched = watched
         self._begun = False
         self.well = False
 
     def begin(self) -> None:
-        """Say that the run is at work."""
+        """Report that the run has started."""
         if self._watched:
             self._begun = True
             _ping('/start')
 
     def end(self) -> None:
-        """Say how it ended: badly, unless `well` was set. Says nothing of a run that never was."""
+        """Report how the run ended: badly, unless `well` was set. Nothing if it never began."""
         if self._begun:
             _ping('' if self.well else '/fail')
 
 
-def _ping(what: str) -> None:
+def _ping(suffix: str) -> None:
     address = automation().PING_URL
     if not address:
         return
     try:
-        requests.get(address.rstrip('/') + what, timeout=TIMEOUT, allow_redirects=False)
+        requests.get(address.rstrip('/') + suffix, timeout=TIMEOUT, allow_redirects=False)
     except Exception as error:
-        logger.warning("The dead-man's switch was not reached: %s", type(error).__name__)
+        logger.warning("The dead-man's switch could not be reached: %s", type(error).__name__)
 
 
-def _said(error: Exception) -> str:
-    """What `error` says; of one that comes from a request only its name, as it holds addresses."""
+def _reason(error: Exception) -> str:
+    """The text of `error`; only its name if it comes from a request, because it contains URLs."""
     if isinstance(error, requests.RequestException):
         return type(error).__name__
     if isinstance(error, DatabaseError):

@@ -1,11 +1,11 @@
-"""Plugs the automation into a TOM. List it in INSTALLED_APPS as 'tom_auto'."""
+"""The app that adds the automation to a TOM. List it in INSTALLED_APPS as 'tom_auto'."""
 
 from django.apps import AppConfig
 from django.urls import URLPattern, URLResolver, include, path
 
 
 class TomAutoConfig(AppConfig):
-    """The automation, in the manner of tomtoolkit's plugins: with pages and a link of its own."""
+    """The automation, as a plugin of tomtoolkit with its own pages and navigation link."""
 
     name = 'tom_auto'
     verbose_name = 'Automation'

@@ -1,6 +1,6 @@
 """The options of the automation: `TOM_AUTO = {…}` in the settings, each with a default.
 
-`manage.py check` says what is wrong with them.
+`manage.py check` reports mistakes in them.
 """
 
 from dataclasses import Field, dataclass, field, fields
@@ -17,46 +17,46 @@ VISITORS = ('everyone', 'users', 'staff')
 
 @dataclass(frozen=True)
 class Automation:
-    """What `TOM_AUTO` may say. Times are in seconds where nothing else is named."""
+    """The options that `TOM_AUTO` may set. Times are in seconds unless they say otherwise."""
 
-    #: Requests in flight to one facility at most.
+    #: Requests in flight to one facility, at most.
     WORKERS: int = 8
-    #: A run starts no new work after this, and ends soon after.
+    #: A run starts no new work after this time, and ends soon after.
     DEADLINE: float = 3000
-    #: How long a terminal record is still asked for frames, which may arrive days late.
+    #: How long to wait for frames of a finished observation: they may arrive days late.
     DATA_WINDOW: timedelta = timedelta(days=7)
     #: The longest wait for a connection.
     CONNECT_TIMEOUT: float = 10
     #: The longest silence in the middle of an answer.
     READ_TIMEOUT: float = 60
-    #: The longest that one answer or one file may take as a whole, however steadily it drips.
+    #: The longest time for one whole answer or file, even if it keeps coming slowly.
     TRANSFER_TIMEOUT: float = 1800
-    #: How often one request is repeated, within a run, after a fault that may pass.
+    #: How often a failed request is repeated within a run, if the fault may pass.
     RETRIES: int = 2
-    #: The wait before the first repetition; it doubles with each.
+    #: The wait before the first repetition; it doubles each time.
     RETRY_WAIT: float = 0.5
-    #: The longest that an observatory's Retry-After may hold up one request.
+    #: The longest Retry-After of an observatory that a request waits for.
     RETRY_AFTER_MAX: float = 60
-    #: Downloads stop, with a failure that says so, where less than this many bytes are free.
+    #: Downloads stop, with a failure that says so, when fewer bytes are free on the disk.
     MIN_FREE_BYTES: int = 1_000_000_000
-    #: Which frames are wanted, by facility: file-name patterns such as
-    #: {'LCO': ['*-e91.fits.fz']}. Of a facility that is not named, all are.
+    #: Which frames to download, by facility: file-name patterns such as {'LCO': ['*-e91.fits.fz']}.
+    #: All frames of facilities that are not named.
     WANTED_FRAMES: dict[str, list[str]] = field(default_factory=dict)
     #: How long the history of runs is kept.
     KEEP_RUNS: timedelta = timedelta(days=90)
-    #: Who sees the page of the automation, of those who may see the TOM: 'everyone', 'users'
-    #: (who have logged in) or 'staff'. Nobody sees there what the TOM hides from them.
+    #: Who sees the automation page: 'everyone' who may see the TOM, 'users' who have logged in, or
+    #: 'staff'. The page hides what the TOM hides.
     PAGE_FOR: str = 'everyone'
-    #: How often the web server, while people use it, asks whether the jobs run; 0: never.
+    #: How often the web server, while people use it, checks that the jobs run; 0: never.
     WATCH_EVERY: float = 300
-    #: Where the state of a job is sent by POST when it changes; empty: nowhere.
+    #: Gets the state of a job by POST when it changes; empty: nothing is sent.
     ALERT_WEBHOOK_URL: str = ''
-    #: A dead-man's switch, which raises the alarm when the schedule's runs stop pinging it.
+    #: A dead-man's switch: it raises the alarm when scheduled runs stop calling this address.
     PING_URL: str = ''
 
 
 def automation() -> Automation:
-    """The options in force; raises ImproperlyConfigured, naming each mistake, where one is bad."""
+    """The options in force. Raises ImproperlyConfigured with all mistakes if there are any."""
     options = getattr(settings, 'TOM_AUTO', {})
     found = mistakes(options)
     if found:
@@ -65,12 +65,12 @@ def automation() -> Automation:
 
 
 def mistakes(options: object) -> list[tuple[str, str]]:
-    """What is wrong with `options`, a message and a hint each; an empty list where nothing is."""
+    """The mistakes in `options`, each as a message and a hint."""
     if not isinstance(options, dict):
         return [('TOM_AUTO is not a dictionary.', "For example: TOM_AUTO = {'WORKERS': 4}")]
     known = {option.name: option for option in fields(Automation)}
     unknown = [
-        (f'TOM_AUTO has no option {name!r}.', f'There are: {", ".join(known)}.')
+        (f'TOM_AUTO has no option {name!r}.', f'The options are: {", ".join(known)}.')
         for name in options
         if name not in known
     ]
@@ -82,25 +82,25 @@ def mistakes(options: object) -> list[tuple[str, str]]:
 
 
 def _mistake(option: Field, value: object) -> tuple[str, str] | None:
-    says, hint = f"TOM_AUTO['{option.name}'] is {value!r}", f'The default is {option.default!r}.'
+    found, hint = f"TOM_AUTO['{option.name}'] is {value!r}", f'The default is {option.default!r}.'
     if option.name == 'WANTED_FRAMES':
         if not _are_patterns(value):
-            return f'{says}, not lists of patterns.', "For example: {'LCO': ['*-e91.fits.fz']}"
+            return f'{found}, not lists of patterns.', "For example: {'LCO': ['*-e91.fits.fz']}"
     elif option.name == 'PAGE_FOR':
         if value not in VISITORS:
-            return f'{says}, which is not a valid choice.', f'Choose from {", ".join(VISITORS)}.'
+            return f'{found}, which is not a valid choice.', f'Choose from {", ".join(VISITORS)}.'
     elif option.type is str:
         if value and not (isinstance(value, str) and value.startswith(('http://', 'https://'))):
-            return f'{says}, not an address.', 'It begins with http:// or https://.'
+            return f'{found}, not a URL.', 'It must begin with http:// or https://.'
     elif option.type is timedelta:
         if not isinstance(value, timedelta) or value < timedelta(0):
-            return f'{says}, not a length of time.', hint
+            return f'{found}, not a timedelta.', hint
     elif isinstance(value, bool) or not isinstance(value, int | float):
-        return f'{says}, not a number.', hint
+        return f'{found}, not a number.', hint
     elif option.type is int and not isinstance(value, int):
-        return f'{says}, not a whole number.', hint
+        return f'{found}, not a whole number.', hint
     elif value < 0 or (value == 0 and option.name not in MAY_BE_ZERO):
-        return f'{says}, which is too small.', hint
+        return f'{found}, which is too small.', hint
     return None
 
 
@@ -113,7 +113,7 @@ def _are_patterns(value: object) -> bool:
 
 @register(Tags.compatibility)
 def check_options(**kwargs: object) -> list[CheckMessage]:
-    """tom_auto.E001: TOM_AUTO has an unknown option, or a value that cannot be used."""
+    """tom_auto.E001: TOM_AUTO has an unknown option, or an invalid value."""
     return [
         Error(message, hint=hint, id='tom_auto.E001')
         for message, hint in mistakes(getattr(settings, 'TOM_AUTO', {}))

@@ -1,7 +1,7 @@
-"""Serves the data files, each to those who may see it.
+"""Serves each data file to those who may see it.
 
-tomtoolkit serves them with DEBUG alone, and then to everybody. Where a web server or an object
-store serves them, this is never asked.
+tomtoolkit serves them only with DEBUG on, and then to everybody. If a web server or an object store
+serves the files, this view is never called.
 """
 
 from django.db.models import Q
@@ -11,7 +11,7 @@ from .access import visible_products
 
 
 def data_file(request: HttpRequest, name: str) -> FileResponse:
-    """The file `name` of a data product; 404 where it is missing or not for this visitor."""
+    """The file `name` of a data product; 404 if it is missing or this visitor may not see it."""
     product = visible_products(request.user).filter(Q(data=name) | Q(thumbnail=name)).first()
     if product is None:
         raise Http404(f'There is no file {name}.')
@@ -20,5 +20,5 @@ def data_file(request: HttpRequest, name: str) -> FileResponse:
         content = field.open('rb')
     except FileNotFoundError as error:
         raise Http404(f'The file {name} is missing.') from error
-    # Not all of them come from an observatory: what a user uploads must not run as a page.
+    # Not all files come from an observatory: an uploaded file must not run as a web page.
     return FileResponse(content, headers={'Content-Security-Policy': 'sandbox'})

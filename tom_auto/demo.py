@@ -1,7 +1,7 @@
-"""The scene of `manage.py demo`: invented targets and records, and an observatory to match.
+"""The invented targets, records and observations of `manage.py demo`.
 
-Every number in it is fixed, so that a second demo finds what the first has stored. The
-observation ids are far above any that LCO has given out.
+Every number is fixed, so that a second demo finds what the first one stored. The observation ids are
+far above any that LCO has used.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ PIXELS = 512
 
 @dataclass(frozen=True)
 class Story:
-    """One observation request: whose, what became of it, and how many frames there are."""
+    """One observation request: its target, its outcome, and its number of frames."""
 
     target: str
     facility: str
@@ -64,8 +64,8 @@ def real_records() -> QuerySet[ObservationRecord]:
     return ObservationRecord.objects.exclude(pk__in=demo_records().values('pk'))
 
 
-def set_the_stage() -> list[ObservationRecord]:
-    """The records of every story, made now unless they are there; in the order of STORIES."""
+def make_records() -> list[ObservationRecord]:
+    """Make the records of all stories unless they exist; returns them in the order of STORIES."""
     targets = {
         name: Target.objects.get_or_create(
             name=name, defaults={'type': 'SIDEREAL', 'permissions': 'OPEN', **place}
@@ -86,8 +86,8 @@ def set_the_stage() -> list[ObservationRecord]:
     ]
 
 
-def tell(sky: Observatory, records: list[ObservationRecord]) -> None:
-    """Let `sky` have done what the stories say, an hour before each record was made."""
+def observe(sky: Observatory, records: list[ObservationRecord]) -> None:
+    """Let `sky` carry out the stories, an hour before each record was made."""
     frame_ids = iter(range(FIRST_FRAME, FIRST_FRAME + 1000))
     for record, story in zip(records, STORIES, strict=True):
         request = int(record.observation_id)
@@ -114,15 +114,15 @@ def tell(sky: Observatory, records: list[ObservationRecord]) -> None:
             )
 
 
-def leave_alone() -> None:
-    """See to it that no run asks a real observatory about the records of the demo."""
+def settle_records() -> None:
+    """Settle the demo's records, so that no run asks a real observatory about them."""
     RecordSync.objects.filter(record__in=demo_records()).update(
         next_check=None, settled_at=timezone.now()
     )
 
 
-def strike_the_stage() -> int:
-    """Delete everything of the demo, files included; returns how many records there were."""
+def remove_everything() -> int:
+    """Delete everything that the demo made, files included; returns the number of records."""
     records = demo_records()
     for product in DataProduct.objects.filter(observation_record__in=records):
         product.data.delete(save=False)

@@ -1,4 +1,4 @@
-"""Looks at everything that the automation needs, and says what to do about what is wrong."""
+"""Checks everything that the automation needs, and says how to fix what is wrong."""
 
 import os
 import re
@@ -37,13 +37,13 @@ OLDEST, NEWEST = (3, 11), (3, 13)  # Python, as pyproject.toml has it
 TIMEOUT = (10, 20)  # seconds, for connecting and for reading
 SKEW = 60  # seconds that a clock may be wrong
 
-#: The state, what was found, and what to do about it where it is not well.
+#: The state, what was found, and what to do if something is wrong.
 Found = Iterator[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one check. `fix` says what to do where it is not well."""
+    """The result of one check. `fix` says what to do if something is wrong."""
 
     check: str
     state: str
@@ -52,33 +52,33 @@ class Finding:
 
 
 def findings() -> Iterator[Finding]:
-    """What each check finds, one after another. None of them changes anything, or raises."""
+    """The results of all checks, one after another. They change nothing and never raise."""
     for name, check in CHECKS.items():
         try:
             yield from (Finding(name, *found) for found in check())
         except Exception as error:
-            told = f'{type(error).__name__}: {redact(str(error))}'
-            yield Finding(name, FAILED, told, 'See logs/tom.log, and the README.')
+            found = f'{type(error).__name__}: {redact(str(error))}'
+            yield Finding(name, FAILED, found, 'See logs/tom.log and the README')
 
 
 # --- This machine -------------------------------------------------------------------------
 
 
 def interpreter() -> Found:
-    """The Python that runs this is one for which tomtoolkit is made."""
-    told = f'Python {sys.version.split()[0]}, {sys.executable}'
+    """tomtoolkit supports this Python."""
+    found = f'Python {sys.version.split()[0]}, {sys.executable}'
     if OLDEST <= sys.version_info[:2] <= NEWEST:
-        yield OK, told
+        yield OK, found
         return
     wanted = ' to '.join('.'.join(map(str, version)) for version in (OLDEST, NEWEST))
-    yield FAILED, told, f'Make the environment anew with a Python from {wanted}: see the README'
+    yield FAILED, found, f'Make the environment again with Python {wanted}: see the README'
 
 
 def packages() -> Found:
-    """The packages are those that requirements.txt names."""
+    """The installed packages are those in requirements.txt."""
     file = Path(settings.BASE_DIR) / 'requirements.txt'
     if not file.is_file():
-        yield OK, 'There is no requirements.txt to compare the packages with'
+        yield OK, 'No requirements.txt to compare the packages with'
         return
     lock = file.read_text(encoding='utf-8')
     wrong = []
@@ -93,11 +93,11 @@ def packages() -> Found:
         fix = f'{sys.executable} -m pip install -r requirements.txt'
         yield WARNING, f'{"; ".join(wrong[:5])} ({len(wrong)} in all)', fix
     else:
-        yield OK, 'The packages are those of requirements.txt'
+        yield OK, 'The packages are those in requirements.txt'
 
 
 def database() -> Found:
-    """The database answers, and its tables are those of this code."""
+    """The database answers, and its tables fit this version of the code."""
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
@@ -107,9 +107,9 @@ def database() -> Found:
 
 
 def media() -> Found:
-    """The data can be written by this user, and fits."""
+    """This user can write the data, and there is disk space."""
     if not isinstance(default_storage, FileSystemStorage) and not hasattr(default_storage, 'path'):
-        yield OK, 'The data is in a storage that is no folder: not looked at'
+        yield OK, 'Not checked: the data is in a storage that is not a folder'
         return
     folder = Path(settings.MEDIA_ROOT)
     try:
@@ -121,8 +121,8 @@ def media() -> Found:
         return
     free, least = shutil.disk_usage(folder).free, automation().MIN_FREE_BYTES
     if free < least:
-        fix = "Make room, or set TOM_AUTO['MIN_FREE_BYTES'] lower"
-        yield FAILED, f'{free / 1e9:.1f} GB are free, fewer than {least / 1e9:.1f} GB', fix
+        fix = "Free some disk space, or lower TOM_AUTO['MIN_FREE_BYTES']"
+        yield FAILED, f'{free / 1e9:.1f} GB are free, less than {least / 1e9:.1f} GB', fix
     else:
         yield OK, f'{free / 1e9:.1f} GB are free'
 
@@ -131,7 +131,7 @@ def media() -> Found:
 
 
 def credentials() -> Found:
-    """Each observatory accepts its token: one question to each account, which changes nothing."""
+    """Each observatory accepts its token: one request per account, which changes nothing."""
     accounts: dict[tuple[str, str], list[str]] = {}
     unknown = []
     for name, entry in _entries().items():
@@ -142,12 +142,12 @@ def credentials() -> Found:
         elif token:
             accounts.setdefault((portal, token), []).append(name)
         else:
-            fix = _where(f'{entry}_API_KEY', f"FACILITIES['{entry}']['api_key']")
-            yield WARNING, f'{name} has no token: only public data comes home', fix
+            fix = 'Set ' + _where(f'{entry}_API_KEY', f"FACILITIES['{entry}']['api_key']")
+            yield WARNING, f'{name} has no token: only public data is downloaded', fix
     for (portal, token), names in accounts.items():
         yield _profile(', '.join(names), _entries()[names[0]], portal, token)
     if unknown:
-        yield OK, f'Not asked, as they have no portal with a token: {", ".join(unknown)}'
+        yield OK, f'Not checked, because they have no portal with a token: {", ".join(unknown)}'
 
 
 def _entries() -> dict[str, str]:
@@ -172,18 +172,18 @@ def _profile(names: str, name: str, portal: str, token: str) -> tuple[str, ...]:
         answer = _get(urljoin(portal, '/api/profile/'), {'Authorization': f'Token {token}'})
     except requests.RequestException as error:
         place = _where(f'{name}_PORTAL_URL', f"FACILITIES['{name}']['portal_url']")
-        fix = f'Is {portal} right ({place}), and does this machine reach it?'
+        fix = f'Is {portal} correct ({place})? Can this machine reach it?'
         return FAILED, f'{names}: no answer ({type(error).__name__})', fix
     if answer.status_code == 200:
         return OK, f'{names}: the token is accepted'
     if answer.status_code in (401, 403):
         place = _where(f'{name}_API_KEY', f"FACILITIES['{name}']['api_key']")
-        return FAILED, f'{names}: the token is refused', f'A new one: {place}'
-    return WARNING, f'{names}: it answered {answer.status_code}', 'Try again later'
+        return FAILED, f'{names}: the token is refused', f'Set {place} to a new token'
+    return WARNING, f'{names}: the portal answered {answer.status_code}', 'Try again later'
 
 
 def clock() -> Found:
-    """The clock of this machine agrees with that of an observatory: times decide what is due."""
+    """The clock of this machine agrees with an observatory's: times decide what is due."""
     options = map(settings.FACILITIES.get, get_service_classes())
     found = (each.get('portal_url') for each in options if isinstance(each, dict))
     portals = {portal for portal in found if isinstance(portal, str) and portal}
@@ -194,15 +194,15 @@ def clock() -> Found:
             continue
         yield _skew(portal, parsedate_to_datetime(date))
         return
-    fix = 'Compare `date -u` with a clock that is right; timedatectl set-ntp true (as root)'
-    yield WARNING, 'No observatory told what time it is', fix
+    fix = 'Compare `date -u` with a reliable clock; timedatectl set-ntp true (as root)'
+    yield WARNING, 'Not checked: no observatory sent the time', fix
 
 
 def _skew(portal: str, date: datetime) -> tuple[str, ...]:
     skew = abs((timezone.now() - date).total_seconds())
     if skew > SKEW:
-        told = f'This clock and that of {portal} differ by {skew:.0f} s'
-        return FAILED, told, 'timedatectl set-ntp true (as root)'
+        found = f'This clock and that of {portal} differ by {skew:.0f} s'
+        return FAILED, found, 'timedatectl set-ntp true (as root)'
     return OK, f'This clock agrees with that of {portal}'
 
 
@@ -211,58 +211,62 @@ def _get(address: str, headers: dict[str, str]) -> requests.Response:
 
 
 def mail() -> Found:
-    """Somebody is told when the automation fails, and the mail server takes it."""
+    """Somebody gets mail when the automation fails, and the mail server works."""
     if not settings.ADMINS:
-        yield WARNING, 'Nobody is told when the automation fails', _where('ADMINS', 'ADMINS')
+        yield (
+            WARNING,
+            'Nobody gets mail when the automation fails',
+            'Set ' + _where('ADMINS', 'ADMINS'),
+        )
         return
     server = f'{settings.EMAIL_HOST}:{settings.EMAIL_PORT}'
     try:
         with closing(get_connection()) as mailer:
             mailer.open()
     except (OSError, smtplib.SMTPException) as error:
-        place = _where('EMAIL_HOST and the lines below it', 'EMAIL_HOST and EMAIL_PORT')
-        fix = f'{place}; then: manage.py sendtestemail --admins'
-        yield FAILED, f'{server} takes no mail ({type(error).__name__})', fix
+        place = _where('EMAIL_…', 'EMAIL_HOST and EMAIL_PORT')
+        fix = f'Check {place}, then test it: manage.py sendtestemail --admins'
+        yield FAILED, f'The mail server {server} does not work ({type(error).__name__})', fix
     else:
-        yield OK, f'{server} answers, and {len(settings.ADMINS)} people are told'
+        yield OK, f'{server} answers; {len(settings.ADMINS)} people get mail'
 
 
 # --- The schedule -------------------------------------------------------------------------
 
 
 def installed() -> Found:
-    """The schedule is installed and current, and something keeps it."""
+    """The schedule is installed, current and running."""
     try:
-        status, told = cli.state(schedule_site())
+        status, report = cli.state(schedule_site())
     except ScheduleError as error:
         yield FAILED, str(error), 'After that: manage.py schedule install'
         return
-    lines = ' '.join(line.strip() for line in told if line.strip())
+    lines = ' '.join(line.strip() for line in report if line.strip())
     yield (OK, lines) if status == 0 else (FAILED, lines, 'manage.py schedule install')
 
 
 def daemon() -> Found:
     """A cron daemon runs."""
     if jobs().contained:
-        yield OK, 'None is needed: a container keeps the schedule'
+        yield OK, 'Not checked: this TOM runs in containers, where cron is not needed'
         return
     runs = cron_daemon_runs()
     if runs:
         yield OK, 'A cron daemon runs'
     elif runs is None:
-        yield WARNING, 'This user cannot see whether a cron daemon runs', 'Ask who looks after it'
+        yield WARNING, 'This user cannot see if a cron daemon runs', 'Ask the administrator'
     else:
         fix = 'systemctl enable --now cron (as root), or: manage.py schedule run'
         yield WARNING, 'No cron daemon runs here', fix
 
 
 def last_runs() -> Found:
-    """The jobs ran, and well."""
+    """The jobs ran, and succeeded."""
     for health in healths():
         if health.state == UNRECORDED:
             continue
         if health.is_trouble:
-            yield FAILED, health.sentence(), 'The page /automation/ says more'
+            yield FAILED, health.sentence(), 'See the page /automation/'
         elif health.state == NEVER:
             yield WARNING, health.sentence(), 'manage.py schedule install'
         else:

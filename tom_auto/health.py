@@ -18,12 +18,12 @@ from .scheduling.definition import Job
 from .scheduling.moved import installed_at
 from .sync.redact import redact
 
-#: A run that has not said for so long that it is alive is not.
+#: A run without a heartbeat for this long counts as dead.
 SILENT = timedelta(minutes=5)
-#: How late a job may start: the machine may be starting, or another run at work.
+#: How late a job may start: the machine may be starting, or another run may be in progress.
 LATE_AFTER = timedelta(minutes=30)
-#: How long a TOM may hold observations, and run nothing, before that is worth a mail.
-PATIENCE = timedelta(days=1)
+#: How long a TOM may have observations and no scheduled run before it sends a mail.
+FIRST_RUN_WITHIN = timedelta(days=1)
 
 WORKING, FAILING, OVERDUE = 'working', 'failing', 'overdue'
 NEVER, PAUSED, OFF, UNRECORDED = 'never', 'paused', 'off', 'unrecorded'
@@ -31,16 +31,16 @@ WORDS = {
     WORKING: 'is working',
     FAILING: 'is failing',
     OVERDUE: 'is overdue',
-    NEVER: 'has never run by itself',
+    NEVER: 'has never been run by the schedule',
     PAUSED: 'is paused',
     OFF: 'is not scheduled',
-    UNRECORDED: 'keeps no history of its runs',
+    UNRECORDED: 'does not record its runs',
 }
 
 
 @dataclass(frozen=True)
 class Health:
-    """How one job is, as one visitor may know it."""
+    """The state of one job, as far as one visitor may know it."""
 
     job: str
     state: str
@@ -53,16 +53,21 @@ class Health:
     failing: int = 0
     command: str = ''  # of manage.py
     main: bool = False
-    tells: bool = True  # whether its history is known, and its runs know of a pause
+    recorded: bool = True  # whether its runs are recorded, and can be paused
 
     @property
     def words(self) -> str:
-        """The state, for a person."""
+        """The state in words, such as "is failing"."""
         return WORDS[self.state]
 
     @property
+    def words_since(self) -> str:
+        """The same before a length of time, such as "has been failing"; without one, `words`."""
+        return self.words.replace('is ', 'has been ', 1) if self.since else self.words
+
+    @property
     def reason(self) -> str:
-        """Why it is in that state, in a sentence without a capital; empty where it works."""
+        """Why it is in that state, as part of a sentence; empty if it works."""
         return '; '.join(self.reasons)
 
     @property
@@ -74,33 +79,35 @@ class Health:
         """The whole answer in plain text."""
         since = f' since {self.since:%Y-%m-%d %H:%M} UTC' if self.since else ''
         because = f', because {self.reason}' if self.reason else ''
-        return f'{self.job} {self.words}{since}{because}.'
+        return f'{self.job} {self.words_since}{since}{because}.'
 
 
 def healths(user: Visitor | None = None) -> list[Health]:
-    """How each job is. `user` learns of nothing that the TOM hides from them; None sees all."""
+    """The state of each job. `user` sees nothing that the TOM hides from them; None sees all."""
     return [health(job, user) for job in jobs().jobs]
 
 
 def health(job: Job, user: Visitor | None = None) -> Health:
-    """How `job` is, for `user`."""
+    """The state of `job`, for `user`."""
     return _Question(job, user).answer()
 
 
 def schedule_site() -> Site:
-    """This TOM as `manage.py schedule` and doctor see it: how its jobs are is part of it."""
+    """This TOM, with the state of its jobs, for `manage.py schedule` and doctor."""
     return site(health=_for_schedule)
 
 
 def _for_schedule() -> tuple[list[str], list[str]]:
-    """What is well with the scheduled jobs, and what is wrong, a sentence each."""
+    """What is well with the scheduled jobs, and what is wrong, as sentences."""
     well, wrong = [], []
     try:
         for state in healths():
             if state.state != OFF:
                 (wrong if state.is_trouble else well).append(state.sentence())
             if state.running:
-                well.append(f'{state.job} is running since {state.running.started:%H:%M} UTC.')
+                well.append(
+                    f'{state.job} has been running since {state.running.started:%H:%M} UTC.'
+                )
             if state.next:
                 well.append(f'{state.job} runs next at {state.next:%Y-%m-%d %H:%M %Z}.')
     except (OperationalError, ProgrammingError) as error:
@@ -143,7 +150,7 @@ class _Question:
         state, command = UNRECORDED if self.job.enabled else OFF, self.job.words[0]
         upcoming = next_run(self.job, self.now)
         return Health(
-            self.job.name, state, when=self.job.when, next=upcoming, command=command, tells=False
+            self.job.name, state, when=self.job.when, next=upcoming, command=command, recorded=False
         )
 
     def _state(self) -> tuple[str, datetime | None, list[str]]:
@@ -159,7 +166,7 @@ class _Question:
             return self._never_ran(reasons)
         late = self._late_since(by_itself)
         if late:
-            return OVERDUE, late, ['no run has begun when one should have', *reasons]
+            return OVERDUE, late, ['no run started when it was due', *reasons]
         if reasons:
             return FAILING, self._failing_since(), reasons
         return WORKING, self._working_since(), []
@@ -168,39 +175,38 @@ class _Question:
         installed = installed_at(Path(settings.BASE_DIR))
         due = next_run(self.job, installed) if installed else None
         if due and due + LATE_AFTER < self.now:
-            return OVERDUE, due, ['no run has begun since the schedule was installed', *reasons]
-        waiting = self.now - PATIENCE
-        old = ObservationRecord.objects.filter(created__lt=waiting)
+            return OVERDUE, due, ['no run has started since the schedule was installed', *reasons]
+        old = ObservationRecord.objects.filter(created__lt=self.now - FIRST_RUN_WITHIN)
         if is_main(self.job) and self.user is None and old.exists():
-            said = 'nothing has started it yet: manage.py schedule install'
-            return OVERDUE, None, [said, *reasons]
+            reason = 'the schedule has not started it yet: manage.py schedule install'
+            return OVERDUE, None, [reason, *reasons]
         return NEVER, None, reasons
 
     def _late_since(self, by_itself: UpdateRun) -> datetime | None:
-        """Since when a run should have begun, if none has; a run at work is never late."""
+        """Since when a run is late; None if none is. A run in progress is never late."""
         if self.running:
             return None
         expected = next_run(self.job, by_itself.finished or by_itself.heartbeat)
         return expected if expected and expected + LATE_AFTER < self.now else None
 
     def _what_failed(self) -> list[str]:
-        reasons = [f'{name} could not be asked' for name in self._facilities_in_trouble()]
+        reasons = [f'{name} could not be checked' for name in self._facilities_in_trouble()]
         died = (UpdateRun.Status.DIED, UpdateRun.Status.RUNNING)
         if self.last and self.last.status in died and not self.last.started_by:
-            reasons.append('the last run ended before its work was done')
+            reasons.append('the last run was cut short')
         if count := self.trouble['count']:
             plural = '' if count == 1 else 's'
             reasons.append(f'{count} observation{plural} could not be checked')
         return reasons
 
     def _facilities_in_trouble(self) -> list[str]:
-        """Their names; of those where the visitor may see no observation, only that there is one."""
+        """Their names; "an observatory" for those where the visitor may see no observation."""
         troubles = RunFailure.objects.filter(run=self.last, observation_id='')
         if not sees_everything(self.user):
-            there = RecordSync.objects.filter(
+            awaited = RecordSync.objects.filter(
                 next_check__isnull=False, record__facility=OuterRef('facility')
             )
-            troubles = troubles.annotate(seen=Exists(seen_by(self.user, there, 'record')))
+            troubles = troubles.annotate(seen=Exists(seen_by(self.user, awaited, 'record')))
         else:
             troubles = troubles.annotate(seen=Value(True))
         found = troubles.order_by('facility').values_list('facility', 'seen').distinct()
@@ -208,7 +214,7 @@ class _Question:
         return names if len(names) == len(found) else [*names, 'an observatory']
 
     def _records_in_trouble(self) -> dict:
-        """How many records wait after a failure, and since when; only updatedata has any."""
+        """How many records are failing, and since when; only updatedata has any."""
         if not is_main(self.job):
             return {'count': 0, 'since': None}
         failing = RecordSync.objects.filter(failing_since__isnull=False)

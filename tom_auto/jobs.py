@@ -17,23 +17,23 @@ from .scheduling.definition import Job, ScheduleError, read_schedule
 from .scheduling.install import wanted
 
 MAIN = 'updatedata'
-#: The commands that record their runs: of others nobody knows when they last ran.
+#: The commands that record their runs. When others last ran is not known.
 RECORDED = (MAIN,)
-#: What limits a run to a part of the work: such a run says little of the job as a whole.
+#: Options that limit a run to a part of the work: such a run says little about the whole job.
 LIMITS = ('--target', '--target_id', '--facility')
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """The jobs that schedule.toml defines; `mistake` says what is wrong with it, if anything."""
+    """The jobs in schedule.toml; `mistake` says what is wrong with the file, if anything."""
 
     jobs: tuple[Job, ...]
     mistake: str = ''
-    contained: bool = False  # a container keeps the schedule: there is nothing to install
+    contained: bool = False  # the TOM runs in containers: there is nothing to install in here
 
 
 def jobs() -> Jobs:
-    """The jobs of this TOM. `updatedata` is always among them, switched off if need be."""
+    """The jobs of this TOM. `updatedata` is always among them, disabled if it is not scheduled."""
     try:
         schedule = read_schedule(Path(settings.BASE_DIR))
         found, mistake = schedule.jobs, ''
@@ -46,30 +46,30 @@ def jobs() -> Jobs:
 
 
 def main_job() -> Job:
-    """The job that brings home the data."""
+    """The job that downloads the data."""
     return next(job for job in jobs().jobs if is_main(job))
 
 
 def is_main(job: Job) -> bool:
-    """Whether `job` is the one that brings home the data, of everything."""
+    """Whether `job` is the one that downloads the data of all observations."""
     return job.words[0] == MAIN and has_history(job)
 
 
 def has_history(job: Job) -> bool:
-    """Whether the history tells of `job`: its command records its runs, and they are whole ones."""
+    """Whether the runs of `job` are recorded and cover the whole job."""
     options = [word.partition('=')[0] for word in job.words[1:]]
     return job.words[0] in RECORDED and not set(options) & set(LIMITS)
 
 
 def next_run(job: Job, after: datetime | None = None) -> datetime | None:
-    """When cron starts `job` next after `after` (now); None where it does not."""
+    """When cron starts `job` next after `after` (default: now); None if it does not."""
     if not job.enabled or not job.when:
         return None
     return next_times.next_run(job.when, after or timezone.now())
 
 
 def lines_to_install() -> list[str]:
-    """What `manage.py schedule install` puts into the crontab; nothing where it cannot be said."""
+    """The lines that `manage.py schedule install` puts into the crontab; empty if unknown."""
     try:
         here = site()
         lines = wanted(here.project, here.python, here.commands).lines
@@ -79,7 +79,7 @@ def lines_to_install() -> list[str]:
 
 
 def site(health: Callable[[], tuple[list[str], list[str]]] = lambda: ([], [])) -> Site:
-    """What `scheduling`, which knows no Django, has to know of this TOM."""
+    """What `scheduling`, which does not use Django, needs to know about this TOM."""
     return Site(
         project=Path(settings.BASE_DIR),
         python=Path(sys.executable),

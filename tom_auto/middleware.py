@@ -1,4 +1,4 @@
-"""What the automation adds to every page of the TOM: patience, and a look at the jobs."""
+"""What the automation adds to every page of the TOM."""
 
 from collections.abc import Callable
 from threading import Lock, Thread
@@ -15,19 +15,19 @@ from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from .access import may_act, may_see_target
-from .alerts import tell_what_changed
+from .alerts import send_alerts
 from .conf import automation
 from .jobs import MAIN
-from .page.actions import at_work, start_run
+from .page.actions import run_in_progress, start_run
 from .sync.explain import explained
 
 
 class ObservatoryDownMiddleware:
-    """Where a page has to ask an observatory that does not answer, says so on another page.
+    """Shows a message instead of an error page when an observatory does not answer.
 
-    tomtoolkit asks the archive each time that an observation's page is opened, and lets the
-    error through. Where credentials are refused it has a page of its own, but one that shows
-    what the observatory answered, whatever that holds.
+    tomtoolkit queries the archive each time an observation's page is opened, and lets the error
+    through. For refused credentials it has a page of its own, but that page shows the observatory's
+    answer, whatever it contains.
     """
 
     def __init__(self, get_response: Callable) -> None:
@@ -37,15 +37,17 @@ class ObservatoryDownMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Explain `error` and go to the target's page, or home; None for any other error."""
+        """Explain `error` and redirect to the target's page, or home; None for other errors."""
         match = request.resolver_match
-        passing = isinstance(error, requests.RequestException) and request.method == 'GET'
+        unreachable = isinstance(error, requests.RequestException) and request.method == 'GET'
         refused = isinstance(error, ImproperCredentialsException)
         nowhere_to_go = match.view_name == 'home'
-        if nowhere_to_go or not (passing or refused):
+        if nowhere_to_go or not (unreachable or refused):
             return None
         reason = explained(error, 'The observatory')
-        messages.warning(request, f'{reason}. What this TOM has saved is on its own pages.')
+        messages.warning(
+            request, f'{reason}. The data that this TOM has saved is on its own pages.'
+        )
         return redirect(*self._elsewhere(request))
 
     def _elsewhere(self, request: HttpRequest) -> tuple:
@@ -58,10 +60,10 @@ class ObservatoryDownMiddleware:
 
 
 class BackgroundUpdateMiddleware:
-    """Has tomtoolkit's own buttons ask for a run in the background.
+    """Makes tomtoolkit's own buttons start a run in the background.
 
-    Its "Update Observations" and "Refresh Observation List" ask an observatory about one record
-    after another while the visitor waits, for minutes.
+    Without it, "Update Observations" and "Refresh Observation List" check one record after another
+    while the visitor waits, for minutes.
     """
 
     TABLE = ('tom_targets', 'render-observation-table')
@@ -76,12 +78,12 @@ class BackgroundUpdateMiddleware:
     def process_view(
         self, request: HttpRequest, view: Callable, args: tuple, kwargs: dict
     ) -> HttpResponse | None:
-        """Answer in place of the page where it would ask observatories; None for all others."""
+        """Answer instead of a page that would query observatories; None for all other pages."""
         name = (request.resolver_match.app_name, request.resolver_match.url_name)
-        asks = name == self.TABLE or (name in self.LISTS and request.GET.get('update_status'))
-        if not asks or not request.user.is_authenticated:
-            return None  # the page itself sends those who have not logged in to do so
-        self._ask(request, kwargs.get('pk'))
+        queries = name == self.TABLE or (name in self.LISTS and request.GET.get('update_status'))
+        if not queries or not request.user.is_authenticated:
+            return None  # the page itself sends visitors to the log-in page
+        self._start(request, kwargs.get('pk'))
         if name == self.TABLE:
             target = {'object': Target.objects.get(pk=kwargs['pk'])}
             return render(request, 'tom_targets/partials/observation_table.html', target)
@@ -89,53 +91,53 @@ class BackgroundUpdateMiddleware:
         query.pop('update_status')
         return redirect(f'{request.path}?{query.urlencode()}')
 
-    def _ask(self, request: HttpRequest, target: int | None) -> None:
-        """Start a run for `target`, which whoever may see it may ask for; or for all, for staff."""
+    def _start(self, request: HttpRequest, target: int | None) -> None:
+        """Start a run for `target`, for anyone who may see it; or for all targets, for staff."""
         if target is not None and not may_see_target(request.user, target):
             raise PermissionDenied
         if target is None and not may_act(request.user):
-            messages.info(request, 'Only staff may ask for all observations. They are updated '
-                                   'by themselves; each page says when.')  # fmt: skip
+            messages.info(request, 'Only staff may update all observations. The schedule updates '
+                                   'them; each page says when.')  # fmt: skip
             return
-        if at_work():  # one run at a time: however often they click
-            messages.info(request, 'The observatories are being asked already. Look again in a '
+        if run_in_progress():  # however often they click
+            messages.info(request, 'An update is already in progress. Reload the page in a '
                                    'moment.')  # fmt: skip
             return
         start_run(request.user, MAIN, *(['--target_id', str(target)] if target else []))
-        messages.info(request, 'The observatories are asked now, in the background. Look again '
-                               'in a moment.')  # fmt: skip
+        messages.info(request, 'The update runs in the background. Reload the page in a '
+                               'moment.')  # fmt: skip
 
 
 class WatchMiddleware:
-    """Asks now and then whether the jobs run, so that a dead cron does not go unnoticed.
+    """Checks now and then that the jobs run, so that a dead cron does not go unnoticed.
 
-    After the answer is made, in a thread of its own, and at most every `WATCH_EVERY` seconds in
-    each process of the web server. The claims of `alerts` let one process tell of it.
+    It checks after a request, in its own thread, and at most every `WATCH_EVERY` seconds in each
+    process of the web server. The claims in `alerts` make sure that only one process sends an alert.
     """
 
     def __init__(self, get_response: Callable) -> None:
         self.get_response = get_response
         self._lock = Lock()
-        self._asked: float | None = None
+        self._checked: float | None = None
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         answer = self.get_response(request)
         if self._is_time():
-            Thread(target=_look, daemon=True).start()
+            Thread(target=_check_jobs, daemon=True).start()
         return answer
 
     def _is_time(self) -> bool:
         every = automation().WATCH_EVERY
         with self._lock:
             now = monotonic()
-            if not every or (self._asked is not None and now - self._asked < every):
+            if not every or (self._checked is not None and now - self._checked < every):
                 return False
-            self._asked = now
+            self._checked = now
             return True
 
 
-def _look() -> None:
+def _check_jobs() -> None:
     try:
-        tell_what_changed()
+        send_alerts()
     finally:
         connections.close_all()

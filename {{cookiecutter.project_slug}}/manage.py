@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Hand the command line to Django, or say how to get Django."""
+    """Pass the command line to Django, or say what is missing."""
     project = Path(__file__).absolute().parent
     try:
         from tom_auto.scheduling.job_log import rotate_own_output
     except ImportError as error:
         raise SystemExit(
-            f'The library tom_auto is missing ({error}). It belongs into {project / "tom_auto"}: '
-            'copy the directory tom_auto of the template there, or install it with pip.'
+            f'The library tom_auto is missing ({error}). Copy the directory tom_auto of the '
+            f'template to {project / "tom_auto"}, or install it with pip.'
         ) from error
     rotate_own_output(project / 'logs' / 'cron.log')
     os.environ.setdefault('DJANGO_SETTINGS_MODULE', '{{ cookiecutter.project_slug }}.settings')
@@ -22,9 +22,9 @@ def main() -> None:
         from django.core.management import execute_from_command_line
     except ImportError as error:
         raise SystemExit(
-            f'Django cannot be imported by {sys.executable} ({error}).\n'
+            f'{sys.executable} cannot import Django ({error}).\n'
             'Is this the Python of the TOM? The README says how to install its packages '
-            'and how to start it.'
+            'and how to activate it.'
         ) from error
     execute_from_command_line(sys.argv)
 

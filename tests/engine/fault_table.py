@@ -1,7 +1,7 @@
-"""The faults that `docs/faults.md` lists, as data: what goes wrong, and what the run says of it.
+"""The faults that `docs/faults.md` lists, as data: what goes wrong, and the message of the run.
 
-A fault that the run gets over by itself has nothing to say. `MATRIX` holds what one record meets,
-`CIRCUMSTANCES` what the same run meets as a whole, `APART` what needs a run of its own.
+A fault that the run recovers from by itself has no message. `MATRIX` has the faults of single
+records, `CIRCUMSTANCES` those of the same run as a whole, `APART` those that need a run of their own.
 """
 
 from collections.abc import Callable
@@ -13,17 +13,16 @@ from tom_auto.observatory import Observatory, faults
 from tom_auto.observatory.faults import Fault
 from tom_auto.observatory.messages import Call, Reply
 
-#: Another host. It has a page for everybody who asks, as the log-in page of a network does.
+#: Another host, which answers everything with a page, as the log-in page of a network does.
 ELSEWHERE = Observatory()
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """What one record meets: a fault by the question that meets it, or odd frames.
+    """What one record meets: a fault for one kind of request, or odd frames.
 
-    `name` and `says` are what `docs/faults.md` has; ` | ` parts two messages of which the machine
-    decides. The questions are for the `status`, the `schedule`, the `list` of frames and the
-    first `file` of them.
+    `name` and `says` are as in `docs/faults.md`; ` | ` separates two possible messages. The kinds of
+    request are the `status`, the `schedule`, the `list` of frames and the first `file` in it.
     """
 
     name: str
@@ -41,7 +40,7 @@ def elsewhere(call: Call, reply: Reply) -> Reply:
 
 
 def then(do: Callable[[], object]) -> Fault:
-    """No fault of the observatory: something happens to the TOM while it asks."""
+    """Not a fault of the observatory: `do` happens to the TOM during the request."""
 
     def fault(call: Call, reply: Reply) -> Reply:
         do()
@@ -80,7 +79,7 @@ def frame_vanishes(sky: Observatory, request: int) -> None:
     del sky.frames[sky.frames_of[request].pop(0).id]
 
 
-#: What passes: the question is asked again, and answered.
+#: Faults that pass: the request is repeated, and answered.
 PASSING = {
     '500 once': faults.status(500),
     '503 with a short Retry-After': faults.status(503, retry_after=1),
@@ -99,7 +98,7 @@ ANSWERS = [
         faults.status(503, retry_after=an_hour_ago()),
     ),
     (
-        '503 with a Retry-After that is no time',
+        '503 with an invalid Retry-After',
         'answered 503',
         faults.status(503, retry_after='so'),
     ),
@@ -148,27 +147,25 @@ MATRIX = [
         "broke on the answer or a setting: KeyError: 'state'",
         {'status': without('state')},
     ),
-    Trouble('status: a list where an object is due', 'TypeError', {'status': faults.answer([])}),
+    Trouble('status: a list instead of an object', 'TypeError', {'status': faults.answer([])}),
     Trouble(
         'status: unknown state',
         'which nobody here knows',
         {'status': faults.edit(lambda request: request.update(state='SCHEDULED'))},
     ),
     Trouble(
-        'status: a state that is no text',
+        'status: a state that is not text',
         'reports no status',
         {'status': faults.edit(lambda request: request.update(state={'name': 'COMPLETED'}))},
     ),
     Trouble('schedule: 500', 'answered 500', {'schedule': faults.status(500)}),
     Trouble(
-        'schedule: a time that is none',
+        'schedule: an invalid time',
         'a time that is none',
         {'schedule': faults.edit(lambda observations: observations[0].update(start='soon'))},
     ),
     Trouble('list: a missing key', 'without id, filename or url', {'list': without('url')}),
-    Trouble(
-        'list: a list where an object is due', 'no list of frames', {'list': faults.answer([])}
-    ),
+    Trouble('list: a list instead of an object', 'no list of frames', {'list': faults.answer([])}),
     Trouble('list: an endless chain of pages', 'has no end', {'list': faults.endless_next()}),
     Trouble('list: 2,000 frames', filenames=tuple(f'{number:04}.fits' for number in range(2000))),
     Trouble('list: no frames yet', filenames=(), later=frame_arrives),

@@ -40,10 +40,10 @@ PATHS = {
     'file': r'/store/.*/{file}\?',
 }
 
-#: How often the question that meets the fault was asked, in the words of the documentation.
+#: How often the request that meets the fault was sent, in the words of the documentation.
 ASKED = {
-    'asks once': (1,),
-    'asks three times': (3,),
+    'tries once': (1,),
+    'tries three times': (3,),
     'follows 30 times': (30, 31),  # for a status, the missing slash at the end takes one
     'stops after 1,000 pages': (1000,),
 }
@@ -188,7 +188,7 @@ def fits(says: str, error: str) -> bool:
 
 
 def questions_are_as_many_as_documented(scene: Scene) -> None:
-    """Not one more than `docs/faults.md` says: an unattended job must be no nuisance."""
+    """Not one more than `docs/faults.md` says: an unattended job must not be a nuisance."""
     wrong = {}
     for name, (_, does) in documented().items():
         for words, times in ASKED.items():
@@ -211,7 +211,7 @@ def all_that_can_be_had_is_home(scene: Scene, stored: set[str]) -> None:
 
 
 def no_token_went_elsewhere(scene: Scene) -> None:
-    """Neither the questions to portal and archive nor the downloads took a token along."""
+    """No request that was redirected to another host carried a token."""
     paths = [seen.path for seen in ELSEWHERE.requests_seen]
     assert {path.split('/')[2] for path in paths} == {'api', 'frames', 'store'}
     assert not [seen for seen in ELSEWHERE.requests_seen if seen.had_token]
@@ -220,7 +220,7 @@ def no_token_went_elsewhere(scene: Scene) -> None:
 
 
 def everything_has_its_status(scene: Scene) -> None:
-    """Also those whose status could not be asked for at first, or made no sense."""
+    """Also those whose status could not be read at first, or made no sense."""
     assert set(ObservationRecord.objects.values_list('status', flat=True)) == {'COMPLETED'}
 
 
@@ -233,7 +233,7 @@ def test_the_documentation_has_every_fault_and_what_the_run_says_of_it():
 
 
 def documented() -> dict[str, tuple[list[str], str]]:
-    """The faults of `docs/faults.md`: the messages of each, and what the run is said to do."""
+    """The faults of `docs/faults.md`: the messages of each, and what the run does."""
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith('| ')]
     rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
     return {

@@ -254,6 +254,7 @@ def test_the_generated_readme_names_only_what_is_there(
     own = {path.stem for path in made.project.glob('*/management/commands/[a-z]*.py')}
     assert {*commands} - {
         'migrate',
+        'makemigrations',
         'createsuperuser',
         'runserver',
         'check',

@@ -332,7 +332,7 @@ def test_cron_brings_the_data_of_a_real_tom_home(
     assert 'does not know it' in reason
     assert 'does not know it' in log
     assert 'status 2' in outcome, 'schedule status says so as well'
-    assert 'updatedata is failing' in outcome
+    assert 'updatedata has been failing' in outcome
 
 
 # --- Without cron -------------------------------------------------------------------------------

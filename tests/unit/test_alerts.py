@@ -8,7 +8,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from tom_auto.alerts import tell_what_changed
+from tom_auto.alerts import send_alerts
 from tom_auto.models import Alert, JobPause, RecordSync, UpdateRun
 from tom_auto.observatory import faults
 from tom_auto.sync.redact import redact
@@ -106,7 +106,7 @@ def test_overdue_is_told_once_by_any_number_of_processes(mails):
 
     def look():
         together.wait(60)
-        tell_what_changed()
+        send_alerts()
         connections.close_all()
 
     threads = [Thread(target=look) for _ in range(8)]
@@ -116,8 +116,8 @@ def test_overdue_is_told_once_by_any_number_of_processes(mails):
         thread.join(60)
     assert mails.subjects() == ['[Django] updatedata is overdue']
     ran()
-    tell_what_changed()
-    tell_what_changed()
+    send_alerts()
+    send_alerts()
     assert mails.subjects()[1:] == ['[Django] updatedata is working again']
 
 
@@ -137,33 +137,33 @@ def test_the_web_server_tells_when_cron_is_dead(mails, automation, client):
 
 def test_a_run_at_work_is_not_overdue_and_a_dead_one_is(mails):
     run = ran(timedelta(hours=5), status='running', finished=None, heartbeat=timezone.now())
-    tell_what_changed()
+    send_alerts()
     assert not mails
     run.heartbeat -= timedelta(hours=4)
     run.save()
-    tell_what_changed()
+    send_alerts()
     assert mails.subjects() == ['[Django] updatedata is overdue']
 
 
 def test_a_run_that_died_is_told(mails):
     ran(status='died')
-    tell_what_changed()
+    send_alerts()
     assert mails.subjects() == ['[Django] updatedata is failing']
 
 
 def test_nothing_has_ever_run_though_there_are_observations(mails, add_record):
     record = add_record()
-    tell_what_changed()
+    send_alerts()
     assert not mails
     type(record).objects.update(created=timezone.now() - timedelta(days=2))
-    tell_what_changed()
+    send_alerts()
     assert mails.subjects() == ['[Django] updatedata is overdue']
 
 
 def test_a_paused_job_is_no_trouble(mails):
     ran(timedelta(hours=5))
     JobPause.objects.create(job='updatedata', by='me', since=timezone.now())
-    tell_what_changed()
+    send_alerts()
     assert not mails
 
 
@@ -173,14 +173,14 @@ def test_a_dead_mail_server_fails_no_run_and_the_mail_comes_later(settings, sky,
     assert updatedata()[0] == 0
     sky.break_('/frames/', faults.status(500))
     assert updatedata('--recheck')[0] == 1
-    assert 'nobody could be told' in caplog.text
+    assert 'No alert about updatedata' in caplog.text
     assert record.observation_id
     with mail_server(settings) as mailbox:
-        tell_what_changed()
+        send_alerts()
         assert not mailbox  # another process may be trying
         let_pass(minutes=6)
-        tell_what_changed()
-        tell_what_changed()
+        send_alerts()
+        send_alerts()
         assert mailbox.subjects() == ['[Django] updatedata is failing']
 
 
@@ -188,13 +188,13 @@ def test_the_webhook_is_told_beside_the_mail(mails, web, settings, caplog):
     settings.TOM_AUTO |= {'ALERT_WEBHOOK_URL': f'{web.url}/hooks/only-for-this-test'}
     web.status = 500
     ran(timedelta(hours=5))
-    tell_what_changed()
+    send_alerts()
     assert len(mails) == 1
     assert 'only-for-this-test' not in caplog.text
     web.status = 200
     let_pass(minutes=6)
-    tell_what_changed()
-    tell_what_changed()
+    send_alerts()
+    send_alerts()
     assert len(mails) == 1
     [_, (method, path, told)] = web.seen
     assert (method, path) == ('POST', '/hooks/only-for-this-test')
@@ -207,18 +207,18 @@ def test_the_webhook_is_told_once_of_each_change(web, settings):
     settings.ALLOWED_HOSTS, settings.HTTPS = ['tom.example.org'], True
     ran(status='died')
     for _ in range(3):
-        tell_what_changed()
+        send_alerts()
     let_pass(hours=25)
     ran(timedelta(hours=5), status='died')
     for _ in range(3):
-        tell_what_changed()
+        send_alerts()
     ran()
     for _ in range(3):
-        tell_what_changed()
+        send_alerts()
     told = [(what['state'], what['reminder']) for _, _, what in web.seen]
     assert told == [('failing', False), ('overdue', False), ('working', False)]
     assert web.seen[0][2]['page'] == 'https://tom.example.org/automation/'
-    assert 'updatedata is overdue' in web.seen[1][2]['text']
+    assert 'updatedata has been overdue' in web.seen[1][2]['text']
 
 
 def test_the_webhook_reminds_once_a_day(web, settings):
@@ -227,19 +227,19 @@ def test_the_webhook_reminds_once_a_day(web, settings):
     ran(timedelta(hours=5))
     for hours in (0, 23, 2, 1):  # later each time
         let_pass(hours=hours)
-        tell_what_changed()
+        send_alerts()
     assert [what['reminder'] for _, _, what in web.seen] == [False, True]
 
 
 def test_each_change_between_failing_and_overdue_is_one_mail(mails):
     ran(status='died')
-    tell_what_changed()
+    send_alerts()
     let_pass(hours=5)
-    tell_what_changed()
-    tell_what_changed()
+    send_alerts()
+    send_alerts()
     ran(status='died')
-    tell_what_changed()
-    tell_what_changed()
+    send_alerts()
+    send_alerts()
     words = [subject.removeprefix('[Django] updatedata is ') for subject in mails.subjects()]
     assert words == ['failing', 'overdue', 'failing']
 
@@ -277,7 +277,7 @@ def test_a_dead_switch_fails_no_run_and_its_address_is_secret(settings, caplog, 
     observed()
     assert updatedata()[0] == 0
     written = redact(caplog.text)  # as the log's formatter has it
-    assert 'was not reached' in written
+    assert 'could not be reached' in written
     assert '0123-4567' not in written
 
 
@@ -285,4 +285,4 @@ def test_nobody_to_tell_costs_nothing(settings, django_assert_num_queries):
     settings.ADMINS = []
     settings.TOM_AUTO |= {'ALERT_WEBHOOK_URL': ''}
     with django_assert_num_queries(0):
-        tell_what_changed()
+        send_alerts()

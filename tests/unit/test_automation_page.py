@@ -30,7 +30,7 @@ PAGES = ('/automation/', '/automation/facilities/', '/automation/weeks/', '/auto
 
 def test_it_never_ran(client):
     page = text(client)
-    assert 'updatedata has never run by itself' in page
+    assert 'updatedata has never been run by the schedule' in page
     assert 'python manage.py schedule install' in page
 
 
@@ -45,16 +45,16 @@ def test_it_shows_the_lines_to_those_who_can_install_them(client, staff):
 
 def test_a_run_by_hand_is_not_the_schedules(client):
     ran(started_by='me')
-    assert 'has never run by itself' in text(client)
+    assert 'has never been run by the schedule' in text(client)
 
 
 def test_it_works(client):
     ran(timedelta(hours=3))
     ran()
     page = text(client)
-    assert 'updatedata is working' in page
-    assert 'since <time' in page
-    assert '3 hours ago' in page.replace('\xa0', ' ')
+    assert 'updatedata has been working' in page
+    assert 'for <time' in page
+    assert '>3 hours<' in page.replace('\xa0', ' ')
 
 
 def test_it_is_overdue(client):
@@ -73,9 +73,9 @@ def test_it_fails_since_the_first_failure_and_says_why(client, add_record, setti
     run = ran(status='failed', failed=1)
     RunFailure.objects.create(run=run, facility='LCO', error='LCO refuses its credentials')
     page = text(client).replace('\xa0', ' ')
-    assert 'updatedata is failing' in page
-    assert '2 hours ago' in page
-    assert 'LCO could not be asked; 1 observation could not be checked' in page
+    assert 'updatedata has been failing' in page
+    assert '2 hours' in page
+    assert 'LCO could not be checked; 1 observation could not be checked' in page
     assert record.observation_id in page
     assert 'LCO answered 500' in page
 
@@ -86,7 +86,7 @@ def test_each_facility_is_there_with_its_trouble(client, add_record):
     RunFailure.objects.create(run=ran(status='failed'), facility='SOAR', error='secret')
     told = text(client, '/automation/facilities/')
     assert '<th scope="row">SOAR</th>' in told
-    assert 'could not be asked' in told
+    assert 'could not be checked' in told
     assert '1 failing' in told
     assert 'secret' not in told
 
@@ -107,7 +107,7 @@ def test_it_is_paused(client, login):
 def test_where_a_container_keeps_the_schedule_there_is_nothing_to_install(client, hourly):
     hourly.write_text('environment = "docker"\n[updatedata]\nwhen = "hourly"\n')
     page = text(client)
-    assert 'A container keeps the schedule' in page
+    assert 'This TOM runs in containers' in page
     assert 'schedule install' not in page
 
 
@@ -239,7 +239,7 @@ def test_nobody_learns_where_a_hidden_target_was_observed(client, login, hidden)
     RunFailure.objects.update(facility='SOAR')
     for page in ('/automation/', '/automation/status.json', '/automation/metrics', '/'):
         assert 'SOAR' not in text(client, page)
-    assert 'an observatory could not be asked' in text(client)
+    assert 'an observatory could not be checked' in text(client)
 
 
 def test_the_filter_finds_no_hidden_target(client, login, settings, hidden):
@@ -255,7 +255,9 @@ def test_who_may_see_the_target_sees_what_is_wrong_with_it(client, login, hidden
     ann = login('ann')
     group = Group.objects.create(name='us')
     ann.groups.add(group)
-    assert 'updatedata is failing' in text(client)  # LCO could not be asked: that is no target
+    assert 'updatedata has been failing' in text(
+        client
+    )  # LCO could not be checked: that is no target
     for action in ('view_target', 'change_target', 'delete_target'):
         assign_perm(f'tom_targets.{action}', group, hidden.target)
     page = text(client)

@@ -18,10 +18,10 @@ BAD = [
     ({'WORKERS': '8'}, 'not a number'),
     ({'WORKERS': True}, 'not a number'),
     ({'READ_TIMEOUT': None}, 'not a number'),
-    ({'DATA_WINDOW': 7}, 'not a length of time'),
-    ({'DATA_WINDOW': timedelta(days=-1)}, 'not a length of time'),
+    ({'DATA_WINDOW': 7}, 'not a timedelta'),
+    ({'DATA_WINDOW': timedelta(days=-1)}, 'not a timedelta'),
     ({'PAGE_FOR': 'me'}, 'not a valid choice'),
-    ({'PING_URL': 'localhost'}, 'not an address'),
+    ({'PING_URL': 'localhost'}, 'not a URL'),
 ]
 
 

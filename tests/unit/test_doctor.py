@@ -136,7 +136,7 @@ def test_a_python_that_tomtoolkit_is_not_made_for(version, monkeypatch):
     monkeypatch.setattr(doctor.sys, 'version_info', version)
     status, states, words = examined('Python')
     assert (status, states) == (1, ['failed'])
-    assert 'from 3.11 to 3.13' in words
+    assert 'with Python 3.11 to 3.13' in words
 
 
 def test_a_facility_that_cannot_be_asked_is_named():

@@ -40,7 +40,7 @@ def test_only_staff_with_the_permission_may_act(action, who, client, login, star
     if who == 'visitor':
         assert '/accounts/login/' in answer.redirect_chain[0][0]
     else:
-        assert b'Only staff who have the permission' in answer.content
+        assert b'Only staff with the permission' in answer.content
     assert started == []
     assert not JobPause.objects.exists()
     assert 'Run updatedata now' not in text(client)
@@ -70,7 +70,7 @@ def test_run_now(client, staff, started):
 
 def test_progress(client, staff):
     ran(status='running', finished=None, heartbeat=timezone.now())
-    assert 'at work' in text(client, '/automation/progress/?after=0')
+    assert 'is running' in text(client, '/automation/progress/?after=0')
     UpdateRun.objects.update(status='ok', finished=timezone.now())
     answer = client.get('/automation/progress/?after=0')
     assert answer['HX-Refresh'] == 'true'
@@ -82,7 +82,7 @@ def test_a_run_that_does_not_begin_is_not_waited_for_without_an_end(client, staf
     now = int(time())
     assert 'being started' in text(client, f'/automation/progress/?after=0&at={now}')
     page = text(client, f'/automation/progress/?after=0&at={now - 600}')
-    assert 'No run has begun' in page
+    assert 'No run has started' in page
     assert 'hx-trigger' not in page
 
 
@@ -99,9 +99,9 @@ def test_progress_counts_what_the_visitor_may_see(client, login, hidden):
 def test_a_run_that_is_at_work_already_is_the_one_that_is_shown(client, staff, started):
     ran(status='running', finished=None, heartbeat=timezone.now())
     page = client.post('/automation/updatedata/run/', follow=True).content.decode()
-    assert 'at work already' in page
+    assert 'already in progress' in page
     [address] = re.findall(r'hx-get="(/automation/progress/[^"]*)"', page)
-    assert 'updatedata is at work' in text(client, address.replace('&amp;', '&'))
+    assert 'updatedata is running' in text(client, address.replace('&amp;', '&'))
 
 
 def test_a_job_runs_its_own_command(client, staff, started, hourly):
@@ -113,9 +113,9 @@ def test_a_job_runs_its_own_command(client, staff, started, hourly):
     )
     ran()
     page = text(client)
-    assert 'tidy_up keeps no history of its runs' in page
-    assert 'soar keeps no history of its runs' in page
-    assert 'all is working' in page
+    assert 'tidy_up does not record its runs' in page
+    assert 'soar does not record its runs' in page
+    assert 'all has been working' in page
     assert 'updatedata is not scheduled' not in page
     for job in ('tidy_up', 'soar', 'all'):
         client.post(f'/automation/{job}/run/')
@@ -127,7 +127,7 @@ def test_a_job_runs_its_own_command(client, staff, started, hourly):
     assert client.post('/automation/tidy_up/pause/').status_code == 404  # it would not know
     client.post('/automation/all/pause/')
     assert JobPause.objects.get().job == 'updatedata'
-    assert 'all is paused' in text(client)
+    assert 'all has been paused' in text(client)
 
 
 def test_retry_a_record(client, staff, started, add_record):
@@ -193,7 +193,7 @@ def test_its_buttons_start_no_second_run(client, login, started, target):
     login('ann')
     ran(status='running', finished=None, heartbeat=timezone.now())
     page = client.get(f'/targets/{target.pk}/?update_status=True', follow=True)
-    assert b'being asked already' in page.content
+    assert b'already in progress' in page.content
     assert started == []
 
 
@@ -231,4 +231,4 @@ def test_the_lines_on_its_pages(admin_client, observed, sky):
         assert 'Data last checked <time' in told
         assert '3 frames stored' in told
         assert 'next check <time' in told
-    assert 'updatedata is working' in text(admin_client, '/')
+    assert 'updatedata has been working' in text(admin_client, '/')

@@ -105,7 +105,7 @@ def test_a_mistake_in_the_schedule(cron: FakeCrontab, project: Path) -> None:
 
 @pytest.mark.parametrize('count', ['-1', 'x', '99999'])
 def test_a_count_that_is_none(count: str) -> None:
-    with pytest.raises(CommandError, match='is no number from 0'):
+    with pytest.raises(CommandError, match='is not a number from 0'):
         call_command('schedule', 'next', '--count', count)
 
 

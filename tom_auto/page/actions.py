@@ -1,4 +1,4 @@
-"""What a person may set going from the page: a run, now; another try; a pause."""
+"""What people start from the page: a run now, a retry, a pause."""
 
 import contextlib
 import os
@@ -22,8 +22,7 @@ from ..sync.runs import ASKED_BY, SILENCE
 def start_run(user: User, command: str = MAIN, *arguments: str) -> None:
     """Start a run of `command` as a process of its own, which outlives the request and its worker.
 
-    Where a run is at work already, the new one sees that itself and ends. What it prints is in
-    logs/page.log.
+    If another run is in progress, the new one notices and ends. Its output is in logs/page.log.
     """
     project = Path(settings.BASE_DIR)
     with _log(project / 'logs' / 'page.log') as log:
@@ -34,9 +33,9 @@ def start_run(user: User, command: str = MAIN, *arguments: str) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a signal for the web server is none for the run
+            start_new_session=True,  # so that signals for the web server do not reach the run
         )
-    # Somebody has to wait for it, or it stays in the process table when it has ended.
+    # Something has to wait for it, or it stays in the process table after it has ended.
     Thread(target=process.wait, daemon=True).start()
 
 
@@ -52,29 +51,29 @@ def _log(file: Path) -> Iterator[IO | int]:
 
 
 def _python() -> str:
-    """The Python of this TOM. sys.executable may be the web server that it is embedded in."""
+    """The Python of this TOM: sys.executable may be a web server that embeds it."""
     own = Path(sys.prefix) / 'bin' / 'python'
     return str(own) if own.is_file() else sys.executable
 
 
-def at_work(command: str = MAIN) -> UpdateRun | None:
-    """The run of `command` that is at work now, as far as its heartbeat tells."""
+def run_in_progress(command: str = MAIN) -> UpdateRun | None:
+    """The run of `command` that is in progress, judged by its heartbeat."""
     running = UpdateRun.objects.filter(job=command, status=UpdateRun.Status.RUNNING)
     return running.filter(heartbeat__gte=timezone.now() - SILENCE).first()
 
 
-def ask_again(failing: QuerySet[RecordSync]) -> int:
-    """Let these records be asked at the next run, whatever they wait for; returns how many."""
+def make_due(failing: QuerySet[RecordSync]) -> int:
+    """Make these records due at the next run; returns how many."""
     return failing.update(next_check=timezone.now())
 
 
 def pause(command: str, user: User) -> None:
-    """Let the schedule's runs of `command` end at once, until somebody resumes it."""
+    """Make scheduled runs of `command` end at once, until somebody resumes it."""
     JobPause.objects.get_or_create(
         job=command, defaults={'by': user.get_username(), 'since': timezone.now()}
     )
 
 
 def resume(command: str) -> None:
-    """Let the schedule's runs of `command` do their work again."""
+    """Let scheduled runs of `command` work again."""
     JobPause.objects.filter(job=command).delete()

@@ -1,4 +1,4 @@
-"""The last weeks in pictures: plain SVG, drawn by a template, without any script."""
+"""The last weeks in charts: plain SVG, drawn by a template, without scripts."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Picture:
-    """A bar for each day, one colour a series, and the same numbers as a table."""
+    """A chart: a bar for each day, a colour for each series, and the same numbers as a table."""
 
     title: str
     series: list[str]
@@ -39,16 +39,16 @@ class Picture:
 
     @property
     def most(self) -> float:
-        """The height of the highest bar, in what is counted."""
+        """The value of the highest bar."""
         return round(max((sum(numbers) for _, numbers in self.days), default=0), 1)
 
     @property
     def filled(self) -> list[tuple[date, list[float]]]:
-        """The days on which there was something, the newest first."""
+        """The days that are not empty, newest first."""
         return [(day, numbers) for day, numbers in reversed(self.days) if any(numbers)]
 
     def bars(self) -> Iterable[Bar]:
-        """What to draw."""
+        """The rectangles to draw."""
         step, most = WIDTH / len(self.days), self.most
         for place, (_, numbers) in enumerate(self.days):
             top = float(HEIGHT)
@@ -61,7 +61,7 @@ class Picture:
 
 
 def pictures(user: Visitor) -> list[Picture]:
-    """What `user` may see of the last weeks."""
+    """The charts of the last weeks, with what `user` may see."""
     days = [timezone.localdate() - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     begin = timezone.make_aware(datetime.combine(days[0], time.min))
     runs = UpdateRun.objects.filter(started__gte=begin)
@@ -70,7 +70,7 @@ def pictures(user: Visitor) -> list[Picture]:
 
 
 def _of_runs(days: list[date], runs: QuerySet) -> list[Picture]:
-    # Counted here, row by row: SQLite calls back into Python for each date that it cuts anyway.
+    # Counted here, row by row: SQLite would call Python for each date to truncate anyway.
     counts: Counter[tuple[date, str]] = Counter()
     longest: dict[date, float] = defaultdict(float)
     ended = runs.filter(finished__isnull=False).order_by()

@@ -1,7 +1,7 @@
 """How fresh the data of each facility is, and what is wrong with it.
 
-Only of records that something is still awaited of: of a hundred thousand that are settled there is
-nothing to say, and reading them all would take the page its time.
+Only records that are not settled count: reading a hundred thousand settled ones would slow the page
+and say nothing new.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Facility:
 
 
 def facilities(user: Visitor, last: UpdateRun | None) -> list[Facility]:
-    """Each facility that `user` may know to be awaited; `last` is the last whole run."""
+    """The facilities with unsettled records that `user` may see; `last` is the last whole run."""
     rows = (
         seen_by(user, RecordSync.objects.filter(next_check__isnull=False), 'record')
         .values(name=F('record__facility'))
@@ -56,9 +56,9 @@ def facilities(user: Visitor, last: UpdateRun | None) -> list[Facility]:
 
 
 def _trouble(failure: RunFailure | None, user: Visitor) -> dict[str, str]:
-    """The error, to those who may read what names any record; to others, that there is one."""
+    """The error, for those who may see all records; for others, only that there is one."""
     if failure is None:
         return {}
     if sees_everything(user):
         return {'trouble': failure.error, 'advice': advice_for(failure.error_kind)}
-    return {'trouble': 'could not be asked', 'advice': 'Superusers of this TOM see why.'}
+    return {'trouble': 'could not be checked', 'advice': 'Superusers of this TOM can see why.'}

@@ -1,4 +1,4 @@
-"""The state of the automation for machines: JSON, and text for Prometheus."""
+"""The state of the automation for other programs: JSON, and text for Prometheus."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,18 +16,18 @@ from .freshness import facilities
 
 
 class MaySeeThePage(BasePermission):
-    """Who may see the page: these addresses are open to a login or a token, as the API's are."""
+    """The same people as for the page, with a session or a token, as for the API."""
 
     def has_permission(self, request: Request, view: object) -> bool:
-        anonymous_is_let_in = settings.AUTH_STRATEGY != 'LOCKED'
-        known = request.user.is_authenticated or anonymous_is_let_in
+        anonymous_allowed = settings.AUTH_STRATEGY != 'LOCKED'
+        known = request.user.is_authenticated or anonymous_allowed
         return bool(known and may_see_page(request.user))
 
 
 @api_view(['GET'])
 @permission_classes([MaySeeThePage])
 def status(request: Request) -> Response:
-    """What the page says, as JSON. With a token: `Authorization: Token …`, as for the API."""
+    """The content of the page as JSON. With a token: `Authorization: Token …`, as for the API."""
     states = healths(request.user)
     last = _of_main(states).last
     return Response(
@@ -86,7 +86,7 @@ def _families(states: list[Health], user: Visitor) -> Iterator[Family]:
 
     yield (
         'tom_job_trouble',
-        '1 where the job fails or is overdue.',
+        '1 if the job is failing or overdue.',
         jobs(lambda state: int(state.is_trouble)),
     )
     yield (

@@ -1,4 +1,4 @@
-"""What the TOM's log says about one run."""
+"""The lines of the TOM's log from the time of one run."""
 
 import re
 from datetime import datetime, timedelta
@@ -9,13 +9,13 @@ from django.utils import timezone
 
 from ..models import UpdateRun
 
-TAIL = 1_000_000  # bytes: further back nobody looks
+TAIL = 1_000_000  # bytes at the end of the log that are searched
 MOST = 60  # lines
 TIME = re.compile(r'^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)')
 
 
 def excerpt(run: UpdateRun) -> list[str]:
-    """The last lines of logs/tom.log that were written while `run` was at work."""
+    """The last lines of logs/tom.log that were written during `run`."""
     begin = run.started - timedelta(seconds=1)
     end = (run.finished or timezone.now()) + timedelta(seconds=1)
     lines, within = [], False

@@ -1,4 +1,4 @@
-"""The tables of the automation's pages, and what they can be narrowed down to."""
+"""The tables of the automation's pages, and their filters."""
 
 import django_filters
 import django_tables2 as tables
@@ -12,18 +12,18 @@ from ..jobs import jobs
 from ..models import RecordSync, RunFailure, UpdateRun
 
 ROWS = 25  # a page
-#: A column that a phone has no room for.
+#: A column that is hidden on a phone.
 WIDE = {'th': {'class': 'd-none d-md-table-cell'}, 'td': {'class': 'd-none d-md-table-cell'}}
 
 
 class Table(HTMXTable):
-    """tomtoolkit's table, with links that a keyboard reaches."""
+    """tomtoolkit's table, with links that work with the keyboard."""
 
     class Meta(HTMXTable.Meta):
         template_name = 'django_tables2/bootstrap5-responsive.html'
         exclude = ('selection',)
         attrs = HTMXTable.Meta.attrs | {'hx-target': '#rows'}
-        row_attrs = {'hx-boost': 'false'}  # a link in a row leads to a page of its own
+        row_attrs = {'hx-boost': 'false'}  # a link in a row opens a whole page
 
 
 class ProblemTable(Table):
@@ -67,7 +67,7 @@ class FailureTable(Table):
 
 
 class RunTable(Table):
-    """The runs, the newest first."""
+    """The runs, newest first."""
 
     started = tables.TemplateColumn(template_name='tom_auto/cells/run.html')
     job = tables.Column(attrs=WIDE)
@@ -83,7 +83,7 @@ class RunTable(Table):
         model = UpdateRun
         fields = ('started', 'job', 'status', 'took', 'checked', 'saved', 'failed')
 
-    COUNTS = ('checked', 'saved', 'failed')  # of all records, whoever may see which
+    COUNTS = ('checked', 'saved', 'failed')  # of all records, including hidden ones
 
     @classmethod
     def hidden_from(cls, user: Visitor) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ class RunTable(Table):
 
 
 class ProblemFilter(django_filters.FilterSet):
-    """By facility, and by the name of the target or the number of the observation."""
+    """By facility, and by target name or observation number."""
 
     facility = django_filters.ChoiceFilter(
         field_name='record__facility',
@@ -106,7 +106,7 @@ class ProblemFilter(django_filters.FilterSet):
         fields = ()
 
     def found(self, rows: QuerySet, name: str, text: str) -> QuerySet:
-        """Those whose target or number contains `text`; no target that is hidden is found."""
+        """The rows whose target or number contains `text`; hidden targets are not searched."""
         by_target = Q(record__target__name__icontains=text, target_seen=True)
         return rows.filter(by_target | Q(record__observation_id__icontains=text))
 

@@ -1,4 +1,4 @@
-"""The addresses of the automation's pages, below /automation/."""
+"""The URLs below /automation/."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The pages of the automation: is it working, and what went wrong."""
+"""The pages: is it working, and what failed."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -31,7 +31,7 @@ LATEST = 5  # runs on the first page
 
 @for_visitors
 def home(request: HttpRequest) -> HttpResponse:
-    """Is it working? And what happened, in pictures and numbers, and what went wrong."""
+    """The automation page: is it working, what failed, the latest runs."""
     found = ProblemFilter(request.GET, problems(request))
     table = configured(request, ProblemTable, found)
     if by_htmx(request):
@@ -39,7 +39,7 @@ def home(request: HttpRequest) -> HttpResponse:
         return render(request, table.get_partial_template_name(), context)
     schedule, states = jobs(), healths(request.user)
     main = next(state for state in states if state.main)
-    hidden = {*RunTable.hidden_from(request.user), 'checked'}  # there is little room
+    hidden = {*RunTable.hidden_from(request.user), 'checked'}  # space is limited here
     hidden |= {'job'} if len(states) == 1 else set()
     return render(
         request,
@@ -60,14 +60,14 @@ def home(request: HttpRequest) -> HttpResponse:
             'may_act': may_act(request.user),
             'lines': lines_to_install() if may_act(request.user) else (),
             'now': timezone.now(),
-            'asked': request.session.pop('asked', None),
+            'requested': request.session.pop('requested', None),
         },
     )
 
 
 @for_visitors
 def of_facilities(request: HttpRequest) -> HttpResponse:
-    """How fresh the data of each facility is: a piece of the first page, as there may be many."""
+    """How fresh the data of each facility is: a part of the automation page, loaded after it."""
     whole = UpdateRun.objects.filter(job=main_job().words[0], only='')
     last = whole.exclude(status=UpdateRun.Status.RUNNING).first()
     return render(
@@ -77,7 +77,7 @@ def of_facilities(request: HttpRequest) -> HttpResponse:
 
 @for_visitors
 def weeks(request: HttpRequest) -> HttpResponse:
-    """The last weeks in pictures: a piece of the first page, which does not wait for it."""
+    """The last weeks in charts: a part of the automation page, loaded after it."""
     answer = render(request, 'tom_auto/weeks.html', {'pictures': pictures(request.user)})
     patch_cache_control(answer, private=True, max_age=60)
     return answer
@@ -85,7 +85,7 @@ def weeks(request: HttpRequest) -> HttpResponse:
 
 @for_visitors
 def runs(request: HttpRequest) -> HttpResponse:
-    """Every run that the history holds."""
+    """All runs in the history."""
     found = RunFilter(request.GET, UpdateRun.objects.all())
     table = configured(request, RunTable, found, exclude=RunTable.hidden_from(request.user))
     name = table.get_partial_template_name() if by_htmx(request) else 'tom_auto/runs.html'
@@ -100,7 +100,7 @@ def by_htmx(request: HttpRequest) -> bool:
 def configured(
     request: HttpRequest, table_class: type[Table], found: FilterSet, **options: object
 ) -> Table:
-    """The table of what was found, in the order and on the page that the address asks for."""
+    """The table of the rows that were found, sorted and paged as the URL says."""
     table = table_class(found.qs, **options)
     RequestConfig(request, paginate={'per_page': ROWS, 'silent': True}).configure(table)
     return table
@@ -108,7 +108,7 @@ def configured(
 
 @for_visitors
 def run(request: HttpRequest, pk: int) -> HttpResponse:
-    """One run: its counts, what failed, and what the log says of it."""
+    """One run: its counts, its failures, and its lines of the log."""
     shown = get_object_or_404(UpdateRun, pk=pk)
     everything = sees_everything(request.user)
     table = FailureTable(failures(request.user, shown))

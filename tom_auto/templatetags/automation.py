@@ -1,4 +1,4 @@
-"""What the TOM's templates show of the automation."""
+"""Template tags for the automation."""
 
 from datetime import datetime, timedelta
 
@@ -22,30 +22,41 @@ register = template.Library()
 
 @register.simple_tag
 def when(moment: datetime | None, never: str = 'never') -> str | SafeString:
-    """`moment` as people say it, with the exact time on hover, in the zone of the reader.
+    """`moment` as "3 hours ago", with the exact time on hover, in the reader's time zone.
 
-    The server writes the TOM's zone; automation.js puts the reader's in its place.
+    The server writes the time in the TOM's zone; automation.js converts it.
     """
     if moment is None:
         return never
     now = timezone.now()
     ahead = moment > now
     text = timesince(now, moment, depth=1) if ahead else timesince(moment, now, depth=1)
-    said = f'in {text}' if ahead else f'{text} ago'
+    words = f'in {text}' if ahead else f'{text} ago'
     if abs(moment - now) < timedelta(minutes=1):
-        said = 'in a moment' if ahead else 'just now'
-    local = timezone.localtime(moment)
+        words = 'in a moment' if ahead else 'just now'
+    return _time(moment, words)
+
+
+@register.simple_tag
+def how_long(since: datetime) -> SafeString:
+    """The time from `since` to now as "3 hours", with the exact time on hover."""
+    now = timezone.now()
+    words = timesince(since, now, depth=1)
+    return _time(since, words if now - since >= timedelta(minutes=1) else 'less than a minute')
+
+
+def _time(moment: datetime, words: str) -> SafeString:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         moment.isoformat(timespec='seconds'),
-        f'{local:%Y-%m-%d %H:%M:%S %Z}',
-        said,
+        f'{timezone.localtime(moment):%Y-%m-%d %H:%M:%S %Z}',
+        words,
     )
 
 
 @register.filter
 def length_of_time(span: timedelta | None) -> str:
-    """A length of time as seconds, minutes or hours."""
+    """A duration in seconds, minutes or hours."""
     if span is None:
         return ''
     seconds = span.total_seconds()
@@ -61,13 +72,13 @@ register.filter('what_to_do', advice_for)
 
 @register.filter
 def may_see_automation(user: Visitor) -> bool:
-    """Whether the automation's page is there for `user`."""
+    """Whether `user` may open the automation page."""
     return may_see_page(user)
 
 
 @register.inclusion_tag('tom_auto/record_line.html', takes_context=True)
 def record_line(context: template.Context, record: ObservationRecord) -> dict:
-    """When a record was last checked, when it is next, and what is stored of it."""
+    """When a record was last checked, when it is checked next, and how many frames it has."""
     sync = RecordSync.objects.filter(record=record).first()
     return {
         'sync': sync,
@@ -79,9 +90,9 @@ def record_line(context: template.Context, record: ObservationRecord) -> dict:
 
 @register.inclusion_tag('tom_auto/target_line.html', takes_context=True)
 def target_line(context: template.Context, target: object) -> dict:
-    """The same of those records of a target that the visitor may see."""
+    """The same for those records of a target that the visitor may see."""
     records = seen_by(context['user'], ObservationRecord.objects.filter(target=target.pk))
-    told = RecordSync.objects.filter(record__in=records.order_by().values('pk')).aggregate(
+    found = RecordSync.objects.filter(record__in=records.order_by().values('pk')).aggregate(
         checked=Max('checked_at'),
         next=Min('next_check'),
         awaited=Count('pk', filter=Q(settled_at=None)),
@@ -90,11 +101,11 @@ def target_line(context: template.Context, target: object) -> dict:
     )
     count = records.count()
     products = DataProduct.objects.filter(observation_record__in=records.order_by().values('pk'))
-    awaited = told['awaited'] + count - told['known']
-    return told | {
+    awaited = found['awaited'] + count - found['known']
+    return found | {
         'records': count,
         'awaited': awaited,
-        'next': _next(told['next']) if awaited else None,
+        'next': _next(found['next']) if awaited else None,
         'paused': _paused(),
         'frames': products.count(),
     }
@@ -102,13 +113,13 @@ def target_line(context: template.Context, target: object) -> dict:
 
 @register.inclusion_tag('tom_auto/home_line.html', takes_context=True)
 def home_line(context: template.Context) -> dict:
-    """How the automation is, in a line."""
+    """The state of the automation, a line for each job."""
     user = context['user']
     return {'states': healths(user) if may_see_page(user) else []}
 
 
 def _next(due: datetime | None) -> datetime | None:
-    """When the schedule asks about what is due from `due` on."""
+    """The first scheduled run after `due`."""
     now = timezone.now()
     return next_run(main_job(), max(now, due or now))
 

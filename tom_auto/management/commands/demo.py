@@ -1,4 +1,4 @@
-"""`manage.py demo`: the whole path once, with a simulated observatory on this machine."""
+"""`manage.py demo`: `updatedata` with invented targets and a simulated observatory."""
 
 from argparse import ArgumentParser
 
@@ -17,45 +17,47 @@ from ...observatory import Observatory
 class Command(BaseCommand):
     help = (
         'Makes a few invented targets and observations, starts a simulated observatory on this '
-        'machine, and runs updatedata for them. Run it twice, and nothing is stored twice.'
+        'machine, and runs updatedata for them. A second demo stores nothing twice.'
     )
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument('--remove', action='store_true', help='delete what the demo has made')
+        parser.add_argument(
+            '--remove', action='store_true', help='delete everything that the demo made'
+        )
         parser.add_argument(
             '--among-real-records',
             action='store_true',
-            help='go ahead in a TOM that holds real observation records (they are left alone)',
+            help='run it even if this TOM has real observation records (it does not change them)',
         )
 
     def handle(self, **options: object) -> None:
         if options['remove']:
-            self.stdout.write(f'{demo.strike_the_stage()} records of the demo are deleted.')
+            self.stdout.write(f'Deleted the {demo.remove_everything()} records of the demo.')
             return
         self.refuse_a_real_tom(options['among_real_records'])
-        records = demo.set_the_stage()
+        records = demo.make_records()
         with Observatory() as sky:
-            demo.tell(sky, records)
-            self.stdout.write(f'A simulated observatory answers at {sky.url}.\n\n$ updatedata')
+            demo.observe(sky, records)
+            self.stdout.write(f'A simulated observatory runs at {sky.url}.\n\n$ updatedata')
             self.update_from(sky, records)
-            demo.leave_alone()
-            self.stdout.write(f'It was asked {len(sky.requests_seen)} times.\n')
+            demo.settle_records()
+            self.stdout.write(f'The observatory got {len(sky.requests_seen)} requests.\n')
         self.show(records)
 
-    def refuse_a_real_tom(self, told_to: bool) -> None:
-        """Raise CommandError where this TOM holds records of real observations."""
+    def refuse_a_real_tom(self, allowed: bool) -> None:
+        """Raise CommandError if this TOM has real observation records, unless `allowed`."""
         count = demo.real_records().count()
-        if count and not told_to:
+        if count and not allowed:
             raise CommandError(
-                f'This TOM holds {count} real observation records, and the demo would put '
-                'invented ones beside them. If you want that: manage.py demo '
-                '--among-real-records (and later: manage.py demo --remove).',
+                f'This TOM has {count} real observation records, and the demo would add invented '
+                'ones. If you want that: manage.py demo --among-real-records (and later: '
+                'manage.py demo --remove).',
                 returncode=2,
             )
 
     def update_from(self, sky: Observatory, records: list[ObservationRecord]) -> None:
-        """Run updatedata for the demo's targets, against `sky` and nobody else."""
+        """Run updatedata for the demo's targets, against `sky` only."""
         facilities = {name: sky.settings() for name in demo.FACILITIES}
         with override_settings(FACILITIES=settings.FACILITIES | facilities):
             call_command(
@@ -67,7 +69,7 @@ class Command(BaseCommand):
             )
 
     def show(self, records: list[ObservationRecord]) -> None:
-        """A table of what came home, and where to look at it."""
+        """Print a table of what was downloaded, and where to look at it."""
         row = '{:16} {:12} {:>10}  {:15} {:>6} {:>9}'
         self.stdout.write(row.format('Target', 'Facility', 'Request', 'Status', 'Frames', 'Size'))
         for record in records:
@@ -91,5 +93,5 @@ class Command(BaseCommand):
             f'\nThe files are in {settings.MEDIA_ROOT}. Start the web server and look:\n\n'
             '    python manage.py runserver\n\n'
             f'then open http://127.0.0.1:8000{page}?tab=manage-data\n'
-            'When you have seen enough: python manage.py demo --remove'
+            'To delete the demo: python manage.py demo --remove'
         )

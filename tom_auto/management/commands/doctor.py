@@ -1,4 +1,4 @@
-"""`manage.py doctor`: what is well, what is not, and what to do about it."""
+"""`manage.py doctor`: what is well, what is wrong, and how to fix it."""
 
 import json
 from argparse import ArgumentParser
@@ -12,8 +12,8 @@ from ...sync.redact import overheard
 
 class Command(BaseCommand):
     help = (
-        'Checks everything that the automation needs, and says how to put right what is wrong. '
-        'Changes nothing. Exit status: 0 all is well (warnings aside), 1 something failed.'
+        'Checks everything that the automation needs, and says how to fix what is wrong. '
+        'Changes nothing. Exit status: 0 nothing failed, 1 something failed.'
     )
     requires_system_checks = []
 
@@ -35,7 +35,7 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
     def show(self, finding: Finding) -> None:
-        """One line, and another with the fix where there is one."""
+        """Print one line, and another with the fix if there is one."""
         styles = {OK: self.style.SUCCESS, WARNING: self.style.WARNING, FAILED: self.style.ERROR}
         mark = styles[finding.state](f'{finding.state:8}')
         found = finding.found.replace('\n', f'\n{"":23}')  # an example of a file has several lines

@@ -1,4 +1,4 @@
-"""`manage.py schedule`: what runs when, for cron, systemd, Kubernetes, or by itself."""
+"""`manage.py schedule`: what runs when, for cron, systemd or Kubernetes, or without them."""
 
 import re
 import sys
@@ -21,22 +21,22 @@ from ...scheduling.runner import Runner
 from ...sync.interrupt import terminable
 
 ACTIONS = {
-    'next': 'say when each job runs next, in the time of this machine',
-    'run': 'start the jobs when they are due until stopped, where there is no cron to do it',
+    'next': 'print when each job runs next, in the time of this machine',
+    'run': 'start the jobs when they are due, until stopped; for machines without cron',
 }
 
 
 def count(text: str) -> int:
-    """`text` as a number of times. Raises ArgumentTypeError."""
+    """`text` as a number. Raises ArgumentTypeError."""
     if not re.fullmatch('[0-9]{1,4}', text):
-        raise ArgumentTypeError(f'{text} is no number from 0 to 9999')
+        raise ArgumentTypeError(f'{text} is not a number from 0 to 9999')
     return int(text)
 
 
 class Command(BaseCommand):
-    """Hands most of the command line to tom_auto.scheduling, which works without Django as well."""
+    """Passes most actions on to tom_auto.scheduling, which works without Django as well."""
 
-    help = 'Show, install, remove or check the schedule, or run it. schedule.toml says what it is.'
+    help = 'Show, install, remove, check or run the schedule, which is defined in schedule.toml.'
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -45,14 +45,18 @@ class Command(BaseCommand):
             action = actions.add_parser(name, help=purpose, description=purpose)
             if name == 'next':
                 action.add_argument(
-                    '--count', type=count, default=3, metavar='N', help='how many times of each'
+                    '--count',
+                    type=count,
+                    default=3,
+                    metavar='N',
+                    help='how many times to print for each job',
                 )
         actions.metavar = '|'.join([*cli.ACTIONS, *ACTIONS])
 
     def handle(self, **options: object) -> None:
         try:
             if options['action'] == 'next':
-                self.say_next(options['count'])
+                self.show_next(options['count'])
                 return
             if options['action'] == 'run':
                 self.run()
@@ -63,8 +67,8 @@ class Command(BaseCommand):
         if status:
             sys.exit(status)
 
-    def say_next(self, count: int) -> None:
-        """Each job's next times, and its expression in words."""
+    def show_next(self, count: int) -> None:
+        """Print the next times of each job, and its expression in words."""
         now = datetime.now(UTC)
         for timing in next_runs(Path(settings.BASE_DIR), now):
             self.stdout.write(f'{timing.name}: {timing.sentence} ({timing.expression})')
@@ -75,7 +79,7 @@ class Command(BaseCommand):
                 self.stdout.write(f'    {time:%a %Y-%m-%d %H:%M %Z}')
 
     def run(self) -> None:
-        """Wait and start jobs until SIGTERM or Ctrl-C."""
+        """Start jobs when they are due, until SIGTERM or Ctrl-C."""
         project = Path(settings.BASE_DIR)
         jobs = checked_schedule(project, set(get_commands())).enabled()
         if not jobs:
@@ -83,18 +87,20 @@ class Command(BaseCommand):
         runner = Runner(
             start=[sys.executable, str(project / 'manage.py')],
             log=log_file(project),
-            say=self.say_now,
+            say=self.print_now,
         )
         now = datetime.now(UTC)
         for job in jobs:
-            self.say_now(f'[{job.name}] runs next at {next(runs(job.when, now)):%Y-%m-%d %H:%M %Z}')
+            self.print_now(
+                f'[{job.name}] runs next at {next(runs(job.when, now)):%Y-%m-%d %H:%M %Z}'
+            )
         with terminable():
             try:
                 runner.run(jobs)
             except KeyboardInterrupt:  # SIGTERM as well
-                self.say_now('Stopped.')
+                self.print_now('Stopped.')
 
-    def say_now(self, line: str) -> None:
-        """Print at once: whoever reads may be another program."""
+    def print_now(self, line: str) -> None:
+        """Print without buffering, because another program may be reading."""
         self.stdout.write(line)
         self.stdout.flush()

@@ -1,4 +1,4 @@
-"""`manage.py updatedata`: brings home what the observatories have done since the last time."""
+"""`manage.py updatedata`: checks observation requests and downloads their data."""
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError
@@ -15,7 +15,7 @@ from tom_observations.facility import get_service_classes
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
-from ...alerts import DeadMansSwitch, tell_what_changed
+from ...alerts import DeadMansSwitch, send_alerts
 from ...conf import Automation, automation
 from ...models import JobPause
 from ...sync.due import Selection, records_due
@@ -32,11 +32,11 @@ BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
 class Command(BaseCommand):
     help = (
-        'Asks each observatory what became of the observation requests that are due, and saves '
-        'the data. Exit status: 0 all that was due was checked, 1 something failed and is named, '
-        '2 wrong usage, 75 another run is at work.'
+        'Checks each observation request that is due at its observatory, and downloads the data. '
+        'Exit status: 0 everything that was due was checked, 1 something failed and is named, '
+        '2 wrong usage, 75 another run is in progress.'
     )
-    # Cron runs this every hour: the checks load every page of the TOM, which doubles the cost.
+    # Cron runs this every hour. The system checks load every page, which doubles the start-up time.
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -44,20 +44,26 @@ class Command(BaseCommand):
         add('--target_id', type=int, action='append', metavar='ID', help='only this target')
         add('--target', action='append', metavar='NAME', help='the same by name or alias')
         add('--facility', action='append', metavar='NAME', help='only this facility')
-        add('--username', metavar='NAME', help='act as this user where users have credentials')
-        add('--recheck', action='store_true', help='also records settled or backing off')
-        add('--dry-run', action='store_true', help='say what is due; ask nobody, write nothing')
-        add('--workers', type=positive, metavar='N', help='requests at a time to one facility')
+        add('--username', metavar='NAME', help='act as this user where each user has credentials')
+        add(
+            '--recheck',
+            action='store_true',
+            help='also check records that are settled or backing off',
+        )
+        add(
+            '--dry-run', action='store_true', help='list what is due; contact nobody, write nothing'
+        )
+        add('--workers', type=positive, metavar='N', help='requests in flight to one facility')
         add('--deadline', type=positive, metavar='SECONDS', help='start no new work after this')
         add('--json', action='store_true', help='print one JSON object instead of text')
 
     def handle(self, **options: object) -> None:
-        # All that is said on purpose goes through self.stdout and self.stderr.
+        # Everything that is printed on purpose goes through self.stdout and self.stderr.
         with overheard(), terminable():
             self.update(options)
 
     def update(self, options: dict) -> None:
-        """Do what `options` ask for, and say what came of it."""
+        """Run with `options`, and print the result."""
         try:
             limits = chosen_limits(options)
             selection = chosen_selection(options)
@@ -73,47 +79,47 @@ class Command(BaseCommand):
         except KeyboardInterrupt as stop:
             number = SIGTERM if isinstance(stop, Terminated) else SIGINT
             raise CommandError(
-                f'Stopped by {number.name}. What was not done is done at the next run.',
+                f'Stopped by {number.name}. The next run does the rest.',
                 returncode=128 + number,  # as a shell has it
             ) from None
         except ImproperlyConfigured as mistake:
             raise CommandError(str(mistake), returncode=WRONG_USAGE) from None
         except (OperationalError, ProgrammingError) as error:
             raise CommandError(
-                f'{redact(str(error))}\nIs the database up? Run: manage.py migrate'
+                f'{redact(str(error))}\nIs the database up? If it is, run: manage.py migrate'
             ) from error
         self.say(report, options['json'])
         if report.failed:
             raise SystemExit(1)
 
     def is_paused(self, as_json: bool) -> bool:
-        """Whether a person has stopped the schedule's runs, and this is one; says so if it is."""
+        """Whether this is a scheduled run and somebody has paused them; if so, print that."""
         pause = None if started_by() else JobPause.objects.filter(job=JOB).first()
         if pause is None:
             return False
-        told = f'{pause}. Nothing was done. To go on: the page /automation/, Resume.'
-        self.stdout.write(json.dumps({'status': 'paused', 'reason': told}) if as_json else told)
+        reason = f'{pause}. Nothing was done. To resume: press Resume on the page /automation/.'
+        self.stdout.write(json.dumps({'status': 'paused', 'reason': reason}) if as_json else reason)
         return True
 
     def watched_update(self, selection: Selection, limits: Automation, user: User | None) -> Report:
-        """Update, and let those know who want to be told when it goes wrong."""
+        """Run the update, call the dead-man's switch, and send alerts."""
         switch = DeadMansSwitch(watched=not started_by() and not selection.words())
         try:
             report = update(selection, limits, user, self.progress, switch.begin)
             switch.well = not report.failed
         finally:
             switch.end()
-            tell_what_changed()
+            send_alerts()
         return report
 
     def progress(self, report: Report) -> None:
-        """On a terminal, one line that is written over as the run goes on."""
+        """Show progress in one line, if this is a terminal."""
         if self.stderr.isatty():
             done = f'{report.checked} of {report.due} records checked, {report.saved} frames saved'
             self.stderr.write(f'\r{done}', style_func=str, ending='')
 
     def say(self, report: Report, as_json: bool) -> None:
-        """Print what came of the run: as JSON, as a table for a person, or as one line for a log."""
+        """Print the result: as JSON, as a table on a terminal, or as one line for a log."""
         if as_json:
             self.stdout.write(json.dumps(report.as_dict()))
         elif self.stdout.isatty():
@@ -122,7 +128,7 @@ class Command(BaseCommand):
             self.stdout.write(f'{timezone.now():%Y-%m-%d %H:%M:%S} UTC {report.sentence()}')
 
     def say_what_is_due(self, selection: Selection, as_json: bool) -> None:
-        """Print the records that a run would check now, and ask nobody about them."""
+        """Print the records that a run would check now, without contacting an observatory."""
         due = [
             {'record': pk, 'facility': facility, 'observation_id': observation_id, 'status': status}
             for pk, facility, observation_id, status in records_due(timezone.now(), selection)
@@ -135,7 +141,7 @@ class Command(BaseCommand):
         for entry in due:
             self.stdout.write('{facility} {observation_id} ({status})'.format(**entry))
         self.stdout.write(
-            f'{len(due)} records are due. Each would be asked for its status and its frames.'
+            f'{len(due)} records are due. A run would check the status and the frames of each.'
         )
 
 
@@ -147,13 +153,13 @@ def positive(text: str) -> int:
 
 
 def chosen_limits(options: dict) -> Automation:
-    """The settings' options, with those of the command line on top."""
+    """The options in the settings, overridden by those of the command line."""
     chosen = {'WORKERS': options['workers'], 'DEADLINE': options['deadline']}
     return replace(automation(), **{name: value for name, value in chosen.items() if value})
 
 
 def chosen_selection(options: dict) -> Selection:
-    """The targets and facilities of the command line; CommandError where one does not exist."""
+    """The targets and facilities of the command line. CommandError if one does not exist."""
     targets = [target_by_id(pk) for pk in options['target_id'] or ()]
     for name in options['target'] or ():
         targets += targets_by_name(name)
@@ -164,46 +170,46 @@ def chosen_selection(options: dict) -> Selection:
 def target_by_id(pk: int) -> int:
     """`pk`, if there is such a target."""
     if not Target.objects.filter(pk=pk).exists():
-        raise wrong(f'There is no target {pk}. The page /targets/ lists those that there are.')
+        raise wrong(f'There is no target {pk}. The page /targets/ lists all targets.')
     return pk
 
 
 def targets_by_name(name: str) -> list[int]:
-    """The targets that are called `name`, in any case of letters, or have it as an alias."""
+    """The targets with this name or alias, ignoring case."""
     named = Q(name__iexact=name) | Q(aliases__name__iexact=name)
     found = list(Target.objects.filter(named).values_list('pk', flat=True).distinct())
     if not found:
-        raise wrong(f'No target is called {name!r}. The page /targets/ lists those that there are.')
+        raise wrong(f'No target is called {name!r}. The page /targets/ lists all targets.')
     return found
 
 
 def known_facility(name: str) -> str:
-    """`name`, if a facility class or a record has it."""
+    """`name`, if there is such a facility class or record."""
     installed = get_service_classes()
     if name not in installed and not ObservationRecord.objects.filter(facility=name).exists():
-        raise wrong(f'There is no facility {name!r}. There are: {", ".join(installed)}.')
+        raise wrong(f'There is no facility {name!r}. The facilities are: {", ".join(installed)}.')
     return name
 
 
 def chosen_user(username: str | None) -> User | None:
-    """The user of that name; CommandError where there is none."""
+    """The user of that name. CommandError if there is none."""
     if username is None:
         return None
     user = User.objects.filter(username=username).first()
     if user is None:
-        raise wrong(f'There is no user {username!r}. The page /users/ lists those that there are.')
+        raise wrong(f'There is no user {username!r}. The page /users/ lists all users.')
     return user
 
 
 def wrong(message: str) -> CommandError:
-    """An error of usage."""
+    """A usage error."""
     return CommandError(message, returncode=WRONG_USAGE)
 
 
 def table(report: Report) -> str:
-    """What came of a run, for a person at a terminal."""
+    """The result of a run, for a terminal."""
     lines = [f'{name:>12}  {count}' for name, count in report.counts().items()]
     lines += [f'Not supported: {reason}' for reason in report.unsupported_facilities.values()]
     lines += [f'Failed: {failure}' for failure in report.failures]
-    done = 'Something failed; it is tried again at the next run.' if report.failed else 'Success!'
+    done = 'Something failed; the next run tries again.' if report.failed else 'Success!'
     return '\n'.join([*lines, f'{done} ({report.seconds:.1f} s)'])
