@@ -113,7 +113,7 @@ def test_a_command_that_does_not_exist(cron: FakeCrontab, project: Path) -> None
     write_schedule(project, '[updatedatas]\nwhen = "hourly"\n')
     status, _, err = with_django('install')
     assert status == 1
-    assert '[updatedatas] runs updatedatas, which is no command of this TOM' in err
+    assert '[updatedatas] runs updatedatas, which is not a command of this TOM' in err
     assert cron.table is None
 
 

@@ -299,12 +299,12 @@ def test_someone_elses_project(project: Path, root: Path, monkeypatch: pytest.Mo
 
 
 def test_data_that_cannot_be_written(project: Path, root: Path) -> None:
-    assert 'where the data goes' in warned(project, root, data='gone')
+    assert 'the directory of the data' in warned(project, root, data='gone')
 
 
 def test_media_of_the_settings_is_what_counts(project: Path, settings: object) -> None:
     settings.MEDIA_ROOT = project / 'elsewhere'
-    assert f'cannot write into {project}/elsewhere' in schedule('status')[1]
+    assert f'cannot write to {project}/elsewhere' in schedule('status')[1]
 
 
 def test_a_dry_run_shows_the_difference(project: Path, cron: FakeCrontab) -> None:

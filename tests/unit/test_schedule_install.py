@@ -197,7 +197,7 @@ def test_the_directory_that_the_job_logs_into_is_made(cron: FakeCrontab, project
 def test_a_log_directory_that_cannot_be(cron: FakeCrontab, project: Path) -> None:
     (project / 'logs').rmdir()
     (project / 'logs').touch()
-    with pytest.raises(ScheduleError, match='logs cannot be made'):
+    with pytest.raises(ScheduleError, match='logs cannot be created'):
         install_now(project)
     assert cron.table is None
 

@@ -105,18 +105,18 @@ def test_conda_that_is_needed_and_missing(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv('CONDA_EXE', str(tmp_path / 'gone'))
     environment_in(tmp_path / '.conda', conda=True)
     activation_script(tmp_path / '.conda')
-    with pytest.raises(ScheduleError, match='no conda was found'):
+    with pytest.raises(ScheduleError, match='conda was not found'):
         command_start(schedule('conda'), tmp_path, None)
 
 
 def test_a_python_that_cannot_run_the_job_is_refused(tmp_path: Path) -> None:
     python = tmp_path / '.venv' / 'bin' / 'python'
-    with pytest.raises(ScheduleError, match='is missing, or is no program'):
+    with pytest.raises(ScheduleError, match='is missing, or is not a program'):
         refuse_unusable([str(python)], tmp_path)
     environment_in(tmp_path / '.venv')
     refuse_unusable([str(python)], tmp_path)
     python.chmod(0o644)
-    with pytest.raises(ScheduleError, match='is missing, or is no program'):
+    with pytest.raises(ScheduleError, match='is missing, or is not a program'):
         refuse_unusable([str(python)], tmp_path)
 
 

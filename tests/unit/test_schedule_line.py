@@ -128,7 +128,7 @@ def test_a_command_is_as_long_as_cron_takes_and_no_longer() -> None:
     longest = Path('/' + 'x' * ((998 - fixed) // 2 - 1))
     [line] = crontab_lines(schedule, longest, ['/p' + '/' * ((998 - fixed) % 2)])
     assert len(line.removeprefix(b'17 * * * * ')) == 998
-    with pytest.raises(ScheduleError, match='999 bytes long, and cron takes 998'):
+    with pytest.raises(ScheduleError, match='999 bytes long, and cron accepts at most 998'):
         crontab_lines(schedule, longest, ['/p/' + '/' * ((998 - fixed) % 2)])
 
 

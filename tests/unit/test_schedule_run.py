@@ -113,7 +113,7 @@ def soon(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Every job is due again `seconds` after the time before."""
     step = timedelta(seconds=seconds)
     monkeypatch.setattr(runner_module, 'next_run', lambda when, after: after + step)
-    monkeypatch.setattr(runner_module, 'GLANCE_SECONDS', 0.05)
+    monkeypatch.setattr(runner_module, 'LOOK_EVERY', 0.05)
 
 
 def run_for(runner: Runner, seconds: float, *jobs: Job) -> None:
@@ -137,7 +137,7 @@ def test_after_a_sleep_it_runs_once(
     make_runner: Callable, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Due six hundred times while the machine slept."""
-    monkeypatch.setattr(runner_module, 'GLANCE_SECONDS', 0.05)
+    monkeypatch.setattr(runner_module, 'LOOK_EVERY', 0.05)
     before, after = (datetime(2026, 5, 1, hour, 0, 30, tzinfo=UTC) for hour in (2, 12))
     times = iter([before, before, before])
     runner = make_runner(NOTE)

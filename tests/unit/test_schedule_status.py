@@ -79,7 +79,7 @@ def test_the_project_moved(project: Path, tmp_path: Path) -> None:
 def test_the_python_is_gone(project: Path) -> None:
     (project / '.venv' / 'bin' / 'python').unlink()
     code, told = status_of(project)
-    assert (code, 'is missing, or is no program' in told) == (2, True)
+    assert (code, 'is missing, or is not a program' in told) == (2, True)
 
 
 def test_the_machine_has_a_newer_python(project: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_machine_has_a_newer_python(project: Path) -> None:
 def test_the_log_directory_is_gone(project: Path) -> None:
     (project / 'logs').rmdir()
     code, told = status_of(project)
-    assert (code, 'cannot run: it logs into' in told) == (2, True)
+    assert (code, 'cannot run: its log directory' in told) == (2, True)
     install(wanted(project))
     assert status_of(project)[0] == 0
 
@@ -107,7 +107,7 @@ def test_the_same_line_a_second_time(cron: FakeCrontab, project: Path) -> None:
     cron.table = b'# one\n' + cron.table + b'# two\n' + wanted(project).lines[0] + b'\n'
     code, told = status_of(project)
     assert code == 0
-    assert 'Warning: line 7 of your crontab runs the same once more' in told
+    assert 'Warning: line 7 of your crontab runs the same job a second time' in told
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_the_block_of_a_project_that_is_gone(cron: FakeCrontab, project: Path) -
     cron.table += table.replace(bytes(project), bytes(project) + b'-gone')
     code, told = status_of(project)
     assert code == 0
-    assert f'from line 5 on, your crontab has the jobs of a TOM in {project}-gone, where' in told
+    assert f'from line 5 on, your crontab has the jobs of a TOM in {project}-gone, which' in told
 
 
 @pytest.mark.parametrize('runs', [True, False, None])

@@ -105,12 +105,12 @@ def test_status_finds_the_timers_by_itself_and_tells_of_a_second_start(
 ) -> None:
     do('install')
     assert do('status', scheduler=None)[0] == 0
-    assert 'timers of systemd start the same jobs once more' in do('install', scheduler=None)[1]
-    assert 'your crontab starts the same jobs once more' in do('status')[1]
-    assert 'your crontab starts the same jobs once more' in do('install')[1]
+    assert 'systemd timers start the same jobs a second time' in do('install', scheduler=None)[1]
+    assert 'your crontab starts the same jobs a second time' in do('status')[1]
+    assert 'your crontab starts the same jobs a second time' in do('install')[1]
     do('remove')
     status, told = do('status', scheduler=None)
-    assert (status, 'once more' in told) == (0, False)
+    assert (status, 'a second time' in told) == (0, False)
 
 
 def test_a_machine_without_cron_has_its_timers(
@@ -127,7 +127,7 @@ def test_a_timer_that_is_stopped(systemd: Path, project: Path) -> None:
     do('install')
     (systemd / 'active').unlink()
     status, told = do('status')
-    assert (status, 'is not at work' in told) == (2, True)
+    assert (status, 'is not active' in told) == (2, True)
 
 
 def test_a_moved_project_takes_its_units_along_and_a_copy_leaves_them(

@@ -1,6 +1,6 @@
 """`python -m tom_auto.scheduling`: the schedule without Django, before the packages are installed.
 
-It is about the project in the current directory.
+It works on the project in the current directory.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from .cli import Site, act, add_actions
 
 
 def main() -> int:
-    """Do what the command line asks for, and return the exit status."""
+    """Carry out the command line, and return the exit status."""
     parser = argparse.ArgumentParser(prog='python -m tom_auto.scheduling', description=__doc__)
     add_actions(parser)
     options = vars(parser.parse_args())

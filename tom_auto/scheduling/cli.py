@@ -18,9 +18,9 @@ from .status import CURRENT, NOT_INSTALLED, STALE, status, warnings
 from .systemd import install_units, installed_units, preview_units, remove_units, unit_state, units
 
 ACTIONS = {
-    'show': 'print what the scheduler would be given, and change nothing',
-    'install': 'put the lines into your crontab, or bring them up to date; all else in it stays',
-    'remove': 'take the lines out of your crontab; all else in it stays',
+    'show': 'print what would be installed, and change nothing',
+    'install': 'put the lines into your crontab, or update them; every other line stays',
+    'remove': 'remove the lines from your crontab; every other line stays',
     'status': 'exit 0: installed and well; 1: not installed; 2: out of date, overdue, or failing',
 }
 FORMATS = {
@@ -30,24 +30,24 @@ FORMATS = {
     'status': ('crontab', 'systemd'),
 }
 TWICE = (
-    'Warning: your crontab starts the same jobs once more. To take its lines out: '
+    'Warning: your crontab starts the same jobs a second time. To remove its lines: '
     'python manage.py schedule remove'
 )
 ON_THE_HOST = (
-    'This is the inside of a container. The line for cron belongs into the crontab of the machine '
-    'that runs the containers. There, in the directory of the project: '
-    'python3 -m tom_auto.scheduling install. A machine without cron has a container for it instead: '
-    'COMPOSE_PROFILES=scheduler in .env, then docker compose up --detach --wait'
+    'This is inside a container. The crontab line belongs in the crontab of the machine that runs '
+    'the containers. On that machine, in the directory of the project, type: '
+    'python3 -m tom_auto.scheduling install. If it has no cron, use the scheduler container: set '
+    'COMPOSE_PROFILES=scheduler in .env, then type: docker compose up --detach --wait'
 )
 
 
 @dataclass(frozen=True)
 class Site:
-    """What is known of the TOM. Without Django that is its directory alone.
+    """What is known about the TOM. Without Django that is only its directory.
 
-    `project` holds manage.py; `python` runs it at this moment; `commands` are the names that it
-    knows; `media` is where the data goes; `health` says how the jobs are: what is well, and what
-    is wrong.
+    `project` is the directory of manage.py, `python` the Python that runs it now, `commands` the names
+    of its commands, `media` the directory of the data. `health` returns the state of the jobs: what
+    is well, and what is wrong.
     """
 
     project: Path
@@ -58,16 +58,18 @@ class Site:
 
 
 def add_actions(parser: argparse.ArgumentParser) -> argparse._SubParsersAction:
-    """Let `parser` take one of ACTIONS, as `action`, and its options."""
+    """Add ACTIONS to `parser`, as `action`, with their options."""
     actions = parser.add_subparsers(dest='action', required=True, metavar='|'.join(ACTIONS))
     for name, purpose in ACTIONS.items():
         action = actions.add_parser(name, help=purpose, description=purpose)
         action.add_argument(
-            '--format', choices=FORMATS[name], help='for which scheduler (crontab, if nothing else)'
+            '--format', choices=FORMATS[name], help='for which scheduler (default: crontab)'
         )
         if name == 'show':
             action.add_argument(
-                '--image', metavar='NAME', help='the image to run in Kubernetes (NAME:latest)'
+                '--image',
+                metavar='NAME',
+                help='the image to run in Kubernetes (default: NAME:latest)',
             )
         if name == 'install':
             action.add_argument(
@@ -78,37 +80,39 @@ def add_actions(parser: argparse.ArgumentParser) -> argparse._SubParsersAction:
 
 def act(
     options: dict,
-    say: Callable[[str], object],
-    complain: Callable[[str], object],
+    print_line: Callable[[str], object],
+    print_error: Callable[[str], object],
     site: Site,
 ) -> int:
-    """Do the action of `options` for this project, tell the user, and return the exit status."""
+    """Carry out the action in `options`, print the result, and return the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors='surrogateescape')  # paths are bytes, and are told as such
+            stream.reconfigure(
+                errors='surrogateescape'
+            )  # paths are bytes, and are printed as they are
     try:
-        code, told = _told(options, site)
+        code, lines = _carry_out(options, site)
     except ScheduleError as error:
-        complain(str(error))
-        return STALE if options['action'] == 'status' else 1  # it may well be installed
-    for line in told:
-        say(line)
+        print_error(str(error))
+        return STALE if options['action'] == 'status' else 1  # 1 would mean: not installed
+    for line in lines:
+        print_line(line)
     logs = log_file(site.project).parent
-    if options['action'] == 'show' and ' >> ' in told[-1] and not logs.is_dir():
-        complain(f'Before you copy this line: mkdir {logs} (without it, the job does not start).')
+    if options['action'] == 'show' and ' >> ' in lines[-1] and not logs.is_dir():
+        print_error(f'Before you copy this line: mkdir {logs} (without it, the job does not start).')
     return code
 
 
-def _told(options: dict, site: Site) -> tuple[int, list[str]]:
-    """The exit status of an action, and what to tell the user."""
+def _carry_out(options: dict, site: Site) -> tuple[int, list[str]]:
+    """The exit status of an action, and the lines to print."""
     if options['format'] != 'kubernetes' and in_container(site.project):
-        return _told_in_container(options['action'], site)
+        return _in_container(options['action'], site)
     match options['action'], options['format']:
         case 'show', scheduler:
             return 0, _show(scheduler, options['image'], site)
         case _, 'systemd':
             return _with_systemd(options, site)
-        case 'remove', _:  # works without a schedule that can be read
+        case 'remove', _:  # needs no readable schedule
             return 0, remove(site.project)
         case 'status', None if installed_units(site.project) and not has_lines(site.project):
             return _with_systemd(options, site)
@@ -122,46 +126,46 @@ def _told(options: dict, site: Site) -> tuple[int, list[str]]:
 
 
 def state(site: Site) -> tuple[int, list[str]]:
-    """What `status` says of this project: 0, 1 or 2, and why. Raises ScheduleError.
+    """What `status` reports: 0, 1 or 2, and why. Raises ScheduleError.
 
-    Where the jobs are started by a container, there is nothing to install, and their runs tell.
+    If the jobs run in containers, there is nothing to install in here, and only their runs count.
     """
     schedule = checked_schedule(site.project, site.commands)
     if schedule.environment in ('docker', 'kubernetes'):
         return _with_health(CURRENT, [], *site.health())
-    return _told({'action': 'status', 'format': None}, site)
+    return _carry_out({'action': 'status', 'format': None}, site)
 
 
 def in_container(project: Path) -> bool:
-    """Whether this is the inside of a container: compose.yaml stays on the host."""
+    """Whether this runs inside a container, where there is no compose.yaml."""
     if (project / COMPOSE_FILE).is_file():
         return False
-    with contextlib.suppress(ScheduleError):  # which the action names, if it minds at all
+    with contextlib.suppress(ScheduleError):  # the action reports it, if it matters
         return read_schedule(project).environment == 'docker'
     return False
 
 
-def _told_in_container(action: str, site: Site) -> tuple[int, list[str]]:
-    """Where the line belongs; and with `status`, what the last runs tell."""
+def _in_container(action: str, site: Site) -> tuple[int, list[str]]:
+    """Say where the line belongs; with `status`, also how the last runs went."""
     if action == 'status':
         return _with_health(CURRENT, [ON_THE_HOST], *site.health())
     raise ScheduleError(ON_THE_HOST)
 
 
 def _with_health(
-    code: int, told: list[str], notes: list[str], troubles: list[str]
+    code: int, lines: list[str], notes: list[str], troubles: list[str]
 ) -> tuple[int, list[str]]:
-    """What is wrong with the last runs counts where the schedule itself is all right."""
+    """Add the state of the last runs, which counts if the schedule is installed."""
     if code == NOT_INSTALLED:
-        return code, told
-    return (STALE if troubles else code), [*told, *notes, *troubles]
+        return code, lines
+    return (STALE if troubles else code), [*lines, *notes, *troubles]
 
 
 def _show(scheduler: str | None, image: str | None, site: Site) -> list[str]:
     schedule = checked_schedule(site.project, site.commands)
     if not schedule.enabled():
         raise ScheduleError(
-            f'No job is enabled in {site.project / FILE}, so there is no line to show.'
+            f'No job is enabled in {site.project / FILE}, so there is nothing to show.'
         )
     default = 'kubernetes' if schedule.environment == 'kubernetes' else 'crontab'
     match scheduler or default:

@@ -1,4 +1,4 @@
-"""Finds and replaces a project's marked block in the bytes of a crontab. Touches nothing else.
+"""Finds and replaces a project's marked block in a crontab, and touches nothing else.
 
 A block is the lines from `# >>> tom-auto SLUG PATH >>>` to `# <<< tom-auto SLUG PATH <<<`. It
 belongs to the project in the directory PATH.
@@ -15,7 +15,7 @@ from .interpreter import COMPOSE_FILE
 from .moved import is_gone, is_of
 
 NOTE = b'# From schedule.toml. Change it there, then run: python manage.py schedule install\n'
-#: Stands before the first block where the table had no newline at its end, for the way back.
+#: Written before the block if the table had no newline at its end, so that `remove` can undo it.
 NO_NEWLINE = b'# (The line above had no newline at its end. This goes with the block below.)\n'
 LINE = re.compile(rb'[^\n]*\n|[^\n]+')  # splitlines() would also cut at a carriage return
 MARKER = re.compile(rb'\s*# (>>>|<<<) tom-auto \S+ (.+) \1\s*')
@@ -42,9 +42,8 @@ class _Marker:
 def find_block(table: bytes, project: Path) -> Block | None:
     """The block of the project in `table`, or None.
 
-    Where there is none with its path, one that leads or led to it is its own: it was moved.
-    Raises ScheduleError where the markers are damaged, so that nobody can say where the block
-    ends.
+    If none has its path, a block whose path leads or led to it is its own: the project was moved.
+    Raises ScheduleError if the markers are damaged, so that the end of the block is unknown.
     """
     markers = _markers(table)
     paths = dict.fromkeys(marker.path for marker in markers)
@@ -54,7 +53,7 @@ def find_block(table: bytes, project: Path) -> Block | None:
 
 
 def abandoned(table: bytes, project: Path) -> dict[int, bytes]:
-    """The paths of other projects' blocks where there is no project, by the number of the line."""
+    """The paths of other projects' blocks whose project is gone, by line number."""
     return {
         marker.line: marker.path
         for marker in _markers(table)
@@ -76,14 +75,14 @@ def _pair(markers: list[_Marker], path: bytes) -> Block:
     """The one block among the markers that has this path."""
     where = [index for index, marker in enumerate(markers) if marker.path == path]
     first, last = where[0], where[-1]
-    whole = len(where) == 2 and last == first + 1  # another's marker in between is damage too
+    whole = len(where) == 2 and last == first + 1  # no other marker may be in between
     if not whole or [markers[first].opens, markers[last].opens] != [True, False]:
         lines = ', '.join(str(markers[index].line) for index in where)
         raise ScheduleError(
-            f'The marker lines of this project in your crontab are damaged (line {lines}): there '
-            'has to be one "# >>> tom-auto …" and after it one "# <<< tom-auto …". Nothing was '
-            'changed. Put them right with `crontab -e`, or delete the lines of the project, '
-            'then run this again.'
+            f'The marker lines of this project in your crontab are damaged (line {lines}). There '
+            'must be one "# >>> tom-auto …" and after it one "# <<< tom-auto …". Nothing was '
+            'changed. Fix them with `crontab -e`, or delete the lines of the project, then run '
+            'this again.'
         )
     return Block(markers[first].start, markers[last].end, path)
 
@@ -91,7 +90,7 @@ def _pair(markers: list[_Marker], path: bytes) -> Block:
 def with_block(
     table: bytes, project: Path, slug: str, lines: list[bytes], old: Block | None
 ) -> bytes:
-    """`table` with the project's block holding `lines`, in the place of `old` or at the end."""
+    """`table` with `lines` as the project's block, in place of `old` or at the end."""
     if old:
         return table[: old.start] + _block(project, slug, lines) + _after(table, old)
     if table and not table.endswith(b'\n'):
@@ -120,7 +119,7 @@ def _block(project: Path, slug: str, lines: list[bytes]) -> bytes:
 
 
 def _after(table: bytes, block: Block) -> bytes:
-    """What follows the block, behind any job of someone else's that was put inside it by hand."""
+    """What follows the block, after any foreign lines that were put inside it by hand."""
     ours = _names_of(block.path)
     inside = re.findall(LINE, table[block.start : block.end])[1:-1]
     strays = [
@@ -132,7 +131,7 @@ def _after(table: bytes, block: Block) -> bytes:
 
 
 def _names_of(path: bytes) -> tuple[bytes, ...]:
-    """What a line has in it that runs a job of the project in the directory `path`."""
+    """What a line contains if it runs a job of the project in the directory `path`."""
     return (
         quoted(os.path.join(path, b'manage.py')),  # noqa: PTH118
         quoted(os.path.join(path, COMPOSE_FILE.encode())) + b' exec -T ',  # noqa: PTH118
@@ -140,8 +139,8 @@ def _names_of(path: bytes) -> tuple[bytes, ...]:
 
 
 def copies_outside(table: bytes, block: Block | None, lines: list[bytes]) -> dict[int, bytes]:
-    """Which of `lines` stand outside the block, by their numbers: someone copied them by hand."""
-    if block:  # blanked, so that the lines after it keep their numbers
+    """The `lines` that are outside the block, by line number: somebody copied them by hand."""
+    if block:  # blank it, so that the lines after it keep their numbers
         rest = b'\n' * table.count(b'\n', block.start, block.end)
         table = table[: block.start] + rest + table[block.end :]
     rows = enumerate(table.split(b'\n'), start=1)
@@ -149,16 +148,16 @@ def copies_outside(table: bytes, block: Block | None, lines: list[bytes]) -> dic
 
 
 def refuse_what_cannot_be_kept(table: bytes) -> None:
-    r"""Raise ScheduleError where a line of someone else's may not be what it looks like.
+    r"""Raise ScheduleError if somebody else's line may not be what it looks like.
 
-    Debian's `crontab -l` shows a carriage return as `\r`, and to write that back would change it.
-    In the lines of a TOM it can only be a path: there are no others.
+    Debian's `crontab -l` shows a carriage return as `\r`, and writing that back would change the line.
+    The lines of a TOM are safe: in them it can only be part of a path.
     """
     names = [name for marker in _markers(table) for name in _names_of(marker.path)]
     for number, line in enumerate(table.split(b'\n'), start=1):
         if b'\\r' in line and not MARKER.match(line) and not any(name in line for name in names):
             raise ScheduleError(
-                f'Line {number} of your crontab has a carriage return, or a backslash and an r: '
-                'crontab shows both in the same way, so the line might not survive. Nothing was '
-                'changed. Take it out with `crontab -e`, then run this again.'
+                f'Line {number} of your crontab has a carriage return, or a backslash and an r. '
+                'crontab shows both in the same way, so the line might be damaged. Nothing was '
+                'changed. Remove it with `crontab -e`, then run this again.'
             )

@@ -1,7 +1,7 @@
-"""Says when a job runs as the five fields of cron, and refuses what cron would get wrong.
+"""Turns "hourly" into the five fields of cron, and refuses fields that cron would misread.
 
-cron itself accepts `*/90`, `10-5`, `0~59` or the 31st of February and then does something else
-than was meant, or nothing, without a word. So this reads more strictly than cron does.
+cron accepts `*/90`, `10-5`, `0~59` or the 31st of February, and then silently does something else than
+was meant, or nothing. So this parser is stricter than cron.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ LONGEST_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 class BadExpression(ValueError):
-    """A schedule that cron would refuse, or would take for another one."""
+    """A schedule that cron would refuse or misread."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One of the five fields, and the numbers that it may hold."""
+    """One of the five fields, and the range of its numbers."""
 
     name: str
     first: int
@@ -43,15 +43,15 @@ FIELDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
 def five_fields(when: object, project: Path, job: str) -> str:
     """`when` as five fields with single spaces between them.
 
-    A word becomes times that depend on `project` and `job` alone. Raises BadExpression.
+    A word becomes times that depend only on `project` and `job`. Raises BadExpression.
     """
     if not isinstance(when, str):
-        raise BadExpression(f'a text is needed. {ADVICE}')
+        raise BadExpression(f'it must be text. {ADVICE}')
     words = when.split()
     if ' '.join(words) in WORDS:
         return _times_of_its_own(' '.join(words), project, job)
     if len(words) != len(FIELDS):
-        raise BadExpression(f'cron has five fields, and this is {len(words)}. {ADVICE}')
+        raise BadExpression(f'cron needs five fields, and this has {len(words)}. {ADVICE}')
     numbers = [_numbers(field, text) for field, text in zip(FIELDS, words, strict=True)]
     _refuse_dates_that_never_come(days=numbers[2], months=numbers[3], weekday=words[4])
     _refuse_days_that_are_read_in_two_ways(day=words[2], weekday=words[4])
@@ -59,7 +59,7 @@ def five_fields(when: object, project: Path, job: str) -> str:
 
 
 def numbers_of(expression: str) -> list[list[int] | None]:
-    """Of each field of such an expression its numbers in order, or None where any will do."""
+    """For each field of an expression its numbers in order, or None if it matches any."""
     return [
         None if text in ANY else sorted(_numbers(field, text))
         for field, text in zip(FIELDS, expression.split(), strict=True)
@@ -69,8 +69,8 @@ def numbers_of(expression: str) -> list[list[int] | None]:
 def _times_of_its_own(word: str, project: Path, job: str) -> str:
     """Spread over the hour and the day, so that TOMs do not all call an observatory at once.
 
-    Never minute 0, when everyone calls; and daily jobs never between 0 and 4 o'clock, as a
-    change of clocks skips or repeats some of those hours.
+    Never at minute 0, when everyone calls. Daily jobs never between 0 and 4 o'clock, because a change
+    of clocks skips or repeats some of those hours.
     """
     digest = hashlib.sha256(os.fsencode(project) + b'\n' + job.encode()).digest()
     one, other = int.from_bytes(digest[:8], 'big'), int.from_bytes(digest[8:16], 'big')
@@ -97,7 +97,7 @@ def _item(field: Field, item: str) -> range:
     shape = re.fullmatch(r'(?:(\*)|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/([0-9]{1,2}))?', item)
     if not shape:
         raise BadExpression(
-            f'"{item}" is no {field.name}. A field holds numbers, and , - / and * between '
+            f'"{item}" is not a valid {field.name}. A field has numbers, with , - / and * between '
             f'them. {ADVICE}'
         )
     star, start, end, step = shape.groups()
@@ -107,7 +107,7 @@ def _item(field: Field, item: str) -> range:
         first, last = int(start), int(end or start)
     if not field.first <= first <= last <= field.last:
         raise BadExpression(
-            f'"{item}" is no {field.name}: those go from {field.first} to {field.last}, '
+            f'"{item}" is not a valid {field.name}: use numbers from {field.first} to {field.last}, '
             f'the smaller one first. {ADVICE}'
         )
     if step is not None and first == last:
@@ -117,7 +117,7 @@ def _item(field: Field, item: str) -> range:
         )
     if step is not None and not 1 <= int(step) <= last - first:
         raise BadExpression(
-            f'"{item}" has a step of {int(step)}: from {first} to {last} it can be from 1 to '
+            f'"{item}" has a step of {int(step)}: from {first} to {last} it must be from 1 to '
             f'{last - first}. {ADVICE}'
         )
     return range(first, last + 1, int(step or 1))
@@ -126,15 +126,15 @@ def _item(field: Field, item: str) -> range:
 def _refuse_dates_that_never_come(days: set[int], months: set[int], weekday: str) -> None:
     if min(days) > max(LONGEST_MONTHS[month - 1] for month in months):
         so = 'the job would never run' if weekday in ANY else 'only its weekdays would count'
-        raise BadExpression(f'no year has such a date, so {so}. {ADVICE}')
+        raise BadExpression(f'there is no such date, so {so}. {ADVICE}')
 
 
 def _refuse_days_that_are_read_in_two_ways(day: str, weekday: str) -> None:
-    """`*/2` beside a weekday: for cron both have to hold, for Kubernetes one is enough."""
+    """`*/2` beside a weekday: for cron both must match, for Kubernetes one is enough."""
     for one, other in ((day, weekday), (weekday, day)):
         starred = one.startswith('*') and one not in ANY
         if starred and other not in ANY:
             raise BadExpression(
-                f'schedulers disagree about "{one}" beside another field of days. Write its '
-                'numbers out: then it runs on the days that either field names.'
+                f'schedulers disagree about "{one}" together with another day field. List its '
+                'numbers instead: then the job runs on the days in either field.'
             )

@@ -1,7 +1,7 @@
 """Reads and writes this user's crontab as bytes, through crontab(1), one writer at a time.
 
-`crontab -` replaces the whole table, and an empty input empties it. So nothing is written that
-was not read first, and what was written is read back.
+`crontab -` replaces the whole table, and an empty input empties it. So the table is always read before it
+is written, and read back afterwards.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ COMMAND_SECONDS = 30
 LOCK_SECONDS = 60
 BACKUPS = 10
 COPY = 'crontab-%Y%m%dT%H%M%S.%fZ'
-#: Not in the home directory, which several machines may share while each has its own crontabs,
-#: and not in $TMPDIR, which may differ from one login to the next.
+#: Not the home directory, which machines with separate crontabs may share, and not $TMPDIR, which may
+#: differ from one login to the next.
 LOCK = Path('/tmp')
 
 
 def read_table() -> bytes:
-    """The user's crontab; empty where there is none. Raises ScheduleError if it is not certain.
+    """The user's crontab; empty if there is none. Raises ScheduleError if that is not certain.
 
-    `crontab -l` fails in the same way for "there is none" and for every trouble: only its
-    message tells them apart. To take a trouble for an empty table would wipe the real one.
+    `crontab -l` fails with the same status for "there is none" and for every error; only the message
+    differs. Mistaking an error for an empty table would wipe the real one.
     """
     done = _crontab('-l')
     if done.returncode == 0:
@@ -41,11 +41,11 @@ def read_table() -> bytes:
 
 
 def change_table(change: Callable[[bytes], bytes], backups: Path) -> Path | None:
-    """Replace the crontab by `change(crontab)`, as long as nobody else of this module does.
+    """Replace the crontab by `change(crontab)`, under a lock.
 
-    The table as it was goes into the directory `backups` first; returns that file, or None
-    where there was nothing to change. Raises ScheduleError with the crontab as it was, or
-    with the command that restores it.
+    First the old table is copied into the directory `backups`. Returns the copy, or None if there was
+    nothing to change. If it raises ScheduleError, the crontab is as it was, or the message has the
+    command that restores it.
     """
     with _lock():
         before = read_table()
@@ -56,7 +56,7 @@ def change_table(change: Callable[[bytes], bytes], backups: Path) -> Path | None
         done = _crontab('-', table=after)
         if done.returncode != 0:
             raise ScheduleError(
-                f'crontab refused the new table, and the old one stays (a copy of it is in '
+                f'crontab refused the new table. The old one is unchanged (there is a copy in '
                 f'{backup}). {_complaint(done)}'
             )
         if read_table() != after:
@@ -68,8 +68,8 @@ def _restore(before: bytes, backup: Path) -> None:
     _crontab('-', table=before)
     state = 'was put back' if read_table() == before else 'could NOT be put back'
     raise ScheduleError(
-        'crontab took the new table but then showed another one, so something else changes it '
-        f'too. The table as it was {state}. To put it back by hand: crontab - < {backup}'
+        'crontab accepted the new table but then showed a different one, so something else changes '
+        f'it too. The old table {state}. To restore it by hand: crontab - < {backup}'
     )
 
 
@@ -86,7 +86,7 @@ def _crontab(argument: str, table: bytes | None = None) -> subprocess.CompletedP
             [program, argument],
             input=table if table is not None else b'',
             capture_output=True,
-            env=os.environ | {'LC_ALL': 'C'},  # its messages are to be recognised
+            env=os.environ | {'LC_ALL': 'C'},  # so that its messages can be recognised
             timeout=COMMAND_SECONDS,
             check=False,
         )
@@ -95,18 +95,18 @@ def _crontab(argument: str, table: bytes | None = None) -> subprocess.CompletedP
 
 
 def _complaint(done: subprocess.CompletedProcess[bytes]) -> str:
-    said = os.fsdecode(done.stderr.strip()) or 'nothing'
-    told = f'crontab (exit status {done.returncode}) said: {said}'
-    if 'not allowed' not in said:
-        return told
+    message = os.fsdecode(done.stderr.strip()) or 'nothing'
+    complaint = f'crontab (exit status {done.returncode}) said: {message}'
+    if 'not allowed' not in message:
+        return complaint
     return (
-        f'{told}\nThe machine lets only some users have a crontab (/etc/cron.allow, cron.deny): '
-        'ask who looks after it. Without cron: python manage.py schedule run'
+        f'{complaint}\nOnly some users of this machine may have a crontab (/etc/cron.allow, '
+        'cron.deny): ask the administrator. Without cron: python manage.py schedule run'
     )
 
 
 def _keep(table: bytes, backups: Path) -> Path:
-    """A copy of `table` that its owner alone can read, beside the few that went before."""
+    """Keep a copy of `table`, readable only by its owner, and delete the oldest copies."""
     now = datetime.now(UTC)
     copy = backups / now.strftime(COPY)
     try:
@@ -117,7 +117,7 @@ def _keep(table: bytes, backups: Path) -> Path:
             old.unlink(missing_ok=True)
     except OSError as error:
         raise ScheduleError(
-            f'No copy of your crontab could be kept: {error}. Nothing was changed.'
+            f'Your crontab could not be backed up: {error}. Nothing was changed.'
         ) from error
     return copy
 
@@ -128,7 +128,7 @@ def _owner_only(path: str, flags: int) -> int:
 
 @contextlib.contextmanager
 def _lock() -> Iterator[None]:
-    """Hold the one lock that every project of this user takes before it reads the crontab."""
+    """Hold the lock that all projects of this user share for their crontab."""
     path = LOCK / f'tom-auto-crontab-{os.getuid()}.lock'
     end = time.monotonic() + LOCK_SECONDS
     while (descriptor := _locked_file(path)) is None:
@@ -141,12 +141,12 @@ def _lock() -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # under the lock: nobody can be waiting for a dead file
+        path.unlink(missing_ok=True)  # while locked, so that nobody waits for a deleted file
         os.close(descriptor)
 
 
 def _locked_file(path: Path) -> int | None:
-    """A descriptor that holds the lock, or None where another has it at this moment."""
+    """A descriptor that holds the lock, or None if another process has it."""
     try:
         descriptor = _owner_only(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     except OSError as error:
@@ -154,10 +154,10 @@ def _locked_file(path: Path) -> int | None:
     mine = os.fstat(descriptor)
     if mine.st_uid != os.getuid():
         os.close(descriptor)
-        raise ScheduleError(f'The lock file {path} belongs to another user. Have it removed.')
+        raise ScheduleError(f'The lock file {path} belongs to another user. Ask them to remove it.')
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The holder before may have removed the file between the two calls.
+        # The previous holder may have removed the file between the two calls.
         if os.path.samestat(mine, path.stat()):
             return descriptor
     os.close(descriptor)

@@ -1,7 +1,7 @@
-"""Reads schedule.toml, the one place that says what runs when.
+"""Reads schedule.toml, which says what runs when.
 
-This package needs the standard library alone: the template's hook runs it with any Python from
-3.11 on, before the TOM's own packages are installed.
+This package needs only the standard library: the template's hook runs it with any Python from 3.11 on,
+before the TOM's packages are installed.
 """
 
 import json
@@ -17,7 +17,7 @@ FILE = 'schedule.toml'
 ENVIRONMENTS = ('virtualenv', 'conda', 'system', 'docker', 'kubernetes')
 OPTIONS = ('when', 'enabled', 'command', 'timeout')
 EXAMPLE = 'For example:\n\n    environment = "virtualenv"\n\n    [updatedata]\n    when = "hourly"'
-#: A key, or several with dots between them, as the name of a table or before a value.
+#: A key, or several joined by dots, as the name of a table or before a value.
 KEY = r'\s*(?:[\w-]+|"[^"]*"|\'[^\']*\')\s*'
 NAMED = re.compile(rf'\s*(\[*)({KEY}(?:\.{KEY})*)[\]=]')
 CONTROL = r'[\x00-\x1f\x7f]'
@@ -25,11 +25,11 @@ LONGEST_TIMEOUT = 7 * 24 * 3600
 
 
 class ScheduleError(Exception):
-    """Something that a person has to put right. The text says what, where, and what to do."""
+    """Something that a person has to fix. The text says what, where, and how."""
 
 
 class _Mistake(ScheduleError):
-    """A mistake in the file, and the table and the option where it is, or only one of them."""
+    """A mistake in the file, and its place: the table, the option, or both."""
 
     def __init__(self, text: str, *place: str) -> None:
         super().__init__(text)
@@ -38,45 +38,45 @@ class _Mistake(ScheduleError):
 
 @dataclass(frozen=True)
 class Job:
-    """A management command with its arguments, and when it runs: five fields as cron reads them."""
+    """A management command with its arguments, and when it runs, as five cron fields."""
 
     name: str
     when: str
     enabled: bool = True
-    command: tuple[str, ...] = ()  # where it is not just the name
+    command: tuple[str, ...] = ()  # if it is more than the name
     timeout: int | None = None  # seconds after which it is stopped
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What follows `manage.py`."""
+        """The words after `manage.py`."""
         return self.command or (self.name,)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What schedule.toml says: whose Python runs the jobs, and the jobs in the file's order."""
+    """The content of schedule.toml: which Python runs the jobs, and the jobs in their order."""
 
     environment: str
     python: str | None
     jobs: tuple[Job, ...]
 
     def enabled(self) -> tuple[Job, ...]:
-        """The jobs that are to run."""
+        """The enabled jobs."""
         return tuple(job for job in self.jobs if job.enabled)
 
 
 def read_schedule(project: Path) -> Schedule:
     """The schedule of the project in the directory `project`.
 
-    Words such as "hourly" get a minute of the project's own, the same for as long as it stays
-    where it is. Raises ScheduleError for a file that is missing or means nothing.
+    Words such as "hourly" get a minute that depends on the project's path. Raises ScheduleError if the
+    file is missing or has mistakes.
     """
     file = project / FILE
     try:
-        text = file.read_text(encoding='utf-8-sig')  # Windows puts a mark before it
+        text = file.read_text(encoding='utf-8-sig')  # Windows editors may write a byte order mark
         document = tomllib.loads(text)
     except FileNotFoundError as error:
-        raise ScheduleError(f'There is no {file}. Make it. {EXAMPLE}') from error
+        raise ScheduleError(f'There is no {file}. Write one. {EXAMPLE}') from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ScheduleError(f'{file} cannot be read: {error}. {EXAMPLE}') from error
     try:
@@ -86,8 +86,8 @@ def read_schedule(project: Path) -> Schedule:
 
 
 def _line(text: str, place: tuple[str, ...]) -> str:
-    """The line that names `place`, or as much of it as any line does; empty where none does."""
-    told, known, table = '', 0, ()
+    """The number of the line that names `place`, or most of it; empty if no line does."""
+    found, known, table = '', 0, ()
     for number, line in enumerate(text.splitlines(), start=1):
         named = NAMED.match(line)
         if not named:
@@ -99,15 +99,15 @@ def _line(text: str, place: tuple[str, ...]) -> str:
             path = (*table, *keys)
         same = len(os.path.commonprefix([path, place]))
         if same > known:
-            told, known = f', line {number}', same
-    return told
+            found, known = f', line {number}', same
+    return found
 
 
 def _schedule(document: dict, project: Path) -> Schedule:
     tables = {name: value for name, value in document.items() if isinstance(value, dict)}
     for name in document.keys() - tables.keys() - {'environment', 'python'}:
         raise _Mistake(
-            f'"{name}" is no option of the file: those are environment and python. '
+            f'"{name}" is not an option of the file. The options are environment and python. '
             f'A job is a table. {EXAMPLE}',
             name,
         )
@@ -128,24 +128,22 @@ def _environment(value: object) -> str:
 def _python(value: object) -> str | None:
     sound = isinstance(value, str) and value.startswith('/') and not re.search(CONTROL, value)
     if value is not None and not sound:
-        raise _wrong(
-            value, 'the whole path of a Python', 'python = "/opt/tom/bin/python"', 'python'
-        )
+        raise _wrong(value, 'the full path of a Python', 'python = "/opt/tom/bin/python"', 'python')
     return value
 
 
 def _job(name: str, table: dict, project: Path) -> Job:
     if not re.fullmatch(r'[a-z]([a-z0-9_]{0,38}[a-z0-9])?', name):  # Kubernetes takes no _ at ends
         raise _Mistake(
-            f'[{name}] cannot be the name of a job: that has small letters, digits and _ between '
-            'them, and no more than 40. It is the command of manage.py that runs; where that is called '
-            'otherwise, say so with: command = ["the-command"]',
+            f'[{name}] is not a valid job name. Use up to 40 lower case letters and digits, with _ '
+            'between them. The name is the command of manage.py; if the command has another '
+            'name, write: command = ["the-command"]',
             name,
         )
     for option in table.keys() - set(OPTIONS):
         raise _Mistake(
             f'[{name}] has "{option}", but the options of a job are {", ".join(OPTIONS)}. '
-            f'Options of the whole file stand at its top, above the first [job]. {EXAMPLE}',
+            f'Options of the whole file go at its top, above the first [job]. {EXAMPLE}',
             name,
             option,
         )
@@ -173,7 +171,7 @@ def _command(name: str, table: dict) -> tuple[str, ...]:
         example = 'command = ["updatedata", "--facility", "LCO"]'
         raise _wrong(words, needed, example, name, 'command')
     if any(re.search(CONTROL, word) for word in words):
-        needed = 'without line breaks and other control characters, which no scheduler passes on'
+        needed = 'without line breaks and other control characters'
         raise _wrong(words, needed, 'command = ["updatedata"]', name, 'command')
     return tuple(words)
 
@@ -187,15 +185,15 @@ def _timeout(name: str, table: dict) -> int | None:
 
 
 def _wrong(value: object, needed: str, example: str, *place: str) -> _Mistake:
-    """The mistake of an option that has `value`: its place is its table, if it is in one, and it."""
+    """The mistake of an option with a wrong `value`; `place` is its table, if any, and its name."""
     *tables, option = place
     where = ''.join(f'[{table}] ' for table in tables)
     return _Mistake(
-        f'{where}{option} = {_shown(value)}, but it has to be {needed}. For example: {example}',
+        f'{where}{option} = {_shown(value)}, but it must be {needed}. For example: {example}',
         *place,
     )
 
 
 def _shown(value: object) -> str:
-    """`value` about as the file has it."""
+    """`value`, about as it is in the file."""
     return '(missing)' if value is None else json.dumps(value, ensure_ascii=False, default=str)

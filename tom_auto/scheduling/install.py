@@ -1,4 +1,4 @@
-"""Puts the project's lines into this user's crontab, and takes them out again."""
+"""Puts the project's lines into this user's crontab, and removes them."""
 
 import contextlib
 import difflib
@@ -19,7 +19,7 @@ AGAIN = 'python manage.py schedule install'
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the crontab should hold for a project."""
+    """What the crontab should contain for a project."""
 
     project: Path
     slug: str
@@ -28,36 +28,38 @@ class Wanted:
     start: list[str]  # the words that start Python in them
 
     def shown(self) -> list[str]:
-        """The lines as people read them, set apart from the sentences around them."""
+        """The lines for printing, indented and with empty lines around them."""
         return ['', *(f'    {os.fsdecode(line)}' for line in self.lines), '']
 
 
-def wanted(project: Path, at_work: Path | None = None, commands: set[str] | None = None) -> Wanted:
-    """What the crontab should hold for the project in the directory `project`.
+def wanted(
+    project: Path, current_python: Path | None = None, commands: set[str] | None = None
+) -> Wanted:
+    """What the crontab should contain for the project in the directory `project`.
 
-    `at_work` is the Python that runs manage.py (None elsewhere), `commands` the names that
-    manage.py knows (None: not known). Raises ScheduleError, as every function here.
+    `current_python` is the Python that runs manage.py (None elsewhere), `commands` the names of its
+    commands (None: not known). Raises ScheduleError, as all functions here do.
     """
     schedule = checked_schedule(project, commands)
-    start = command_start(schedule, project, at_work)
+    start = command_start(schedule, project, current_python)
     lines = crontab_lines(schedule, project, start)
     return Wanted(project, slug_of(project), schedule, lines, start)
 
 
 def checked_schedule(project: Path, commands: set[str] | None = None) -> Schedule:
-    """What schedule.toml says, with what is enabled among `commands` where those are known."""
+    """The schedule, whose enabled jobs must be in `commands` if those are known."""
     schedule = read_schedule(project)
     for job in schedule.enabled() if commands is not None else ():
         if job.words[0] not in commands:
             raise ScheduleError(
-                f'{project / FILE}: [{job.name}] runs {job.words[0]}, which is no command of this '
-                'TOM, so every run of it would fail. `python manage.py help` lists the commands.'
+                f'{project / FILE}: [{job.name}] runs {job.words[0]}, which is not a command of this '
+                'TOM, so every run would fail. `python manage.py help` lists the commands.'
             )
     return schedule
 
 
 def slug_of(project: Path) -> str:
-    """The name of the project's Python package, which a move does not change."""
+    """The name of the project's Python package, which does not change in a move."""
     try:
         manage = (project / 'manage.py').read_text(encoding='utf-8')
     except OSError as error:
@@ -67,7 +69,7 @@ def slug_of(project: Path) -> str:
 
 
 def install(want: Wanted) -> list[str]:
-    """Make the crontab hold the wanted lines once. Returns what to tell the user."""
+    """Put the wanted lines into the crontab, once. Returns the lines to print."""
     if not want.lines:
         return [f'No job is enabled in {FILE}.', *remove(want.project)]
     refuse_unusable(want.start, want.project)
@@ -75,12 +77,12 @@ def install(want: Wanted) -> list[str]:
     backup = cron_table.change_table(lambda table: _with_lines(table, want), want.project / BACKUPS)
     remember(want.project, changed=backup is not None)
     if backup is None:
-        return ['Nothing to do: your crontab has this already.', *want.shown()]
+        return ['Nothing to do: your crontab already has these lines.', *want.shown()]
     return [
         'Installed in your crontab:',
         *want.shown(),
-        'Every other line of it is as it was. What the job prints: logs/cron.log',
-        f'The crontab as it was before: {backup.relative_to(want.project)}',
+        'Every other line is unchanged. The output of the jobs goes to logs/cron.log',
+        f'A copy of the old crontab: {backup.relative_to(want.project)}',
     ]
 
 
@@ -89,12 +91,12 @@ def preview(want: Wanted) -> list[str]:
     before = cron_table.read_table()
     after = _with_lines(before, want) if want.lines else _without_lines(before, want.project)
     if after == before:
-        return ['Nothing to do: your crontab has this already.']
+        return ['Nothing to do: your crontab already has these lines.']
     return [*difference(before, after, 'crontab'), 'Nothing was changed.']
 
 
 def difference(before: bytes, after: bytes, name: str) -> list[str]:
-    """The lines that tell `before` from `after` install, with a few around them."""
+    """The difference between `before` and `after`, as diff(1) would show it."""
     old, new = (
         [os.fsdecode(line).removesuffix('\n') for line in re.findall(cron_block.LINE, text)]
         for text in (before, after)
@@ -107,31 +109,31 @@ def _with_lines(table: bytes, want: Wanted) -> bytes:
     if not old and set(cron_block.copies_outside(table, None, want.lines).values()) == set(
         want.lines
     ):
-        return table  # copied by hand from `schedule show`; once more, and it would run twice
+        return table  # copied by hand from `schedule show`: a block as well would run them twice
     cron_block.refuse_what_cannot_be_kept(table)
     return cron_block.with_block(table, want.project, want.slug, want.lines, old)
 
 
 def _make_log_directory(logs: Path) -> None:
-    """Make sure that the job can log: otherwise the shell would not even start it."""
+    """Make the directory of the log: without it the shell would not start the job."""
     try:
         logs.mkdir(exist_ok=True)
     except OSError as error:
-        raise ScheduleError(f'{logs} cannot be made: {error}') from error
+        raise ScheduleError(f'{logs} cannot be created: {error}') from error
     if not os.access(logs, os.W_OK | os.X_OK):
-        raise ScheduleError(f'You may not write into {logs}, where the job has to log.')
+        raise ScheduleError(f'You may not write to {logs}, where the log of the jobs goes.')
 
 
 def remove(project: Path) -> list[str]:
-    """Take the project's lines out and leave every other byte. Returns what to tell the user."""
+    """Remove the project's lines and keep every other byte. Returns the lines to print."""
     backup = cron_table.change_table(
         lambda table: _without_lines(table, project), project / BACKUPS
     )
     if backup is None:
-        return ['Nothing to remove: your crontab has no block of this TOM.']
+        return ['Nothing to remove: your crontab has no lines of this TOM.']
     return [
-        'Removed from your crontab. Every other line of it is as it was.',
-        f'The crontab as it was before: {backup.relative_to(project)}',
+        'Removed from your crontab. Every other line is unchanged.',
+        f'A copy of the old crontab: {backup.relative_to(project)}',
         f'To install again: {AGAIN}',
     ]
 
@@ -145,7 +147,7 @@ def _without_lines(table: bytes, project: Path) -> bytes:
 
 
 def has_lines(project: Path) -> bool:
-    """Whether the crontab has lines of the project; not where there is no crontab to look at."""
+    """Whether the crontab has lines of the project; False if it cannot be read."""
     with contextlib.suppress(ScheduleError):
         return cron_block.find_block(cron_table.read_table(), project) is not None
     return False

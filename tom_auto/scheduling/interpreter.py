@@ -1,4 +1,4 @@
-"""Chooses the Python that runs the jobs: the project's own, never one that just happens by."""
+"""Chooses the Python that runs the jobs: the project's own."""
 
 import os
 import shutil
@@ -9,56 +9,56 @@ from pathlib import Path
 from .definition import FILE, Schedule, ScheduleError
 
 OWN_ENVIRONMENT = {'virtualenv': '.venv', 'conda': '.conda'}
-#: Directories whose content comes and goes: `uv run` and `pipx run` keep environments there.
+#: Directories that may be emptied: `uv run` and `pipx run` keep environments there.
 CACHES = {'.cache', 'Caches'}
 COMPOSE_FILE, SERVICE = 'compose.yaml', 'web'
 IMPORT_SECONDS = 60
 
 
-def command_start(schedule: Schedule, project: Path, at_work: Path | None) -> list[str]:
-    """The words that start Python for a job: its path alone, or conda's or Docker's way to it.
+def command_start(schedule: Schedule, project: Path, current_python: Path | None) -> list[str]:
+    """The words that start Python for a job: its path, or a call of conda or Docker.
 
-    `at_work` is the Python that runs manage.py at this moment, None where nothing shows that
-    the TOM works with it. `python` in schedule.toml wins over every rule.
+    `current_python` is the Python that runs manage.py now; None if this is not manage.py. `python` in
+    schedule.toml wins over everything else.
     """
     if schedule.environment == 'kubernetes':
         raise ScheduleError(
-            'The jobs of this TOM run in a cluster, and not on this machine. For the cluster: '
+            'The jobs of this TOM run in a cluster, not on this machine. For the cluster: '
             'python manage.py schedule show --format kubernetes'
         )
     if schedule.environment == 'docker':
         return [*_into_container(project), schedule.python or 'python']
     if schedule.python:
         return [schedule.python]
-    python = _interpreter(schedule.environment, project, at_work)
+    python = _interpreter(schedule.environment, project, current_python)
     return [*_through_conda(python), str(python)]
 
 
-def _interpreter(environment: str, project: Path, at_work: Path | None) -> Path:
+def _interpreter(environment: str, project: Path, current_python: Path | None) -> Path:
     own = OWN_ENVIRONMENT.get(environment)
     if own is None:
-        return _absolute(at_work or sys.executable)
-    if at_work and not os.path.lexists(project / own):
-        return _absolute(at_work)
+        return _absolute(current_python or sys.executable)
+    if current_python and not os.path.lexists(project / own):
+        return _absolute(current_python)
     return project / own / 'bin' / 'python'
 
 
 def _into_container(project: Path) -> list[str]:
-    """Where the containers are up: cron finds only what is named in full, and has no terminal."""
+    """Into the running container: cron needs full paths and has no terminal."""
     docker = shutil.which('docker') or '/usr/bin/docker'
     file = str(project / COMPOSE_FILE)
     return [docker, 'compose', '-f', file, 'exec', '-T', SERVICE]
 
 
 def _absolute(path: Path | str) -> Path:
-    # Not resolve(): behind the symlink of a virtual environment is a Python without its packages.
+    # Not resolve(): a virtual environment's link leads to a Python without its packages.
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def _through_conda(python: Path) -> list[str]:
-    """`conda run …` where a conda environment has scripts that set variables (PROJ, GDAL).
+    """`conda run …` if the conda environment has activation scripts (for PROJ or GDAL, say).
 
-    Without such scripts its Python needs nothing from conda.
+    Without such scripts its Python can be called directly.
     """
     prefix = python.parent.parent
     scripts = prefix / 'etc' / 'conda' / 'activate.d'
@@ -67,48 +67,48 @@ def _through_conda(python: Path) -> list[str]:
     conda = next(filter(_is_program, [os.environ.get('CONDA_EXE'), shutil.which('conda')]), None)
     if conda is None:
         raise ScheduleError(
-            f'{scripts} has scripts that conda runs before Python, but no conda was found. '
-            f'Put conda on PATH, or name a Python in {FILE}: python = "{python}"'
+            f'{scripts} has scripts that conda runs before Python, but conda was not found. '
+            f'Put conda on PATH, or set the Python in {FILE}: python = "{python}"'
         )
     return [conda, 'run', '--no-capture-output', '-p', str(prefix)]
 
 
 def _is_program(path: str | None) -> bool:
-    # Not Path.is_file(), which raises where a directory above may not be looked into.
+    # Not Path.is_file(), which raises if a directory above is not readable.
     return bool(path) and path.startswith('/') and os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113
 
 
 def refuse_unusable(start: list[str], project: Path) -> None:
-    """Raise ScheduleError where what `start` names could not run a job for months to come."""
+    """Raise ScheduleError if `start` cannot run jobs, or may not be there for long."""
     if SERVICE in start and str(project / COMPOSE_FILE) in start:
         _refuse_unusable_docker(start[0], project)
         return
     python = Path(start[-1])
     if not _is_program(str(python)):
         raise ScheduleError(
-            f'{python} is missing, or is no program. Make the environment of the TOM first '
-            f'(README.md says how), or name its Python at the top of {FILE}: '
+            f'{python} is missing, or is not a program. Make the environment of the TOM first '
+            f'(README.md says how), or set its Python at the top of {FILE}: '
             'python = "/opt/tom/bin/python"'
         )
     if CACHES & set(python.parts) and project not in python.parents:
         raise ScheduleError(
-            f'{python} is in a cache, which may be emptied at any time. Run this with a '
-            f'lasting Python, or name one at the top of {FILE}: python = "/opt/tom/bin/python"'
+            f'{python} is in a cache, which may be emptied at any time. Run this with another '
+            f'Python, or set one at the top of {FILE}: python = "/opt/tom/bin/python"'
         )
     _refuse_without_packages(start)
 
 
 def _refuse_unusable_docker(docker: str, project: Path) -> None:
     if not _is_program(docker):
-        raise ScheduleError(f'{docker} is missing, or is no program. Install Docker first.')
+        raise ScheduleError(f'{docker} is missing, or is not a program. Install Docker first.')
     if not (project / COMPOSE_FILE).is_file():
-        raise ScheduleError(f'There is no {project / COMPOSE_FILE}, which the jobs run through.')
+        raise ScheduleError(f'There is no {project / COMPOSE_FILE}, which the jobs need.')
 
 
 def _refuse_without_packages(start: list[str]) -> None:
-    """As after an upgrade of the machine's Python: the program is there, its packages are not.
+    """Raise ScheduleError if this Python cannot import Django, for example after an upgrade.
 
-    Asked as cron asks: what a shell has set, such as a `module load`, is not there.
+    It is tried in cron's environment, without what a shell has set, such as a `module load`.
     """
     try:
         done = subprocess.run(
@@ -121,14 +121,14 @@ def _refuse_without_packages(start: list[str]) -> None:
             timeout=IMPORT_SECONDS,
             check=False,
         )
-        said = done.stderr.strip().rpartition('\n')[2] or f'status {done.returncode}'
+        reason = done.stderr.strip().rpartition('\n')[2] or f'status {done.returncode}'
     except (OSError, subprocess.TimeoutExpired) as error:
-        said = str(error)
+        reason = str(error)
     else:
         if done.returncode == 0:
             return
     raise ScheduleError(
-        f'{start[-1]} cannot import Django when cron starts it, with nothing set in its '
-        f'environment ({said}). Was Python upgraded, or does it need a module that your shell '
+        f'{start[-1]} cannot import Django in the bare environment of cron '
+        f'({reason}). Was Python upgraded, or does it need a module that your shell '
         'loads? Make the environment of the TOM again (README.md says how).'
     )

@@ -1,4 +1,4 @@
-"""Keeps the log of the jobs small: what is full is set aside, and the oldest goes."""
+"""Rotates the log of the jobs."""
 
 import contextlib
 import os
@@ -9,9 +9,9 @@ KEPT = 3
 
 
 def rotate(log: Path) -> None:
-    """Set `log` aside as `log.1`, and what was that as `log.2`, once it is full.
+    """Rename `log` to `log.1`, and `log.1` to `log.2`, when it is full.
 
-    Who writes into it goes on writing into the file that was set aside: no line is lost.
+    A process that writes to it continues in the renamed file, so no line is lost.
     """
     with contextlib.suppress(OSError):  # a log must never stop a job
         if log.stat().st_size < FULL:
@@ -23,9 +23,9 @@ def rotate(log: Path) -> None:
 
 
 def rotate_own_output(log: Path) -> None:
-    """The same, and print into the new one from now on, if it is `log` that this process prints to.
+    """If this process prints to `log` and it is full, rotate it and print to the new one.
 
-    Cron's shell has opened it before Python started, and nobody else comes by to rotate it.
+    Cron's shell opened the file before Python started, and nothing else rotates it.
     """
     with contextlib.suppress(OSError):
         before = log.stat()

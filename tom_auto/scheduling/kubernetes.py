@@ -1,4 +1,4 @@
-"""Turns the schedule into CronJobs of Kubernetes."""
+"""Turns the schedule into Kubernetes CronJobs."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from .cron_expression import numbers_of
 from .definition import FILE, Job, Schedule
 
 LONGEST_NAME = 52  # Kubernetes adds eleven characters of its own, and 63 are the most
-#: A run that could not start within this many seconds of its time is left out.
+#: A run that could not start within this many seconds is skipped.
 STARTING_DEADLINE = 600
 
 MANIFEST = """\
@@ -43,9 +43,9 @@ spec:
 
 
 def manifests(schedule: Schedule, slug: str, image: str) -> str:
-    """A CronJob for every job that is enabled, as YAML for `kubectl apply -f -`.
+    """A CronJob for every enabled job, as YAML for `kubectl apply -f -`.
 
-    The containers get their settings from the secret that has the name of the TOM.
+    The containers get their settings from the secret named after the TOM.
     """
     heading = f'# From {FILE}. The secret {_name(slug)} holds what is in .env elsewhere.\n'
     return heading + '---\n'.join(_manifest(job, slug, image) for job in schedule.enabled())
@@ -72,7 +72,7 @@ def _manifest(job: Job, slug: str, image: str) -> str:
 
 
 def _expression(when: str) -> str:
-    """`when`, with Sunday as 0: Kubernetes knows no 7."""
+    """`when`, with Sunday as 0: Kubernetes does not accept 7."""
     *others, weekdays = when.split()
     numbers = numbers_of(when)[-1]
     if numbers is not None:
@@ -81,17 +81,17 @@ def _expression(when: str) -> str:
 
 
 def _text(value: object) -> str:
-    """`value` as YAML: what is JSON is YAML as well."""
+    """`value` as YAML: JSON is valid YAML."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def _literal(word: str) -> str:
-    """`word` so that Kubernetes leaves it alone: it puts a variable's value in place of $(NAME)."""
+    """`word`, escaped: Kubernetes would replace $(NAME) by the value of a variable."""
     return word.replace('$(', '$$(')
 
 
 def _name(text: str) -> str:
-    """`text` as the names of Kubernetes are: small letters, digits and -."""
+    """`text` as a Kubernetes name: lower case letters, digits and -."""
     return text.replace('_', '-').strip('-')
 
 

@@ -1,7 +1,7 @@
-"""Tells a project that was moved from another project whose place is gone.
+"""Distinguishes a project that was moved from another one that is gone.
 
-A project keeps a note of where its jobs were installed, and a move takes the note along. Without
-it, one that is made new, or a disk that is not mounted, would look the same.
+A project keeps a note of where its jobs were installed, and the note moves with the project. Without it,
+a new project of the same name, or an unmounted disk, would look the same.
 """
 
 import contextlib
@@ -13,23 +13,23 @@ NOTE = Path('.cache') / 'installed-at'
 
 
 def remember(project: Path, changed: bool) -> None:
-    """Keep a note that the jobs are installed for `project`; its time is when they were `changed`."""
+    """Note that the jobs are installed for `project`; the note's time is when they `changed`."""
     note, path = project / NOTE, os.fsencode(project)
-    with contextlib.suppress(OSError):  # without it, a move is taken for a new project: no harm
+    with contextlib.suppress(OSError):  # without it, a move looks like a new project: no harm
         if changed or _noted(project) != path:
             note.parent.mkdir(exist_ok=True)
             note.write_bytes(path)
 
 
 def installed_at(project: Path) -> datetime | None:
-    """When the installed jobs became what they are; None where nobody knows."""
+    """When the installed jobs last changed; None if unknown."""
     with contextlib.suppress(OSError):
         return datetime.fromtimestamp((project / NOTE).stat().st_mtime, UTC)
     return None
 
 
 def is_of(project: Path, path: bytes) -> bool:
-    """Whether what is installed for `path` is for this project: it is there, or it was."""
+    """Whether jobs installed for `path` belong to this project, which is or was there."""
     return (
         path == os.fsencode(project)
         or _leads_to(project, path)
@@ -38,7 +38,7 @@ def is_of(project: Path, path: bytes) -> bool:
 
 
 def _leads_to(project: Path, path: bytes) -> bool:
-    """As a symbolic link does, which was left behind in a move."""
+    """Whether `path` is a symbolic link to the project, for example left behind in a move."""
     with contextlib.suppress(OSError, ValueError):
         return Path(os.fsdecode(path)).samefile(project)
     return False
@@ -51,11 +51,11 @@ def _noted(project: Path) -> bytes:
 
 
 def is_gone(path: bytes) -> bool:
-    """Whether there is surely nothing at `path`."""
+    """Whether there is certainly nothing at `path`."""
     try:
         Path(os.fsdecode(path)).stat()
     except (FileNotFoundError, NotADirectoryError):
         return True
     except (OSError, ValueError):
-        return False  # a directory that may not be looked into is not gone
+        return False  # a directory that is not readable is not gone
     return False

@@ -1,6 +1,6 @@
-"""Says when a job runs next, and puts its expression into words. Needs packages of the TOM.
+"""Computes when a job runs next, and puts its expression into words. Needs packages of the TOM.
 
-The rest of this package does without them: see definition.py.
+The rest of this package needs only the standard library: see definition.py.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from cronsim import CronSim
 
 from .definition import read_schedule
 
-#: The zone that cron goes by. Not $TZ: Django sets that to the TIME_ZONE of the settings.
+#: The time zone of cron. Not $TZ: Django sets that to the TIME_ZONE of the settings.
 LOCALTIME = Path('/etc/localtime')
 
 
 @dataclass(frozen=True)
 class Timing:
-    """A job of schedule.toml for a person to read. `next_run` is None where it is not enabled."""
+    """A job of schedule.toml, for printing. `next_run` is None if it is not enabled."""
 
     name: str
     enabled: bool
@@ -30,9 +30,9 @@ class Timing:
 
 
 def next_runs(project: Path, now: datetime) -> list[Timing]:
-    """Every job of the project, and when after `now` it runs next, in this machine's own time.
+    """Every job of the project, and when it runs next after `now`, in this machine's time zone.
 
-    Raises ScheduleError where schedule.toml says nothing that can be run.
+    Raises ScheduleError if schedule.toml cannot be used.
     """
     return [
         Timing(
@@ -47,17 +47,17 @@ def next_runs(project: Path, now: datetime) -> list[Timing]:
 
 
 def next_run(expression: str, after: datetime) -> datetime:
-    """When cron starts such a job for the first time after the aware time `after`."""
+    """When cron first starts such a job after `after`, an aware time."""
     return next(runs(expression, after))
 
 
 def runs(expression: str, after: datetime) -> Iterator[datetime]:
-    """All times after `after` when cron does, over changes of clocks as Debian's cron does."""
+    """All such times. Changes of clocks are handled as in Debian's cron."""
     return CronSim(expression, after.astimezone(machine_zone()))
 
 
 def machine_zone() -> tzinfo:
-    """The time zone of this machine; UTC where it has none, as in most containers."""
+    """The time zone of this machine; UTC if it has none, as in most containers."""
     try:
         with LOCALTIME.open('rb') as file:
             return ZoneInfo.from_file(file)
@@ -66,11 +66,11 @@ def machine_zone() -> tzinfo:
 
 
 def sentence(expression: str) -> str:
-    """The five fields of an expression as a person would say them."""
+    """The five fields of an expression in words."""
     minute, hour, day, month, weekday = expression.split()
     if day.startswith('*') or weekday.startswith('*'):
         return _described(expression)
-    # With a day of the month and a weekday, either of them is enough: "and" would say both.
+    # A day of the month or a weekday is enough for cron, but cron_descriptor would say "and".
     on_days = _described(f'{minute} {hour} {day} {month} *')
     on_weekdays = _described(f'{minute} {hour} * {month} {weekday}')
     return f'{on_days}; and also: {on_weekdays}'

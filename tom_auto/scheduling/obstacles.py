@@ -1,4 +1,4 @@
-"""What in a machine keeps an installed line from doing its work, without anyone saying so."""
+"""Finds what on this machine would silently keep an installed line from running."""
 
 import contextlib
 import os
@@ -6,17 +6,17 @@ import pwd
 import sys
 from pathlib import Path
 
-#: Where macOS lets no job of cron look, until cron has "Full Disk Access".
+#: Folders that cron on macOS cannot read without "Full Disk Access".
 PRIVATE_ON_MACOS = ('Desktop', 'Documents', 'Downloads', 'Library/Mobile Documents')
 
 
 def machine_warnings(
     project: Path, media: Path, daemon_runs: bool | None, root: Path = Path('/')
 ) -> list[str]:
-    """A sentence for each trouble that can be seen, with what to do about it.
+    """A sentence for each problem that is found, with what to do about it.
 
-    `media` is the directory of the data; `daemon_runs` says whether a cron daemon does, if that
-    can be known; `root` is where /proc and /sys are.
+    `media` is the directory of the data; `daemon_runs` says whether a cron daemon runs (None: unknown);
+    `root` is where /proc and /sys are.
     """
     found = (
         _no_daemon(root) if daemon_runs is False else '',
@@ -29,15 +29,15 @@ def machine_warnings(
 
 
 def _no_daemon(root: Path) -> str:
-    start = 'ask who looks after the machine (Debian and Ubuntu: systemctl enable --now cron)'
+    start = 'ask the administrator (Debian and Ubuntu: systemctl enable --now cron)'
     if 'microsoft' in _text(root / 'proc' / 'version').lower():  # Windows Subsystem for Linux
         start = (
-            'type: sudo service cron start. For good: put "systemd=true" below "[boot]" in '
-            '/etc/wsl.conf, then type in Windows: wsl --shutdown'
+            'type: sudo service cron start. To start it always: put "systemd=true" below "[boot]" '
+            'in /etc/wsl.conf, then type in Windows: wsl --shutdown'
         )
     return (
-        f'no cron daemon seems to run on this machine, so nothing starts the job. To start one, '
-        f'{start}. Or leave this running: python manage.py schedule run'
+        f'no cron daemon seems to run on this machine, so nothing starts the jobs. To start one, '
+        f'{start}. Or keep this running: python manage.py schedule run'
     )
 
 
@@ -48,8 +48,8 @@ def _private_folder(project: Path) -> str:
     if not any(folder in project.parents for folder in folders):
         return ''
     return (
-        f'macOS keeps cron out of folders such as that of {project}. Move the TOM, or give '
-        '/usr/sbin/cron "Full Disk Access" in the settings for privacy.'
+        f'macOS does not let cron read the folder of {project}. Move the TOM, or give '
+        '/usr/sbin/cron "Full Disk Access" in the privacy settings.'
     )
 
 
@@ -57,8 +57,8 @@ def _selinux(root: Path) -> str:
     if _text(root / 'sys' / 'fs' / 'selinux' / 'enforce').strip() != '1':
         return ''
     return (
-        'SELinux is enforcing here and may keep cron from this directory. If logs/cron.log stays '
-        'empty, this shows what was refused: ausearch -m avc -ts recent'
+        'SELinux is enforcing on this machine and may block cron in this directory. If logs/cron.log '
+        'stays empty, this shows what was blocked: ausearch -m avc -ts recent'
     )
 
 
@@ -68,7 +68,7 @@ def _someone_elses(project: Path) -> str:
         return ''
     return (
         f'this TOM belongs to {_user(owner)}, and this is the crontab of {_user(os.getuid())}, who '
-        'will own what the jobs write. Better to install it as its owner.'
+        f'will own the files that the jobs write. Install it as {_user(owner)} instead.'
     )
 
 
@@ -76,8 +76,8 @@ def _no_place_for_data(media: Path) -> str:
     if os.access(media, os.W_OK | os.X_OK):
         return ''
     return (
-        f'{_user(os.getuid())}, as whom cron runs the jobs, cannot write into {media}, where the '
-        'data goes. Make it, or give it to that user.'
+        f'cron runs the jobs as {_user(os.getuid())}, who cannot write to {media}, the directory of '
+        'the data. Make it, or change its owner.'
     )
 
 

@@ -1,7 +1,7 @@
-"""`manage.py schedule run`: starts the jobs where there is no cron, such as in a container.
+"""`manage.py schedule run`: starts the jobs without cron, for example in a container.
 
-One job runs at a time. A job that is due while another is at work, or several times over while
-the machine slept, is started once.
+One job runs at a time. A job that is due while another runs, or several times while the machine sleeps, is
+started once.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ from .definition import Job
 from .job_log import rotate
 from .next_times import next_run
 
-#: How often the clock is looked at: a machine that slept does not count that in its waits.
-GLANCE_SECONDS = 20
-#: What a job is given to end after SIGTERM; containers are stopped after ten.
+#: How often to look at the clock: a waiting process does not notice that the machine slept.
+LOOK_EVERY = 20
+#: Seconds that a job has to end after SIGTERM. Docker stops containers after ten.
 STOP_SECONDS = 8
 
 
 class Runner:
-    """Runs jobs in processes of their own, one at a time, until it is told to stop."""
+    """Runs jobs in processes of their own, one at a time, until it is stopped."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Runner:
         say: Callable[[str], object],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`start` is the words before a job's own; what jobs print goes to `say` and into `log`."""
+        """`start` is the words before those of a job. Output goes to `say` and to `log`."""
         self.start, self.log, self.say, self.clock = start, log, say, clock
         self.stopped = threading.Event()
         self.process: subprocess.Popen[bytes] | None = None
@@ -50,19 +50,19 @@ class Runner:
                 self.run_once(job)
 
     def _pause(self, due: datetime) -> float:
-        """Seconds until `due`, but never long: a machine that slept does not count its sleep."""
+        """Seconds until `due`, but at most LOOK_EVERY."""
         ahead = (due - self.clock()).total_seconds()
-        return min(max(0, ahead), GLANCE_SECONDS)
+        return min(max(0, ahead), LOOK_EVERY)
 
     def stop(self) -> None:
-        """Start nothing more, and have the job that runs end soon."""
+        """Start no more jobs, and end the one that runs."""
         self.stopped.set()
         process = self.process
         if process:
             _end(process)
 
     def run_once(self, job: Job) -> int | None:
-        """Run `job` to its end and return its exit status; None where it was not started."""
+        """Run `job` to its end and return its exit status; None if it was not started."""
         if self.stopped.is_set():
             return None
         rotate(self.log)
@@ -85,9 +85,9 @@ class Runner:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=os.environ | {'PYTHONUNBUFFERED': '1'},
-            start_new_session=True,  # a Ctrl-C is for this process, which passes it on
+            start_new_session=True,  # a Ctrl-C reaches this process only, which then ends the job
         )
-        if self.stopped.is_set():  # between the look at it and the start
+        if self.stopped.is_set():  # since the check above
             _end(process)
         overtime = threading.Timer(job.timeout or 0, self._time_is_up, [job, process, write])
         if job.timeout:
@@ -107,12 +107,12 @@ class Runner:
     def _time_is_up(
         self, job: Job, process: subprocess.Popen[bytes], write: Callable[[str], None]
     ) -> None:
-        write(f'[{job.name}] is stopped: it took longer than its timeout of {job.timeout} s')
+        write(f'[{job.name}] stopped: it took longer than its timeout of {job.timeout} s')
         _end(process)
 
     @contextlib.contextmanager
     def _log(self) -> Iterator[Callable[[str], None]]:
-        """Writes lines both to `say` and into the log; to `say` alone where there can be no log."""
+        """A function that writes lines to `say` and to the log, if the log can be written."""
         with contextlib.ExitStack() as stack:
             file = None
             with contextlib.suppress(OSError):  # a read-only container has no log
@@ -128,7 +128,7 @@ class Runner:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to all that the job has started, and SIGKILL to what is left of it soon after."""
+    """SIGTERM to the job and its children, and SIGKILL to those that are left soon after."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""Says whether the crontab holds what schedule.toml wants, and what would keep it from running."""
+"""Compares the crontab with schedule.toml, and warns about what would keep it from running."""
 
 import os
 import re
@@ -14,15 +14,16 @@ from .obstacles import machine_warnings
 from .systemd import installed_units
 
 CURRENT, NOT_INSTALLED, STALE = 0, 1, 2
-#: The shells that understand the lines; what would have another Python, TOM or hour at work.
+#: The shells that understand the lines.
 SH = re.compile(r'(.*/)?(ba|da|a|k|z|)sh')
+#: Variables that would change the Python, the settings or the time of a job.
 HARMFUL = {'PYTHONHOME', 'PYTHONPATH', 'DJANGO_SETTINGS_MODULE', 'CRON_TZ'}
 
 
 def status(want: Wanted, media: Path | None = None) -> tuple[int, list[str]]:
-    """An exit status (CURRENT, NOT_INSTALLED, STALE), and what to tell the user.
+    """An exit status (CURRENT, NOT_INSTALLED, STALE), and the lines to print.
 
-    `media` is the directory of the data, where that is known.
+    `media` is the directory of the data, if known.
     """
     table = cron_table.read_table()
     try:
@@ -35,19 +36,19 @@ def status(want: Wanted, media: Path | None = None) -> tuple[int, list[str]]:
         return NOT_INSTALLED, [f'Not installed.{reason}', f'To install: {AGAIN}']
     trouble = _trouble(table, want, old)
     if trouble:
-        return STALE, [f'Installed, but {trouble}', f'When that is right: {AGAIN}']
-    told = ['Installed and current:', *want.shown(), *warnings(want, media)]
-    return (STALE if cron_daemon_runs() is False else CURRENT), told
+        return STALE, [f'Installed, but {trouble}', f'After fixing that: {AGAIN}']
+    lines = ['Installed and current:', *want.shown(), *warnings(want, media)]
+    return (STALE if cron_daemon_runs() is False else CURRENT), lines
 
 
 def _trouble(table: bytes, want: Wanted, old: cron_block.Block | None) -> str:
-    """Why the lines in the crontab would not do what they should; empty where they would."""
+    """Why the lines in the crontab would not work; empty if they would."""
     if old and old.path != os.fsencode(want.project):
-        return f'for {os.fsdecode(old.path)}, and this TOM is in {want.project} now.'
+        return f'for {os.fsdecode(old.path)}, and this TOM is now in {want.project}.'
     if old and cron_block.with_block(table, want.project, want.slug, want.lines, old) != table:
         return (
-            'it is out of date: the lines in the crontab, schedule.toml or the Python of this '
-            'TOM changed since.'
+            'out of date: the lines in the crontab, schedule.toml or the Python of this TOM '
+            'have changed since.'
         )
     try:
         refuse_unusable(want.start, want.project)
@@ -55,35 +56,35 @@ def _trouble(table: bytes, want: Wanted, old: cron_block.Block | None) -> str:
         return f'it cannot run: {error}'
     logs = log_file(want.project).parent
     if not os.access(logs, os.W_OK | os.X_OK):
-        return f'it cannot run: it logs into {logs}, which is missing or cannot be written.'
+        return f'it cannot run: its log directory {logs} is missing or cannot be written.'
     return ''
 
 
 def warnings(want: Wanted, media: Path | None = None) -> list[str]:
-    """What else could keep the installed lines from doing their work once an hour, or a day."""
+    """What else could keep the installed lines from running, or run them twice."""
     table = cron_table.read_table()
     old = cron_block.find_block(table, want.project)
-    told = [
-        f'line {number} of your crontab runs the same once more. Delete it: crontab -e'
+    found = [
+        f'line {number} of your crontab runs the same job a second time. Delete it: crontab -e'
         for number in (cron_block.copies_outside(table, old, want.lines) if old else ())
     ]
     if installed_units(want.project):
-        told.append(
-            'timers of systemd start the same jobs once more. To remove them: '
+        found.append(
+            'systemd timers start the same jobs a second time. To remove them: '
             'python manage.py schedule remove --format systemd'
         )
-    told += [
-        f'from line {number} on, your crontab has the jobs of a TOM in {os.fsdecode(path)}, where '
-        'nothing is any more. If it is not coming back, delete them: crontab -e'
+    found += [
+        f'from line {number} on, your crontab has the jobs of a TOM in {os.fsdecode(path)}, which no '
+        'longer exists. If it will not come back, delete these lines: crontab -e'
         for number, path in cron_block.abandoned(table, want.project).items()
     ]
-    told += _settings_that_do_harm(table[: old.start] if old else b'')
+    found += _harmful_settings(table[: old.start] if old else b'')
     machine = machine_warnings(want.project, media or want.project / 'data', cron_daemon_runs())
-    return [f'Warning: {sentence}' for sentence in [*told, *machine]]
+    return [f'Warning: {sentence}' for sentence in [*found, *machine]]
 
 
-def _settings_that_do_harm(above: bytes) -> list[str]:
-    """Of the variables that the crontab sets `above` the lines, those that they cannot bear."""
+def _harmful_settings(above: bytes) -> list[str]:
+    """The variables that the crontab sets `above` the lines and that may break them."""
     setting = rb'(?m)^[ \t]*["\']?(\w+)["\']?[ \t]*=[ \t]*["\']?(.*?)["\']?[ \t]*$'
     variables = {os.fsdecode(name): os.fsdecode(text) for name, text in re.findall(setting, above)}
     harmful = {
@@ -92,7 +93,7 @@ def _settings_that_do_harm(above: bytes) -> list[str]:
         if name in HARMFUL or (name == 'SHELL' and not SH.fullmatch(text))
     }
     return [
-        f'your crontab sets {name}={text} above this job, which may fail or go astray with it. '
-        'Move the block above that line: crontab -e'
+        f'your crontab sets {name}={text} above this job, which may break it. Move the block above '
+        'that line: crontab -e'
         for name, text in harmful.items()
     ]

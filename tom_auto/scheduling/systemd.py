@@ -1,7 +1,7 @@
-"""Turns the schedule into units of systemd, and installs them for this user.
+"""Turns the schedule into systemd units, and installs them for this user.
 
-Each job is a service that runs once and a timer that starts it. They belong to the project whose
-path stands in their first line.
+Each job is a oneshot service and a timer that starts it. They belong to the project whose path is in their
+first line.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ OWNER = re.compile(rb'# tom-auto \S+ (.+)')
 
 
 def units(schedule: Schedule, project: Path, slug: str, start: list[str]) -> dict[str, bytes]:
-    """The files of the enabled jobs' services and timers, by their names.
+    """The unit files of the enabled jobs, by name.
 
-    `start` is the words that start Python. Raises ScheduleError for what no unit can hold.
+    `start` is the words that start Python. Raises ScheduleError if no unit can be written.
     """
     files = {}
     for job in schedule.enabled():
@@ -37,7 +37,7 @@ def units(schedule: Schedule, project: Path, slug: str, start: list[str]) -> dic
 
 
 def _prefix(project: Path, slug: str) -> str:
-    """What the names of the project's units begin with: two projects may have one name."""
+    """The prefix of the project's units. It has a hash, because two projects may share a name."""
     return f'tom-auto-{slug}-{hashlib.sha256(os.fsencode(project)).hexdigest()[:8]}-'
 
 
@@ -46,15 +46,17 @@ def _owner(project: Path, slug: str) -> bytes:
 
 
 def _utf8(path: bytes) -> bytes:
-    r"""`path` as systemd reads files, with `\xff` for what is no UTF-8."""
+    r"""`path` as UTF-8, which systemd needs, with `\xff` for other bytes."""
     return path.decode('utf-8', 'backslashreplace').encode()
 
 
 def _service(job: Job, schedule: Schedule, project: Path, slug: str, start: list[str]) -> bytes:
     words = [os.fsencode(word) for word in command_of(job, schedule, project, start)]
     if any(b'\n' in word for word in words):
-        raise ScheduleError(f'{str(project)!r} holds a line break. Move the project.')
-    # As a program, systemd takes no path with quotes or backslashes; as an argument of sh, any.
+        raise ScheduleError(
+            f'{str(project)!r} contains a line break. Move the project to a path without one.'
+        )
+    # systemd accepts no program path with quotes or backslashes, but any argument of sh.
     command = b' '.join([b'/bin/sh -c \'exec "$$0" "$$@"\'', *map(_quoted, words)])
     limit = f'TimeoutStartSec={job.timeout}\n' if job.timeout else ''
     return (
@@ -70,7 +72,7 @@ def _service(job: Job, schedule: Schedule, project: Path, slug: str, start: list
 
 
 def _quoted(word: bytes) -> bytes:
-    r"""`word` as one word of ExecStart: % and $ are doubled, and strange bytes are `\xff`."""
+    r"""`word` as one word of ExecStart: % and $ are doubled, other bytes become `\xff`."""
     if re.fullmatch(rb'[A-Za-z0-9_@+=:,./-]+', word):
         return word
     escapes = {b'%': b'%%', b'$': b'$$', b'"': b'\\"', b'\\': b'\\\\'}
@@ -84,13 +86,13 @@ def _timer(job: Job, project: Path, slug: str) -> bytes:
     return (
         _owner(project, slug)
         + f'[Unit]\nDescription=When manage.py {job.name} of the TOM {slug} runs\n\n'
-        # Persistent: what was missed while the machine was off is made up for, once.
+        # Persistent: runs missed while the machine was off are made up for, once.
         f'[Timer]\n{times}Persistent=true\n\n[Install]\nWantedBy=timers.target\n'.encode()
     )
 
 
 def calendar(expression: str) -> list[str]:
-    """Five fields of cron as OnCalendar, one or two: of two, either is enough."""
+    """Five cron fields as one or two OnCalendar values; of two, either is enough."""
     minutes, hours, days, months, weekdays = numbers_of(expression)
     time = f'{_list(hours)}:{_list(minutes)}:00'
     by_day = f'*-{_list(months)}-{_list(days)} {time}'
@@ -106,9 +108,9 @@ def _list(numbers: list[int] | None) -> str:
 
 
 def install_units(files: dict[str, bytes], project: Path) -> list[str]:
-    """Make this user's units of the project be `files`, with their timers at work.
+    """Install `files` as the project's units of this user, and start their timers.
 
-    Returns what to tell the user. Raises ScheduleError where systemd cannot be asked.
+    Returns the lines to print. Raises ScheduleError if systemd does not answer.
     """
     _systemctl('show-environment')
     if not files:
@@ -132,16 +134,16 @@ def install_units(files: dict[str, bytes], project: Path) -> list[str]:
         '',
         *(f'    {name}' for name in files),
         '',
-        f'What the jobs print: journalctl --user -u {timers[0].removesuffix(".timer")}',
+        f'The output of the jobs: journalctl --user -u {timers[0].removesuffix(".timer")}',
         *_lingering(),
     ]
 
 
 def preview_units(files: dict[str, bytes], project: Path) -> list[str]:
-    """What `install_units` would change in this user's units, as diff(1) would show it."""
+    """What `install_units` would change, as diff(1) would show it."""
     old = installed_units(project)
     if old == files:
-        return ['Nothing to do: systemd has these units already.']
+        return ['Nothing to do: systemd already has these units.']
     changes = (
         difference(old.get(name, b''), files.get(name, b''), name)
         for name in sorted({*old, *files})
@@ -150,41 +152,41 @@ def preview_units(files: dict[str, bytes], project: Path) -> list[str]:
 
 
 def remove_units(project: Path) -> list[str]:
-    """Stop the project's timers and take its units away. Returns what to tell the user."""
+    """Stop the project's timers and remove its units. Returns the lines to print."""
     old = installed_units(project)
     if not old:
-        return ['Nothing to remove: you have no systemd unit of this TOM.']
+        return ['Nothing to remove: you have no systemd units of this TOM.']
     _disable([*old])
     _systemctl('daemon-reload')
     return [f'Removed from {unit_directory()}:', '', *(f'    {name}' for name in old), '']
 
 
 def unit_state(files: dict[str, bytes], project: Path) -> tuple[int, str]:
-    """0, 1 or 2 as `schedule status` has it, and why."""
+    """0, 1 or 2, as in `schedule status`, and why."""
     found = installed_units(project)
     if not found:
         return 1, 'Not installed.'
     if found != files:
-        return 2, 'Installed, but out of date: schedule.toml, the TOM or its Python changed since.'
+        return 2, 'Installed, but out of date: schedule.toml, the TOM or its Python have changed.'
     for name in files:
         if name.endswith('.timer'):
             try:
                 _systemctl('is-active', name)
             except ScheduleError as error:
-                return 2, f'Installed, but {name} is not at work. {error}'
+                return 2, f'Installed, but {name} is not active. {error}'
     return 0, 'Installed and current: ' + ', '.join(files)
 
 
 def unit_directory() -> Path:
-    """Where systemd looks for units of this user's own."""
+    """The directory of this user's systemd units."""
     config = os.environ.get('XDG_CONFIG_HOME', '')
     return (Path(config) if config.startswith('/') else Path.home() / '.config') / 'systemd/user'
 
 
 def installed_units(project: Path) -> dict[str, bytes]:
-    """The units of the project by their names, also those that it left behind in a move."""
+    """The units of the project by name, including those that it left behind in a move."""
     found = {}
-    with contextlib.suppress(OSError):  # in a home that this user may not look into is none
+    with contextlib.suppress(OSError):  # a home that is not readable has none
         for file in sorted(unit_directory().glob('tom-auto-*')):
             found[file.name] = file.read_bytes()
     return {name: text for name, text in found.items() if _belongs(text, project)}
@@ -195,7 +197,7 @@ def _belongs(unit: bytes, project: Path) -> bool:
     if not owner:
         return False
     path = owner.group(1)
-    escaped = rb'\\x([89a-f][0-9a-f])'  # or a path that really has these letters: see _utf8
+    escaped = rb'\\x([89a-f][0-9a-f])'  # from _utf8, or really part of the path: try both
     return is_of(project, path) or is_of(
         project, re.sub(escaped, lambda found: bytes.fromhex(found.group(1).decode()), path)
     )
@@ -214,12 +216,12 @@ def _lingering() -> list[str]:
     program = shutil.which('loginctl')
     command = [program or 'loginctl', 'show-user', str(os.getuid()), '--property=Linger']
     try:
-        said = subprocess.run(command, capture_output=True, timeout=COMMAND_SECONDS, check=False)
+        answer = subprocess.run(command, capture_output=True, timeout=COMMAND_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    if b'Linger=yes' in said.stdout:
+    if b'Linger=yes' in answer.stdout:
         return []
-    return ['Warning: they stop when you log out. So that they do not: loginctl enable-linger']
+    return ['Warning: they stop when you log out. To keep them running: loginctl enable-linger']
 
 
 def _systemctl(*words: str) -> None:
@@ -230,11 +232,11 @@ def _systemctl(*words: str) -> None:
             timeout=COMMAND_SECONDS,
             check=False,
         )
-        said = os.fsdecode(done.stderr or done.stdout).strip() if done.returncode else None
+        failure = os.fsdecode(done.stderr or done.stdout).strip() if done.returncode else None
     except (OSError, subprocess.TimeoutExpired) as error:
-        said = str(error)
-    if said is not None:
+        failure = str(error)
+    if failure is not None:
         raise ScheduleError(
-            f'systemd cannot be asked here (systemctl --user {" ".join(words)}): {said}\n'
+            f'systemd does not work here (systemctl --user {" ".join(words)}): {failure}\n'
             'For cron instead: python manage.py schedule install'
         )
