@@ -99,7 +99,9 @@ def act(
         print_line(line)
     logs = log_file(site.project).parent
     if options['action'] == 'show' and ' >> ' in lines[-1] and not logs.is_dir():
-        print_error(f'Before you copy this line: mkdir {logs} (without it, the job does not start).')
+        print_error(
+            f'Before you copy this line: mkdir {logs} (without it, the job does not start).'
+        )
     return code
 
 
