@@ -1,4 +1,4 @@
-"""What a file contains: given bytes, a picture drawn when someone looks, or any size of filler."""
+"""The content of a file: given bytes, an image drawn on demand, or filler of any size."""
 
 import hashlib
 from collections.abc import Callable, Iterator

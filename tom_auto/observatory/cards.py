@@ -1,4 +1,4 @@
-"""The FITS header of a frame, keyword by keyword, as LCO writes it. Plain values: no astropy."""
+"""The FITS header of a frame, as LCO writes it, as plain values without astropy."""
 
 import unicodedata
 from datetime import UTC, datetime, timedelta

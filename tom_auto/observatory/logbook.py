@@ -1,4 +1,4 @@
-"""Who asked for what: the log that tests read."""
+"""The requests that arrived, for tests to read."""
 
 import threading
 from collections import deque

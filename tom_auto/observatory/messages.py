@@ -1,4 +1,4 @@
-"""One question and its answer, as the services see them."""
+"""One HTTP request and its answer, as the services see them."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class Cut(Exception):
-    """The connection ends here, without another word.
+    """The connection ends here.
 
     With `reset` the client gets a reset (RST), otherwise the usual end of stream (FIN).
     """

@@ -49,7 +49,7 @@ TELESCOPES = {
 
 @dataclass
 class Account:
-    """Whom a token stands for, and which proposals they belong to."""
+    """The person behind a token, and their proposals."""
 
     username: str
     proposals: set[str]

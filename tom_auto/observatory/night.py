@@ -1,4 +1,4 @@
-"""What was observed: the frames, on top of the timetable. No HTTP in here."""
+"""What was observed: the frames, on top of the timetable."""
 
 import hashlib
 from collections import defaultdict
@@ -15,7 +15,7 @@ RAW, REDUCED = 0, 91  # reduction levels
 
 
 class Night(Timetable):
-    """A timetable, and the frames that came of it. Frames appear when their time comes."""
+    """A timetable and its frames. Frames appear when their time comes."""
 
     def __init__(
         self,

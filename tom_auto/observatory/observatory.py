@@ -1,4 +1,4 @@
-"""The observatory as a whole: a night, three services that tell of it, and what goes wrong."""
+"""The observatory as a whole: a night, three services that report it, and the faults."""
 
 import re
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class Break:
 
 
 class Observatory(Night):
-    """A night that can be asked about over HTTP, on a free port of this machine or on `port`.
+    """A night, served over HTTP on a free port of this machine or on `port`.
 
     Only this machine reaches it, unless `host` says otherwise: 0.0.0.0 is for everyone.
     `latency` seconds pass before every answer. `with` starts and stops it; so do `start` and
@@ -58,7 +58,7 @@ class Observatory(Night):
         return self
 
     def stop(self) -> None:
-        """Hang up on everyone. Well under a second, and no thread stays behind."""
+        """Close all connections, in well under a second, and leave no thread behind."""
         if self._server:
             self._server.stop()
             self._server = None
@@ -86,7 +86,7 @@ class Observatory(Night):
     # --- what goes wrong ---
 
     def break_(self, where: str, fault: Fault, times: int | None = None) -> Break:
-        """From now on, the next `times` questions (None: all) about `where` meet `fault`.
+        """From now on, the next `times` requests (None: all) for `where` meet `fault`.
 
         `where` is matched against path and query from their beginning, as a regular expression:
         '/api/', '/frames/', '/store/.*-e91'. Of several breaks the oldest that still holds wins.
@@ -97,7 +97,7 @@ class Observatory(Night):
         return broken
 
     def mend(self) -> None:
-        """All is well again."""
+        """Remove all faults."""
         with self.lock:
             self._breaks.clear()
 

@@ -1,4 +1,4 @@
-"""The file store: the bytes of the frames, for whoever has a presigned address (`/store/`).
+"""The file store: the frames, by presigned URL (`/store/`).
 
 It answers as Amazon's S3 does. Measured: an address is good for 48 hours, and refuses a request
 that carries an Authorization header as well (400).

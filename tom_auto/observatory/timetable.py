@@ -1,4 +1,4 @@
-"""Who asked for what, and when it is to be observed: people, requests, the schedule."""
+"""People, requests, and the schedule of observations."""
 
 import itertools
 import threading
