@@ -30,7 +30,7 @@ LAYERS = [
     {'sync.file_names', 'sync.frames', 'sync.whole_file'},
     {'sync.db_retry', 'sync.explain'},
     {'models', 'redact', 'sync.http', 'sync.outcomes'},
-    {'conf', 'interrupt', 'sync.errors'},
+    {'conf', 'interrupt', 'log_config', 'sync.errors'},
 ]
 #: These stand by themselves: anything may import them, and they import nothing of the others.
 APART = {'scheduling', 'observatory'}

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from tom_auto.scheduling.job_log import rotate
+from .scheduling.job_log import rotate
 
 FORMAT = '[{asctime}] {levelname} {name}: {message}'
 MAX_BYTES = 5_000_000  # of one file
