@@ -262,6 +262,38 @@ def test_what_is_no_status_is_not_written(installed, add_record, monkeypatch, an
     assert (record.status, record.scheduled_start) == ('PENDING', None)
 
 
+def test_two_products_of_one_id_are_named(installed, add_record, monkeypatch, settings):
+    add_record('Says')
+    product = {'id': 1, 'filename': 'a.csv', 'url': settings.FACILITIES['Lazy']['url']}
+    monkeypatch.setattr(shapes.Says, 'answer', 'DONE')
+    for filename, exits in (('a.csv', 0), ('b.csv', 1)):
+        products = [product, product | {'filename': filename}]
+        monkeypatch.setattr(shapes.Says, 'products', products)
+        status, report = updatedata('--recheck')
+        assert (status, DataProduct.objects.count()) == (exits, 1)
+    assert 'frame 1 is listed as two different files' in report['failures'][0]['error']
+
+
+@pytest.mark.parametrize('others', [0, 1])
+def test_what_has_no_address_yet_is_awaited(installed, add_record, monkeypatch, settings, others):
+    """The first product of a list is not released yet: the rest is good, and it is asked again."""
+    products = [
+        {'id': number, 'filename': 'a.csv', 'url': settings.FACILITIES['Lazy']['url']}
+        for number in range(others + 1)
+    ]
+    record = add_record('Says')
+    monkeypatch.setattr(shapes.Says, 'answer', 'DONE')
+    monkeypatch.setattr(shapes.Says, 'products', [products[0] | {'url': None}, *products[1:]])
+
+    status, report = updatedata()
+
+    assert (status, report['failed'], report['saved']) == (1, 1, others)
+    assert not RecordSync.objects.get(record=record).is_settled
+    monkeypatch.setattr(shapes.Says, 'products', products)
+    status, report = updatedata()
+    assert (status, report['saved']) == (0, 1)
+
+
 @pytest.mark.parametrize('start', ['tomorrow, perhaps', 10**30, 1789215000, [], {}])
 def test_a_time_that_is_none_does_not_take_the_status_with_it(
     installed, add_record, monkeypatch, start

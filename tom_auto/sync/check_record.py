@@ -18,7 +18,6 @@ from ..models import StoredFrame
 from . import hooks, products, storage
 from .class_process import ClassProcess
 from .errors import (
-    BadAnswer,
     BrokenClass,
     NoKey,
     OutOfTime,
@@ -337,7 +336,7 @@ class Check:
         ]
         outcome.filtered = len(listing.frames) - len(wanted)
         outcome.found = len(wanted)
-        troubles: list[SyncError] = [BadAnswer(fault) for fault in listing.faults]
+        troubles: list[SyncError] = list(listing.faults)
         for start in range(0, len(wanted), BATCH):
             yield from self._store(record, wanted[start : start + BATCH], troubles)
         if troubles:

@@ -134,7 +134,7 @@ class Stock:
 
     def frames(self, observation_id: str) -> Listing:
         """What the archive lists for one request."""
-        return listed_by_archive(self.ocs, observation_id)
+        return listed_by_archive(self.ocs, observation_id, f"{self.name}'s archive")
 
 
 class Asked:
@@ -151,7 +151,10 @@ class Asked:
 
     def frames(self, user: User | None, observation_id: str) -> Listing:
         """What `data_products` lists."""
-        return listed_by_class(self._ask(user, 'data_products', observation_id), self.name)
+        try:
+            return listed_by_class(self._ask(user, 'data_products', observation_id), self.name)
+        except NotImplementedError:  # of a generator, which does its work when it is read
+            raise Unsupported(f'{self.name} does not implement data_products') from None
 
     def update(self, user: User | None, observation_id: str) -> None:
         """Let the class's own `update_observation_status` do its work."""
@@ -202,9 +205,7 @@ class Asked:
         except TypeError:
             raise Unsupported(f'{self.name}.{method} cannot be called for one record') from None
         try:
-            answer = function(*arguments)
-            # A generator does its work when it is read, and objects do not leave the process.
-            return list(answer) if method == 'data_products' and answer is not None else answer
+            return function(*arguments)
         except NotImplementedError:
             raise Unsupported(f'{self.name} does not implement {method}') from None
 

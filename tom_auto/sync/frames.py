@@ -10,10 +10,12 @@ from uuid import UUID
 
 from tom_observations.facilities.ocs import OCSFacility, make_request
 
-from .errors import BadAnswer, Unsupported
+from .errors import BadAnswer, Clash, SyncError, Unsupported
+from .explain import explained
 
 PAGE = 1000  # frames: more are cut off without a word
 MOST_PAGES = 1000  # of one list: a list that says "next" without end must end
+PRODUCT = {'id', 'filename', 'url'}  # what a facility class has to say of one
 QUERY = re.compile(r'\?[\w.~%-]+=.*', re.DOTALL)  # of an address
 
 
@@ -32,27 +34,50 @@ class Listing:
     """What an archive lists for one record: frames, and what is wrong with other entries."""
 
     frames: list[Frame] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
+    faults: list[SyncError] = field(default_factory=list)
+    _by_id: dict[str, Frame] = field(default_factory=dict)
 
-    def add(self, entries: Iterable[object], make: object) -> None:
-        """Add what `make` makes of each entry; one that cannot be used is a fault of its own."""
-        for entry in entries:
-            try:
-                self.frames.append(make(entry))
-            except (AttributeError, IndexError, KeyError, TypeError):
-                self.faults.append(_name_of(entry))
+    def add(self, entries: Iterable[object], make: object, lister: str) -> None:
+        """Add what `make` makes of each entry; one that cannot be used is a fault of its own.
+
+        Where the list breaks off, that is a fault as well, and what came before it is good.
+        """
+        try:
+            for entry in entries:
+                try:
+                    self._add(make(entry))
+                except (AttributeError, IndexError, KeyError, TypeError):
+                    self.faults.append(BadAnswer(_name_of(entry)))
+        except Exception as error:
+            if not self.frames:
+                raise
+            self.faults.append(explained(error, lister))
+
+    def _add(self, frame: Frame) -> None:
+        """Pages shift while they are read, so that a frame may be listed twice."""
+        first = self._by_id.setdefault(frame.id, frame)
+        if first is frame:
+            self.frames.append(frame)
+        elif (first.filename, first.md5) != (frame.filename, frame.md5):
+            self.faults.append(Clash(f'frame {frame.id} is listed as two different files'))
 
 
 def listed_by_class(answer: object, facility: str) -> Listing:
     """What `data_products` of a facility class returned: dictionaries with id, filename, url."""
-    listing = Listing()
-    listing.add(answer or (), _class_frame)
-    if listing.faults and not listing.frames:
+    listing, usable = Listing(), set()
+
+    def entries() -> Iterator[object]:
+        for entry in answer or ():
+            usable.add(isinstance(entry, dict) and entry.keys() >= PRODUCT)
+            yield entry
+
+    listing.add(entries(), _class_frame, facility)
+    if usable == {False}:
         raise Unsupported(f'{facility} lists products without id, filename and url')
     return listing
 
 
-def listed_by_archive(facility: OCSFacility, request_id: str) -> Listing:
+def listed_by_archive(facility: OCSFacility, request_id: str, archive: str) -> Listing:
     """The archive's whole list of the frames of one request.
 
     tomtoolkit asks by REQNUM, whose count, and so its `next`, is an estimate that can lose
@@ -60,12 +85,16 @@ def listed_by_archive(facility: OCSFacility, request_id: str) -> Listing:
     that ignores a filter is found out by the frames of other requests.
     """
     listing = Listing()
-    for entries in _pages(facility, request_id):
-        for entry in entries:
+    listing.add(_entries(facility, request_id), _archive_frame, archive)
+    return listing
+
+
+def _entries(facility: OCSFacility, request_id: str) -> Iterator[object]:
+    for page in _pages(facility, request_id):
+        for entry in page:
             if isinstance(entry, dict) and str(entry.get('request_id', request_id)) != request_id:
                 raise BadAnswer('the archive lists frames of another request')
-        listing.add(entries, _archive_frame)
-    return listing
+        yield from page
 
 
 def _pages(facility: OCSFacility, request_id: str) -> Iterator[list]:
