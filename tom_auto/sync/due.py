@@ -88,12 +88,15 @@ def records_due(now: datetime, selection: Selection | None = None) -> QuerySet[O
         return selection.records()
     # A union, as a database looks up each part by its index: an OR would have it read all.
     waiting = RecordSync.objects.exclude(state=State.SETTLED)
+    never_checked = waiting.filter(state=State.NEW).values('pk')
     time_has_come = waiting.filter(next_check__lte=now).values('pk')
     clock_went_back = RecordSync.objects.filter(asked_at__gt=now).values('pk')
     # Every record is compared with its state: 200,000 of them take a quarter of a second.
     records = ObservationRecord.objects.order_by()
     changed = records.filter(Q(sync=None) | ~Q(status=F('sync__status'))).values('pk')
-    return selection.records().filter(pk__in=time_has_come.union(clock_went_back, changed))
+    return selection.records().filter(
+        pk__in=time_has_come.union(never_checked, clock_went_back, changed)
+    )
 
 
 def note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -> None:
@@ -109,9 +112,11 @@ def note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -
         _note_well(sync)
         sync.next_check = now
         sync.state = State.SETTLED if outcome.terminal else State.WAITING
-    elif outcome.ending is Ending.NOT_REACHED:  # it brought frames home, and goes on
-        _note_well(sync)
-        sync.next_check, sync.state = now, State.WAITING
+    elif outcome.ending is Ending.NOT_REACHED:
+        if outcome.saved or outcome.repaired:  # progress is not a failure
+            _note_well(sync)
+        sync.next_check = now
+        sync.state = State.BACKING_OFF if sync.failing_since else State.WAITING
     else:
         sync.failures += outcome.ending is Ending.FAILED
         sync.failing_since = min(sync.failing_since or now, now)

@@ -20,7 +20,6 @@ from uuid import uuid4
 from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files import File
-from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, Storage
 from django.core.files.utils import validate_file_name
 from tom_dataproducts.models import DataProduct
@@ -92,8 +91,9 @@ def accept_storage() -> None:
     """Give the storage the id that the database knows, or a new one to both."""
     known = StorageMark.objects.first() or StorageMark(mark=uuid4().hex)
     try:
-        the_storage().delete(MARK)
-        the_storage()._save(MARK, File(ContentFile(known.mark.encode())))
+        with part_file() as file:
+            file.write(known.mark.encode())
+            move_into_place(file, MARK, len(known.mark))
     except Exception as error:
         raise StorageAway(
             f'the storage of the data cannot be written ({type(error).__name__})'
