@@ -4,6 +4,11 @@ The first part follows classes that people have installed, each named in its doc
 second holds what else a class may do. `tom_auto.sync.facilities` has to get along with all of them.
 """
 
+import os
+import signal
+import sys
+from threading import Event
+
 import requests
 from django.conf import settings
 from django.core.files.base import ContentFile
@@ -252,6 +257,34 @@ class Accounts(Robotic):
 
     def get_observation_status(self, observation_id):
         return str(self.user)
+
+
+class Hangs(Robotic):
+    """Waits for something that does not come, and has been told not to listen to anybody."""
+
+    name = 'Hangs'
+
+    def get_observation_status(self, observation_id):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        Event().wait()
+
+
+class Crashes(Robotic):
+    """Takes its process along, as mistakes in a library written in C do."""
+
+    name = 'Crashes'
+
+    def get_observation_status(self, observation_id):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Exits(Robotic):
+    """Ends the program, as scripts do that became a class."""
+
+    name = 'Exits'
+
+    def get_observation_status(self, observation_id):
+        sys.exit('wrong password')
 
 
 class Broken(Robotic):

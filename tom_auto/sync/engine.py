@@ -5,7 +5,7 @@ observatory or fetches a file is a job for the threads of `workers`. Checking a 
 as one function, `check_record`, which yields the jobs that it needs and gets their results.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from time import monotonic
 
@@ -102,6 +102,7 @@ class _Run:
         self._active: dict[int, Check] = {}
         self._reading: dict[tuple[str, str], list] = {}  # queues that wait for a portal's lists
         self._outcomes: list[Outcome] = []
+        self._not_reached: Counter[str] = Counter()  # records, by facility
         self._written = monotonic()
 
     def go(self, due: dict[str, deque[int]]) -> None:
@@ -128,6 +129,7 @@ class _Run:
                 self._write_outcomes(at_once=not self._active)
                 if monotonic() > self._deadline and self._is_over(queues):
                     break
+            self._say_what_was_not_reached()
             self._write_outcomes(at_once=True)
             self._account()
         finally:
@@ -182,6 +184,8 @@ class _Run:
         if check.ended:
             del self._active[check.outcome.record]
             self._outcomes.append(check.outcome)
+            if check.outcome.ending is Ending.NOT_REACHED:
+                self._not_reached[check.outcome.facility] += 1
 
     def _connect_again(self) -> None:
         """Perhaps the database has gone: the next record would fail as well."""
@@ -217,11 +221,16 @@ class _Run:
         self._active.clear()
         for name, keys in [*queues, *(one for some in self._reading.values() for one in some)]:
             self._report.not_reached += len(keys)
-            error = f'{len(keys)} records were not reached before the deadline'
-            self._outcomes.append(Outcome(name, error=error, kind=OutOfTime.kind))
+            self._not_reached[name] += len(keys)
         queues.clear()
         self._reading.clear()
         return True
+
+    def _say_what_was_not_reached(self) -> None:
+        for name, count in self._not_reached.items():
+            records = '1 record was' if count == 1 else f'{count} records were'
+            error = f'{records} not reached before the deadline'
+            self._outcomes.append(Outcome(name, error=error, kind=OutOfTime.kind))
 
     def _account(self) -> None:
         """See that every record went somewhere: rule 16."""
