@@ -94,9 +94,10 @@ class StoredFrame(models.Model):
     """A frame of an archive that was stored, and what was verified of it: rules 6 to 8."""
 
     class State(models.TextChoices):
-        """Whether the frame is wanted."""
+        """How the frame's file stands."""
 
         STORED = 'stored', 'stored'
+        BROKEN = 'broken', 'being fetched anew'
         DELETED = 'deleted', 'deleted here'
 
     archive = models.CharField(max_length=100, help_text='Whose ids these are.')
@@ -127,13 +128,19 @@ class StoredFrame(models.Model):
         constraints = [
             models.UniqueConstraint(fields=['archive', 'frame_id'], name='tom_auto_one_frame'),
             models.CheckConstraint(
-                condition=Q(state='deleted') | Q(state='stored', product__isnull=False),
+                condition=Q(state='deleted')
+                | Q(state__in=['stored', 'broken'], product__isnull=False),
                 name='tom_auto_stored_has_a_product',
             ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether its file has to be fetched anew."""
+        return self.state == self.State.BROKEN
 
 
 class SharedFrame(models.Model):

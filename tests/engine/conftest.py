@@ -1,8 +1,4 @@
-"""The engine under load and under fire: run in a baked project, with its own fixtures.
-
-`tests/test_engine.py` bakes a project and runs these in it, on SQLite and on PostgreSQL. By
-hand, in a baked project: `python -m pytest -c pytest.ini path/to/tests/engine`.
-"""
+"""The engine under load and under fire, in the TOM of tests/project. Run by: make engine"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -29,7 +29,7 @@ class Stage:
 
     def observe(self, facility: str = 'LCO', frames: int = 1, pixels: int = 32):
         """A record whose request has been observed since it was last looked at."""
-        record: ObservationRecord = self._add_record(facility)
+        record: ObservationRecord = self._add_record(facility, status='')
         assign_perm('tom_observations.view_observationrecord', self._group, record)
         self.sky.add_request(int(record.observation_id))
         self.sky.complete(int(record.observation_id), frames=frames, pixels=pixels)

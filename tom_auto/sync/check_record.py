@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
-from ..models import StoredFrame
+from ..models import RecordSync, StoredFrame
 from . import hooks, products, storage
 from .class_process import ClassProcess
 from .errors import (
@@ -202,7 +203,8 @@ class Check:
 
     def _run(self) -> Jobs:
         outcome = self.outcome
-        record = ObservationRecord.objects.select_related('user').filter(pk=outcome.record).first()
+        rows = ObservationRecord.objects.select_related('user', 'sync')
+        record = rows.filter(pk=outcome.record).first()
         if record is None:
             outcome.ending = Ending.GONE
             return
@@ -387,14 +389,20 @@ class Check:
                 todo.append(plan)
             elif plan.stored and plan.product:
                 products.share(record, plan.stored)
+        if todo and record.sync.is_settled:  # if this is killed, the next run goes on with it
+            RecordSync.objects.filter(pk=record.pk).update(state=RecordSync.State.WAITING)
         while todo:
+            for plan in todo:
+                products.note_broken(record, plan)
             results = yield [self._job_for(plan) for plan in todo]
             again = []
             for plan, (received, error) in zip(todo, results, strict=True):
                 if error is not None:
                     troubles.append(error)
                 elif received is not None:
-                    yield from self._keep(record, plan, received)
+                    kept = yield from self._keep(record, plan, received)
+                    if not kept and products.found_meanwhile(plan):
+                        again.append(plan)
                 elif plan.action is Action.ADOPT:
                     plan.action, plan.place = Action.FETCH, plan.name
                     again.append(plan)
@@ -407,31 +415,33 @@ class Check:
         return self._facilities.download_job(self.outcome.facility, plan)
 
     def _keep(self, record: ObservationRecord, plan: Plan, received: Received) -> Jobs:
-        """Write the rows of one frame, and have its preview made."""
-        was_there = plan.product is not None
-        stored = products.write(record, plan, received)
-        if stored is None or plan.action is Action.ADOPT:
-            return
-        self._saved.append(stored.pk)
-        new = not was_there or plan.action is Action.RENEW
-        self.outcome.saved += new
-        self.outcome.repaired += not new
-        if getattr(settings, 'AUTO_THUMBNAILS', False):
-            yield from self._make_preview(record, plan.archive, stored)
+        """Have a preview made, and write the rows of one frame; whether they are written."""
+        owes_hooks, was_there = plan.owes_hooks, plan.product is not None
+        preview = drawn = None
+        if owes_hooks and getattr(settings, 'AUTO_THUMBNAILS', False):
+            preview, drawn = yield from self._draw(record, plan)
+        with transaction.atomic():
+            stored = products.write(record, plan, received)
+            if stored is not None and drawn is not None:
+                products.write(record, preview, drawn, hooks_owed=False)
+        if stored is not None and owes_hooks:
+            new = not was_there or plan.action is Action.RENEW
+            self._saved.append(stored.pk)
+            self.outcome.saved += new
+            self.outcome.repaired += not new
+        return stored is not None
 
-    def _make_preview(self, record: ObservationRecord, archive: str, stored: StoredFrame) -> Jobs:
+    def _draw(self, record: ObservationRecord, plan: Plan) -> Jobs:
         from . import previews  # here: without previews it is not needed, and takes half a second
 
-        [plan] = products.plans(
-            record, archive, [previews.preview_of(stored)], self._facilities.archive_of
-        )
-        plan.place = f'{stored.name.rpartition("/")[0]}/{plan.frame.filename}'.lstrip('/')
-        plan.action = Action.FETCH
-        work = partial(previews.draw, stored.name, plan.place)
-        job = self._facilities.disk_job(self.outcome.facility, work, f'a preview of {stored.name}')
+        frame = previews.preview_of(plan)
+        [preview] = products.plans(record, plan.archive, [frame], self._facilities.archive_of)
+        preview.place = f'{plan.place.rpartition("/")[0]}/{frame.filename}'.lstrip('/')
+        preview.action = Action.FETCH
+        work = partial(previews.draw, plan.place, preview.place)
+        job = self._facilities.disk_job(self.outcome.facility, work, f'a preview of {plan.place}')
         [(drawn, _)] = yield [job]
-        if drawn is not None:
-            products.write(record, plan, drawn, hooks_owed=False)
+        return preview, drawn
 
     def _let_it_save(self, record: ObservationRecord) -> Jobs:
         """Let a class save by itself, and see that what it saved are files."""

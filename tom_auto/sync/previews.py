@@ -15,19 +15,19 @@ from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from fits2image.conversions import fits_to_jpg
 
-from ..models import StoredFrame
 from . import storage, whole_file
 from .file_names import split
 from .frames import Frame
 from .http import Received
+from .products import Plan
 
 logger = logging.getLogger(__name__)
 
 
-def preview_of(stored: StoredFrame) -> Frame:
+def preview_of(plan: Plan) -> Frame:
     """The JPEG of a frame: a data product of its own, as in tomtoolkit."""
-    name = f'{split(stored.name.rsplit("/", 1)[-1])[0]}.jpg'
-    return Frame(f'{stored.product.product_id}_jpeg', name, url='')
+    name = f'{split(plan.place.rsplit("/", 1)[-1])[0]}.jpg'
+    return Frame(f'{plan.product_id}_jpeg', name, url='')
 
 
 def draw(name: str, place: str) -> Received | None:

@@ -52,6 +52,11 @@ class Plan:
         """The name of the file that is looked at first; empty where none is known."""
         return self.product.data.name or '' if self.product else ''
 
+    @property
+    def owes_hooks(self) -> bool:
+        """Whether its file comes from this engine, and from nobody else."""
+        return self.action is not Action.ADOPT or bool(self.stored and self.stored.is_broken)
+
 
 def plans(
     record: ObservationRecord, archive: str, frames: list[Frame], archive_of: Callable[[str], str]
@@ -101,7 +106,7 @@ def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) 
         return
     if product is None:
         plan.action = Action.FETCH
-    elif stored is None or stored.name != product.data.name:
+    elif stored is None or stored.name != product.data.name or stored.is_broken:
         plan.action = Action.FETCH if size is None else Action.ADOPT
     elif stored.record_id != record.pk and _differ(stored, plan.frame):
         raise Clash(
@@ -110,10 +115,10 @@ def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) 
         )
     elif size is None:
         plan.action = Action.FETCH
-    elif size == stored.size and plan.frame.md5 and stored.archive_md5 not in ('', plan.frame.md5):
+    elif plan.frame.md5 and stored.archive_md5 not in ('', plan.frame.md5):
         plan.action = Action.RENEW
-    if plan.action is Action.FETCH and product is not None and storage.is_proper(plan.name):
-        plan.place = plan.name or plan.place  # mended in place
+    if product is not None and storage.is_proper(plan.name):
+        plan.place = plan.name or plan.place  # mended, or renewed, in place
 
 
 def _differ(stored: StoredFrame, frame: Frame) -> bool:
@@ -130,15 +135,28 @@ def adopt(plan: Plan) -> Received | None:
     return None if broken else received
 
 
+def note_broken(record: ObservationRecord, plan: Plan) -> None:
+    """Note that the file of a row is fetched anew: a run that is killed meanwhile owes its hooks."""
+    if plan.product is None or plan.action is not Action.FETCH:
+        return
+    if plan.stored is None:
+        plan.stored = StoredFrame(
+            archive=plan.archive, frame_id=plan.frame.id, product=plan.product,
+            record=plan.product.observation_record or record, size=0, stored_at=timezone.now(),
+        )  # fmt: skip
+    plan.stored.state, plan.stored.name = StoredFrame.State.BROKEN, plan.place
+    plan.stored.save()
+
+
 def fetch(plan: Plan, limits: Automation) -> Received | None:
     """Bring the file of `plan` into its place; None where its owner has changed what is there."""
     frame = plan.frame
-    if plan.action is Action.RENEW and storage.read(plan.name).md5 != plan.stored.md5:
-        return None
-    if frame.md5 and plan.action is Action.FETCH and storage.exists(plan.place):
-        left = storage.read(plan.place)  # by a run that was killed, or a database that is gone
-        if left.md5 == frame.md5:
-            return left
+    if frame.md5 and storage.exists(plan.place):
+        there = storage.read(plan.place)
+        if there.md5 == frame.md5:  # left by a run that was killed, or a database that is gone
+            return there
+        if plan.action is Action.RENEW and there.md5 != plan.stored.md5:
+            return None
     with storage.part_file() as file:
         received = download(frame.url, frame.filename, file, limits, storage.room_for, frame.md5)
         broken = whole_file.fault(frame.filename, file, received, frame.md5)
@@ -148,28 +166,27 @@ def fetch(plan: Plan, limits: Automation) -> Received | None:
     return received
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def write(
     record: ObservationRecord, plan: Plan, received: Received, hooks_owed: bool = True
 ) -> StoredFrame | None:
-    """Write the rows of a file that is in its place; None where it was deleted meanwhile."""
-    adopted = plan.action is Action.ADOPT
-    name = plan.name if adopted else plan.place
+    """Write the rows of a file that is in its place; None where somebody was faster.
+
+    The product was deleted meanwhile, or a web page has stored the same frame.
+    """
+    name = plan.name if plan.action is Action.ADOPT else plan.place
     product = plan.product or _new_product(record, plan)
     rows = DataProduct.objects.select_for_update(of=('self',)).filter(pk=product.pk)
     current = rows.values_list('data', flat=True).first()
-    if current is None:
+    if current is None or (plan.product is None and current not in ('', name)):
         return None
     if current != name:
-        if plan.product is None and current and storage.exists(current):
-            name = current  # a web page has stored the same frame meanwhile
-        else:
-            rows.update(data=name, thumbnail='', modified=timezone.now())
+        rows.update(data=name, thumbnail='', modified=timezone.now())
     values = {
         'archive': plan.archive, 'state': StoredFrame.State.STORED, 'product': product,
         'filename': plan.frame.filename[-255:], 'name': name, 'md5': received.md5,
         'archive_md5': plan.frame.md5[:32], 'size': received.size, 'stored_at': timezone.now(),
-        'hooks_owed': hooks_owed and not adopted,
+        'hooks_owed': hooks_owed and plan.owes_hooks,
     }  # fmt: skip
     owner = product.observation_record or record
     if plan.stored is None:
@@ -195,6 +212,17 @@ def _new_product(record: ObservationRecord, plan: Plan) -> DataProduct:
         return product
     except IntegrityError:
         return DataProduct.objects.get(product_id=plan.product_id)
+
+
+def found_meanwhile(plan: Plan) -> bool:
+    """Whether a web page has stored the frame of `plan` meanwhile: it is to be looked at instead."""
+    if plan.action is not Action.ADOPT:
+        storage.delete(plan.place)  # no row will refer to it
+    if plan.product is not None:
+        return False
+    plan.product = DataProduct.objects.filter(product_id=plan.product_id).first()
+    plan.action, plan.place = Action.ADOPT, plan.name
+    return plan.product is not None
 
 
 def share(record: ObservationRecord, stored: StoredFrame) -> None:
