@@ -27,6 +27,7 @@ class Frame:
     filename: str
     url: str
     md5: str = ''
+    older: frozenset[str] = frozenset()  # checksums of the versions before
 
 
 @dataclass
@@ -124,11 +125,13 @@ def _class_frame(entry: dict) -> Frame:
 
 def _archive_frame(entry: dict) -> Frame:
     versions = entry.get('version_set') or [{}]
+    newest, *older = (str(version.get('md5') or '').lower() for version in versions)
     return Frame(
         id=_named(entry['id']),
         filename=_filename(entry['filename']),
         url=_named(entry['url']),
-        md5=str(versions[0].get('md5') or '').lower(),
+        md5=newest,
+        older=frozenset(filter(None, older)),
     )
 
 

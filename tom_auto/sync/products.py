@@ -106,7 +106,7 @@ def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) 
         return
     if product is None:
         plan.action = Action.FETCH
-    elif stored is None or stored.name != product.data.name or stored.is_broken:
+    elif stored is None or stored.is_broken:
         plan.action = Action.FETCH if size is None else Action.ADOPT
     elif stored.record_id != record.pk and _differ(stored, plan.frame):
         raise Clash(
@@ -151,19 +151,27 @@ def note_broken(record: ObservationRecord, plan: Plan) -> None:
 def fetch(plan: Plan, limits: Automation) -> Received | None:
     """Bring the file of `plan` into its place; None where its owner has changed what is there."""
     frame = plan.frame
-    if frame.md5 and storage.exists(plan.place):
-        there = storage.read(plan.place)
-        if there.md5 == frame.md5:  # left by a run that was killed, or a database that is gone
-            return there
-        if plan.action is Action.RENEW and there.md5 != plan.stored.md5:
-            return None
+    there = storage.read(plan.place) if storage.exists(plan.place) else None
+    if there and there.md5 == frame.md5:  # left by a run that was killed, or a database that is gone
+        return there
+    if there and plan.action is Action.RENEW and there.md5 != plan.stored.md5:
+        return None
     with storage.part_file() as file:
         received = download(frame.url, frame.filename, file, limits, storage.room_for, frame.md5)
         broken = whole_file.fault(frame.filename, file, received, frame.md5)
         if broken:
             raise BadAnswer(f'{file_names.safe_name(frame.filename)} is not stored: {broken}')
+        if there and not _may_go(plan, there):
+            plan.place = storage.free_place(plan.place, received.md5)
         storage.move_into_place(file, plan.place, received.size)
     return received
+
+
+def _may_go(plan: Plan, there: Received) -> bool:
+    """Whether the file in the place of `plan` may be replaced: not one that is somebody's work."""
+    if plan.product is not None and plan.place == plan.name:
+        return True  # the row's own file, and broken; or as it was stored
+    return there.md5 in plan.frame.older
 
 
 @transaction.atomic(savepoint=False)

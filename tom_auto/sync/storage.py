@@ -26,7 +26,7 @@ from tom_dataproducts.models import DataProduct
 
 from ..conf import Automation
 from ..models import StorageMark
-from . import whole_file
+from . import file_names, whole_file
 from .errors import LocalTrouble, NoRoom, StorageAway
 from .http import Received
 
@@ -125,6 +125,19 @@ def read(name: str) -> Received:
     """What is known of a file that is stored."""
     with the_storage().open(name) as file:
         return whole_file.read(file)
+
+
+def free_place(name: str, md5: str) -> str:
+    """A name beside `name` for a file with this checksum: one that nobody else has taken."""
+    folder, slash, last = name.rpartition('/')
+    stem, extension = file_names.split(last)
+    for number in count():
+        mark = f'-{md5[:8]}{f"-{number}" if number else ""}'
+        room = file_names.LONGEST - len(folder + slash + mark + extension)
+        place = f'{folder}{slash}{stem[:max(room, 0)]}{mark}{extension}'
+        if not exists(place) or read(place).md5 == md5:
+            return place
+    raise AssertionError  # never: there is always a next number
 
 
 def delete(name: str) -> None:
