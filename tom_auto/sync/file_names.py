@@ -1,7 +1,9 @@
 """Makes a file's name and place out of what an archive calls it: rule 9."""
 
 import re
+from collections.abc import Iterator
 from hashlib import sha256
+from itertools import count
 from pathlib import PurePosixPath
 
 from django.core.exceptions import SuspiciousFileOperation
@@ -35,6 +37,16 @@ def place(product: DataProduct, archive: str, frame_id: str, filename: str) -> s
         folder = f'{folder[:LONGEST_ID]}-{mark}'.lstrip('-')
     directory = '/'.join(parts)[: LONGEST - len(wanted.name) - len(folder) - 2].rstrip('/')
     return '/'.join(filter(None, [directory, folder, wanted.name]))
+
+
+def beside(place: str) -> Iterator[str]:
+    """`place`, and then names beside it that fit the column, without end."""
+    yield place
+    folder, slash, name = place.rpartition('/')
+    stem, extension = split(name)
+    for number in count(2):
+        room = LONGEST - len(f'{folder}{slash}-{number}{extension}')
+        yield f'{folder}{slash}{stem[:room]}-{number}{extension}'
 
 
 def safe_name(filename: str) -> str:
