@@ -11,13 +11,14 @@ from enum import StrEnum
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Max
 from django.utils import timezone
 from guardian.shortcuts import assign_perm, get_groups_with_perms
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
-from ..models import SharedFrame, StoredFrame
+from ..models import RecordSync, SharedFrame, StoredFrame
 from . import file_names, storage, whole_file
 from .errors import BadAnswer, Clash
 from .frames import Frame
@@ -259,32 +260,51 @@ def _copy_rights(record: ObservationRecord, product: DataProduct, rights: tuple[
                 assign_perm(f'tom_dataproducts.{right}_dataproduct', group, product)
 
 
-def saved_by_class(
-    record: ObservationRecord, before: set[int]
-) -> Iterator[tuple[DataProduct, str]]:
-    """What a class's own `save_data_products` has just saved, each with what is wrong with it.
+def before_a_class_saves(record: ObservationRecord) -> bool:
+    """Note which products there are already; whether an earlier call was killed while it saved."""
+    sync = RecordSync.objects.get(pk=record.pk)
+    if not sync.saving:
+        newest = DataProduct.objects.aggregate(pk=Max('pk'))['pk'] or 0
+        RecordSync.objects.filter(pk=sync.pk).update(saving=True, newest_product=newest)
+    return sync.saving
 
-    Nothing that was there before is touched. A row without a file, or with an error page, is of no
-    use, and is removed: the class will save it anew.
+
+def saved_by_class(
+    record: ObservationRecord, archive: str
+) -> Iterator[tuple[DataProduct, str]]:
+    """What a class's own `save_data_products` has saved, each with what is wrong with it.
+
+    Nothing that was there before is touched, nor what people upload, which has no product id. A
+    row without a file, or with an error page, is of no use, and is removed: the class will save it
+    anew. What was deleted here, and the class has saved once more, is removed again.
     """
-    rows = DataProduct.objects.filter(observation_record=record).exclude(pk__in=before)
+    newest = RecordSync.objects.get(pk=record.pk).newest_product
+    rows = DataProduct.objects.filter(observation_record=record, pk__gt=newest, stored_frame=None)
+    frames = StoredFrame.objects.filter(archive=archive, state=StoredFrame.State.DELETED)
+    deleted = set(frames.filter(record=record).values_list('frame_id', flat=True))
     for product in rows.order_by('pk'):
+        name, mine = product.data.name, bool(product.product_id)
         named = f'product {product.product_id or product.pk}'
-        if not product.data or not storage.exists(product.data.name):
-            product.delete()
-            yield product, f'{named}: there is no file'
+        if not name or not storage.exists(name):
+            if mine:
+                product.delete()
+                yield product, f'{named}: there is no file'
             continue
-        with storage.the_storage().open(product.data.name) as file:
+        if product.product_id in deleted:
+            product.delete()
+            storage.delete(name)
+            continue
+        with storage.the_storage().open(name) as file:
             received = whole_file.read(file)
-            no_file = whole_file.no_file(product.data.name, file, received)
-            broken = no_file or whole_file.fault(product.data.name, file, received)
-        if no_file:
-            name = product.data.name
+            no_file = whole_file.no_file(name, file, received)
+            broken = no_file or whole_file.fault(name, file, received)
+        if no_file and mine:
             product.delete()
             storage.delete(name)
         yield product, f'{named}: {broken}' if broken else ''
 
 
+@transaction.atomic
 def take_over(record: ObservationRecord, product: DataProduct, archive: str) -> int:
     """Give a product that a class has saved by itself what every saved frame gets: rule 10."""
     kind = whole_file.data_product_type(product.data.name)

@@ -128,16 +128,13 @@ def read(name: str) -> Received:
 
 
 def free_place(name: str, md5: str) -> str:
-    """A name beside `name` for a file with this checksum: one that nobody else has taken."""
-    folder, slash, last = name.rpartition('/')
-    stem, extension = file_names.split(last)
-    for number in count():
-        mark = f'-{md5[:8]}{f"-{number}" if number else ""}'
-        room = file_names.LONGEST - len(folder + slash + mark + extension)
-        place = f'{folder}{slash}{stem[:max(room, 0)]}{mark}{extension}'
-        if not exists(place) or read(place).md5 == md5:
-            return place
-    raise AssertionError  # never: there is always a next number
+    """`name`, or one beside it, for a file with this checksum: where no other file is."""
+    return next(place for place in file_names.beside(name) if not exists(place) or is_it(place, md5))
+
+
+def is_it(name: str, md5: str) -> bool:
+    """Whether the file `name` has this checksum."""
+    return read(name).md5 == md5
 
 
 def delete(name: str) -> None:
