@@ -35,8 +35,12 @@ def place(product: DataProduct, archive: str, frame_id: str, filename: str) -> s
     folder = frame_id if re.fullmatch(r'[A-Za-z0-9_-]+', frame_id) else ''
     if not folder or len(folder) > LONGEST_ID or facility not in map(slugify, parts):
         folder = f'{folder[:LONGEST_ID]}-{mark}'.lstrip('-')
-    directory = '/'.join(parts)[: LONGEST - len(wanted.name) - len(folder) - 2].rstrip('/')
-    return '/'.join(filter(None, [directory, folder, wanted.name]))
+    last = wanted.name if len(wanted.name) <= LONGEST_FILE else safe_name(wanted.name)
+    room = LONGEST - len(last) - len('/-99')  # see `beside`
+    if len(folder) > room:
+        folder = mark
+    directory = '/'.join(parts)[: max(0, room - len(folder) - 1)].rstrip('/')
+    return '/'.join(filter(None, [directory, folder, last]))
 
 
 def beside(place: str) -> Iterator[str]:
@@ -45,8 +49,7 @@ def beside(place: str) -> Iterator[str]:
     folder, slash, name = place.rpartition('/')
     stem, extension = split(name)
     for number in count(2):
-        room = LONGEST - len(f'{folder}{slash}-{number}{extension}')
-        yield f'{folder}{slash}{stem[:room]}-{number}{extension}'
+        yield f'{folder}{slash}{stem}-{number}{extension}'
 
 
 def safe_name(filename: str) -> str:
