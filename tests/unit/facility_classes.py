@@ -4,9 +4,11 @@ The first part follows classes that people have installed, each named in its doc
 second holds what else a class may do. `tom_auto.sync.facilities` has to get along with all of them.
 """
 
+import asyncio
 import os
 import signal
 import sys
+import warnings
 from threading import Event
 
 import requests
@@ -285,6 +287,34 @@ class Exits(Robotic):
 
     def get_observation_status(self, observation_id):
         sys.exit('wrong password')
+
+
+class MainThread(Robotic):
+    """Asks by a client that has an event loop, and ends it with an alarm: both want a main thread."""
+
+    name = 'MainThread'
+
+    def get_observation_status(self, observation_id):
+        signal.signal(signal.SIGALRM, lambda *args: None)
+        signal.alarm(5)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            loop = asyncio.get_event_loop()
+        loop.run_until_complete(asyncio.sleep(0))
+        signal.alarm(0)
+        return 'DONE'
+
+
+class Login(Robotic):
+    """Logs in as soon as it is given a user, and the password of one of them is wrong."""
+
+    name = 'Login'
+
+    def set_user(self, user):
+        with open(settings.FACILITIES['Login']['log'], 'a') as log:
+            log.write(f'{user}\n')
+        if user.username == 'bob':
+            raise RuntimeError('no, not you')
 
 
 class Broken(Robotic):
