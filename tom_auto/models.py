@@ -63,6 +63,13 @@ class RecordSync(models.Model):
         max_length=200, blank=True, help_text='The status before the change that the hook is for.'
     )
 
+    saving = models.BooleanField(
+        default=False, help_text="The facility class's own save_data_products has not ended."
+    )
+    newest_product = models.BigIntegerField(
+        default=0, help_text='The newest data product of the TOM before that began.'
+    )
+
     class Meta:
         verbose_name = 'state of a record'
         verbose_name_plural = 'states of records'

@@ -7,6 +7,7 @@ numbered steps, and 72 in the middle of a download or at random.
 """
 
 import random
+import re
 import signal
 from collections.abc import Callable
 from time import monotonic, sleep
@@ -21,6 +22,8 @@ from stage import Stage
 from steps import Steps
 from tom_auto.models import RecordSync
 from tom_auto.observatory import faults
+from unit.facility_classes import Robotic, Saves
+from world import differences
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,6 +41,29 @@ class OwnStatus(LCOFacility):
 
     def update_observation_status(self, observation_id: str) -> None:
         super().update_observation_status(observation_id)
+
+
+class Lists(Robotic):
+    """A class that is not of LCO's kind: it lists the frames of LCO's archive in its own way."""
+
+    name = 'Lists'
+
+    def data_products(self, observation_id: str, product_id: str | None = None) -> list[dict]:
+        keys = 'id', 'filename', 'url'
+        return [
+            {key: frame[key] for key in keys}
+            for frame in LCOFacility()._archive_frames(observation_id)
+        ]
+
+
+def a_class_that_lists_by_itself(stage: Stage) -> None:
+    stage.settings.TOM_FACILITY_CLASSES = [f'{__name__}.Lists']
+    stage.observe('Lists')
+
+
+def a_class_that_saves_by_itself(stage: Stage) -> None:
+    stage.settings.TOM_FACILITY_CLASSES = ['unit.facility_classes.Saves']
+    stage.observe('Saves', frames=0)
 
 
 def a_status_that_the_facility_class_writes(stage: Stage) -> None:
@@ -85,7 +111,7 @@ def all_of_it_at_once(stage: Stage) -> None:
 
 SCENES = [
     a_status_that_the_facility_class_writes, a_page_for_a_file, a_preview,
-    a_preview_of_a_new_version,
+    a_preview_of_a_new_version, a_class_that_lists_by_itself,
 ]  # fmt: skip
 
 
@@ -96,7 +122,6 @@ def test_killed_before_any_step(stage: Stage, scene: Callable[[Stage], None]) ->
     expected = stage.play()
 
     steps = steps_of(stage)
-    print('\n'.join(steps), expected)
     assert len(steps) >= 25, steps
     troubles = {
         f'killed before step {number}, {step}': trouble
@@ -104,6 +129,33 @@ def test_killed_before_any_step(stage: Stage, scene: Callable[[Stage], None]) ->
         if (trouble := trouble_after_a_kill(stage, number, expected))
     }
     assert troubles == {}
+
+
+def test_a_class_that_saves_by_itself_killed_before_any_step(stage: Stage) -> None:
+    """What it left half done is taken over or saved anew; a file without a row is for its authors."""
+    a_class_that_saves_by_itself(stage)
+    stage.world.remember()
+    expected = without_files(stage.play())
+    assert expected['frames'] != '[]'
+
+    for number, step in enumerate(steps_of(stage), 1):
+        killed_before(stage, number)
+        status = stage.run()
+        if status:  # a row without a file is told
+            assert 'there is no file' in stage.printed.read_text().splitlines()[-1]
+            assert stage.run() == 0
+        found = without_files(stage.world.state())
+        assert differences(found, expected) == {}, f'killed before step {number}, {step}'
+        [product] = DataProduct.objects.all()
+        assert product.data.read() == Saves.content
+
+
+def without_files(state: dict) -> dict:
+    """`state` with names as they were before Django made them unique."""
+    found = {name: value for name, value in state.items() if name != 'files'}
+    return {
+        name: re.sub(r'_[A-Za-z0-9]{7}\.csv', '.csv', repr(value)) for name, value in found.items()
+    }
 
 
 def test_a_killed_recheck_is_finished_by_runs_that_recheck_nothing(stage: Stage) -> None:

@@ -68,7 +68,7 @@ class World:
         return {
             'records': _values(ObservationRecord, 'status', 'scheduled_start', 'scheduled_end'),
             'checks': _values(
-                RecordSync, 'state', 'status', 'failures', 'error', 'owes_hook'
+                RecordSync, 'state', 'status', 'failures', 'error', 'owes_hook', 'saving'
             ),
             'records not checked': _values(RecordSync.objects.filter(checked_at=None), 'pk'),
             'products': _values(

@@ -39,7 +39,7 @@ ASKED_BY = 'TOM_RUN_ASKED_BY'
 NOTED = [
     field.name
     for field in RecordSync._meta.concrete_fields
-    if field.name not in ('record', 'owes_hook', 'status_before')
+    if field.name not in ('record', 'owes_hook', 'status_before', 'saving', 'newest_product')
 ]
 
 
