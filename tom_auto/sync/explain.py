@@ -74,8 +74,6 @@ def _known(error: BaseException, facility: str) -> SyncError | None:
         return error
     if isinstance(error, ImproperCredentialsException):
         return AccessRefused(f'{facility} refuses the credentials')
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return NoAnswer(f'the certificate of {facility} is not valid: {error.verify_message}')
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return _of_status(error.response.status_code, facility)
     if isinstance(error, UrllibHTTPError):
@@ -84,25 +82,13 @@ def _known(error: BaseException, facility: str) -> SyncError | None:
         return BadAnswer(f'{facility} answered something that is not JSON')
     unreached = isinstance(error, UNREACHED) or getattr(error, 'errno', 0) in UNREACHED_ERRNO
     if unreached or isinstance(error, requests.RequestException):
-        inner = next((one for one in map(_certificate, _arguments(error)) if one), None)
-        reason = f'certificate: {inner}' if inner else type(error).__name__
+        fault = http.certificate_fault(error)
+        reason = f'certificate: {fault}' if fault else type(error).__name__
         return NoAnswer(f'{facility} does not answer ({reason})')
     if isinstance(error, OSError) and error.errno is not None:
         kind = NoRoom if error.errno in FULL else LocalTrouble
         return kind(f'a file cannot be read or written: {_line(error.strerror)}')
     return None
-
-
-def _arguments(error: BaseException) -> Iterator[object]:
-    """What an error of `requests` holds: the reason is a few levels down."""
-    for argument in error.args:
-        yield argument
-        if isinstance(reason := getattr(argument, 'reason', None), BaseException):
-            yield from (reason, *reason.args, *_chain(reason))
-
-
-def _certificate(error: object) -> str:
-    return error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else ''
 
 
 def _of_status(status: int, facility: str) -> SyncError:
@@ -129,8 +115,8 @@ def _told(error: BaseException) -> str:
 def _line(words: object) -> str:
     """What `words` say, in one line without secrets, which any database can hold."""
     try:
-        text = without(list(http.heard), str(words))
-        text = ' '.join(redact(text).split())
+        # In this order: half an address is no longer known for one.
+        text = ' '.join(without(list(http.heard), redact(str(words))).split())
     except BaseException:  # there are errors whose own text is an error
         return '(it cannot say what)'
     return ''.join(filter(str.isprintable, text))[:LONGEST]

@@ -68,8 +68,7 @@ def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     not. A session with an adapter class of its own keeps that adapter and gets the timeouts.
     """
     send, answer_of = HTTPAdapter.send, HTTPConnection.getresponse
-    retries, alarms = _retries(limits, deadline), _Alarms()
-    pool = HTTPAdapter(pool_maxsize=2 * limits.WORKERS, max_retries=retries)
+    pool = HTTPAdapter(pool_maxsize=2 * limits.WORKERS, max_retries=_retries(limits, deadline))
 
     def limited_send(
         adapter: HTTPAdapter,
@@ -86,8 +85,11 @@ def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None
         return response
 
     def limited_headers(connection: HTTPConnection) -> BaseHTTPResponse:
-        with alarms.within(2 * limits.READ_TIMEOUT, connection.sock):
-            return answer_of(connection)
+        socket = connection.sock
+        with alarms.within(2 * limits.READ_TIMEOUT, socket):
+            answer = answer_of(connection)
+        answer.socket = socket  # the connection forgets it where the answer is its last
+        return answer
 
     HTTPAdapter.send, HTTPConnection.getresponse = limited_send, limited_headers
     look_up, sessions.get_environ_proxies = sessions.get_environ_proxies, remembered_proxies()
@@ -100,7 +102,7 @@ def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None
 
 
 class _Alarms:
-    """Hangs up on servers whose headers drip: a read timeout is about one read."""
+    """Hangs up on servers that drip: a read timeout is about one read, not about a line."""
 
     def __init__(self) -> None:
         self._armed: dict[object, float] = {}
@@ -108,8 +110,11 @@ class _Alarms:
 
     @contextmanager
     def within(self, seconds: float, sock: object) -> Iterator[None]:
-        """Hang up on `sock` after so many seconds, unless this has ended."""
-        self._armed[sock] = monotonic() + seconds
+        """Hang up on `sock` after so many seconds. Raises TimeoutError where this takes longer:
+
+        what was cut off may look like a whole answer.
+        """
+        end = self._armed[sock] = monotonic() + seconds
         if self._thread is None or not self._thread.is_alive():
             self._thread = Thread(target=self._watch, daemon=True, name='alarms')
             self._thread.start()
@@ -117,6 +122,8 @@ class _Alarms:
             yield
         finally:
             self._armed.pop(sock, None)
+        if monotonic() > end:
+            raise TimeoutError(f'not whole after {seconds:.0f} s')
 
     def _watch(self) -> None:
         idle = 0
@@ -127,6 +134,9 @@ class _Alarms:
                 if monotonic() > end and sock is not None:
                     with suppress(OSError):
                         sock.shutdown(SHUT_RDWR)
+
+
+alarms = _Alarms()
 
 
 def remembered_proxies() -> Callable[..., dict[str, str]]:
@@ -152,7 +162,7 @@ def _retries(limits: Automation, deadline: float) -> Retry:
 
         def increment(self, *args: object, **options: object) -> Retry:
             following = super().increment(*args, **options)
-            if _is_about_certificates(options.get('error')):
+            if certificate_fault(options.get('error')):
                 raise MaxRetryError(None, '', options['error'])
             response = options.get('response')
             asked = self.get_retry_after(response) if response is not None else None
@@ -179,13 +189,17 @@ def _retries(limits: Automation, deadline: float) -> Retry:
     )
 
 
-def _is_about_certificates(error: object) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return True
-        first = error.args[0] if getattr(error, 'args', ()) else None
-        error = first if isinstance(first, Exception) else getattr(error, '__cause__', None)
-    return False
+def certificate_fault(error: object, depth: int = 8) -> str:
+    """What is wrong with a server's certificate, if `error` is about that; else empty.
+
+    `requests` and urllib3 keep the reason a few levels down.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return getattr(error, 'verify_message', '') or 'not valid'
+    if not isinstance(error, Exception) or not depth:
+        return ''
+    inner = (*error.args, getattr(error, 'reason', None), error.__cause__)
+    return next(filter(None, (certificate_fault(one, depth - 1) for one in inner)), '')
 
 
 def _read_answer(response: requests.Response, limits: Automation) -> None:
@@ -214,10 +228,13 @@ def _chunks(response: requests.Response, seconds: float, decode: bool) -> Iterat
     """
     end = monotonic() + seconds
     try:
-        while chunk := response.raw.read1(CHUNK, decode_content=decode):
-            yield chunk
-            if monotonic() > end:
-                raise requests.ReadTimeout(f'not whole after {seconds:.0f} s')
+        with alarms.within(seconds, getattr(response.raw, 'socket', None)):
+            while chunk := response.raw.read1(CHUNK, decode_content=decode):
+                yield chunk
+                if monotonic() > end:
+                    break
+    except TimeoutError as error:
+        raise requests.ReadTimeout(str(error)) from None
     except BrokenStream as error:
         raise requests.ConnectionError(f'broken off: {type(error).__name__}') from error
     finally:
@@ -258,7 +275,9 @@ def download(
     except ValueError:  # of requests, urllib3 or the codec for host names
         raise BadAnswer('the download address is not valid') from None
     except requests.RequestException as error:
-        raise NoAnswer(f'the download did not arrive ({type(error).__name__})') from error
+        fault = certificate_fault(error)
+        reason = f'certificate: {fault}' if fault else type(error).__name__
+        raise NoAnswer(f'the download did not arrive ({reason})') from error
     if encoding not in ('gzip', 'x-gzip') or received.md5 == md5:
         return received
     # Packed for the transfer, or a packed file that was labelled so: see rule 6.
@@ -317,5 +336,7 @@ def _unpacked(file: BinaryIO, received: Received) -> Received:
 
 def _promised(response: requests.Response) -> int | None:
     """How many bytes come over the wire; None where that is not said."""
+    if 'Transfer-Encoding' in response.headers:
+        return None
     length = response.headers.get('Content-Length', '')
     return int(length) if length.isdigit() else None
