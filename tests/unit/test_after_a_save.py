@@ -26,7 +26,7 @@ def never(*args):
 
 def settle(record):
     """As if the data window of `record` were over."""
-    RecordSync.objects.filter(record=record).update(next_check=None)
+    RecordSync.objects.filter(record=record).update(state=RecordSync.State.SETTLED)
 
 
 def row_of(sky, record):
@@ -306,7 +306,7 @@ class TestHooks:
     def test_that_a_killed_run_owes_are_called_by_the_next(self, sky, observed, hooks, monkeypatch):
         record = observed(frames=2)
         with monkeypatch.context() as killed:
-            killed.setattr('tom_auto.sync.check_record.announce_products', never)
+            killed.setattr('tom_auto.sync.hooks.pay_product_hooks', never)
             updatedata()
         RecordSync.objects.filter(record=record).delete()  # it did not come to that either
         assert hooks.one == []
@@ -333,7 +333,7 @@ class TestHooks:
     ):
         observed(frames=1)
         with monkeypatch.context() as killed:
-            killed.setattr('tom_auto.sync.check_record.announce_products', never)
+            killed.setattr('tom_auto.sync.hooks.pay_product_hooks', never)
             updatedata()
         settings.TOM_FACILITY_CLASSES = []
 
@@ -444,7 +444,7 @@ class TestPreviews:
         observed(frames=1, pixels=64)
         with monkeypatch.context() as killed:
             killed.setattr('tom_auto.sync.previews.make_preview', never)
-            killed.setattr('tom_auto.sync.check_record.announce_products', never)
+            killed.setattr('tom_auto.sync.hooks.pay_product_hooks', never)
             updatedata()
         updatedata()
         assert self.sizes() == [(64, 64)]

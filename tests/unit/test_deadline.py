@@ -46,9 +46,7 @@ def test_a_facility_that_hangs_in_a_client_of_its_own_is_given_up(observed, monk
 
 
 @pytest.mark.parametrize(('seconds', 'error'), [(1, 'has not ended after 1 s'), (30, 'given up')])
-def test_a_class_that_hangs_is_ended(
-    observed, add_record, settings, automation, seconds, error
-):
+def test_a_class_that_hangs_is_ended(observed, add_record, settings, automation, seconds, error):
     """After TRANSFER_TIMEOUT, or at the deadline: no other waits for it, and it leaves nothing."""
     settings.TOM_FACILITY_CLASSES = [
         *settings.TOM_FACILITY_CLASSES, f'{Hangs.__module__}.Hangs'
@@ -125,7 +123,9 @@ def test_what_was_not_reached_is_left_for_the_next_run(observed, monkeypatch):
     assert status == 1
     assert 0 < report['checked'] < 7  # what would begin after the deadline does not
     [failure] = report['failures']
-    assert failure['error'] == f'{report["not_reached"]} records were not reached before the deadline'
+    assert (
+        failure['error'] == f'{report["not_reached"]} records were not reached before the deadline'
+    )
     assert report['checked'] + report['not_reached'] == 12
     status, report = updatedata()
     assert status == 0

@@ -123,6 +123,8 @@ def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) 
 
 
 def _differ(stored: StoredFrame, frame: Frame) -> bool:
+    if stored.archive_md5 in frame.older:
+        return False  # a new version
     checksums = stored.archive_md5 and frame.md5 and stored.archive_md5 != frame.md5
     named = file_names.safe_name(stored.filename) == file_names.safe_name(frame.filename)
     return bool(checksums if stored.archive_md5 and frame.md5 else not named)
@@ -186,11 +188,13 @@ def write(
     name = plan.name if plan.action is Action.ADOPT else plan.place
     product = plan.product or _new_product(record, plan)
     rows = DataProduct.objects.select_for_update(of=('self',)).filter(pk=product.pk)
-    current = rows.values_list('data', flat=True).first()
-    if current is None or (plan.product is None and current not in ('', name)):
+    current = rows.first()
+    if current is None or (plan.product is None and current.data.name not in ('', name)):
         return None
-    if current != name:
-        rows.update(data=name, thumbnail='', modified=timezone.now())
+    if plan.owes_hooks or current.data.name != name:
+        storage.delete(current.thumbnail.name)  # of the file before; a page makes another
+        kind = current.data_product_type or whole_file.data_product_type(plan.frame.filename)
+        rows.update(data=name, thumbnail='', data_product_type=kind, modified=timezone.now())
     values = {
         'archive': plan.archive, 'state': StoredFrame.State.STORED, 'product': product,
         'filename': plan.frame.filename[-255:], 'name': name, 'md5': received.md5,
@@ -203,8 +207,8 @@ def write(
     else:
         StoredFrame.objects.filter(pk=plan.stored.pk).update(**values)
         stored = StoredFrame.objects.select_related('product').get(pk=plan.stored.pk)
-    if plan.product is None:  # kept for the first time: its rights are for people to change later
-        _copy_rights(owner, product, RIGHTS)
+    if plan.owes_hooks and not (plan.stored and plan.stored.md5):
+        _copy_rights(owner, product, RIGHTS)  # the first time: they are for people to change later
     share(record, stored)
     return stored
 

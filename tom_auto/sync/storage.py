@@ -139,7 +139,7 @@ def is_it(name: str, md5: str) -> bool:
 
 def delete(name: str) -> None:
     """Remove a file that was stored here and that no row refers to."""
-    if not DataProduct.objects.filter(data=name).exists():
+    if name and is_proper(name) and not DataProduct.objects.filter(data=name).exists():
         with suppress(OSError):
             the_storage().delete(name)
 
