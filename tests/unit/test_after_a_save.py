@@ -8,6 +8,7 @@ import pytest
 from astropy.io import fits
 from django.contrib.auth.models import Group
 from django.core.files.base import ContentFile
+from django.core.management import CommandError
 from guardian.shortcuts import assign_perm, get_group_perms, remove_perm
 from PIL import Image
 from tom_dataproducts.models import DataProduct
@@ -22,6 +23,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def never(*args):
     """Stands for what a killed run did not come to."""
+
+
+def kill(*args, **options):
+    """Ends the run there."""
+    raise KeyboardInterrupt
 
 
 def settle(record):
@@ -440,14 +446,16 @@ class TestPreviews:
         assert self.sizes() == [(90, 50)]
 
     def test_are_made_after_a_killed_run(self, observed, monkeypatch):
-        """Killed between the frame's row and its JPEG."""
+        """Killed when the frame and its JPEG have files, and neither has a row."""
         observed(frames=1, pixels=64)
         with monkeypatch.context() as killed:
-            killed.setattr('tom_auto.sync.previews.make_preview', never)
-            killed.setattr('tom_auto.sync.hooks.pay_product_hooks', never)
-            updatedata()
+            killed.setattr('tom_auto.sync.products.write', kill)
+            with pytest.raises(CommandError, match='Stopped'):
+                updatedata()
+        assert (len(files()), DataProduct.objects.count()) == (2, 0)
         updatedata()
         assert self.sizes() == [(64, 64)]
+        assert len(files()) == DataProduct.objects.count() == 2
 
     @pytest.mark.parametrize(
         ('content', 'filename'),

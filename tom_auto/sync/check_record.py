@@ -165,6 +165,11 @@ class Facilities:
         )
 
 
+def wants_previews() -> bool:
+    """Whether each image is to have a JPEG."""
+    return getattr(settings, 'AUTO_THUMBNAILS', False)
+
+
 class Check:
     """The check of one record, as far as it has come."""
 
@@ -374,7 +379,7 @@ class Check:
     ) -> Jobs:
         name = self.outcome.facility
         plans = products.plans(record, archive, frames, self._facilities.archive_of)
-        names = [plan.name for plan in plans if plan.name]
+        names = [name for plan in plans for name in (plan.name, plan.preview) if name]
         sizes = {}
         if names:
             work = partial(storage.sizes, names)
@@ -389,6 +394,10 @@ class Check:
                 todo.append(plan)
             elif plan.stored and plan.product:
                 products.share(record, plan.stored)
+                if wants_previews() and plan.preview and sizes[plan.preview] is None:
+                    preview, drawn = yield from self._draw(record, plan)
+                    if drawn is not None:
+                        products.write(record, preview, drawn, hooks_owed=False)
         if todo and record.sync.is_settled:  # if this is killed, the next run goes on with it
             RecordSync.objects.filter(pk=record.pk).update(state=RecordSync.State.WAITING)
         while todo:
@@ -418,7 +427,7 @@ class Check:
         """Have a preview made, and write the rows of one frame; whether they are written."""
         owes_hooks, was_there = plan.owes_hooks, plan.product is not None
         preview = drawn = None
-        if owes_hooks and getattr(settings, 'AUTO_THUMBNAILS', False):
+        if owes_hooks and wants_previews():
             preview, drawn = yield from self._draw(record, plan)
         with transaction.atomic():
             stored = products.write(record, plan, received)

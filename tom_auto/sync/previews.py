@@ -19,7 +19,7 @@ from . import storage, whole_file
 from .file_names import split
 from .frames import Frame
 from .http import Received
-from .products import Plan
+from .products import Plan, preview_id
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 def preview_of(plan: Plan) -> Frame:
     """The JPEG of a frame: a data product of its own, as in tomtoolkit."""
     name = f'{split(plan.place.rsplit("/", 1)[-1])[0]}.jpg'
-    return Frame(f'{plan.product_id}_jpeg', name, url='')
+    return Frame(preview_id(plan.product_id), name, url='')
 
 
 def draw(name: str, place: str) -> Received | None:

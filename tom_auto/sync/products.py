@@ -46,6 +46,7 @@ class Plan:
     product_id: str
     product: DataProduct | None
     stored: StoredFrame | None
+    preview: str = ''  # the name of its JPEG's file, if it has one
     action: Action = Action.NOTHING
 
     @property
@@ -64,10 +65,12 @@ def plans(
 ) -> list[Plan]:
     """What is kept of these frames. `archive_of` gives the archive of a facility."""
     ids = [frame.id for frame in frames]
-    stored = StoredFrame.objects.select_related('product').filter(frame_id__in=ids)
+    product_ids = [*ids, *(f'{archive}:{frame_id}' for frame_id in ids)]
+    wanted = [*ids, *map(preview_id, product_ids)]
+    stored = StoredFrame.objects.select_related('product').filter(frame_id__in=wanted)
     known = {(row.archive, row.frame_id): row for row in stored}
     rows = DataProduct.objects.select_related('stored_frame', 'observation_record').filter(
-        product_id__in=[*ids, *(f'{archive}:{frame_id}' for frame_id in ids)]
+        product_id__in=product_ids
     )
     products = {product.product_id: product for product in rows.order_by()}
     return [_plan(record, archive, frame, known, products, archive_of) for frame in frames]
@@ -97,7 +100,14 @@ def _plan(
         product_id = f'{archive}:{frame.id}'  # another archive has the same id
     wanted = DataProduct(target=record.target, observation_record=record, product_id=product_id)
     place = file_names.place(wanted, archive, frame.id, frame.filename)
-    return Plan(frame, archive, place, product_id, product, stored)
+    jpeg = known.get((archive, preview_id(product_id)))
+    preview = jpeg.name if jpeg and jpeg.product else ''
+    return Plan(frame, archive, place, product_id, product, stored, preview)
+
+
+def preview_id(product_id: str) -> str:
+    """The id of the JPEG of a product, as tomtoolkit has it."""
+    return f'{product_id}_jpeg'
 
 
 def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) -> None:
@@ -249,6 +259,9 @@ def share(record: ObservationRecord, stored: StoredFrame) -> None:
             record=record, archive=stored.archive, frame_id=stored.frame_id
         )
         _copy_rights(record, stored.product, RIGHTS[:1])
+        jpeg = DataProduct.objects.filter(product_id=preview_id(stored.product.product_id)).first()
+        if jpeg is not None:
+            _copy_rights(record, jpeg, RIGHTS[:1])
 
 
 def _copy_rights(record: ObservationRecord, product: DataProduct, rights: tuple[str, ...]) -> None:
