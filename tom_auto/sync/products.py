@@ -117,7 +117,7 @@ def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) 
         return
     if product is None:
         plan.action = Action.FETCH
-    elif stored is None or stored.is_broken:
+    elif stored is None or stored.is_broken or stored.name != plan.name:
         plan.action = Action.FETCH if size is None else Action.ADOPT
     elif stored.record_id != record.pk and _differ(stored, plan.frame):
         raise Clash(
@@ -141,11 +141,16 @@ def _differ(stored: StoredFrame, frame: Frame) -> bool:
 
 
 def adopt(plan: Plan) -> Received | None:
-    """What others have stored, if it is whole; None where it has to be fetched."""
+    """What others have stored, if it is whole; None where it has to be fetched.
+
+    Where a row was told of another file than the one that was stored for it, that is its owner's,
+    and only what is no file at all may go: a web page stores what it gets.
+    """
+    owners = plan.stored is not None and not plan.stored.is_broken
+    fault = whole_file.no_file if owners else whole_file.fault
     with storage.the_storage().open(plan.name) as file:
         received = whole_file.read(file)
-        broken = whole_file.fault(plan.frame.filename, file, received)
-    return None if broken else received
+        return None if fault(plan.frame.filename, file, received) else received
 
 
 def note_broken(record: ObservationRecord, plan: Plan) -> None:
@@ -167,7 +172,7 @@ def fetch(plan: Plan, limits: Automation) -> Received | None:
     there = storage.read(plan.place) if storage.exists(plan.place) else None
     if there and there.md5 == frame.md5:  # left by a run that was killed, or a database that is gone
         return there
-    if there and plan.action is Action.RENEW and there.md5 != plan.stored.md5:
+    if there and plan.action is Action.RENEW and there.md5 != plan.stored.archive_md5:
         return None
     with storage.part_file() as file:
         received = download(frame.url, frame.filename, file, limits, storage.room_for, frame.md5)
@@ -199,7 +204,7 @@ def write(
     product = plan.product or _new_product(record, plan)
     rows = DataProduct.objects.select_for_update(of=('self',)).filter(pk=product.pk)
     current = rows.first()
-    if current is None or (plan.product is None and current.data.name not in ('', name)):
+    if current is None or current.data.name not in (plan.name, name):
         return None
     if plan.owes_hooks or current.data.name != name:
         storage.delete(current.thumbnail.name)  # of the file before; a page makes another
@@ -241,8 +246,6 @@ def found_meanwhile(plan: Plan) -> bool:
     """Whether a web page has stored the frame of `plan` meanwhile: it is to be looked at instead."""
     if plan.action is not Action.ADOPT:
         storage.delete(plan.place)  # no row will refer to it
-    if plan.product is not None:
-        return False
     plan.product = DataProduct.objects.filter(product_id=plan.product_id).first()
     plan.action, plan.place = Action.ADOPT, plan.name
     return plan.product is not None
