@@ -110,7 +110,7 @@ ANSWERS = [
     ('a gzip that lies', 'does not answer', faults.lying_gzip()),
     ('a slow drip', 'does not answer', faults.drip(0.05)),
     ('a redirect to another host', 'not JSON', elsewhere),
-    ('a redirect loop', 'could not be asked', faults.redirect_loop()),
+    ('a redirect loop', 'does not answer', faults.redirect_loop()),
 ]
 
 #: What goes wrong with a file, and lasts.
@@ -123,8 +123,8 @@ FILES = [
     ('truncated', 'did not arrive', faults.truncated()),
     ('HTML with 200', "its checksum is not the archive's", faults.html()),
     ('a wrong md5', "its checksum is not the archive's", faults.corrupt()),
-    ('zero bytes', 'the file is empty', faults.empty()),
-    ('a gzip that lies', 'did not arrive', faults.lying_gzip()),
+    ('zero bytes', "its checksum is not the archive's", faults.empty()),
+    ('a gzip that lies', '', faults.lying_gzip()),
     ('a slow drip', 'did not arrive', faults.drip(0.05)),
     ('a Content-Length of 10 GB', 'did not arrive | no room', faults.huge(10**10)),
     ('a redirect to another host', "its checksum is not the archive's", elsewhere),
@@ -150,7 +150,7 @@ MATRIX = [
     Trouble('status: a list instead of an object', 'TypeError', {'status': faults.answer([])}),
     Trouble(
         'status: unknown state',
-        'which nobody here knows',
+        'which is not known',
         {'status': faults.edit(lambda request: request.update(state='SCHEDULED'))},
     ),
     Trouble(
@@ -161,11 +161,11 @@ MATRIX = [
     Trouble('schedule: 500', 'answered 500', {'schedule': faults.status(500)}),
     Trouble(
         'schedule: an invalid time',
-        'a time that is none',
+        'that is not a time',
         {'schedule': faults.edit(lambda observations: observations[0].update(start='soon'))},
     ),
-    Trouble('list: a missing key', 'without id, filename or url', {'list': without('url')}),
-    Trouble('list: a list instead of an object', 'no list of frames', {'list': faults.answer([])}),
+    Trouble('list: a missing key', 'without an id, a file name or an address', {'list': without('url')}),
+    Trouble('list: a list instead of an object', 'other than a list of frames', {'list': faults.answer([])}),
     Trouble('list: an endless chain of pages', 'has no end', {'list': faults.endless_next()}),
     Trouble('list: 2,000 frames', filenames=tuple(f'{number:04}.fits' for number in range(2000))),
     Trouble('list: no frames yet', filenames=(), later=frame_arrives),
@@ -192,7 +192,7 @@ MATRIX = [
 ]
 
 CIRCUMSTANCES = {
-    'credentials: expired in the middle of a run': 'refuses its credentials',
+    'credentials: expired in the middle of a run': 'refuses',
     "clock: the observatory's is five hours ahead": '',
     "clock: the observatory's is five hours behind": '',
     "clock: the TOM's is five hours ahead for one run": '',

@@ -5,8 +5,8 @@ of one facility expire half way, and no two clocks agree. What is promised: the 
 record that failed what was wrong with it and blames no other; it stores whole frames and nothing
 else; and two runs later every frame that exists is at home, once.
 
-Five records in a row without an answer set a facility aside for the run (rule 3), which would
-keep its other records from meeting their faults. So each facility's records are checked one after
+Five requests in a row without an answer set a host aside for the run (rule 3), which would keep
+its other records from meeting their faults. So each facility's records are checked one after
 another (`--workers 1`), and behind each that is in trouble stands a healthy one.
 """
 
@@ -76,13 +76,13 @@ class Scene:
 
     def observed(self, facility: str, names: tuple[str, ...], size: int) -> ObservationRecord:
         """A record whose request is completed, with a frame for each of `names`."""
-        sky, record = self.skies[facility], self.add_record(facility)
+        sky, record = self.skies[facility], self.add_record(facility, status='')
         request = int(record.observation_id)
         sky.add_request(request)
         sky.complete(request, frames=0)
         for name in names:
             number = next(self.numbers)  # the three share one archive, as those of LCO do
-            content = f'SIMPLE  = {number:>20}'.encode().ljust(size, b'.')
+            content = a_fits_file(number, size)
             sky.add_frame(request, frame_id=number, filename=name or None, content=content)
         return record
 
@@ -103,10 +103,10 @@ class Scene:
         self.add_healthy(facility)
 
     def credentials_expire(self) -> None:
-        """BLANCO's token is refused from the third of its five records on."""
-        for _ in range(5):
+        """BLANCO's token is refused from the third of its eight records on."""
+        for _ in range(8):
             self.add_healthy('BLANCO')
-        sky, third = self.skies['BLANCO'], self.healthy[-3]
+        sky, third = self.skies['BLANCO'], self.healthy[-6]
         path = PATHS['status'].format(request=third.observation_id)
         sky.break_(path, then(lambda: sky.revoke(sky.token)), times=1)
 
@@ -121,6 +121,13 @@ class Scene:
     def frames_of(self, record: ObservationRecord) -> set[str]:
         frames = self.skies[record.facility].frames_of[int(record.observation_id)]
         return {str(frame.id) for frame in frames}
+
+
+def a_fits_file(number: int, size: int) -> bytes:
+    """One that is whole, with `number` in its header."""
+    values = {'SIMPLE': 'T', 'BITPIX': 8, 'NAXIS': 1, 'NAXIS1': size - 2880, 'NUMBER': number}
+    cards = ''.join(f'{key:<8}= {value:>20}'.ljust(80) for key, value in values.items())
+    return f'{cards}END'.encode().ljust(2880) + bytes(size - 2880)
 
 
 def five_hours_ahead() -> datetime:
@@ -169,6 +176,9 @@ def each_failure_is_told(scene: Scene, report: dict) -> None:
     assert credentials['facility'] == 'BLANCO'
     assert CIRCUMSTANCES['credentials: expired in the middle of a run'] in credentials['error']
     del told['']
+    refused = [told.pop(record.observation_id, None) for record in scene.healthy[-6:]]
+    assert refused[3:] == [None] * 3, 'records that are set aside have not failed'
+    assert all('refuses' in error for error in refused[:3])
     by_name = {
         name: told.pop(record.observation_id, '')
         for name, (trouble, record) in scene.troubled.items()
@@ -179,7 +189,7 @@ def each_failure_is_told(scene: Scene, report: dict) -> None:
         for name, (trouble, record) in scene.troubled.items()
         if not fits(trouble.says, by_name[name])
     }
-    assert wrong == {}
+    assert not wrong, '\n'.join(map(str, wrong.items()))
 
 
 def fits(says: str, error: str) -> bool:

@@ -127,7 +127,10 @@ class Stock:
 
     def status_of(self, answer: object) -> Status:
         """What an answer of the portal, or of its lists, amounts to."""
-        status = status_of(answer, self.name)
+        try:
+            status = status_of(answer, self.name)
+        except Unsupported as reason:  # a portal has a status for every request
+            raise BrokenClass(str(reason)) from None
         if status.state not in self.ocs.facility_settings.get_observing_states():
             raise BrokenClass(f'{self.name} reports the state {status.state}, which is not known')
         return status
