@@ -239,7 +239,12 @@ def _new_product(record: ObservationRecord, plan: Plan) -> DataProduct:
             product.save()
         return product
     except IntegrityError:
-        return DataProduct.objects.get(product_id=plan.product_id)
+        there = DataProduct.objects.select_related('stored_frame').get(product_id=plan.product_id)
+        owner = getattr(there, 'stored_frame', None)
+        if owner is None or owner.archive == plan.archive:
+            return there
+        plan.product_id = f'{plan.archive}:{plan.frame.id}'  # another archive has the same id
+        return _new_product(record, plan)
 
 
 def found_meanwhile(plan: Plan) -> bool:
