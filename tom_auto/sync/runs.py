@@ -196,6 +196,7 @@ def _note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) 
     note(sync, outcome, now, window)
     if sync.is_settled and not was_settled and not outcome.has_data:
         outcome.note(NoFrames('the observation succeeded, and not one wanted frame has come'))
+        outcome.ending = Ending.FAILED  # told once: the record is settled, and not in trouble
 
 
 def close(run: UpdateRun, report: Report) -> None:
