@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import warnings
+from pathlib import Path
 from threading import Event
 
 import requests
@@ -311,7 +312,7 @@ class Login(Robotic):
     name = 'Login'
 
     def set_user(self, user):
-        with open(settings.FACILITIES['Login']['log'], 'a') as log:
+        with Path(settings.FACILITIES['Login']['log']).open('a') as log:
             log.write(f'{user}\n')
         if user.username == 'bob':
             raise RuntimeError('no, not you')

@@ -103,7 +103,7 @@ def test_one_that_takes_its_process_along_takes_no_other(settings, add_record, o
     settings.TOM_FACILITY_CLASSES = [
         *settings.TOM_FACILITY_CLASSES, *(f'{each.__module__}.{each.__name__}' for each in classes)
     ]  # fmt: skip
-    bad = [add_record(name) for name in ('Crashes', 'Exits') for _ in range(2)]
+    bad = [add_record(name) for name in ('Crashes', 'Exits') for _ in range(4)]
     good = [add_record('Saves'), observed('LCO')]
 
     _, report = updatedata()

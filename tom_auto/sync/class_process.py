@@ -10,6 +10,7 @@ import signal
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from threading import Event
 
 from django.contrib.auth.models import User
 from django.db import connections
@@ -30,6 +31,7 @@ class ClassProcess:
     def __init__(self, name: str, facility_class: type) -> None:
         self.name, self._class = name, facility_class
         self._process = self._pipe = None
+        self._ready = Event()  # whether it can be asked
 
     def start(self) -> None:
         """Fork the process: from the main thread, and at first before any other thread starts."""
@@ -39,15 +41,22 @@ class ClassProcess:
         )
         self._process.start()
         its_end.close()
+        self._ready.set()
 
     def call(self, method: str, user: User | None, *arguments: object, seconds: float) -> object:
-        """What `Asked.method` returns there. Raises what it raises, or NoAnswer after `seconds`."""
+        """What `Asked.method` returns there. Raises what it raises, or NoAnswer after `seconds`.
+
+        One call at a time. A process that has ended is started again by the main thread.
+        """
+        if not self._ready.wait(seconds):
+            raise NoAnswer(f'{self.name} was not started again within {seconds:.0f} s')
+        pipe = self._pipe  # until the call has ended: the next process has another
         try:
-            self._pipe.send((method, user, arguments))
-            if not self._pipe.poll(seconds):
+            pipe.send((method, user, arguments))
+            if not pipe.poll(seconds):
                 self.kill()
                 raise NoAnswer(f'{self.name}.{method} has not ended after {seconds:.0f} s')
-            well, answer = self._pipe.recv()
+            well, answer = pipe.recv()
         except (EOFError, OSError) as error:
             self.kill()
             raise BrokenClass(f'{self.name}.{method} ended its process') from error
@@ -58,16 +67,16 @@ class ClassProcess:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it has to be started again before it can be asked."""
-        return self._process is None or not self._process.is_alive()
+        """Whether it has to be started again before it can be asked: a call found that out."""
+        return not self._ready.is_set()
 
     def kill(self) -> None:
-        """End it, whatever it does."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.join(1)
-            self._pipe.close()
-            self._process = None
+        """End it, whatever it does. Its pipe is closed when the last call has let go of it."""
+        process, self._process, self._pipe = self._process, None, None
+        if process is not None:
+            process.kill()
+            process.join(1)
+        self._ready.clear()
 
 
 def _serve(pipe: Connection, other_end: Connection, name: str, facility_class: type) -> None:

@@ -170,7 +170,9 @@ def fetch(plan: Plan, limits: Automation) -> Received | None:
     """Bring the file of `plan` into its place; None where its owner has changed what is there."""
     frame = plan.frame
     there = storage.read(plan.place) if storage.exists(plan.place) else None
-    if there and there.md5 == frame.md5:  # left by a run that was killed, or a database that is gone
+    if (
+        there and there.md5 == frame.md5
+    ):  # left by a run that was killed, or a database that is gone
         return there
     if there and plan.action is Action.RENEW and there.md5 != plan.stored.archive_md5:
         return None
@@ -294,9 +296,7 @@ def before_a_class_saves(record: ObservationRecord) -> bool:
     return sync.saving
 
 
-def saved_by_class(
-    record: ObservationRecord, archive: str
-) -> Iterator[tuple[DataProduct, str]]:
+def saved_by_class(record: ObservationRecord, archive: str) -> Iterator[tuple[DataProduct, str]]:
     """What a class's own `save_data_products` has saved, each with what is wrong with it.
 
     Nothing that was there before is touched, nor what people upload, which has no product id. A
