@@ -180,9 +180,7 @@ def test_someone_saves_the_same_frame_on_the_web_at_the_same_moment(sky, observe
 
 
 @pytest.mark.parametrize('content', [FITS, b'my own notes'])
-def test_what_others_stored_and_worked_on_is_not_replaced_by_a_new_version(
-    sky, observed, content
-):
+def test_what_others_stored_and_worked_on_is_not_replaced_by_a_new_version(sky, observed, content):
     """It is whole, and not what the archive ever had."""
     record = observed(frames=0)
     frame = sky.add_frame(int(record.observation_id), filename='a.txt', content=b'as it was')
