@@ -271,7 +271,7 @@ class TestAnObservationWithoutData:
 
         def add(frames):
             record = add_record('LCO', status='')
-            sky.add_request(int(record.observation_id), created=datetime.now(UTC) - 12 * YEAR / 365)
+            sky.add_request(int(record.observation_id))
             at = datetime.now(UTC) - timedelta(days=10)
             sky.complete(int(record.observation_id), frames=frames, pixels=32, at=at)
             return record
