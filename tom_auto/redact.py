@@ -11,13 +11,15 @@ import re
 import sys
 import threading
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from functools import cache
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import cache, lru_cache
 from urllib.parse import quote, urlsplit
 
 from django.conf import settings
 from django.core.signals import setting_changed
+from django.db.models import Model
 from django.dispatch import receiver
 
 #: What gives a secret away by its form alone, and what is written in its place.
@@ -49,26 +51,68 @@ SHORTEST = 4  # characters: what is shorter would be found in every other word
 
 
 LONGEST = 50_000  # characters: of what is longer the middle is left out
-PIECE = 16  # characters of an answer that an error must not repeat
+PIECE = 16  # letters of an answer that nothing must repeat
+MOST_ROWS = 100  # of one user's credentials
+
+#: The beginnings of the latest answers: nobody knows what is in them.
+heard: deque[bytes] = deque(maxlen=20)
+#: What users have stored and this process has used.
+learned: set[str] = set()
 
 
-def without(bodies: list[bytes], text: str) -> str:
-    """`text` without what it repeats of these answers, which may hold anything: rule 14."""
+def without_answers(text: str, is_line: bool = False) -> str:
+    """`text` without what it repeats of the latest answers, which may hold anything: rule 14.
+
+    Only letters and digits count: a class may have taken an answer apart, or written it anew. Of a
+    text that is one line of something longer, a few of them are enough.
+    """
     text = text[:LONGEST]
-    pieces = {
-        words[start : start + PIECE]
-        for words in (body.decode(errors='replace') for body in bodies)
-        for start in range(max(1, len(words) - PIECE + 1))
-        if len(words) >= SHORTEST
-    }
-    lengths = {PIECE, *(len(piece) for piece in pieces if len(piece) < PIECE)}
-    hidden = bytearray(len(text))
-    for length in lengths:
-        for start in range(len(text) - length + 1):
-            if text[start : start + length] in pieces:
-                hidden[start : start + length] = b'1' * length
+    answers = [pieces for body in heard.copy() if (pieces := _pieces(body))]
+    places = [place for place, letter in enumerate(text) if letter.isalnum()] if answers else []
+    letters, hidden = ''.join(text[place] for place in places), bytearray(len(text))
+    if is_line and SHORTEST <= len(letters) < PIECE:
+        return '' if any(letters in _letters(body) for body in heard.copy()) else text
+    for length in {len(next(iter(pieces))) for pieces in answers}:
+        for start in range(len(letters) - length + 1):
+            piece = letters[start : start + length]
+            if any(piece in pieces for pieces in answers):
+                first, last = places[start], places[start + length - 1]
+                hidden[first : last + 1] = b'1' * (last + 1 - first)
     kept = (' ' if hide else letter for letter, hide in zip(text, hidden, strict=True))
     return ''.join(kept) if any(hidden) else text
+
+
+@lru_cache(maxsize=40)
+def _pieces(body: bytes) -> frozenset[str]:
+    """Every `PIECE` letters in a row, or all of them where there are fewer."""
+    letters = _letters(body)
+    starts = range(max(1, len(letters) - PIECE + 1)) if len(letters) >= SHORTEST else ()
+    return frozenset(letters[start : start + PIECE] for start in starts)
+
+
+@lru_cache(maxsize=40)
+def _letters(body: bytes) -> str:
+    return ''.join(filter(str.isalnum, body.decode(errors='replace')))
+
+
+def learn(texts: Iterable[str]) -> None:
+    """From now on these are secrets as well, in this process."""
+    if new := set(texts) - learned:
+        learned.update(new)
+        _known.cache_clear()
+
+
+def stored_by(user: Model) -> Iterator[str]:
+    """The credentials that a user has stored, in a profile for example, whatever its model."""
+    for relation in user._meta.related_objects:
+        model, fields = relation.related_model, relation.related_model._meta.concrete_fields
+        names = {name for name in dir(model) if CREDENTIAL.search(name) and name[0] != '_'}
+        names |= {field.name for field in fields if 'Encrypted' in type(field).__name__}
+        if names:
+            with suppress(Exception):  # such as a field that cannot be decrypted any more
+                for row in model._base_manager.filter(**{relation.field.name: user})[:MOST_ROWS]:
+                    values = (getattr(row, name, None) for name in names)
+                    yield from (value for value in values if isinstance(value, str) and value)
 
 
 def redact(text: str) -> str:
@@ -87,7 +131,8 @@ def redact(text: str) -> str:
 @cache
 def _known() -> re.Pattern:
     """Finds every credential of the settings, however it is written: made once for all lines."""
-    texts = {line.strip() for secret in secrets() for line in (secret, *secret.splitlines())}
+    whole = secrets() | learned
+    texts = {' '.join(line.split()) for secret in whole for line in (secret, *secret.splitlines())}
     texts = {text for text in texts if len(text) >= SHORTEST}
     texts |= {b64encode(text.encode(errors='replace')).decode() for text in texts}
     longest_first = sorted(texts, key=len, reverse=True)
@@ -145,7 +190,9 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         try:
-            return redact(super().format(record))
+            text = super().format(record)
+            trouble = record.exc_info or record.levelno >= logging.WARNING
+            return without_answers(redact(text)) if trouble else redact(text)
         except Exception as error:  # or logging prints the arguments as they are
             return (
                 f'{record.levelname} {record.name}: line {record.lineno} of {record.pathname} '
@@ -163,10 +210,10 @@ def overheard() -> Iterator[None]:
     log, errors = logging.getLogger(__name__).info, sys.stderr
 
     def note(line: str) -> None:
-        log('printed by a facility class: %s', line)
+        log('printed by a facility class: %s', without_answers(redact(line), is_line=True))
 
     def show(line: str) -> None:
-        errors.write(redact(line) + '\n')
+        errors.write(without_answers(redact(line), is_line=True) + '\n')
 
     with redirect_stdout(Overheard(note)), redirect_stderr(Overheard(show)):
         yield

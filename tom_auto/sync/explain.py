@@ -16,7 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db import InterfaceError, OperationalError
 from tom_common.exceptions import ImproperCredentialsException
 
-from ..redact import redact, without
+from ..redact import redact, without_answers
 from . import http
 from .errors import (
     AccessRefused,
@@ -116,7 +116,7 @@ def _line(words: object) -> str:
     """What `words` say, in one line without secrets, which any database can hold."""
     try:
         # In this order: half an address is no longer known for one.
-        text = ' '.join(without(list(http.heard), redact(str(words))).split())
+        text = ' '.join(without_answers(redact(str(words))).split())
     except BaseException:  # there are errors whose own text is an error
         return '(it cannot say what)'
     return ''.join(filter(str.isprintable, text))[:LONGEST]

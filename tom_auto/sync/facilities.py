@@ -22,6 +22,7 @@ from tom_observations.facilities.ocs import OCSFacility
 from tom_observations.facility import BaseRoboticObservationFacility
 from tom_observations.models import ObservationRecord
 
+from ..redact import learn, stored_by
 from .errors import (
     BrokenClass,
     CredentialsRefused,
@@ -185,6 +186,7 @@ class Asked:
 
     def _logged_in(self, user: User | None) -> object:
         facility = self._class()
+        learn(stored_by(user) if user else ())  # what it uses may come back in its errors
         try:
             if user is not None and hasattr(facility, 'set_user'):
                 facility.set_user(user)

@@ -9,7 +9,6 @@ import hashlib
 import os
 import ssl
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
 from ..conf import Automation
+from ..redact import heard
 from .errors import BadAnswer, NoAnswer, NoRoom
 
 CHUNK = 256 * 1024  # bytes
@@ -42,10 +42,7 @@ PASSING = {429, 500, 502, 503, 504}  # statuses that may be other in a moment
 PACKED = ('.gz', '.tgz', '.bz2', '.xz', '.zip', '.fz')
 #: A compressed transfer would hide how many bytes the file has.
 PLAIN = {'Accept-Encoding': 'identity'}
-HEARD = 4096  # bytes kept of each of the latest answers, so that no error repeats them
-
-#: The beginnings of the latest answers: nobody knows what is in them (rule 14).
-heard: deque[bytes] = deque(maxlen=20)
+HEARD = 4096  # bytes kept of each of the latest answers, so that no error repeats them: rule 14
 
 
 @dataclass(frozen=True)
