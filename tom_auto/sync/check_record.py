@@ -33,7 +33,7 @@ from .http import Received
 from .outcomes import Ending, Outcome
 from .portal_lists import Found, read_lists, wanted_of
 from .products import Action, Plan
-from .workers import DISK, ROOM, Job
+from .workers import DISK, Job
 
 BATCH = 100  # frames that are looked at together
 #: What calls classes in their processes, each of which may use a connection to the database.
@@ -133,7 +133,7 @@ class Facilities:
             lambda: products.fetch(plan, self._limits),
             f'the download of {plan.frame.filename}',
             f"{facility}'s file server",
-            (DISK, ROOM, host),
+            (DISK, host),
             ((host, self._limits.WORKERS),),
         )
 
