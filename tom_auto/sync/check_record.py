@@ -17,7 +17,7 @@ from tom_observations.models import ObservationRecord
 from ..conf import Automation
 from ..models import RecordSync, StoredFrame
 from . import hooks, products, storage
-from .class_process import ClassProcess
+from .class_process import CALLS, ClassProcess
 from .errors import (
     BrokenClass,
     NoKey,
@@ -33,7 +33,7 @@ from .http import Received
 from .outcomes import Ending, Outcome
 from .portal_lists import Found, read_lists, wanted_of
 from .products import Action, Plan
-from .workers import DISK, Job
+from .workers import DISK, ROOM, Job
 
 BATCH = 100  # frames that are looked at together
 #: What calls classes in their processes, each of which may use a connection to the database.
@@ -133,7 +133,7 @@ class Facilities:
             lambda: products.fetch(plan, self._limits),
             f'the download of {plan.frame.filename}',
             f"{facility}'s file server",
-            (DISK, host),
+            (DISK, ROOM, host),
             ((host, self._limits.WORKERS),),
         )
 
@@ -154,7 +154,7 @@ class Facilities:
         }
         return Job(
             lambda: process.call(method, user, *arguments, seconds=self._limits.TRANSFER_TIMEOUT),
-            f'{name}.{method}',
+            f'{name}.{CALLS[method]}',
             name,
             (key, account),
             (

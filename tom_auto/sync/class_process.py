@@ -22,6 +22,14 @@ from .explain import explained
 from .facilities import Asked
 
 fork = get_context('fork')  # what is imported and set already is there at once
+#: What the methods of `Asked` call in the class.
+CALLS = {
+    'status': 'get_observation_status',
+    'frames': 'data_products',
+    'update': 'update_observation_status',
+    'save': 'save_data_products',
+    'terminal_states': 'get_terminal_observing_states',
+}
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -55,11 +63,11 @@ class ClassProcess:
             pipe.send((method, user, arguments))
             if not pipe.poll(seconds):
                 self.kill()
-                raise NoAnswer(f'{self.name}.{method} has not ended after {seconds:.0f} s')
+                raise NoAnswer(f'{self.name}.{CALLS[method]} has not ended after {seconds:.0f} s')
             well, answer = pipe.recv()
         except (EOFError, OSError) as error:
             self.kill()
-            raise BrokenClass(f'{self.name}.{method} ended its process') from error
+            raise BrokenClass(f'{self.name}.{CALLS[method]} ended its process') from error
         if well:
             return answer
         kind, text = answer
@@ -104,5 +112,5 @@ def _serve(pipe: Connection, other_end: Connection, name: str, facility_class: t
         try:
             pipe.send(answer)
         except Exception as error:  # what cannot leave the process
-            broken = BrokenClass(f'{name}.{method} returned what cannot be read ({error})')
+            broken = BrokenClass(f'{name}.{CALLS[method]} returned what cannot be read ({error})')
             pipe.send((False, (broken.kind, str(broken))))

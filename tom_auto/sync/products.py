@@ -176,6 +176,8 @@ def fetch(plan: Plan, limits: Automation) -> Received | None:
         return there
     if there and plan.action is Action.RENEW and there.md5 != plan.stored.archive_md5:
         return None
+    with storage.room_for(0, limits):  # or the archive need not be asked
+        pass
     with storage.part_file() as file:
         received = download(frame.url, frame.filename, file, limits, storage.room_for, frame.md5)
         broken = whole_file.fault(frame.filename, file, received, frame.md5)

@@ -157,10 +157,10 @@ def room_for(size: int, limits: Automation) -> Iterator[None]:
     with _room:
         free = shutil.disk_usage(storage.location).free - _promised[0]
         if free - size < limits.MIN_FREE_BYTES:
+            needs = f', and the next file needs {size / 1e6:.0f} MB' if size else ''
             raise NoRoom(
-                f'downloads stop: {free / 1e6:.0f} MB are free where the data goes, and the next '
-                f'file needs {size / 1e6:.0f} MB (TOM_AUTO: MIN_FREE_BYTES is '
-                f'{limits.MIN_FREE_BYTES / 1e6:.0f} MB)'
+                f'downloads stop: {free / 1e6:.0f} MB are free where the data goes{needs} '
+                f'(TOM_AUTO: MIN_FREE_BYTES is {limits.MIN_FREE_BYTES / 1e6:.0f} MB)'
             )
         _promised[0] += size
     try:

@@ -25,7 +25,8 @@ from .explain import explained
 
 ENOUGH = 5  # failures in a row of one host, or of one class, after which it is set aside
 REFUSALS = 3  # of one account, with no success between
-DISK = ('disk',)  # what downloads need, whatever the host
+DISK = ('disk',)  # the storage of the data
+ROOM = ('room',)  # on it, for what is downloaded
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class Pool:
 
     def _note(self, key: Hashable, job: Job, error: Exception | None) -> None:
         """Count failures in a row, and set `key` aside where they are enough."""
-        kind, most = None, ENOUGH
+        kind, most = (), ENOUGH
         if key[0] == 'account':
             kind, most = (AccessRefused, CredentialsRefused), REFUSALS
             if isinstance(error, CredentialsRefused):
@@ -154,7 +155,7 @@ class Pool:
             kind = (NoAnswer, ServerError)
         elif key[0] == 'class':
             kind = (NoAnswer, ServerError, BrokenClass)
-        elif key == DISK:
+        elif key == ROOM:
             kind, most = NoRoom, 1
         if not isinstance(error, kind):
             self._in_a_row[key] = 0
