@@ -22,7 +22,6 @@ from django.core.mail import get_connection
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
-from tom_observations.facility import get_service_classes
 
 from .conf import automation
 from .health import NEVER, UNRECORDED, healths, schedule_site
@@ -33,6 +32,7 @@ from .scheduling import cli
 from .scheduling.cron_daemon import cron_daemon_runs
 from .scheduling.definition import ScheduleError
 from .sync.errors import StorageAway
+from .sync.facilities import facility_classes
 from .sync.storage import insist_on_storage
 
 OK, WARNING, FAILED = 'ok', 'warning', 'failed'
@@ -144,6 +144,9 @@ def credentials() -> Found:
     """Each observatory accepts its token: one request per account, which changes nothing."""
     accounts: dict[tuple[str, str], list[str]] = {}
     unknown = []
+    for path, error in facility_classes()[1].items():
+        fix = f'Update or install its package, or take {path} out of TOM_FACILITY_CLASSES'
+        yield FAILED, f'{path} cannot be imported: {redact(str(error))}', fix
     for name, entry in _entries().items():
         options = settings.FACILITIES.get(entry, {})
         portal, token = options.get('portal_url'), options.get('api_key')
@@ -163,7 +166,7 @@ def credentials() -> Found:
 def _entries() -> dict[str, str]:
     """Each facility, and the name that its settings have in FACILITIES: LCORedirect uses LCO's."""
     found = {}
-    for name, facility_class in get_service_classes().items():
+    for name, facility_class in facility_classes()[0].items():
         facility = facility_class()
         facility = getattr(facility, 'lco_facility', facility)
         own = getattr(facility, 'facility_settings', None)
@@ -194,7 +197,7 @@ def _profile(names: str, name: str, portal: str, token: str) -> tuple[str, ...]:
 
 def clock() -> Found:
     """The clock of this machine agrees with an observatory's: times decide what is due."""
-    options = map(settings.FACILITIES.get, get_service_classes())
+    options = map(settings.FACILITIES.get, facility_classes()[0])
     found = (each.get('portal_url') for each in options if isinstance(each, dict))
     portals = {portal for portal in found if isinstance(portal, str) and portal}
     for portal in sorted(portals):

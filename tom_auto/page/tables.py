@@ -5,11 +5,11 @@ import django_tables2 as tables
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from tom_common.htmx_table import HTMXTable
-from tom_observations.facility import get_service_classes
 
 from ..access import Visitor, seen_by, sees_everything, sees_target
 from ..jobs import jobs
 from ..models import RecordSync, RunFailure, UpdateRun
+from ..sync.facilities import facility_classes
 
 ROWS = 25  # a page
 #: A column that is hidden on a phone.
@@ -96,7 +96,7 @@ class ProblemFilter(django_filters.FilterSet):
 
     facility = django_filters.ChoiceFilter(
         field_name='record__facility',
-        choices=lambda: [(name, name) for name in get_service_classes()],
+        choices=lambda: [(name, name) for name in facility_classes()[0]],
         label='Facility',
     )
     query = django_filters.CharFilter(method='found', label='Target or observation')

@@ -11,7 +11,6 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, ProgrammingError
 from django.db.models import Q
 from django.utils import timezone
-from tom_observations.facility import get_service_classes
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
@@ -23,6 +22,7 @@ from ...redact import overheard, redact
 from ...sync.due import Selection, records_due
 from ...sync.engine import JOB, update
 from ...sync.errors import AnotherRun
+from ...sync.facilities import facility_classes
 from ...sync.outcomes import Report
 from ...sync.runs import started_by
 
@@ -106,7 +106,7 @@ class Command(BaseCommand):
         switch = DeadMansSwitch(watched=not started_by() and not selection.words())
         try:
             report = update(selection, limits, user, self.progress, switch.begin)
-            switch.well = not report.failed
+            switch.well = not report.failed and not report.waiting_after_failures
         finally:
             switch.end()
             send_alerts()
@@ -185,7 +185,7 @@ def targets_by_name(name: str) -> list[int]:
 
 def known_facility(name: str) -> str:
     """`name`, if there is such a facility class or record."""
-    installed = get_service_classes()
+    installed, _ = facility_classes()
     if name not in installed and not ObservationRecord.objects.filter(facility=name).exists():
         raise wrong(f'There is no facility {name!r}. The facilities are: {", ".join(installed)}.')
     return name
