@@ -79,7 +79,9 @@ class TestARunThatIsStopped:
         return report
 
     @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
-    @pytest.mark.parametrize('at', [r'/api/requests/\d+/$', '/api/requestgroups', '/frames', '/store'])
+    @pytest.mark.parametrize(
+        'at', [r'/api/requests/\d+/$', '/api/requestgroups', '/frames', '/store']
+    )
     def test_while_it_asks(self, sky, by_the_page, stopped, number, at):
         """A1: a record with the status '' that a stopped run had begun was never asked again."""
         count = 6 if 'groups' in at else 3
