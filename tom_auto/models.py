@@ -175,6 +175,7 @@ class StorageMark(models.Model):
     """The id that the storage of this TOM carries: rule 7. There is one row at most."""
 
     mark = models.CharField(max_length=32)
+    pending = models.BooleanField(default=False, help_text='The storage does not carry it yet.')
 
     def __str__(self) -> str:
         return self.mark

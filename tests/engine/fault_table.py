@@ -164,8 +164,14 @@ MATRIX = [
         'that is not a time',
         {'schedule': faults.edit(lambda observations: observations[0].update(start='soon'))},
     ),
-    Trouble('list: a missing key', 'without an id, a file name or an address', {'list': without('url')}),
-    Trouble('list: a list instead of an object', 'other than a list of frames', {'list': faults.answer([])}),
+    Trouble(
+        'list: a missing key', 'without an id, a file name or an address', {'list': without('url')}
+    ),
+    Trouble(
+        'list: a list instead of an object',
+        'other than a list of frames',
+        {'list': faults.answer([])},
+    ),
     Trouble('list: an endless chain of pages', 'has no end', {'list': faults.endless_next()}),
     Trouble('list: 2,000 frames', filenames=tuple(f'{number:04}.fits' for number in range(2000))),
     Trouble('list: no frames yet', filenames=(), later=frame_arrives),

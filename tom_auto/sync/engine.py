@@ -118,7 +118,7 @@ class _Run:
             queues = self._read_lists(due)
             while self._active or queues or self._reading:
                 if heart.lost:
-                    raise AnotherRun('This run was taken for dead, and another has taken over.')
+                    raise AnotherRun(runs.TAKEN_OVER)
                 self._begin_more(queues)
                 for (pk, number), result, error in self._pool.finished(TICK):
                     if pk in self._active:

@@ -16,7 +16,7 @@ from typing import IO
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 BEAT = 15  # seconds: a run says that it is alive about this often
 SILENCE = timedelta(seconds=90)  # a run that says nothing for so long is dead, or suspended
+TAKEN_OVER = 'This run was taken for dead, and another has taken over.'
 LAST_SECONDS = 25  # after the deadline, for a run that something holds up
 #: The variable by which the page tells the run that it starts who has asked for it.
 ASKED_BY = 'TOM_RUN_ASKED_BY'
@@ -152,17 +153,23 @@ class Heart:
 
 def say_alive(run: UpdateRun, report: Report) -> bool:
     """Write the heartbeat of `run` and its counts; False where it counts as ended."""
-    alive = UpdateRun.objects.filter(pk=run.pk, status=UpdateRun.Status.RUNNING)
-    return bool(alive.update(heartbeat=Now(), **report.counts()))
+    return bool(_at_work(run).update(heartbeat=Now(), **report.counts()))
+
+
+def _at_work(run: UpdateRun) -> QuerySet[UpdateRun]:
+    return UpdateRun.objects.filter(pk=run.pk, status=UpdateRun.Status.RUNNING)
 
 
 @patient
 def record_outcomes(run: UpdateRun, outcomes: list[Outcome], limits: Automation) -> None:
     """Write what came of some records: when each is due again, and its failure if there is one.
 
-    Times count from the start of the run, so that a run that takes long puts nothing off.
+    Times count from the start of the run, so that a run that takes long puts nothing off. Raises
+    AnotherRun where this one was taken for dead: another has the records in hand.
     """
     with transaction.atomic():
+        if not _at_work(run).update(heartbeat=Now()):
+            raise AnotherRun(TAKEN_OVER)
         syncs = _syncs({outcome.record for outcome in outcomes})
         for outcome in outcomes:
             if outcome.record in syncs:

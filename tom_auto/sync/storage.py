@@ -51,17 +51,17 @@ def insist_on_storage() -> None:
     The first time, the storage gets its id, unless it has one: then the database is new.
     """
     known, found = StorageMark.objects.first(), _mark()
-    if known is not None and found != known.mark:
+    if known is None and found:
+        StorageMark.objects.get_or_create(pk=1, defaults={'mark': found})
+    elif known is None or known.pending:
+        _insist_on_some_files()
+        accept_storage()
+    elif found != known.mark:
         raise StorageAway(
             'the storage of the data is not the one that was there, or is not mounted: it lacks '
             f'the id in its file {MARK}. Nothing was touched. If this is the right storage: '
             'manage.py doctor --accept-storage'
         )
-    if known is None and found:
-        StorageMark.objects.create(mark=found)
-    elif known is None:
-        _insist_on_some_files()
-        accept_storage()
 
 
 def _mark() -> str:
@@ -88,8 +88,14 @@ def _insist_on_some_files() -> None:
 
 
 def accept_storage() -> None:
-    """Give the storage the id that the database knows, or a new one to both."""
-    known = StorageMark.objects.first() or StorageMark(mark=uuid4().hex)
+    """Give the storage the id that the database knows, or a new one to both.
+
+    The database has it first: whoever is killed here, or suspended, writes no other one.
+    """
+    known = StorageMark.objects.first()
+    if known is None:
+        new = {'mark': uuid4().hex, 'pending': True}
+        known, _ = StorageMark.objects.get_or_create(pk=1, defaults=new)
     try:
         with part_file() as file:
             file.write(known.mark.encode())
@@ -98,7 +104,7 @@ def accept_storage() -> None:
         raise StorageAway(
             f'the storage of the data cannot be written ({type(error).__name__})'
         ) from error
-    known.save()
+    StorageMark.objects.update(pending=False)
 
 
 def exists(name: str) -> bool:
@@ -129,7 +135,9 @@ def read(name: str) -> Received:
 
 def free_place(name: str, md5: str) -> str:
     """`name`, or one beside it, for a file with this checksum: where no other file is."""
-    return next(place for place in file_names.beside(name) if not exists(place) or is_it(place, md5))
+    return next(
+        place for place in file_names.beside(name) if not exists(place) or is_it(place, md5)
+    )
 
 
 def is_it(name: str, md5: str) -> bool:
@@ -186,7 +194,7 @@ def part_file() -> Iterator[IO[bytes]]:
             yield file
         return
     part = Path(storage.location) / PARTS / f'{os.getpid()}-{next(_numbers)}'
-    _make_directory(part.parent)
+    _make_directory(part.parent, storage.directory_permissions_mode)
     try:
         with part.open('x+b') as file:
             yield file
@@ -203,21 +211,24 @@ def move_into_place(file: IO[bytes], name: str, size: int) -> None:
         return
     os.fsync(file.fileno())
     place = Path(storage.path(name))
-    _make_directory(place.parent)
-    if settings.FILE_UPLOAD_PERMISSIONS is not None:
-        with suppress(OSError):  # some shares know no permissions
-            os.chmod(file.name, settings.FILE_UPLOAD_PERMISSIONS)  # noqa: PTH101
+    _make_directory(place.parent, storage.directory_permissions_mode)
+    _allow(Path(file.name), storage.file_permissions_mode)
     Path(file.name).replace(place)
     _flush_directory(place.parent)
 
 
-def _make_directory(directory: Path) -> None:
+def _make_directory(directory: Path, mode: int | None) -> None:
     missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
     for new in reversed(missing):
         new.mkdir(exist_ok=True)
-        if settings.FILE_UPLOAD_DIRECTORY_PERMISSIONS is not None:
-            with suppress(OSError):
-                new.chmod(settings.FILE_UPLOAD_DIRECTORY_PERMISSIONS)
+        _allow(new, mode)
+
+
+def _allow(path: Path, mode: int | None) -> None:
+    """Give `path` its permissions as Django's own storage does: FILE_UPLOAD_PERMISSIONS and so on."""
+    if mode is not None:
+        with suppress(OSError):  # some shares know no permissions
+            path.chmod(mode)
 
 
 def _flush_directory(directory: Path) -> None:
