@@ -5,11 +5,14 @@
 
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
+from pathlib import Path
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands, load_command_class
+
+from .scheduling.obstacles import database_on_a_share
 
 MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY')
 VISITORS = ('everyone', 'users', 'staff')
@@ -140,4 +143,20 @@ def check_command(**kwargs: object) -> list[CheckMessage]:
                 id='tom_auto.W001',
             )
         ]
+    return []
+
+
+def shared_database() -> str:
+    """What is wrong with the place of the database, if it is SQLite's on a share; else empty."""
+    database = settings.DATABASES['default']
+    if not database['ENGINE'].endswith('sqlite3'):
+        return ''
+    return database_on_a_share(Path(str(database['NAME'])).resolve())
+
+
+@register(Tags.compatibility)
+def check_database(**kwargs: object) -> list[CheckMessage]:
+    """tom_auto.W002: SQLite on a network file system."""
+    if warning := shared_database():
+        return [Warning(warning, hint='Set DATABASE_URL in .env.', id='tom_auto.W002')]
     return []

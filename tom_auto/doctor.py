@@ -23,9 +23,9 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from .conf import automation
+from .conf import automation, shared_database
 from .health import NEVER, UNRECORDED, healths, schedule_site
-from .jobs import jobs, shared_database
+from .jobs import jobs
 from .models import StorageMark
 from .redact import redact
 from .scheduling import cli
@@ -125,7 +125,7 @@ def media() -> Found:
         yield FAILED, f'{folder} cannot be written: {error.strerror}', fix
         return
     try:
-        if StorageMark.objects.exists():
+        if StorageMark.objects.filter(pending=False).exists():
             insist_on_storage()
     except StorageAway as error:
         yield FAILED, str(error), 'Mount the storage; or: manage.py doctor --accept-storage'

@@ -15,7 +15,6 @@ from .scheduling import next_times
 from .scheduling.cli import Site
 from .scheduling.definition import Job, ScheduleError, read_schedule
 from .scheduling.install import wanted
-from .scheduling.obstacles import database_on_a_share
 
 MAIN = 'updatedata'
 #: The commands that record their runs. When others last ran is not known.
@@ -77,14 +76,6 @@ def lines_to_install() -> list[str]:
     except ScheduleError:
         return []
     return [os.fsdecode(line) for line in lines]
-
-
-def shared_database() -> str:
-    """What is wrong with the place of the database, if it is SQLite's on a share; else empty."""
-    database = settings.DATABASES['default']
-    if not database['ENGINE'].endswith('sqlite3'):
-        return ''
-    return database_on_a_share(Path(str(database['NAME'])).absolute())
 
 
 def site(health: Callable[[], tuple[list[str], list[str]]] = lambda: ([], [])) -> Site:

@@ -11,9 +11,9 @@ from django.conf import settings
 from django.core.management import get_commands
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from ...conf import shared_database
 from ...health import schedule_site
 from ...interrupt import terminable
-from ...jobs import shared_database
 from ...scheduling import cli
 from ...scheduling.cron_line import log_file
 from ...scheduling.definition import FILE, ScheduleError
