@@ -37,7 +37,7 @@ def apart(sky, settings):
     """The portal, the archive and the file server at three hosts, as they really are."""
     archive = sky.url.replace('127.0.0.1', 'localhost')
     entry = sky.settings() | {'archive_url': archive}
-    settings.FACILITIES = settings.FACILITIES | {name: entry for name in ('LCO', 'SOAR', 'BLANCO')}
+    settings.FACILITIES = settings.FACILITIES | dict.fromkeys(('LCO', 'SOAR', 'BLANCO'), entry)
 
     def move_files(page):
         for frame in page.get('results', ()):
