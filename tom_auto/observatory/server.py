@@ -10,8 +10,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from .logbook import Logbook
-from .messages import Call, Cut, Reply
+from .messages import Call, Cut, Logbook, Reply
 
 WORTH_COMPRESSING = 200  # bytes, as Django's GZipMiddleware has it
 PATIENCE = 2.0  # seconds that `stop` waits for a thread, at the very most
