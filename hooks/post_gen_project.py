@@ -1,10 +1,10 @@
-"""Shows the line for cron and the commands that remain; or, after a yes, carries them out.
+"""Prints the crontab line and the commands that remain; or, after a yes, carries them out.
 
-Cookiecutter renders this file and runs it in the new project with its own Python, which may be
-older than the project's (nothing here needs more than 3.9) and may vanish after this run. If it
-failed, Cookiecutter would delete the project: so every way through it ends with status 0.
+Cookiecutter renders this file and runs it in the new project with its own Python, which may be older
+than the project's (nothing here needs more than 3.9) and may be gone after this run. If the hook failed,
+Cookiecutter would delete the project, so it always ends with status 0.
 
-Nobody is asked, and nothing is installed, unless `crontab` was answered with "install".
+It asks, and installs, only if the answer to `crontab` is "install".
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-# As JSON in a raw string, a value can hold quotes, backslashes and whatever else it likes.
+# JSON in a raw string: values may contain quotes and backslashes.
 ANSWERS = json.loads(r""" {{ cookiecutter | tojson }} """)
 
 PROJECT = Path.cwd()
 CONSENT = 'TOM_AUTO_INSTALL'
 PYTHONS = ('python3.13', 'python3.12', 'python3.11', 'python3', 'python')
-INSTALL_SECONDS = 3600  # some machines are far from the packages
+INSTALL_SECONDS = 3600  # downloads may be slow
 
-# What a candidate says about itself: version, own path, whether it is a virtual environment.
+# Prints version, whether it is a virtual environment, and path of a Python.
 ABOUT_PYTHON = (
     'import sys; print(*sys.version_info[:2], sys.prefix != sys.base_prefix, sys.executable)'
 )
@@ -36,30 +36,30 @@ ABOUT_PYTHON = (
 
 @dataclass(frozen=True)
 class Step:
-    """A command of the plan. `makes` is what it leaves in the project, if that is a directory."""
+    """A command of the plan. `makes` is the directory that it makes in the project, if any."""
 
     purpose: str
     command: list[str]
     makes: str = ''
 
     def shown(self) -> str:
-        """The command as one would type it in the project."""
+        """The command, as typed in the project."""
         return shlex.join(self.command)
 
 
 @dataclass(frozen=True)
 class Python:
-    """A Python that will still be there tomorrow, and can run the TOM."""
+    """A Python that can run the TOM and will not go away."""
 
-    name: str  # as one would type it
+    name: str  # as typed
     path: str
     version: str
 
 
 def run(command: list[str], capture: bool = False, seconds: int = 60) -> tuple[int, str]:
-    """Run a command in the project and return its status and, if captured, what it printed.
+    """Run a command in the project; returns its status and, if captured, its output.
 
-    Every process of this hook is started here. It gets no input, and leaves no byte code.
+    All processes of this hook are started here. They get no input and write no byte code.
     """
     kept = {name: value for name, value in os.environ.items() if name != 'PYTHONSAFEPATH'}
     sys.stdout.flush()
@@ -85,10 +85,10 @@ def run(command: list[str], capture: bool = False, seconds: int = 60) -> tuple[i
 
 
 def complete_library() -> None:
-    """See that tom_auto is a plain directory, without byte code.
+    """Make sure that tom_auto is a plain directory without byte code.
 
-    In the template it is a symbolic link. A zip archive and Windows make a small file of that:
-    then the directory is copied from the template.
+    In the template it is a symbolic link. Zip archives and Windows turn that into a small file: then the
+    directory is copied from the template.
     """
     library = PROJECT / 'tom_auto'
     if not (library / '__init__.py').is_file():
@@ -96,7 +96,7 @@ def complete_library() -> None:
         source = Path(os.environ.get('PWD', ''), ANSWERS.get('_repo_dir', ''), 'tom_auto')
         if not (source / '__init__.py').is_file():
             print(
-                f'\nThe library is missing: copy the directory tom_auto of the template to {library}\n'
+                f'\nThe library is missing. Copy the directory tom_auto of the template to {library}\n'
             )
             return
         library.unlink(missing_ok=True)
@@ -109,7 +109,7 @@ def complete_library() -> None:
 
 
 def lasting_python() -> Python | None:
-    """The first Python 3.11 to 3.13 on PATH that is in no virtual environment and no cache."""
+    """The first Python 3.11 to 3.13 on PATH that is not in a virtual environment or a cache."""
     for name in PYTHONS:
         for directory in os.get_exec_path():
             found = shutil.which(name, path=directory)
@@ -120,9 +120,9 @@ def lasting_python() -> Python | None:
 
 
 def examined(name: str, found: str) -> Python | None:
-    """The Python at `found`, or None where the TOM cannot count on it."""
-    status, said = run([found, '-c', ABOUT_PYTHON], capture=True)
-    words = said.split(maxsplit=3)
+    """The Python at `found`, or None if it is not suitable."""
+    status, printed = run([found, '-c', ABOUT_PYTHON], capture=True)
+    words = printed.split(maxsplit=3)
     if status != 0 or len(words) != 4:
         return None
     major, minor, virtual, path = words
@@ -133,9 +133,9 @@ def examined(name: str, found: str) -> Python | None:
 
 
 def scheduled_line(python: Python | None) -> str:
-    """The line for cron, as the project's own code writes it; empty where nothing can run that.
+    """The crontab line, written by the project's own code; empty if no Python can run that code.
 
-    For `system` it names the Python that runs this, so that has to be the lasting one.
+    For `system` the line names the Python that runs the code, so it must be the lasting one.
     """
     runner = python.path if python else ''
     if not runner and sys.version_info >= (3, 11) and ANSWERS['environment'] != 'system':
@@ -150,7 +150,7 @@ def scheduled_line(python: Python | None) -> str:
 
 
 def plan(python: Python | None) -> list[Step]:
-    """The steps from a fresh project to one whose commands run."""
+    """The steps that make a new project ready to use."""
     environment = ANSWERS['environment']
     if environment == 'docker':
         return [docker_step()]
@@ -164,19 +164,19 @@ def plan(python: Python | None) -> list[Step]:
 
 
 def conda_step() -> Step:
-    """Makes the environment and installs the packages in one go."""
+    """Makes the environment and installs the packages in one step."""
     command = ['conda', 'env', 'create', '--prefix', './.conda', '--file', 'environment.yml']
     return Step('make .conda with the packages', command, makes='.conda')
 
 
 def docker_step() -> Step:
-    """Makes all: one of the containers brings the tables up to date before the others start."""
+    """Starts everything: one container updates the tables before the others start."""
     command = ['docker', 'compose', 'up', '--build', '--detach', '--wait']
     return Step('build the image, make the database and start the TOM', command)
 
 
 def virtualenv_steps(python: Python | None) -> list[Step]:
-    """Make .venv and install the packages; with uv, where it is there, as that is much faster."""
+    """Make .venv and install the packages; with uv if it is installed, which is much faster."""
     version = python.version if python else '3.12'
     if shutil.which('uv'):
         make = ['uv', 'venv', '--seed', '--python', version, '.venv']
@@ -191,27 +191,27 @@ def virtualenv_steps(python: Python | None) -> list[Step]:
 
 
 def migrate_step(python: str) -> Step:
-    """Makes the tables of the database."""
+    """Makes the database tables."""
     return Step('make the database', [python, 'manage.py', 'migrate', '--noinput'])
 
 
 def schedule_step(steps: list[Step], python: Python | None) -> Step:
-    """Installs the line with the Python that the plan has made by then, or that the host has."""
+    """Installs the crontab line with the Python that the plan made, or the host's Python."""
     command = [steps[-1].command[0], 'manage.py', 'schedule', 'install']
     if ANSWERS['environment'] == 'docker':
         command = [python.name if python else 'python3', '-m', 'tom_auto.scheduling', 'install']
-    return Step('install the line for cron', command)
+    return Step('install the crontab line', command)
 
 
 def typed_python(steps: list[Step]) -> str:
-    """What one types before `manage.py`, once `activation` was typed."""
+    """The words to type before `manage.py`, after `activation`."""
     if ANSWERS['environment'] == 'docker':
         return 'docker compose exec web python'
     return 'python' if activation() else steps[-1].command[0]
 
 
 def activation() -> str:
-    """How the user's own shell makes `python` the TOM's; empty where it is already."""
+    """The command that activates the environment in the user's shell; empty if there is none."""
     environment = ANSWERS['environment']
     if environment == 'virtualenv':
         shell = Path(os.environ.get('SHELL', '')).name
@@ -224,24 +224,24 @@ def activation() -> str:
 
 
 def reason_to_print() -> str:
-    """Why nothing can be installed from here, consent or not; empty where it can."""
+    """Why nothing can be installed, even with consent; empty if it can."""
     if '_output_dir' not in ANSWERS:
-        return 'an updater such as cruft runs this, maybe in a copy that is thrown away'
+        return 'an updater such as cruft runs this, perhaps in a temporary copy'
     temporary = Path(tempfile.gettempdir()).resolve()
     if temporary in [PROJECT.resolve(), *PROJECT.resolve().parents]:
-        return f'this is a temporary directory ({temporary}), which is emptied now and then'
+        return f'this is in a temporary directory ({temporary}), which may be emptied'
     return ''
 
 
 def consent() -> str:
-    """Ask whether to carry out the plan. Empty for a yes; otherwise why there was none."""
+    """Ask whether to carry out the plan. Empty for yes; otherwise the reason for no."""
     if os.environ.get(CONSENT) == '1':
-        print(f'{CONSENT}=1 is set: that is a yes.')
+        print(f'{CONSENT}=1 is set, which means yes.')
         return ''
     if os.environ.get('CI', '').lower() not in ('', '0', 'false'):
-        return f'nobody is here to say yes (CI is set, and {CONSENT}=1 is not)'
+        return f'nobody is here to say yes (CI is set, and {CONSENT}=1 is not set)'
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
-        return f'nobody is here to say yes (this is no terminal, and {CONSENT}=1 is not set)'
+        return f'nobody is here to say yes (this is not a terminal, and {CONSENT}=1 is not set)'
     try:
         answer = input('Go ahead? [y/N] ')
     except (EOFError, KeyboardInterrupt):
@@ -252,7 +252,7 @@ def consent() -> str:
 
 def offer(steps: list[Step], last: Step, line: str) -> None:
     """Show the plan, ask, and act; or print what to do by hand, and why."""
-    reason = reason_to_print() or ('' if line else 'the line for cron could not be made')
+    reason = reason_to_print() or ('' if line else 'the crontab line could not be made')
     if not reason:
         show_plan([*steps, last], line)
         reason = consent()
@@ -264,18 +264,18 @@ def offer(steps: list[Step], last: Step, line: str) -> None:
 
 
 def carry_out(steps: list[Step], last: Step, line: str) -> None:
-    """Do every step of the plan, up to one that fails."""
+    """Carry out the plan, up to a step that fails."""
     for number, step in enumerate(steps):
         if step.makes and (PROJECT / step.makes / 'bin' / 'python').exists():
-            print(f'{step.makes} is there already.')
+            print(f'{step.makes} exists already.')
         elif not done(step):
             show_failure([*steps[number:], last])
             return
     status, now = run([last.command[0], '-m', 'tom_auto.scheduling', 'show'], capture=True)
     if status != 0 or now != line:
-        print('\nEverything is set up, but the line for cron is not the one that you agreed to:\n')
+        print('\nEverything is set up, but the crontab line is not the one that you agreed to:\n')
         show_commands(now)
-        print('It was not installed. To install it all the same:\n')
+        print('It was not installed. To install it anyway:\n')
         show_commands(f'cd {shlex.quote(str(PROJECT))}', last.shown())
     elif done(last):
         show_success(steps)
@@ -284,12 +284,12 @@ def carry_out(steps: list[Step], last: Step, line: str) -> None:
 
 
 def done(step: Step) -> bool:
-    """Carry out one step; undo a directory that it left half made."""
+    """Carry out one step; if it fails, remove the directory that it made."""
     print(f'\n--- {step.purpose}: {step.shown()}')
     new = bool(step.makes) and not os.path.lexists(PROJECT / step.makes)
-    status, trouble = run(step.command, seconds=INSTALL_SECONDS)
+    status, error = run(step.command, seconds=INSTALL_SECONDS)
     if status != 0:
-        print(trouble or f'It ended with status {status}.')
+        print(error or f'It ended with status {status}.')
         if new:
             shutil.rmtree(PROJECT / step.makes, ignore_errors=True)
     return status == 0
@@ -299,18 +299,18 @@ def done(step: Step) -> bool:
 
 
 def show_plan(steps: list[Step], line: str) -> None:
-    """Everything that a yes would do."""
-    print('With your consent, this is done now:\n')
+    """Print everything that a yes would do."""
+    print('If you agree, this is done now:\n')
     for number, step in enumerate(steps, 1):
         print(f'  {number}. {step.purpose}\n         {step.shown()}')
-    print('\nThis line goes into your crontab, and every other line of it stays:\n')
+    print('\nThis line goes into your crontab, and every other line stays:\n')
     show_commands(line)
 
 
 def show_what_remains(steps: list[Step], last: Step, line: str) -> None:
-    """The commands to type, one after the other, then the line and how to install it."""
+    """Print the commands to type, then the crontab line and how to install it."""
     python, in_docker = typed_python(steps), ANSWERS['environment'] == 'docker'
-    # The crontab is the host's, and the containers bring the tables up to date themselves.
+    # The crontab is the host's, and the containers update the tables themselves.
     schedule = (
         last.shown().removesuffix(' install') if in_docker else f'{python} manage.py schedule'
     )
@@ -326,11 +326,11 @@ def show_what_remains(steps: list[Step], last: Step, line: str) -> None:
         '' if in_docker else f'{python} manage.py runserver',
     )
     if line:
-        print('Cron keeps it up to date once your crontab has this line:\n')
+        print('With this line in your crontab, cron keeps the TOM up to date:\n')
         show_commands(line)
-        print('To put it there, and to see that it is there:\n')
+        print('To install the line, and to check it:\n')
     else:
-        print('Cron keeps it up to date. To see the line, to install it, and to check it:\n')
+        print('Cron keeps the TOM up to date. To show its line, install it, and check it:\n')
     show_commands(
         '' if line else f'{schedule} show',
         f'{schedule} install',
@@ -339,8 +339,8 @@ def show_what_remains(steps: list[Step], last: Step, line: str) -> None:
 
 
 def show_success(steps: list[Step]) -> None:
-    """What is left to do after the whole plan."""
-    print('\nAll is set up, and cron keeps it up to date. Now type:\n')
+    """Print what is left to do after the whole plan."""
+    print('\nEverything is set up, and the crontab line is installed. Now type:\n')
     python, in_docker = typed_python(steps), ANSWERS['environment'] == 'docker'
     show_commands(
         f'cd {shlex.quote(str(PROJECT))}',
@@ -351,30 +351,30 @@ def show_success(steps: list[Step]) -> None:
 
 
 def show_failure(steps: list[Step]) -> None:
-    """How to go on by hand from the step that failed."""
-    print(f'\nThis failed: {steps[0].purpose}. The project itself is whole.')
-    print('When the trouble is put right, go on from there:\n')
+    """Print how to continue by hand from the step that failed."""
+    print(f'\nThis failed: {steps[0].purpose}. The project itself is complete.')
+    print('After fixing the problem, continue with:\n')
     show_commands(f'cd {shlex.quote(str(PROJECT))}', *(step.shown() for step in steps))
 
 
 def show_commands(*commands: str) -> None:
-    """Commands to type, one a line, and an empty line after them."""
+    """Print commands, one per line, and an empty line after them."""
     for command in filter(None, commands):
         print(f'    {command}')
     print()
 
 
 def make_env_file() -> None:
-    """Write the .env that Compose reads, with new secrets; one that is there is kept.
+    """Write the .env that Compose reads, with new secrets; an existing one is kept.
 
-    Not under an updater, which compares the files of two runs and would compare secrets.
+    Not under an updater, which compares the files of two runs: their secrets would differ.
     """
     if ANSWERS['environment'] == 'docker' and '_output_dir' in ANSWERS:
         run([sys.executable, '-m', f'{ANSWERS["project_slug"]}.environment'])
 
 
 def main() -> None:
-    """Greet, then print or offer, as was answered."""
+    """Print what remains to be done, or offer to do it, as answered."""
     complete_library()
     make_env_file()
     python = lasting_python()
@@ -383,8 +383,10 @@ def main() -> None:
     name = ANSWERS['project_name'].encode(sys.stdout.encoding, 'replace')
     print(f'\n{name.decode(sys.stdout.encoding)} is in {PROJECT}\n')
     if not python:
-        print('It needs Python 3.11, 3.12 or 3.13, and PATH has none outside virtual environments.')
-        print('uv will fetch one.\n' if shutil.which('uv') else 'Install one first.\n')
+        print(
+            'It needs Python 3.11, 3.12 or 3.13, and none was found outside virtual environments.'
+        )
+        print('uv will download one.\n' if shutil.which('uv') else 'Install one first.\n')
     if ANSWERS['crontab'] == 'install':
         offer(steps, last, line)
     else:
@@ -396,7 +398,7 @@ if __name__ == '__main__':
         sys.stdout.reconfigure(errors='surrogateescape')
         main()
         sys.stdout.flush()
-    except BaseException as error:  # the project is whole: nothing here may make it vanish
+    except BaseException as error:  # the project is complete, and must not be deleted
         with contextlib.suppress(OSError):
-            os.write(2, f'The project is whole, but not all was shown: {error!r}\n'.encode())
-    os._exit(0)  # not even a closed pipe may turn into a failure
+            os.write(2, f'The project is complete, but this message is not: {error!r}\n'.encode())
+    os._exit(0)  # even a closed pipe must not count as a failure

@@ -1,8 +1,8 @@
-"""Refuses answers that would make a project that does not work, before it is written.
+"""Refuses answers that would make a project that does not work, before anything is written.
 
-Cookiecutter renders this file and runs it with its own Python, which may be older than the
-project's: nothing here needs more than Python 3.9. tests/test_pre_gen.py holds the table of
-what is refused, and keeps the lists below complete.
+Cookiecutter renders this file and runs it with its own Python, which may be older than the project's:
+nothing here needs more than Python 3.9. tests/template/test_pre_gen.py has the table of what is refused,
+and keeps the lists below complete.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
-# As JSON in a raw string, a value can hold quotes, backslashes and whatever else it likes.
+# JSON in a raw string: values may contain quotes and backslashes.
 ANSWERS = json.loads(r""" {{ cookiecutter | tojson }} """)
 
 LONGEST_SLUG = 40
@@ -70,37 +70,37 @@ LOCKED_PACKAGES = """
     whitenoise win32 win32com yaml zipp
 """
 
-#: Words of the language in any Python from 3.9 to 3.13, whichever of them runs this.
+#: The keywords of Python 3.9 to 3.13, whichever of them runs this.
 KEYWORDS = ' '.join([*keyword.kwlist, 'case', 'match', 'type'])
 
 
 def wrong_with_name(name: str) -> str | None:
-    """Why `name` cannot be the name of the TOM, or None where it can."""
+    """Why `name` cannot be the name of the TOM, or None if it can."""
     if not name.strip():
-        return 'it is empty, and the name stands on every page'
+        return 'it is empty, but the name is shown on every page'
     if any(unicodedata.category(letter) in {'Cc', 'Cs', 'Zl', 'Zp'} for letter in name):
-        return 'it holds a line break or another control character, and has to be one line of text'
+        return 'it contains a line break or another control character, but must be one line of text'
     if any('{' + mark in name for mark in '%#{'):
-        return 'Cookiecutter takes two braces in a row, {' + '% and {' + '# for instructions'
+        return 'Cookiecutter reads two braces in a row, {' + '% and {' + '# as instructions'
     return None
 
 
 def wrong_with_slug(slug: str) -> str | None:
-    """Why `slug` cannot be the name of the package and the directory, or None where it can."""
+    """Why `slug` cannot be the name of the package and the directory, or None if it can."""
     if not re.fullmatch(r'[a-z][a-z0-9_]*', slug):
         return (
-            'it has to start with a lower case letter from a to z and go on with such letters, '
-            'digits and _ only'
+            'it must start with a lower case letter from a to z, followed only by such letters, '
+            'digits and _'
         )
     if len(slug) > LONGEST_SLUG:
-        return f'it has {len(slug)} characters, and {LONGEST_SLUG} are the most'
+        return f'it has {len(slug)} characters, but at most {LONGEST_SLUG} are allowed'
     if slug.startswith('tom_'):
-        return "names that begin with tom_ are those of tomtoolkit's own packages"
+        return "names that begin with tom_ are reserved for tomtoolkit's own packages"
     for names, what in (
         (KEYWORDS, 'a word of the Python language'),
-        (PYTHON_MODULES, 'a module of Python itself, which the TOM could then no longer import'),
-        (LOCKED_PACKAGES, 'a package that the TOM needs and could then no longer import'),
-        (OWN_NAMES, 'taken in every TOM by something else'),
+        (PYTHON_MODULES, 'a module of Python itself, which the TOM could no longer import'),
+        (LOCKED_PACKAGES, 'a package that the TOM needs and could no longer import'),
+        (OWN_NAMES, 'taken by something else in every TOM'),
     ):
         if slug in names.split():
             return f'that is {what}'
@@ -108,7 +108,7 @@ def wrong_with_slug(slug: str) -> str | None:
 
 
 def slug_that_passes(slug: str) -> str:
-    """A slug close to `slug` that would be taken."""
+    """A slug similar to `slug` that would be accepted."""
     plain = re.sub(r'[^a-z0-9]+', '_', slug.lower()).strip('_')
     if not wrong_with_slug(plain):
         return plain
@@ -117,7 +117,7 @@ def slug_that_passes(slug: str) -> str:
 
 
 def refusals(answers: dict[str, str]) -> list[str]:
-    """What to tell the user about each answer that cannot be used."""
+    """A message for each answer that cannot be used."""
     name, slug = answers['project_name'], answers['project_slug']
     reasons = (
         ('project_name', name, wrong_with_name(name), 'My TOM'),

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Writes into FILE the path of the Python that `make` builds everything with.
+# Writes the path of the Python that `make` uses for everything into FILE.
 #
 #     tools/choose_python.sh FILE [PYTHON]
 #
-# Without PYTHON: what FILE says already, as long as it runs; else the newest that fits.
-# FILE is left alone when nothing changes, so that `make` rebuilds nothing.
+# Without PYTHON: the one already in FILE, as long as it runs; otherwise the newest suitable one.
+# FILE is not touched if nothing changes, so that `make` rebuilds nothing.
 set -eu
 
 file=$1
 wanted=${2:-}
 
-# Prints the real path, because a name such as pyenv's may mean another Python tomorrow, or
-# exist without running at all. Ends with 3 where Debian's python3-venv is missing.
+# Prints the real path, because a name such as pyenv's may mean another Python tomorrow, or not run at
+# all. Ends with 3 if Debian's python3-venv is missing.
 probe='
 import sys
 if not (3, 11) <= sys.version_info[:2] <= (3, 13):

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Makes a TOM with the default answers in .work/demo and lets it fetch data from the simulated
-# observatory. Run by `make demo`, which has made the two environments.
+# Makes a TOM with the default answers in .work/demo and lets it download data from the simulated
+# observatory. Run by `make demo`, which makes the two environments first.
 #
 # Everything stays in .work: the crontab is not touched, and the home directory is .work/home.
 set -eu
 cd "$(dirname "$0")/.."
 work=$PWD/.work
 tom=$work/demo/my_tom
-said=$work/demo/cookiecutter.txt
+printed=$work/demo/cookiecutter.txt
 
 bold='' plain=''
 if [ -t 1 ]; then
@@ -18,8 +18,8 @@ step() {
     printf '\n%s== %s%s\n' "$bold" "$1" "$plain"
 }
 
-# A proxy, a DATABASE_URL or a token of yours must not reach a demonstration: the commands
-# start with nothing of the caller's environment but these.
+# A proxy, a DATABASE_URL or a token of the caller must not reach the demo: the commands get only
+# these variables.
 clean() {
     env -i PATH="$PATH" HOME="$work/home" TMPDIR="$work/tmp" TERM="${TERM:-dumb}" \
         LANG="${LANG:-C.UTF-8}" "$@"
@@ -35,25 +35,25 @@ mkdir -p "$work/demo" "$work/home" "$work/tmp"
 
 step 'Generate a TOM with the default answers'
 printf '$ cookiecutter --no-input tom-auto\n'
-clean "$work/tools/bin/cookiecutter" --no-input --output-dir "$work/demo" . >"$said" 2>&1 || {
-    cat "$said"
+clean "$work/tools/bin/cookiecutter" --no-input --output-dir "$work/demo" . >"$printed" 2>&1 || {
+    cat "$printed"
     exit 1
 }
-echo 'It is in .work/demo/my_tom. What Cookiecutter said, about how to go on by hand, is in'
-echo '.work/demo/cookiecutter.txt; here the packages are installed already.'
-# Its packages are those of .work/tom, installed from the project's own lock file.
+echo 'It is in .work/demo/my_tom. The output of Cookiecutter, which says how to continue by hand,'
+echo 'is in .work/demo/cookiecutter.txt. For the demo, the packages are installed already.'
+# The packages are those of .work/tom, installed from the project's own lock file.
 ln -s ../../tom "$tom/.venv"
 
-step 'Make its database'
+step 'Make the database'
 manage migrate --verbosity 0
-echo 'Every migration is applied.'
+echo 'All migrations are applied.'
 
-step 'Bring home data from the simulated observatory'
+step 'Download data from the simulated observatory'
 manage demo
 
-step 'What cron would run (nothing is installed)'
+step 'The line that cron would run (it is not installed)'
 manage schedule show
 
-step 'The TOM is yours to look at'
+step 'Look at the TOM'
 printf '    %s\n' 'cd .work/demo/my_tom' '.venv/bin/python manage.py createsuperuser' \
     '.venv/bin/python manage.py runserver'

@@ -1,7 +1,7 @@
 """What can go wrong between a TOM and an observatory.
 
-A fault takes the question and the right answer, and gives the answer to send instead; or pauses;
-or raises Cut, which ends the connection. `Observatory.break_` puts them in place:
+A fault takes the request and the right answer, and returns the answer to send instead; or it pauses; or
+it raises Cut, which ends the connection. `Observatory.break_` puts faults in place:
 
 | fault | what the client sees |
 |---|---|
@@ -97,7 +97,7 @@ def redirect(base: str, code: int = 302) -> Fault:
 
 
 def redirect_loop() -> Fault:
-    """To the same address, for ever."""
+    """To the same URL, without end."""
     return lambda call, reply: redirect_reply(call.url, 302)
 
 

@@ -171,7 +171,7 @@ CONSENT = {'TOM_AUTO_INSTALL': '1'}
 
 def test_what_a_new_user_sees(machine: Machine) -> None:
     done = machine.bake()
-    line = done.printed.partition('has this line:\n\n    ')[2].partition('\n')[0]
+    line = done.printed.partition('keeps the TOM up to date:\n\n    ')[2].partition('\n')[0]
     assert line.endswith(line_of(done.project, f'{done.project}/.venv/bin/python'))
     assert (
         done.printed
@@ -189,11 +189,11 @@ To set it up, type:
     python manage.py demo
     python manage.py runserver
 
-Cron keeps it up to date once your crontab has this line:
+With this line in your crontab, cron keeps the TOM up to date:
 
     {line}
 
-To put it there, and to see that it is there:
+To install the line, and to check it:
 
     python manage.py schedule install
     python manage.py schedule status
@@ -313,10 +313,10 @@ def test_paths_can_be_pasted_into_a_shell(machine: Machine) -> None:
 def test_a_machine_without_a_python_for_it(machine: Machine) -> None:
     (machine.bin / 'python3').unlink()
     done = machine.bake()
-    assert 'PATH has none outside virtual environments.\nInstall one first.\n' in done.printed
+    assert 'none was found outside virtual environments.\nInstall one first.\n' in done.printed
     assert line_of(done.project, f'{done.project}/.venv/bin/python') in done.printed
     system = machine.bake('-f', environment='system')
-    assert block_after(system.printed, 'To see the line, to install it, and to check it:\n') == [
+    assert block_after(system.printed, 'To show its line, install it, and check it:\n') == [
         'python3 manage.py schedule show',
         'python3 manage.py schedule install',
         'python3 manage.py schedule status',
@@ -372,7 +372,7 @@ def assert_only_printed(machine: Machine, done: Bake, reason: str) -> None:
 @pytest.mark.parametrize(
     ('variables', 'reason'),
     [
-        ({}, 'nobody is here to say yes (this is no terminal'),
+        ({}, 'nobody is here to say yes (this is not a terminal'),
         ({'CI': 'true'}, 'nobody is here to say yes (CI is set'),
         ({'TOM_AUTO_INSTALL': ''}, 'nobody is here'),
         ({'TOM_AUTO_INSTALL': '0'}, 'nobody is here'),
@@ -397,7 +397,7 @@ def test_in_a_temporary_directory_it_prints_whatever_the_consent(
         tmp = machine.root
     done = bake(tmp / inside, env=machine.environment(**CONSENT), crontab='install')
     done = Bake(done.status, done.printed, done.project.resolve())
-    assert_only_printed(machine, done, 'this is a temporary directory')
+    assert_only_printed(machine, done, 'this is in a temporary directory')
 
 
 def cruft(machine: Machine, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -565,9 +565,9 @@ def typed_when_asked(terminal: int, keys: bytes) -> bytes:
 def test_a_yes_at_the_terminal_is_consent(machine: Machine, keys: bytes) -> None:
     done = bake_at_terminal(machine, keys)
     assert done.status == 0
-    line = block_after(done.printed, 'every other line of it stays:\n')
+    line = block_after(done.printed, 'every other line stays:\n')
     assert line[0] in machine.crontab
-    assert 'All is set up' in done.printed
+    assert 'Everything is set up' in done.printed
 
 
 @pytest.mark.parametrize(
@@ -597,11 +597,11 @@ def test_consent_in_the_environment_holds_under_ci_too(machine: Machine) -> None
         'python migrate',
         'python schedule',
     ]
-    agreed = block_after(done.printed, 'every other line of it stays:\n')
+    agreed = block_after(done.printed, 'every other line stays:\n')
     assert agreed[0].endswith(line_of(done.project, f'{done.project}/.venv/bin/python'))
     assert [line for line in machine.crontab.splitlines() if line[0] != '#'] == agreed
     assert block_after(
-        done.printed, 'All is set up, and cron keeps it up to date. Now type:\n'
+        done.printed, 'Everything is set up, and the crontab line is installed. Now type:\n'
     ) == [
         f'cd {done.project}',
         'source .venv/bin/activate',
@@ -613,7 +613,7 @@ def test_consent_in_the_environment_holds_under_ci_too(machine: Machine) -> None
 
 def test_the_plan_comes_before_anything_is_done(machine: Machine) -> None:
     done = machine.bake(crontab='install', variables=CONSENT)
-    plan = done.printed.partition('is a yes.')[0]
+    plan = done.printed.partition('which means yes.')[0]
     for number, command in enumerate(
         [
             'python3 -m venv .venv',
@@ -686,8 +686,8 @@ def test_a_step_that_fails_costs_nothing(
     assert f'{failing}: trouble' in done.printed
     steps = STEPS[environment]
     rest = list(steps.values())[list(steps).index(failing) :]
-    assert block_after(done.printed, 'go on from there:\n') == [f'cd {done.project}', *rest]
-    assert 'All is set up' not in done.printed
+    assert block_after(done.printed, 'continue with:\n') == [f'cd {done.project}', *rest]
+    assert 'Everything is set up' not in done.printed
     assert files_of(done.project) == plain(environment)
     half_made = done.project / {'venv': '.venv', 'create': '.conda'}.get(failing, 'none')
     assert not half_made.exists()
@@ -718,7 +718,7 @@ def test_an_environment_that_is_there_is_kept(machine: Machine) -> None:
     machine.bake(crontab='install', variables=CONSENT)
     (machine.root / 'log').unlink()
     done = machine.bake('--overwrite-if-exists', crontab='install', variables=CONSENT)
-    assert '.venv is there already.' in done.printed
+    assert '.venv exists already.' in done.printed
     assert 'python3 venv' not in machine.log()
     assert machine.crontab.count('updatedata >>') == 1
 
@@ -733,8 +733,8 @@ def test_the_whole_plan_for_real(machine: Machine) -> None:
     into = machine.root / "It's 100% mine"
     env = machine.environment(**CONSENT, UV_CACHE_DIR=str(cache), UV_COMPILE_BYTECODE='0')
     done = bake(into, env=env, crontab='install')
-    assert 'All is set up, and cron keeps it up to date' in done.printed, done.printed
-    line = block_after(done.printed, 'every other line of it stays:\n')[0]
+    assert 'Everything is set up, and the crontab line is installed' in done.printed, done.printed
+    line = block_after(done.printed, 'every other line stays:\n')[0]
     assert line in machine.crontab
     log = done.project / 'logs' / 'cron.log'
     log.write_bytes(b'x' * 1_100_000)
@@ -756,7 +756,7 @@ def test_a_line_that_nobody_agreed_to_is_not_installed(machine: Machine) -> None
     machine.add_tool('conda')
     machine.set('activation')
     done = machine.bake(crontab='install', environment='conda', variables=CONSENT)
-    assert 'the line for cron is not the one that you agreed to' in done.printed
+    assert 'the crontab line is not the one that you agreed to' in done.printed
     assert 'conda run --no-capture-output -p' in done.printed
     assert machine.crontab == ''
 

@@ -158,7 +158,10 @@ JOB = '[updatedata]\nwhen = "hourly"\n'
         (f'environment = "conda"\npython = "python3"\n{JOB}', ['python = "python3"', '/opt/tom']),
         (f'environment = "conda"\nwhen = "daily"\n{JOB}', ['"when"', '[updatedata]']),
         ('environment = "conda"\n[updatedata]\n', ['[updatedata] when = (missing)', '17 * * * *']),
-        ('environment = "conda"\n[updatedata]\nwhen = 5\n', ['[updatedata] when = 5', 'must be text']),
+        (
+            'environment = "conda"\n[updatedata]\nwhen = 5\n',
+            ['[updatedata] when = 5', 'must be text'],
+        ),
         (f'environment = "conda"\n{JOB}enabled = "no"\n', ['enabled = "no"', 'enabled = false']),
         (f'environment = "conda"\n{JOB}python = "/x"\n', ['"python"', 'above the first']),
         ('environment = "conda"\n["rm -rf"]\nwhen = "daily"\n', ['[rm -rf]', 'manage.py']),
@@ -184,7 +187,10 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path, text: str, said: li
         (f'environment = "conda"\n{JOB}command = "updatedata"\n', 'line 4: [updatedata] command'),
         (f'environment = "conda"\n{JOB}command = ["-v"]\n', 'line 4: [updatedata] command'),
         (f'environment = "conda"\n{JOB}command = ["a", "b\\n"]\n', 'without line breaks'),
-        (f'environment = "conda"\n["A"]\nwhen = "daily"\n{JOB}', 'line 2: [A] is not a valid job name'),
+        (
+            f'environment = "conda"\n["A"]\nwhen = "daily"\n{JOB}',
+            'line 2: [A] is not a valid job name',
+        ),
         ('environment = "conda"\n[b]\nwhen = daily\n', '(at line 3, column 8)'),
         ('environment = "conda"\n[b_]\nwhen = "daily"\n', 'line 2: [b_] is not a valid job name'),
         (f'environment = "conda"\n{JOB}timeout = {10**9}\n', 'line 4: [updatedata] timeout = 1000'),
@@ -194,7 +200,10 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path, text: str, said: li
         ('environment = "conda"\nb = { when = "x" }\n', 'line 2: [b] when = "x"'),
         ('environment = "conda"\nb.enabled = 1\nb . "when" = "x"\n', 'line 2: [b] enabled = 1'),
         ('environment = "conda"\nb.enabled = true\nb . "when" = "x"\n', 'line 3: [b] when'),
-        ('environment = "conda"\n[b]\nwhen = ["daily"]\n', 'line 3: [b] when = ["daily"]: it must be text'),
+        (
+            'environment = "conda"\n[b]\nwhen = ["daily"]\n',
+            'line 3: [b] when = ["daily"]: it must be text',
+        ),
     ],
 )
 def test_mistakes_are_named_with_their_line(tmp_path: Path, text: str, place: str) -> None:

@@ -1,9 +1,9 @@
-"""A simulated observatory: portal and archive over real HTTP on this machine, nothing else.
+"""A simulated observatory: portal and archive over real HTTP on this machine.
 
-`manage.py demo` and the tests talk to it through the same facility classes that talk to Las
-Cumbres Observatory. It behaves as the open-source servers behind LCO, SOAR and BLANCO were
-measured to behave (observation portal 4.18.9, science archive 2.7.2), or worse when told to
-(`tests/shared/faults.py` has the faults):
+`manage.py demo` and the tests use it through the same facility classes that talk to Las Cumbres
+Observatory. It behaves as the open-source servers behind LCO, SOAR and BLANCO do, as measured
+(observation portal 4.18.9, science archive 2.7.2), or worse if a test wants that (the faults are
+in `tests/shared/faults.py`):
 
     with Observatory() as sky:
         sky.add_request(1234, target='M 31')
@@ -12,19 +12,19 @@ measured to behave (observation portal 4.18.9, science archive 2.7.2), or worse 
         ...                                    # FACILITIES = {'LCO': sky.settings()}
         assert len(sky.requests_seen) == 7
 
+It needs no Django, and also runs alone: `python -m tom_auto.observatory`.
+
 | module | what it does |
 |---|---|
-| `observatory` | `Observatory`: the whole, started and stopped, and what goes wrong |
-| `model` | Requests, observations, frames and their bytes |
+| `observatory` | `Observatory`: a night, the services that report it, and the faults |
+| `model` | Requests, observations, frames and their files, as the observatory stores them |
 | `night` | What happened: who asked for what, and what was observed |
-| `portal` | What the observation portal answers (`/api/`) |
-| `archive` | What the science archive and its file store answer (`/frames/`, `/store/`) |
-| `lists` | Filters and pages, which portal and archive share |
-| `sky` | Draws the pictures, as FITS files; only this module needs numpy and astropy |
-| `server` | HTTP: connections that stay open, and an end that really is one |
-| `messages` | A question, its answer, and the log of the questions |
-
-No Django in here: it runs alone, as `python -m tom_auto.observatory`.
+| `portal` | The observation portal: requests and their states (`/api/`) |
+| `archive` | The science archive (`/frames/`) and its file store (`/store/`) |
+| `lists` | Filters and pages of the lists, as Django REST framework makes them |
+| `sky` | Draws star fields as FITS files; only this module needs numpy and astropy |
+| `server` | An HTTP/1.1 server: persistent connections, a thread for each, and a clean stop |
+| `messages` | One HTTP request and its answer; the log of requests, for tests to read |
 """
 
 from .observatory import Observatory

@@ -1,4 +1,4 @@
-"""The science archive: which frames there are (`/frames/`), and their bytes (`/store/`).
+"""The science archive: which frames there are (`/frames/`), and the files themselves (`/store/`).
 
 Measured on science archive 2.7.2. A bad token: 401. No token, or one that was revoked: 200 and
 only what is public, which is mostly nothing. A missing frame and a forbidden one: the same 404.

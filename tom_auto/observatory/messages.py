@@ -1,4 +1,4 @@
-"""One question and its answer, as the services see them, and the log of questions that tests read."""
+"""One HTTP request and its answer, as the services see them; and the log of all, for tests."""
 
 import json
 import threading
@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-REMEMBERED = 100_000  # questions; older ones are forgotten
+REMEMBERED = 100_000  # requests; older ones are forgotten
 
 
 class Cut(Exception):
-    """The connection ends here, without another word.
+    """The connection ends here.
 
     With `reset` the client gets a reset (RST), otherwise the usual end of stream (FIN).
     """

@@ -1,4 +1,4 @@
-"""What the observatory keeps: requests, observations, frames and their bytes. Times are in UTC."""
+"""Requests, observations, frames and their files, as the observatory stores them. Times are UTC."""
 
 import hashlib
 import unicodedata
@@ -48,7 +48,7 @@ TELESCOPES = {
 
 @dataclass
 class Account:
-    """Whom a token stands for, and which proposals they belong to."""
+    """The person behind a token, and their proposals."""
 
     username: str
     proposals: set[str]

@@ -1,4 +1,4 @@
-"""Who asked for what, when it was observed, and the frames that came of it. No HTTP in here."""
+"""People, requests, the schedule of observations, and the frames that were taken."""
 
 import hashlib
 import itertools
@@ -106,7 +106,7 @@ class Night:
         filter: str = 'rp',
         exposure: float = 60.0,
     ) -> Request:
-        """A request for `target` (degrees, seconds), in a request group of its own or in `group`."""
+        """A request for `target` (degrees, seconds), in a new request group or in `group`."""
         with self.lock:
             now = self.now()
             request_id = self._unused(self.requests) if request_id is None else request_id

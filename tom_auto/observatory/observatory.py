@@ -1,4 +1,4 @@
-"""The observatory as a whole: a night, three services that tell of it, and what goes wrong."""
+"""The observatory as a whole: a night, three services that report it, and the faults."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Break:
 
 
 class Observatory(Night):
-    """A night that can be asked about over HTTP, on a free port of this machine or on `port`.
+    """A night, served over HTTP on a free port of this machine or on `port`.
 
     Only this machine reaches it, unless `host` says otherwise: 0.0.0.0 is for everyone.
     `latency` seconds pass before every answer. `night` has what `Night` takes. `with` starts and
@@ -47,7 +47,7 @@ class Observatory(Night):
         return self
 
     def stop(self) -> None:
-        """Hang up on everyone. Well under a second, and no thread stays behind."""
+        """Close all connections, in well under a second, and leave no thread behind."""
         if self._server:
             self._server.stop()
             self._server = None
@@ -73,7 +73,7 @@ class Observatory(Night):
     # --- what goes wrong ---
 
     def break_(self, where: str, fault: Fault, times: int | None = None) -> Break:
-        """From now on, the next `times` questions (None: all) about `where` meet `fault`.
+        """From now on, the next `times` requests (None: all) for `where` meet `fault`.
 
         `where` is matched against path and query from their beginning, as a regular expression:
         '/api/', '/frames/', '/store/.*-e91'. Of several breaks the oldest that still holds wins.
@@ -84,7 +84,7 @@ class Observatory(Night):
         return broken
 
     def mend(self) -> None:
-        """All is well again."""
+        """Remove all faults."""
         with self.lock:
             self._breaks.clear()
 

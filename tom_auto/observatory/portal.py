@@ -1,4 +1,4 @@
-"""The observation portal: who asked for what, and what became of it (`/api/`).
+"""The observation portal: requests and their states (`/api/`).
 
 Measured on observation portal 4.18.9. A bad or revoked token: 403. Without a token, or for
 another group's request, or for one that does not exist: the same 404. A path without its final

@@ -1,4 +1,4 @@
-"""HTTP/1.1 with connections that stay open, a thread for each, and an end that really is one."""
+"""An HTTP/1.1 server: persistent connections, a thread for each, and a clean stop."""
 
 import contextlib
 import gzip
@@ -13,7 +13,7 @@ from typing import Any
 from .messages import Call, Cut, Logbook, Reply
 
 WORTH_COMPRESSING = 200  # bytes, as Django's GZipMiddleware has it
-PATIENCE = 2.0  # seconds that `stop` waits for a thread, at the very most
+STOP_SECONDS = 2.0  # the longest that `stop` waits for a thread
 
 # The value of SO_LINGER (on, for 0 seconds) that makes close() send a reset.
 RESET_ON_CLOSE = struct.pack('ii', 1, 0)
@@ -40,15 +40,15 @@ class Server(ThreadingHTTPServer):
         self._door.start()
 
     def stop(self) -> None:
-        """Close the door, hang up on everyone, and wait until the last thread is gone."""
+        """Accept no more connections, close the others, and wait for their threads."""
         self.stopping.set()
         self.shutdown()
-        self._door.join(PATIENCE)
+        self._door.join(STOP_SECONDS)
         self.server_close()
         for connection in self._serving:
             _shut(connection)
         for thread in self._serving.values():
-            thread.join(PATIENCE)
+            thread.join(STOP_SECONDS)
 
     def pause(self, seconds: float) -> None:
         """Wait, unless the observatory closes: then Cut."""
@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         return self._write(data)
 
     def respond(self) -> None:
-        """Answer one question, rightly or as a fault has it."""
+        """Answer one request, correctly or with a fault."""
         self.rfile.read(int(self.headers.get('Content-Length') or 0))
         base = 'http://' + self.headers.get('Host', '127.0.0.1')
         call = Call(self.command, self.path, self.headers, base, self.server.pause)

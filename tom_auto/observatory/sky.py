@@ -1,7 +1,7 @@
-"""Draws star fields and wraps them in FITS. A name gives the same sky, to the byte, every time.
+"""Draws star fields as FITS files; the same name always gives the same bytes.
 
-It imports numpy and astropy, which takes half a second, so it is imported only when someone
-looks at a frame.
+It imports numpy and astropy, which takes half a second: it is imported only when a frame is
+downloaded.
 """
 
 import hashlib

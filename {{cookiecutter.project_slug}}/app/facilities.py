@@ -1,10 +1,10 @@
-"""An observatory of your own: a small facility class that works. Copy it, and change what differs.
+"""An observatory of your own: a small facility class that works. Change it, or copy it.
 
 To use it, add 'app.facilities.ExampleFacility' to TOM_FACILITY_CLASSES in the settings, and to
 FACILITIES: {'Example': {'portal_url': ..., 'archive_url': ..., 'api_key': ...}}. To try it without
 an observatory, start the simulated one with `python -m tom_auto.observatory --port 8001`.
 
-`updatedata` gives every `requests` call in here a timeout and retries it where that helps.
+`updatedata` gives every `requests` call in here a timeout, and retries it if that may help.
 """
 
 import requests
@@ -16,13 +16,13 @@ from tom_observations.facility import (
 
 
 class ExampleFacility(BaseRoboticObservationFacility):
-    """Asks a portal for the state of a request, and an archive for its frames."""
+    """Gets the state of a request from a portal, and its frames from an archive."""
 
     name = 'Example'
     observation_forms = {'OBSERVATION': BaseRoboticObservationForm}
 
     def get_observation_status(self, observation_id):
-        """The state of a request, and when it is scheduled: a time, ISO text, or None."""
+        """The state of a request, and its scheduled times: a datetime, ISO text, or None."""
         request = self._get('portal_url', f'/api/requests/{observation_id}/')
         return {'state': request['state'], 'scheduled_start': None, 'scheduled_end': None}
 
@@ -57,7 +57,7 @@ class ExampleFacility(BaseRoboticObservationFacility):
         response.raise_for_status()
         return response.json()
 
-    # What the pages for new observations need. Nothing can be submitted with this example.
+    # The pages for new observations need the rest. This example cannot submit any.
 
     def get_form(self, observation_type):
         return self.observation_forms[observation_type]

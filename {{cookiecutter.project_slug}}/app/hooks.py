@@ -1,8 +1,8 @@
 """Your hooks: functions that the TOM calls when something happens.
 
-A hook is used once `HOOKS` in the settings names it, such as
-`HOOKS['data_product_post_save'] = 'app.hooks.data_product_saved'`. `updatedata` calls one hook at
-a time. A hook that raises an exception is called again at the next run, and the run says so.
+To use a hook, name it in `HOOKS` in the settings, for example
+`HOOKS['data_product_post_save'] = 'app.hooks.data_product_saved'`. `updatedata` calls one hook at a
+time. If a hook raises an exception, the run reports it, and the hook is called again in the next run.
 """
 
 import logging

@@ -1,8 +1,7 @@
-"""Reads what differs from machine to machine: the environment, and `.env` beside manage.py.
+"""Reads settings that differ from machine to machine: the environment, and `.env` beside manage.py.
 
-A variable that is already set in the environment wins over the same line of `.env`.
-Run as a program (`python3 -m ...environment`), it makes `.env` where there is none, with any
-Python and without packages.
+A variable of the environment wins over the same line of `.env`. As a program (`python3 -m
+...environment`) this makes `.env` if it is missing, with any Python and without packages.
 """
 
 import contextlib
@@ -13,32 +12,32 @@ from pathlib import Path
 YES = {'1', 'true', 'yes', 'on'}
 NO = {'0', 'false', 'no', 'off', ''}
 
-#: The lines of .env.example that get a secret of their own.
+#: The lines of .env.example that get a new secret.
 SECRETS = ('SECRET_KEY=', 'POSTGRES_PASSWORD=')
 
 
 class BadSetting(Exception):
-    """A variable of the environment or of `.env` has a value that cannot be used."""
+    """A variable of the environment or of `.env` has an invalid value."""
 
 
 def load_environment(project: Path) -> None:
-    """Read `project/.env` into the environment, making the file first where it is needed.
+    """Read `project/.env` into the environment, and make the file first if it is missing.
 
-    A machine that sets SECRET_KEY itself (a container, say) needs no file and gets none.
+    If SECRET_KEY is set already (in a container, say), no file is made.
     """
     file = project / '.env'
     if not file.exists() and not os.environ.get('SECRET_KEY'):
         make_env_file(file, project / '.env.example')
-    from dotenv import load_dotenv  # here: making the file needs no packages
+    from dotenv import load_dotenv  # here, so that making the file needs no packages
 
-    # Nothing is interpolated: a `$` in a token or a password stands for itself.
+    # No interpolation: a `$` in a token or a password stands for itself.
     load_dotenv(file, interpolate=False)
 
 
 def make_env_file(file: Path, example: Path) -> None:
-    """Make `file` from `example` with new secrets, readable by its owner alone.
+    """Make `file` from `example` with new secrets, readable only by its owner.
 
-    The file appears whole or not at all, and one that another process has just made is kept.
+    The file appears complete or not at all, and one that another process just made is kept.
     """
     lines = [
         line + secrets.token_urlsafe(50) if line in SECRETS else line
@@ -50,7 +49,7 @@ def make_env_file(file: Path, example: Path) -> None:
         with open(draft, 'x', encoding='utf-8', opener=_owner_only) as new:
             new.write(text)
         with contextlib.suppress(FileExistsError):
-            os.link(draft, file)  # unlike a rename, never replaces a file that is there
+            os.link(draft, file)  # unlike a rename, never replaces an existing file
     finally:
         draft.unlink(missing_ok=True)
 
@@ -60,12 +59,12 @@ def _owner_only(path: str, flags: int) -> int:
 
 
 def text(name: str, default: str = '') -> str:
-    """The variable `name`, or `default` where it is missing or empty."""
+    """The variable `name`, or `default` if it is missing or empty."""
     return os.environ.get(name, '').strip() or default
 
 
 def flag(name: str, default: bool) -> bool:
-    """The variable `name` as yes or no; raises BadSetting for anything else."""
+    """The variable `name` as a boolean. Raises BadSetting for anything else."""
     value = os.environ.get(name)
     if value is None:
         return default
@@ -77,7 +76,7 @@ def flag(name: str, default: bool) -> bool:
 
 
 def words(name: str) -> list[str]:
-    """The variable `name`, cut at its commas."""
+    """The variable `name`, split at commas."""
     return [word.strip() for word in os.environ.get(name, '').split(',') if word.strip()]
 
 

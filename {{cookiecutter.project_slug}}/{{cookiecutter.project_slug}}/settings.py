@@ -1,11 +1,10 @@
 """Settings of this TOM.
 
-What differs from machine to machine, and every secret, comes from the environment or from
-`.env` beside manage.py (`.env.example` explains each line). The rest is here. Every setting that
-tomtoolkit's documentation describes may be added:
-https://tom-toolkit.readthedocs.io/en/stable/common/customsettings.html
-A `local_settings.py` beside manage.py, if there is one, is read last and wins. It can also change
-one entry of a dictionary that is set here:
+Secrets, and what differs from machine to machine, come from the environment or from `.env` beside
+manage.py (`.env.example` explains each line). Everything else is here. You may add any setting of
+tomtoolkit: https://tom-toolkit.readthedocs.io/en/stable/common/customsettings.html
+If there is a `local_settings.py` beside manage.py, it is read last and wins. It can also change one
+entry of a dictionary that is set here:
 
     from {{ cookiecutter.project_slug }}.settings import TOM_AUTO
     TOM_AUTO['WORKERS'] = 2
@@ -22,8 +21,9 @@ from tom_common.default_settings import (
     TOMTOOLKIT_MIDDLEWARE,
 )
 
+from tom_auto.log_config import logging_for
+
 from . import environment
-from .logs import logging_for
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environment.load_environment(BASE_DIR)
@@ -33,21 +33,21 @@ environment.load_environment(BASE_DIR)
 {% set name = '%r' | format(cookiecutter.project_name) -%}
 TOM_NAME = {{ name }}{% if name | length > 40 or ("'" in name and '"' in name) %}  # fmt: skip{% endif %}
 
-# The kind of target that the forms offer first: SIDEREAL or NON_SIDEREAL.
+# The type of target that the forms offer first: SIDEREAL or NON_SIDEREAL.
 TARGET_TYPE = '{{ cookiecutter.target_type }}'
 
-# Hints on the pages for people who customise the TOM (tom_setup asks for this one).
+# Hints on the pages for people who customise the TOM (tom_setup asks for this setting).
 HINTS_ENABLED = False
 HINT_LEVEL = 20
 
 # --- Automation: `manage.py updatedata` ----------------------------------------------------
 
-# Options of the automation. tom_auto/conf.py lists each with its default and its meaning;
+# Options of the automation. tom_auto/conf.py lists them with their defaults and meanings;
 # `manage.py check` finds mistakes. For example: 'WORKERS': 4
 TOM_AUTO = {
-    # Gets the state of a job by POST when it changes.
+    # This address gets the state of a job by POST when it changes.
     'ALERT_WEBHOOK_URL': environment.text('ALERT_WEBHOOK_URL'),
-    # A dead-man's switch, which raises the alarm itself when scheduled runs stop pinging it.
+    # A dead-man's switch: it raises the alarm when scheduled runs stop calling this address.
     'PING_URL': environment.text('PING_URL'),
 }
 
@@ -59,7 +59,7 @@ EMAIL_PORT = int(environment.text('EMAIL_PORT', '25'))
 EMAIL_HOST_USER = environment.text('EMAIL_HOST_USER')
 EMAIL_HOST_PASSWORD = environment.text('EMAIL_HOST_PASSWORD')
 EMAIL_USE_TLS = environment.flag('EMAIL_USE_TLS', default=False)
-EMAIL_TIMEOUT = 20  # seconds: no wait for a mail server may be without an end
+EMAIL_TIMEOUT = 20  # seconds: a mail server that hangs must not hang the TOM
 SERVER_EMAIL = environment.text('SERVER_EMAIL', 'tom@localhost')
 DEFAULT_FROM_EMAIL = SERVER_EMAIL
 
@@ -79,17 +79,17 @@ CSRF_TRUSTED_ORIGINS = [
     if host != '*'
 ]
 
-# With DEBUG off the TOM expects https, as logins and tokens must not cross a network in clear.
+# With DEBUG off the TOM expects https: logins and tokens must not cross a network unencrypted.
 # HTTPS=false is for a machine that nobody else can reach.
 HTTPS = environment.flag('HTTPS', default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = 3600 if HTTPS else 0
-# A TOM does not speak for the other hosts of its domain, as these two warnings ask it to.
+# These two checks want HSTS for all hosts of the domain, which a TOM should not decide.
 SILENCED_SYSTEM_CHECKS = ['security.W005', 'security.W021']
 if environment.flag('BEHIND_PROXY', default=False):
-    # Only where a proxy sets this header itself: otherwise visitors could forge it.
+    # Only if a proxy sets this header itself: otherwise visitors could forge it.
     SECURE_PROXY_SSL_HEADER = ('HTTP_X_FORWARDED_PROTO', 'https')
 
 AUTHENTICATION_BACKENDS = [*TOMTOOLKIT_AUTHENTICATION_BACKENDS]
@@ -106,20 +106,20 @@ LOGIN_URL = '/accounts/login/'
 LOGIN_REDIRECT_URL = '/'
 LOGOUT_REDIRECT_URL = '/'
 
-# READ_ONLY: anyone may look. LOCKED: only after logging in, apart from OPEN_URLS.
+# READ_ONLY: anyone may look. LOCKED: only users who have logged in, except for OPEN_URLS.
 AUTH_STRATEGY = 'READ_ONLY'
-# These two ask for a login or a token themselves; where no page is for everyone, so do they.
+# These two check the login or token themselves, and with LOCKED they require one.
 OPEN_URLS = ['/automation/status.json', '/automation/metrics']
 
-# True: who may see a target may see its observations and data. False: groups are given
-# each of them separately.
+# True: people who may see a target may see its observations and data. False: permissions are given
+# for each of them separately.
 TARGET_PERMISSIONS_ONLY = True
 # Who sees a new target: PRIVATE, PUBLIC or OPEN.
 TARGET_DEFAULT_PERMISSION = 'PRIVATE'
 
 # --- Django --------------------------------------------------------------------------------
 
-# 'app' before 'tom_auto': the first app wins a command's name.
+# 'app' before 'tom_auto': if two apps have a command of the same name, the first app wins.
 INSTALLED_APPS = [*TOMTOOLKIT_INSTALLED_APPS, 'app', 'tom_auto']
 SITE_ID = 1
 MIDDLEWARE = [
@@ -133,7 +133,7 @@ WSGI_APPLICATION = '{{ cookiecutter.project_slug }}.wsgi.application'
 TEMPLATES = [
     {
         'BACKEND': 'django.template.backends.django.DjangoTemplates',
-        # A template in templates/ takes the place of one of the same name in any app.
+        # A template in templates/ replaces the one of the same name in any app.
         'DIRS': [BASE_DIR / 'templates'],
         'APP_DIRS': True,
         'OPTIONS': {
@@ -155,7 +155,7 @@ DATABASES = {
 }
 if DATABASES['default']['ENGINE'] == 'django.db.backends.sqlite3':
     DATABASES['default']['OPTIONS'] = {
-        # Readers never wait for the writer, and a writer waits for its turn instead of failing.
+        # Readers never wait for the writer, and a second writer waits instead of failing.
         'init_command': 'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;',
         'transaction_mode': 'IMMEDIATE',
         'timeout': 30,  # seconds
@@ -174,10 +174,10 @@ STATIC_URL = '/static/'
 STATIC_ROOT = BASE_DIR / '_static'
 STATICFILES_DIRS = [BASE_DIR / 'static']
 if STATIC_ROOT.is_dir():
-    # Once `collectstatic` has filled it, the TOM serves it by itself: right after the first
-    # middleware, which sees to https.
+    # After `collectstatic` the TOM serves these files itself. The place is right after the first
+    # middleware, which handles https.
     MIDDLEWARE.insert(1, 'whitenoise.middleware.WhiteNoiseMiddleware')
-# The TOM's own copies: no page waits for somebody else's server, or tells it who looks at what.
+# The TOM's own copies: no page waits for another server, or tells it who looks at what.
 BOOTSTRAP5 = {
     'css_url': {'url': f'{STATIC_URL}vendor/bootstrap.min.css'},
     'javascript_url': {'url': f'{STATIC_URL}vendor/bootstrap.bundle.min.js'},
@@ -185,8 +185,8 @@ BOOTSTRAP5 = {
 MEDIA_URL = '/data/'
 MEDIA_ROOT = BASE_DIR / 'data'
 
-# The TOM's own directory: a shared one, such as /tmp, would let other users of the machine
-# read it and write into it.
+# In the TOM's own directory: other users of the machine could read and write a shared one such as
+# /tmp.
 CACHES = {
     'default': {
         'BACKEND': 'django.core.cache.backends.filebased.FileBasedCache',
@@ -211,7 +211,7 @@ REST_FRAMEWORK = {
 
 # --- Observatories -------------------------------------------------------------------------
 
-# Facilities that come with an installed app (its `observation_facilities()`) need no line here.
+# Facilities of an installed app (its `observation_facilities()`) need no line here.
 TOM_FACILITY_CLASSES = [
     'tom_observations.facilities.lco_redirect.LCORedirectFacility',
     'tom_observations.facilities.lco.LCOFacility',
@@ -238,7 +238,7 @@ FACILITIES['GEM'] = {
         'GN': environment.text('GEM_API_KEY_GN'),
     },
     'user_email': environment.text('GEM_USER_EMAIL'),
-    # Your programs, each with its observations: {'GS-2026B-T-101': {'1': 'Std: Imaging'}}
+    # Your programs and their observations: {'GS-2026B-T-101': {'1': 'Std: Imaging'}}
     'programs': {},
 }
 
@@ -265,7 +265,7 @@ AUTO_THUMBNAILS = False
 THUMBNAIL_MAX_SIZE = (0, 0)
 THUMBNAIL_DEFAULT_SIZE = (200, 200)
 
-# Your own functions, called when something happens: name a function of app/hooks.py, say.
+# Functions that are called when something happens. Yours may be in app/hooks.py.
 HOOKS = {
     'target_post_save': 'tom_common.hooks.target_post_save',
     'observation_change_state': 'tom_common.hooks.observation_change_state',
@@ -282,5 +282,5 @@ SHOW_PAGINATION_INFO = True
 try:
     from local_settings import *  # noqa: F403
 except ModuleNotFoundError as error:
-    if error.name != 'local_settings':  # a mistake inside it must not pass for its absence
+    if error.name != 'local_settings':  # an import that fails inside it must not be ignored
         raise

@@ -1,6 +1,6 @@
-"""The TOM's addresses: your own pages first, then the data files, then tomtoolkit's.
+"""The TOM's URLs: the data files, then the pages of tomtoolkit and of all apps, such as tom_auto.
 
-The pages of tom_auto and of other plugins come with tomtoolkit's.
+Add your own pages in `include_url_paths` of app/apps.py, or here at the top of the list.
 """
 
 from django.conf import settings

@@ -1,4 +1,4 @@
-"""Does this TOM work, under its own settings? Add tests of your own code beside this file."""
+"""Does this TOM work under its own settings? Add tests of your own code beside this file."""
 
 import pytest
 from django.conf import settings
@@ -20,7 +20,7 @@ PAGES = ['/', '/targets/', '/observations/list/', '/automation/', '/automation/r
 
 @pytest.fixture(autouse=True)
 def own_directory(settings, tmp_path):
-    """Nothing that a test stores goes into the data of this TOM."""
+    """Keep what the tests store out of the data of this TOM."""
     settings.MEDIA_ROOT = tmp_path / 'data'
     settings.MEDIA_ROOT.mkdir()
     settings.BASE_DIR = tmp_path
@@ -35,7 +35,7 @@ def own_directory(settings, tmp_path):
 
 @pytest.fixture
 def observatory(settings):
-    """A simulated observatory in the place of the real one, and a record that it has completed."""
+    """A simulated observatory in place of the real ones."""
     with Observatory() as observatory:
         for name in ('LCO', 'Example'):
             settings.FACILITIES = settings.FACILITIES | {name: observatory.settings()}
@@ -47,7 +47,7 @@ def observatory(settings):
 
 @pytest.fixture
 def browser(client, settings):
-    """A web browser in which a superuser has logged in, who has met whatever the TOM asks of users."""
+    """A test client with a superuser logged in, who has done all that the TOM requires of users."""
     settings.TOM_MFA_REQUIRED = settings.TOM_TERMS_OF_SERVICE_VERSION = None
     settings.TOM_PASSWORD_EXPIRY_DAYS, settings.TOM_REQUIRED_USER_FIELDS = None, []
     client.force_login(User.objects.create_superuser('someone'))
@@ -55,7 +55,7 @@ def browser(client, settings):
 
 
 def observed(observatory, facility, number):
-    """A record that a person has added, which the observatory has completed since."""
+    """A record that somebody added, and that the observatory has completed since."""
     target = Target.objects.create(
         name='M 31', type='SIDEREAL', ra=10.68, dec=41.27, permissions='PRIVATE'
     )
@@ -80,11 +80,11 @@ def test_updatedata_brings_the_data_home(observatory, facility):
 
 @pytest.mark.parametrize('address', PAGES)
 def test_the_pages_open(browser, address):
-    # A TOM that expects https sends a plain request there: the tests' browser speaks https.
+    # A TOM that expects https would redirect a plain request.
     assert browser.get(address, secure=True).status_code == 200
 
 
-def test_the_targets_page_says_when_its_data_was_checked(observatory, browser):
+def test_the_page_of_a_target_says_when_its_data_was_checked(observatory, browser):
     record = observed(observatory, 'LCO', 1001)
     call_command('updatedata', '--json')
     page = browser.get(f'/targets/{record.target_id}/', secure=True)

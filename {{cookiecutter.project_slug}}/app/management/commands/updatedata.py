@@ -1,14 +1,14 @@
-"""`manage.py updatedata`: the library's command, and the place to add to it.
+"""`manage.py updatedata`: the library's command, to which you can add.
 
-INSTALLED_APPS lists 'app' before 'tom_auto', so this class is the one that runs.
+INSTALLED_APPS lists 'app' before 'tom_auto', so this class is used.
 """
 
 from tom_auto.management.commands.updatedata import Command as UpdateData
 
 
 class Command(UpdateData):
-    """Ask the observatories, and bring the data home."""
+    """Check observation requests and download their data."""
 
     def handle(self, **options):
-        """Run the library's command. Put what should happen before or after a run here."""
+        """Run the library's command. Add what should happen before or after it."""
         super().handle(**options)

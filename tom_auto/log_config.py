@@ -1,6 +1,6 @@
 """Where the TOM writes its log: the terminal, and a file that rotates.
 
-TERMINAL_LOG=INFO in the environment shows everything on the terminal too, as containers do.
+With TERMINAL_LOG=INFO in the environment, the terminal shows everything too, as in containers.
 """
 
 import os
@@ -12,11 +12,11 @@ BACKUPS = 5
 
 
 def logging_for(directory: Path) -> dict:
-    """Django's LOGGING: warnings to the terminal, everything into `directory/tom.log`.
+    """Django's LOGGING: warnings to the terminal, everything to `directory/tom.log`.
 
-    The web server and cron's job write into the same file at the same time, so the handler is
-    one that rotates under a lock. Where the directory cannot be written (a read-only
-    container), the terminal gets everything instead: a log must never stop the TOM.
+    The web server and cron's job may write to the file at the same time, so the handler rotates it
+    under a lock. If the directory cannot be written (in a read-only container), everything goes to the
+    terminal instead: a log must never stop the TOM.
     """
     writable = directory.is_dir() and os.access(directory, os.W_OK)
     handlers = {
@@ -39,7 +39,7 @@ def logging_for(directory: Path) -> dict:
         'version': 1,
         'disable_existing_loggers': False,
         'formatters': {
-            # Tokens and signed addresses never reach a log, whoever logs them.
+            # Removes tokens and signed URLs, whichever code logs them.
             'dated': {
                 '()': 'tom_auto.sync.redact.RedactingFormatter',
                 'format': FORMAT,
