@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit template library engine bench lint lock upgrade screenshots clean environments FORCE
+.PHONY: help demo test unit template library engine engine-sqlite engine-postgresql bench lint lock upgrade screenshots clean environments FORCE
 
 TEMPLATE := {{cookiecutter.project_slug}}
 TOOLS := .work/tools/bin
@@ -37,11 +37,16 @@ template: environments  ## test the template: bake it, and use what it makes
 	@mkdir -p .work/home .work/tmp
 	TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(PYTEST) $(ARGS)
 
-# Ten minutes and more, on an idle machine.
+# Ten minutes and more, on an idle machine. Each database has a process of its own.
 engine: library  ## test the library under load and under fire, and on PostgreSQL
-	$(LIBRARY_PYTEST) $(or $(ARGS),tests/engine)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target engine-sqlite engine-postgresql
+
+engine-sqlite: library
+	$(LIBRARY_PYTEST) -n 0 $(or $(ARGS),tests/engine)
+
+engine-postgresql: library
 	$(AT_HOME) $(LIBRARY)/bin/python tests/shared/postgres.py \
-	    $(LIBRARY_PYTHON) $(or $(ARGS),tests/engine tests/unit)
+	    $(LIBRARY_PYTHON) -n 0 $(or $(ARGS),tests/engine tests/unit)
 
 # `make bench ARGS='idle completed --records=50'` runs a part, or a small one.
 bench: environments  ## measure updatedata beside the tutorial's loop (a quarter of an hour)
