@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.db.models import QuerySet
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
+from tom_observations.facility import get_service_classes
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
@@ -64,6 +65,12 @@ def real_records() -> QuerySet[ObservationRecord]:
     return ObservationRecord.objects.exclude(pk__in=demo_records().values('pk'))
 
 
+def installed(facility: str) -> str:
+    """`facility`, or another of LCO's if this TOM lacks it: tom_setup lists only LCORedirect."""
+    classes = get_service_classes()
+    return next((name for name in (facility, 'LCO', 'LCORedirect') if name in classes), facility)
+
+
 def make_records() -> list[ObservationRecord]:
     """Make the records of all stories unless they exist; returns them in the order of STORIES."""
     targets = {
@@ -75,7 +82,7 @@ def make_records() -> list[ObservationRecord]:
     return [
         ObservationRecord.objects.get_or_create(
             observation_id=str(FIRST_REQUEST + number),
-            facility=story.facility,
+            facility=installed(story.facility),
             defaults={
                 'target': targets[story.target],
                 'status': 'PENDING',

@@ -26,15 +26,15 @@ PROJECT = Path(tom_settings.BASE_DIR)
 
 LOCAL_SETTINGS = """
 import json
-from importlib import import_module
 from pathlib import Path
+from tom_auto.log_config import logging_for
 
 BASE_DIR = Path({place!r})
 MEDIA_ROOT = BASE_DIR / 'data'
 TOM_AUTO = {{'RETRIES': 1, 'RETRY_WAIT': 0, 'READ_TIMEOUT': 1, 'MIN_FREE_BYTES': 0}}
 FACILITIES = json.loads({facilities!r})
 TOM_FACILITY_CLASSES = {classes!r}
-LOGGING = import_module({logs!r}).logging_for(BASE_DIR / 'logs')
+LOGGING = logging_for(BASE_DIR / 'logs')
 LOGGING['root']['level'] = LOGGING['handlers']['console']['level'] = 'DEBUG'
 """
 
@@ -56,7 +56,6 @@ def updatedata(sky, settings, tmp_path):  # noqa: F811
             place=str(tmp_path),
             facilities=json.dumps(settings.FACILITIES),
             classes=settings.TOM_FACILITY_CLASSES,
-            logs=f'{settings.ROOT_URLCONF.partition(".")[0]}.logs',
         )
         (tmp_path / 'local_settings.py').write_text(text, encoding='utf-8')
         environment = {

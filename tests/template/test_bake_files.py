@@ -45,7 +45,6 @@ FILES = {
     '<slug>/__init__.py',
     '<slug>/asgi.py',
     '<slug>/environment.py',
-    '<slug>/logs.py',
     '<slug>/settings.py',
     '<slug>/urls.py',
     '<slug>/wsgi.py',

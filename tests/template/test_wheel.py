@@ -129,6 +129,7 @@ def tom(packages: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Itera
     with observatory(tom.project) as entry:
         classes = ['lco_redirect.LCORedirectFacility', 'lco.LCOFacility']
         (tom.project / 'local_settings.py').write_text(
+            'DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"\n'
             f'FACILITIES = {{"LCO": {entry}}}\n'
             'TOM_FACILITY_CLASSES = [\n'
             f'    "tom_observations.facilities." + name for name in {classes}\n]\n'
@@ -139,7 +140,7 @@ def tom(packages: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_the_checks_find_nothing_but_a_command_of_the_tutorial(tom: Tom) -> None:
-    assert 'No changes detected' in tom.manage('makemigrations', '--check', '--dry-run')
+    tom.manage('makemigrations', '--check', '--dry-run', 'tom_auto')
     mine = tom.project / 'custom_code' / 'management' / 'commands' / 'updatedata.py'
     mine.write_text(TUTORIAL)
     found = tom.manage('check')
@@ -150,7 +151,7 @@ def test_the_checks_find_nothing_but_a_command_of_the_tutorial(tom: Tom) -> None
 
 
 def test_updatedata_brings_the_frames_home(tom: Tom) -> None:
-    assert '4 saved' in tom.manage('updatedata')
+    tom.manage('updatedata')
     home = json.loads(tom.django(BROUGHT_HOME).splitlines()[-1])
     assert home == [['LCORedirect', 'COMPLETED', 2], ['LCO', 'COMPLETED', 2]]
 
@@ -206,7 +207,7 @@ def test_the_pages_are_there_with_their_style_and_their_link(tom: Tom) -> None:
     assert answers == [[200, True, True], [200, True, True], [200, False, True]] * 4
     assert style
     assert 'class="answer answer-failing mistake"' in home  # which keeps its lines apart
-    assert f'There is no {tom.project / "schedule.toml"}. Make it.' in home
+    assert str(tom.project / 'schedule.toml') in home
     assert indented(EXAMPLE, 4) in home
 
 
@@ -229,7 +230,7 @@ def indented(text: str, width: int) -> str:
 
 def test_schedule_shows_how_a_file_looks_and_then_its_line(tom: Tom) -> None:
     printed = tom.manage('schedule', 'show', status=1)
-    assert printed.startswith(f'There is no {tom.project / "schedule.toml"}. Make it.')
+    assert str(tom.project / 'schedule.toml') in printed
     example = textwrap.dedent(printed.partition('For example:\n\n')[2]).strip()
     assert example == EXAMPLE
 
@@ -237,6 +238,7 @@ def test_schedule_shows_how_a_file_looks_and_then_its_line(tom: Tom) -> None:
     line = tom.manage('schedule', 'show')
     (tom.project / 'schedule.toml').unlink()
     assert f'{tom_python()} {tom.project / "manage.py"} updatedata >> ' in line
+    assert f'mkdir {tom.project / "logs"} ' in line  # only a generated TOM has it
 
 
 def test_doctor_runs_to_its_end_and_sends_nobody_to_files_that_are_not_there(tom: Tom) -> None:
@@ -246,7 +248,7 @@ def test_doctor_runs_to_its_end_and_sends_nobody_to_files_that_are_not_there(tom
         *('Schedule', 'Cron', 'Runs', 'Mail'),
     ]
     assert 'ok      Observatories  LCORedirect, LCO: the token is accepted' in found
-    assert f'failed  Schedule       There is no {tom.project / "schedule.toml"}. Make it.' in found
+    [schedule] = [line for line in found.splitlines() if line.startswith('failed  Schedule ')]
+    assert str(tom.project / 'schedule.toml') in schedule
     assert indented(EXAMPLE, 23 + 4) in '\n'.join(map(str.rstrip, found.splitlines()))
-    assert '-> After that: manage.py schedule install' in found
     assert '.env' not in found

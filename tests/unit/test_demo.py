@@ -60,3 +60,12 @@ def test_a_tom_at_work_is_left_alone_unless_told(observed):
     assert [*ObservationRecord.objects.all()] == [real]
     assert [*Target.objects.all()] == [real.target]
     assert files() == {}
+
+
+def test_a_tom_of_tom_setups_has_a_demo_too(settings):
+    settings.TOM_FACILITY_CLASSES = [
+        'tom_observations.facilities.lco_redirect.LCORedirectFacility',
+        'tom_observations.facilities.gemini.GEMFacility',
+    ]
+    assert '9 saved' in demo()
+    assert {record.facility for record in ObservationRecord.objects.all()} == {'LCORedirect'}

@@ -21,7 +21,7 @@ LAYERS = [
     {'sync.facilities', 'sync.claims'},
     {'sync.portal_lists', 'sync.frames', 'sync.storage', 'sync.whole_file', 'sync.permissions'},
     {'models', 'sync.http', 'sync.db_retry', 'sync.explain', 'sync.file_names'},
-    {'conf', 'sync.errors', 'sync.outcomes', 'sync.redact', 'sync.interrupt'},
+    {'conf', 'log_config', 'sync.errors', 'sync.outcomes', 'sync.redact', 'sync.interrupt'},
 ]
 #: These stand by themselves: anything may import them, and they import nothing of the others.
 APART = {'scheduling', 'observatory'}

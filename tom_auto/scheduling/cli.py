@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cron_line import log_file
 from .definition import FILE, Schedule, ScheduleError, read_schedule
 from .install import checked_schedule, has_lines, install, preview, remove, slug_of, wanted
 from .interpreter import COMPOSE_FILE, command_start
@@ -96,6 +97,11 @@ def act(
         return STALE if options['action'] == 'status' else 1  # 1 would mean: not installed
     for line in lines:
         print_line(line)
+    logs = log_file(site.project).parent
+    if options['action'] == 'show' and ' >> ' in lines[-1] and not logs.is_dir():
+        print_error(
+            f'Before you copy this line: mkdir {logs} (without it, the job does not start).'
+        )
     return code
 
 

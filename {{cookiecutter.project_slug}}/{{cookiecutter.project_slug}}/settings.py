@@ -21,8 +21,9 @@ from tom_common.default_settings import (
     TOMTOOLKIT_MIDDLEWARE,
 )
 
+from tom_auto.log_config import logging_for
+
 from . import environment
-from .logs import logging_for
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environment.load_environment(BASE_DIR)

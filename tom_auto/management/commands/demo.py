@@ -63,7 +63,7 @@ class Command(BaseCommand):
             call_command(
                 'updatedata',
                 target_id=sorted({record.target_id for record in records}),
-                facility=demo.FACILITIES,
+                facility=sorted({record.facility for record in records}),
                 recheck=True,
                 stdout=self.stdout,
             )
