@@ -28,8 +28,8 @@ from .conf import automation
 from .health import NEVER, UNRECORDED, healths, schedule_site
 from .jobs import jobs
 from .scheduling import cli
-from .scheduling.cron_daemon import cron_daemon_runs
 from .scheduling.definition import ScheduleError
+from .scheduling.obstacles import cron_daemon_runs
 from .sync.redact import redact
 
 OK, WARNING, FAILED = 'ok', 'warning', 'failed'

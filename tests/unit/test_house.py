@@ -19,7 +19,7 @@ LAYERS = [
     {'sync.runs', 'sync.workers', 'sync.check_record'},
     {'sync.hooks', 'sync.previews', 'sync.products', 'sync.prefetch', 'sync.due'},
     {'sync.facilities', 'sync.claims'},
-    {'sync.portal_lists', 'sync.frames', 'sync.storage', 'sync.whole_file', 'sync.permissions'},
+    {'sync.portal_lists', 'sync.frames', 'sync.storage', 'sync.whole_file'},
     {'models', 'sync.http', 'sync.db_retry', 'sync.explain', 'sync.file_names'},
     {'conf', 'log_config', 'sync.errors', 'sync.outcomes', 'sync.redact', 'sync.interrupt'},
 ]

@@ -5,6 +5,7 @@ from time import time
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
 
 from ..access import for_staff, for_visitors, seen_by, sees_everything
 from ..jobs import MAIN, has_history, jobs
@@ -27,14 +28,15 @@ def retry(request: HttpRequest, pk: int) -> None:
     """Check one record again, now."""
     failing = seen_by(request.user, RecordSync.objects.filter(pk=pk), 'record')
     sync = get_object_or_404(failing.select_related('record'))
-    actions.make_due(failing)
+    failing.update(next_check=timezone.now())
     _run(request, MAIN, '--target_id', str(sync.record.target_id))
 
 
 @for_staff
 def retry_all(request: HttpRequest) -> None:
     """Check every record again whose last check failed."""
-    actions.make_due(seen_by(request.user, RecordSync.objects.filter(failures__gt=0), 'record'))
+    failing = RecordSync.objects.filter(failures__gt=0)
+    seen_by(request.user, failing, 'record').update(next_check=timezone.now())
     _run(request, MAIN)
 
 

@@ -16,7 +16,6 @@
 | `http` | How requests leave the TOM: every wait ends, and a file arrives whole or not at all |
 | `interrupt` | Lets a run that is told to stop end in order: recorded as ended, with nothing half done |
 | `outcomes` | What came of checking one record, and of a whole run |
-| `permissions` | Gives the groups that may see a record the same rights to its data products: rule 10 |
 | `portal_lists` | What became of many observation requests at once, from the lists of a portal of LCO's kind |
 | `prefetch` | Reads records from the database a moment before they are checked, some at a time |
 | `previews` | Makes a JPEG of each stored image where AUTO_THUMBNAILS asks for it: rule 10 |

@@ -19,11 +19,11 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
-from . import permissions, whole_file
+from . import whole_file
 from .file_names import split
 from .frames import Frame
 from .http import Received
-from .products import is_whole, keep
+from .products import is_whole, keep, share
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def _make(record: ObservationRecord, product: DataProduct, new: bool, limits: Au
             keep(owner, jpeg, lambda file: _copy(picture, file), limits, derived=True)
         made = DataProduct.objects.get(product_id=jpeg.product_id)
     if made:
-        permissions.share(record, made)
+        share(record, made)
 
 
 def _draw(product: DataProduct, picture: str) -> bool:

@@ -9,19 +9,22 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Literal
 
+from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from guardian.shortcuts import assign_perm, get_groups_with_perms
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
 from ..models import StoredFrame
-from . import claims, file_names, permissions, storage, whole_file
+from . import claims, file_names, storage, whole_file
 from .errors import BadAnswer
 from .frames import Frame
 from .http import Received, download
 
+RIGHTS = ('view', 'change', 'delete')
 Stored = Literal['present', 'saved', 'repaired']
 
 
@@ -39,7 +42,7 @@ def store_frame(
         return download(frame.url, file, limits, storage.room(limits))
 
     if known is not None and is_whole(known, frame):
-        permissions.share(record, known)
+        share(record, known)
         return 'present'
     return keep(record, frame, receive, limits, new=known is None)
 
@@ -63,7 +66,7 @@ def keep(
         if claim is None:
             product = known_products([frame]).get(frame.product_id)
             if product is not None and not derived and is_whole(product, frame):
-                permissions.share(record, product)
+                share(record, product)
                 return 'present'
             claim = claims.claim_place(record, frame, product)
         try:
@@ -146,8 +149,8 @@ def _write_row(
     with transaction.atomic():
         product, before = _row(record, frame, claim, received)
         if not claim.md5:  # kept for the first time: its rights are for people to change later
-            permissions.copy_permissions(product.observation_record or record, product)
-        permissions.share(record, product)
+            _copy_permissions(product.observation_record or record, product, RIGHTS)
+        share(record, product)
         ours = StoredFrame.objects.filter(pk=claim.pk)
         stored = _stored(product.data.name, product, received)
         if not ours.update(**stored, hooks_owed=hooks_owed):
@@ -239,3 +242,28 @@ def _fault(product: DataProduct) -> str:
         head = file.read(whole_file.HEAD)
     size = storage.the_storage().size(product.data.name)
     return whole_file.fault(product.data.name, Received(size, '', head))
+
+
+def share(record: ObservationRecord, product: DataProduct) -> None:
+    """Let each group that may see `record` see `product`, which may be another record's.
+
+    Two records that share a frame share its product, and neither group must miss its data. What
+    the second may not do is to change or delete what the first relies on.
+    """
+    if product.observation_record_id != record.pk:
+        _copy_permissions(record, product, RIGHTS[:1])
+
+
+def _copy_permissions(
+    record: ObservationRecord, product: DataProduct, rights: tuple[str, ...]
+) -> None:
+    """Give the groups that may see a record the same rights to its product: rule 10.
+
+    Only where TARGET_PERMISSIONS_ONLY is false: otherwise the rights to the target count alone.
+    """
+    if getattr(settings, 'TARGET_PERMISSIONS_ONLY', True):
+        return
+    for group, given in get_groups_with_perms(record, attach_perms=True).items():
+        for right in rights:
+            if f'{right}_observationrecord' in given:
+                assign_perm(f'tom_dataproducts.{right}_dataproduct', group, product)
