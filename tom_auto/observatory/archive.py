@@ -16,11 +16,12 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from .lists import BadFilter, Filter, cursor_page, moment, narrow, number, page, stamp
+from .lists import BadFilter, Filter, moment, narrow, number, page, stamp
 from .messages import Call, Reply, html_reply, json_reply, redirect_reply
 from .model import Account, Frame, Version, plain
 from .night import Night
@@ -31,40 +32,41 @@ GOOD_FOR = timedelta(hours=48)  # an address of the file store
 TIME_FORMAT = '%Y%m%dT%H%M%SZ'
 SECRET = secrets.token_bytes()
 
-FILTERS: dict[str, Filter[Frame]] = {
-    'request_id': lambda frame, values: frame.request.id == number(values),
-    'observation_id': lambda frame, values: frame.observation_id == number(values),
-    'proposal_id': lambda frame, values: frame.proposal == values[-1],
-    'reduction_level': lambda frame, values: frame.reduction_level == number(values),
-    'primary_optical_element': lambda frame, values: frame.request.filter == values[-1],
-    'site_id': lambda frame, values: frame.request.telescope.site == values[-1],
-    'telescope_id': lambda frame, values: frame.request.telescope.code == values[-1],
-    'instrument_id': lambda frame, values: frame.request.telescope.camera == values[-1],
-    'configuration_type': lambda frame, values: values[-1] == 'EXPOSE',
+#: The fields of a frame, each with its old name, which the archive gives and answers to as well.
+FIELDS: dict[str, tuple[str, Callable[[Frame], Any]]] = {
+    'observation_date': ('DATE_OBS', lambda frame: stamp(frame.observed_at)),
+    'observation_day': ('DAY_OBS', lambda frame: f'{frame.observed_at:%Y-%m-%d}'),
+    'proposal_id': ('PROPID', lambda frame: frame.proposal),
+    'instrument_id': ('INSTRUME', lambda frame: frame.request.telescope.camera),
+    'target_name': ('OBJECT', lambda frame: plain(frame.request.target)),
+    'reduction_level': ('RLEVEL', lambda frame: frame.reduction_level),
+    'site_id': ('SITEID', lambda frame: frame.request.telescope.site),
+    'telescope_id': ('TELID', lambda frame: frame.request.telescope.code),
+    'exposure_time': ('EXPTIME', lambda frame: frame.request.exposure),
+    'primary_optical_element': ('FILTER', lambda frame: frame.request.filter),
+    'configuration_type': ('OBSTYPE', lambda frame: 'EXPOSE'),
+    'observation_id': ('BLKUID', lambda frame: frame.observation_id),
+    'request_id': ('REQNUM', lambda frame: frame.request.id),
+}
+
+
+def equals(value: Callable[[Frame], Any]) -> Filter[Frame]:
+    """The filter that wants this `value`: a number, or text."""
+    return lambda frame, values: (
+        value(frame) == (number(values) if isinstance(value(frame), int) else values[-1])
+    )
+
+
+NO_FILTERS = ('observation_date', 'observation_day', 'exposure_time')
+FILTERS = {name: equals(value) for name, (_, value) in FIELDS.items() if name not in NO_FILTERS}
+FILTERS |= {
     'target_name': lambda frame, values: values[-1].lower() in frame.request.target.lower(),
     'basename': lambda frame, values: values[-1].lower() in frame.basename.lower(),
     'basename_exact': lambda frame, values: frame.basename == values[-1],
     'start': lambda frame, values: frame.observed_at >= moment(values),
     'end': lambda frame, values: frame.observed_at <= moment(values),
 }
-#: The archive answers to its old names too, and gives both in every frame.
-OLD_NAMES = {
-    'request_id': 'REQNUM',
-    'observation_id': 'BLKUID',
-    'observation_date': 'DATE_OBS',
-    'observation_day': 'DAY_OBS',
-    'proposal_id': 'PROPID',
-    'reduction_level': 'RLEVEL',
-    'primary_optical_element': 'FILTER',
-    'site_id': 'SITEID',
-    'telescope_id': 'TELID',
-    'instrument_id': 'INSTRUME',
-    'configuration_type': 'OBSTYPE',
-    'target_name': 'OBJECT',
-    'exposure_time': 'EXPTIME',
-    'public_date': 'L1PUBDAT',
-}
-FILTERS |= {OLD_NAMES[name]: FILTERS[name] for name in OLD_NAMES.keys() & FILTERS.keys()}
+FILTERS |= {old: FILTERS[name] for name, (old, _) in FIELDS.items() if name in FILTERS}
 
 
 def answer(night: Night, call: Call) -> Reply:
@@ -105,9 +107,12 @@ def all_frames(night: Night, account: Account | None, call: Call) -> Reply:
 
     limits = {'default': DEFAULT_LIMIT, 'maximum': MAXIMUM_LIMIT}
     if call.query.get('pagination_style') == ['cursor']:
-        return json_reply(cursor_page(rows, call, show, **limits))
-    count = night.reqnum_estimate if 'REQNUM' in call.query else None
-    return json_reply(page(rows, call, show, **limits, count=count))
+        answer = page(rows, call, show, **limits, place='cursor')
+        del answer['count']
+    else:
+        count = night.reqnum_estimate if 'REQNUM' in call.query else None
+        answer = page(rows, call, show, **limits, count=count)
+    return json_reply(answer)
 
 
 def _candidates(night: Night, call: Call) -> list[Frame]:
@@ -127,25 +132,10 @@ def show_frame(night: Night, frame: Frame, call: Call) -> dict[str, Any]:
 
     Its `url` differs in every answer, and is good for 48 hours.
     """
-    request = frame.request
     private = timedelta(days=0 if frame.proposal in night.public else 365 * PRIVATE_YEARS)
-    fields: dict[str, Any] = {
-        'observation_date': stamp(frame.observed_at),
-        'observation_day': f'{frame.observed_at:%Y-%m-%d}',
-        'proposal_id': frame.proposal,
-        'instrument_id': request.telescope.camera,
-        'target_name': plain(request.target),
-        'reduction_level': frame.reduction_level,
-        'site_id': request.telescope.site,
-        'telescope_id': request.telescope.code,
-        'exposure_time': request.exposure,
-        'primary_optical_element': request.filter,
-        'public_date': stamp(frame.observed_at + private),
-        'configuration_type': 'EXPOSE',
-        'observation_id': frame.observation_id,
-        'request_id': request.id,
-    }
-    fields |= {OLD_NAMES[name]: value for name, value in fields.items()}
+    public_date = stamp(frame.observed_at + private)
+    fields = {name: value(frame) for name, (_, value) in FIELDS.items()}
+    fields |= {old: fields[name] for name, (old, _) in FIELDS.items()}
     versions = [
         {
             'id': version.id,
@@ -166,6 +156,8 @@ def show_frame(night: Night, frame: Frame, call: Call) -> dict[str, Any]:
         'filename': frame.filename,
         'area': None,
         **fields,
+        'public_date': public_date,
+        'L1PUBDAT': public_date,
         'version_set': versions,
         'url': versions[0]['url'],
     }

@@ -3,12 +3,11 @@
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 REMEMBERED = 100_000  # requests; older ones are forgotten
@@ -102,14 +101,16 @@ def redirect_reply(location: str, status: int = 301) -> Reply:
     return Reply(status, {'Content-Type': 'text/html; charset=utf-8', 'Location': location}, b'')
 
 
-class Seen(NamedTuple):
-    """A question, as it came in. `target` is path and query, `connection` counts from 1."""
+@dataclass
+class Seen:
+    """A request that arrived. `target` is path and query, `connection` counts from 1."""
 
     method: str
     path: str
     query: str
     had_token: bool
     connection: int
+    answered: bool = False
 
     @property
     def target(self) -> str:
@@ -117,7 +118,7 @@ class Seen(NamedTuple):
 
 
 class Logbook:
-    """The last questions; how many there were, on how many connections, how many at once."""
+    """The last requests; how many there were, on how many connections, how many at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -135,42 +136,35 @@ class Logbook:
             return self.connections
 
     def sent(self, count: int) -> None:
-        """So many bytes have left, headers and all."""
+        """Count the bytes that were sent, headers included."""
         with self._lock:
             self.bytes_sent += count
 
-    @contextmanager
-    def noted(self, call: Call, connection: int) -> Iterator[Callable[[], None]]:
-        """Note `call`, and that it is being answered until what this gives is called.
-
-        Call it before the last byte leaves: the client may ask the next question at once.
-        """
+    def begun(self, call: Call, connection: int) -> Seen:
+        """Note `call`, and that it is being answered until `ended`."""
         parts = urlsplit(call.target)
-        here = Seen(call.method, parts.path, parts.query, call.has_token, connection)
-        answered = False
-
-        def done() -> None:
-            nonlocal answered
-            with self._lock:
-                self._at_work -= not answered
-                answered = True
-
+        seen = Seen(call.method, parts.path, parts.query, call.has_token, connection)
         with self._lock:
-            self._seen.append(here)
+            self._seen.append(seen)
             self.questions += 1
             self._at_work += 1
             self.most_at_once = max(self.most_at_once, self._at_work)
-        try:
-            yield done
-        finally:
-            done()
+        return seen
 
-    def seen(self) -> list[Seen]:
+    def ended(self, seen: Seen) -> None:
+        """Note that `seen` is answered. A second call changes nothing."""
+        with self._lock:
+            self._at_work -= not seen.answered
+            seen.answered = True
+
+    @property
+    def requests_seen(self) -> list[Seen]:
+        """The requests so far, in order of arrival (the last 100,000)."""
         with self._lock:
             return list(self._seen)
 
     def forget(self) -> None:
-        """Begin a new page: no questions, no connections but those that are open."""
+        """Empty the log; connections that are open stay so."""
         with self._lock:
             self._seen.clear()
             self.connections = self.questions = self.bytes_sent = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from . import archive, portal
-from .messages import Call, Fault, Logbook, Reply, Seen, html_reply
+from .messages import Call, Fault, Logbook, Reply, html_reply
 from .night import Night
 from .server import Server
 
@@ -21,7 +21,7 @@ class Break:
     happened: int = 0
 
 
-class Observatory(Night):
+class Observatory(Night, Logbook):
     """A night, served over HTTP on a free port of this machine or on `port`.
 
     Only this machine reaches it, unless `host` says otherwise: 0.0.0.0 is for everyone.
@@ -32,9 +32,9 @@ class Observatory(Night):
     def __init__(
         self, *, port: int = 0, host: str = '127.0.0.1', latency: float = 0.0, **night: Any
     ) -> None:
-        super().__init__(**night)
+        Night.__init__(self, **night)
+        Logbook.__init__(self)
         self.latency = latency
-        self.logbook = Logbook()
         self._breaks: list[Break] = []
         self._host, self._port = host, port
         self._server: Server | None = None
@@ -42,7 +42,7 @@ class Observatory(Night):
     # --- open and closed ---
 
     def start(self) -> Self:
-        self._server = Server(self._host, self._port, self._answer, self.logbook)
+        self._server = Server(self._host, self._port, self._answer, self)
         self._port = self._server.server_port
         return self
 
@@ -87,27 +87,6 @@ class Observatory(Night):
         """Remove all faults."""
         with self.lock:
             self._breaks.clear()
-
-    # --- what was asked ---
-
-    @property
-    def requests_seen(self) -> list[Seen]:
-        """Every question so far, in order of arrival (the last 100,000)."""
-        return self.logbook.seen()
-
-    @property
-    def connections(self) -> int:
-        """How many connections were opened."""
-        return self.logbook.connections
-
-    @property
-    def most_at_once(self) -> int:
-        """How many questions were being answered at the same time, at most."""
-        return self.logbook.most_at_once
-
-    def forget(self) -> None:
-        """Empty the log of questions."""
-        self.logbook.forget()
 
     # --- answers ---
 
