@@ -213,11 +213,8 @@ def _get(address: str, headers: dict[str, str]) -> requests.Response:
 def mail() -> Found:
     """Somebody gets mail when the automation fails, and the mail server works."""
     if not settings.ADMINS:
-        yield (
-            WARNING,
-            'Nobody gets mail when the automation fails',
-            'Set ' + _where('ADMINS', 'ADMINS'),
-        )
+        fix = 'Set ' + _where('ADMINS', 'ADMINS')
+        yield WARNING, 'Nobody gets mail when the automation fails', fix
         return
     server = f'{settings.EMAIL_HOST}:{settings.EMAIL_PORT}'
     try:

@@ -196,8 +196,8 @@ class Frame:
     reduction_level: int
     observed_at: datetime
     available_from: datetime
-    related: list[int]
     pixels: int
+    related: list[int] = field(default_factory=list)  # the ids of its exposure's other frames
     versions: list[Version] = field(default_factory=list)
 
     @property

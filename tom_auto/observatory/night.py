@@ -209,18 +209,13 @@ class Night:
             self.observe(request_id, at)
             made: list[Frame] = []
             for _ in range(frames):
-                number, exposure = next(self._ids), []
-                for level in reduction_levels:
-                    exposure.append(
-                        self.add_frame(
-                            request_id,
-                            reduction_level=level,
-                            number=number,
-                            related=exposure,
-                            observed_at=at,
-                            **details,
-                        )
-                    )
+                shared = {'number': next(self._ids), 'observed_at': at, **details}
+                exposure = [
+                    self.add_frame(request_id, reduction_level=level, **shared)
+                    for level in reduction_levels
+                ]
+                for frame in exposure:
+                    frame.related = [other.id for other in exposure if other is not frame]
                 made += exposure
                 at += timedelta(seconds=self.requests[request_id].exposure + 30)
             return made
@@ -236,7 +231,6 @@ class Night:
         observed_at: datetime | None = None,
         available_from: datetime | None = None,
         number: int | None = None,
-        related: Sequence[Frame] = (),
         pixels: int = 256,
         content: bytes | None = None,
         size: int | None = None,
@@ -262,13 +256,10 @@ class Night:
                 reduction_level=reduction_level,
                 observed_at=observed_at,
                 available_from=available_from or now,
-                related=[other.id for other in related],
                 pixels=pixels,
             )
             if frame.id in self.frames:
                 raise ValueError(f'There is already a frame {frame.id}.')
-            for other in related:
-                other.related.append(frame.id)
             self.frames[frame.id] = frame
             self.frames_of[request_id].append(frame)
             self._add_version(frame, extension, content, size)

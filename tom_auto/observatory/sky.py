@@ -118,14 +118,10 @@ def cards(frame: Frame, version: Version) -> dict[str, str | int | float]:
         'RADESYS': 'ICRS',
         'PROPID': request.proposal,
         'GROUPID': plain(request.group.name),
-        'TRACKNUM': str(request.group.id),
         'REQNUM': str(request.id),
         'BLKUID': str(frame.observation_id),
         'RLEVEL': frame.reduction_level,
         'PIPEVER': f'1.{version.number}',
-        'ORIGNAME': plain(frame.basename),
-        'GAIN': 1.0,
-        'SATURATE': 32767,
         **world_coordinates(request.ra, request.dec, frame.pixels),
     }
 
