@@ -17,11 +17,11 @@ from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.facilities.lco import LCOFacility
 
+import faults
 import forked
 from stage import Stage
 from steps import Steps
 from tom_auto.models import RecordSync
-from tom_auto.observatory import faults
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,8 +8,8 @@ from django.db import connections
 from tom_dataproducts.models import DataProduct
 from tom_targets.models import Target
 
+import faults
 from tom_auto.models import StoredFrame
-from tom_auto.observatory import faults
 from tom_auto.sync.storage import part_path
 
 from .running import contents, files, updatedata

@@ -3,16 +3,12 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
-from . import archive, portal, store
-from .faults import Fault
-from .logbook import Logbook, Seen
-from .messages import Call, Reply, html_reply
+from . import archive, portal
+from .messages import Call, Fault, Logbook, Reply, Seen, html_reply
 from .night import Night
 from .server import Server
-from .timetable import PROPOSAL, TOKEN
 
 
 @dataclass
@@ -29,21 +25,14 @@ class Observatory(Night):
     """A night, served over HTTP on a free port of this machine or on `port`.
 
     Only this machine reaches it, unless `host` says otherwise: 0.0.0.0 is for everyone.
-    `latency` seconds pass before every answer. `with` starts and stops it; so do `start` and
-    `stop`, and one that is started again keeps its address.
+    `latency` seconds pass before every answer. `night` has what `Night` takes. `with` starts and
+    stops it; so do `start` and `stop`, and one that is started again keeps its address.
     """
 
     def __init__(
-        self,
-        *,
-        port: int = 0,
-        host: str = '127.0.0.1',
-        latency: float = 0.0,
-        token: str = TOKEN,
-        proposal: str = PROPOSAL,
-        clock: Callable[[], datetime] | None = None,
+        self, *, port: int = 0, host: str = '127.0.0.1', latency: float = 0.0, **night: Any
     ) -> None:
-        super().__init__(token=token, proposal=proposal, clock=clock)
+        super().__init__(**night)
         self.latency = latency
         self.logbook = Logbook()
         self._breaks: list[Break] = []
@@ -76,12 +65,10 @@ class Observatory(Night):
             raise RuntimeError('An observatory has no address before it starts.')
         return f'http://127.0.0.1:{self._port}'
 
-    portal_url = archive_url = url
-
     def settings(self, token: str | None = None) -> dict[str, str]:
         """The entry of tomtoolkit's FACILITIES for this observatory; its own token by default."""
         api_key = self.token if token is None else token
-        return {'portal_url': self.portal_url, 'archive_url': self.archive_url, 'api_key': api_key}
+        return {'portal_url': self.url, 'archive_url': self.url, 'api_key': api_key}
 
     # --- what goes wrong ---
 
@@ -127,15 +114,12 @@ class Observatory(Night):
     def _answer(self, call: Call) -> Reply:
         call.pause(self.latency)
         with self.lock:
-            reply = self._service(call)(self, call)
+            service = next(
+                (SERVICES[name] for name in SERVICES if call.path.startswith(name)), None
+            )
+            reply = service(self, call) if service else html_reply('Not Found', 404)
             broken = self._broken(call)
         return broken.fault(call, reply) if broken else reply
-
-    def _service(self, call: Call) -> Callable[[Night, Call], Reply]:
-        for prefix, service in SERVICES.items():
-            if call.path.startswith(prefix):
-                return service
-        return lambda night, call: html_reply('Not Found', 404)
 
     def _broken(self, call: Call) -> Break | None:
         for broken in self._breaks:
@@ -148,5 +132,5 @@ class Observatory(Night):
 SERVICES: dict[str, Callable[[Night, Call], Reply]] = {
     '/api/': portal.answer,
     '/frames': archive.answer,
-    '/store/': store.answer,
+    '/store/': archive.file,
 }

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from .logbook import Logbook
-from .messages import Call, Cut, Reply
+from .messages import Call, Cut, Logbook, Reply
 
 WORTH_COMPRESSING = 200  # bytes, as Django's GZipMiddleware has it
 STOP_SECONDS = 2.0  # the longest that `stop` waits for a thread
@@ -41,7 +40,7 @@ class Server(ThreadingHTTPServer):
         self._door.start()
 
     def stop(self) -> None:
-        """Accept no more connections, close the others, and wait until the last thread has ended."""
+        """Accept no more connections, close the others, and wait for their threads."""
         self.stopping.set()
         self.shutdown()
         self._door.join(STOP_SECONDS)
