@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from ..access import for_staff, for_visitors, seen_by, sees_everything
 from ..jobs import MAIN, has_history, jobs
-from ..models import RecordSync, UpdateRun
+from ..models import JobPause, RecordSync, UpdateRun
 from ..scheduling.definition import Job
 from . import actions
 
@@ -43,14 +43,15 @@ def retry_all(request: HttpRequest) -> None:
 @for_staff
 def pause(request: HttpRequest, job: str) -> None:
     """Pause the scheduled runs of a job."""
-    actions.pause(_pausable(job), request.user)
+    by = {'by': request.user.get_username(), 'since': timezone.now()}
+    JobPause.objects.get_or_create(job=_pausable(job), defaults=by)
     messages.success(request, f'{job} is paused. A run in progress continues to its end.')
 
 
 @for_staff
 def resume(request: HttpRequest, job: str) -> None:
     """Let the schedule run a job again."""
-    actions.resume(_pausable(job))
+    JobPause.objects.filter(job=_pausable(job)).delete()
     messages.success(request, f'{job} is resumed. It runs when it is next due.')
 
 
