@@ -66,29 +66,22 @@ def answer(night: Night, call: Call) -> Reply:
         return json_reply({'detail': 'Invalid token.'}, 403)
     if call.method not in ('GET', 'HEAD'):
         return json_reply({'detail': f'Method "{call.method}" not allowed.'}, 405)
-    for path, view in VIEWS.items():
-        found = re.fullmatch(path, call.path)
-        if found:
-            return _viewed(view, night, account, call, found.groups())
-        if re.fullmatch(path, call.path + '/'):
-            return redirect_reply(f'{call.path}/{call.target[len(call.path) :]}')
-    return html_reply('Not Found', 404)
-
-
-def _viewed(
-    view: 'View', night: Night, account: Account | None, call: Call, found: tuple[str, ...]
-) -> Reply:
     try:
-        return json_reply(view(night, account, call, *map(int, found)))
+        for path, view in VIEWS.items():
+            if found := re.fullmatch(path, call.path):
+                return json_reply(view(night, account, call, *map(int, found.groups())))
+            if re.fullmatch(path, call.path + '/'):
+                return redirect_reply(f'{call.path}/{call.target[len(call.path) :]}')
     except BadFilter as error:
         return json_reply(error.body, 400)
     except KeyError:
         return json_reply({'detail': 'Not found.'}, 404)
     except PermissionError as error:
         return json_reply({'detail': str(error)}, 403)
+    return html_reply('Not Found', 404)
 
 
-# --- the views: each gives its JSON, or raises what `_viewed` turns into an answer ---
+# --- the views: each returns its JSON, or raises what `answer` turns into a status ---
 
 
 def profile(night: Night, account: Account | None, call: Call) -> Any:
@@ -154,8 +147,7 @@ def nothing(night: Night, account: Account | None, call: Call) -> Any:
     return {}
 
 
-View = Callable[..., Any]
-VIEWS: dict[str, View] = {
+VIEWS: dict[str, Callable[..., Any]] = {
     r'/api/profile/': profile,
     r'/api/requests/': all_requests,
     r'/api/requests/(\d+)/': one_request,
