@@ -151,7 +151,7 @@ MATRIX = [
     Trouble('status: a list instead of an object', 'TypeError', {'status': faults.answer([])}),
     Trouble(
         'status: unknown state',
-        'which nobody here knows',
+        'which is not known',
         {'status': faults.edit(lambda request: request.update(state='SCHEDULED'))},
     ),
     Trouble(
@@ -162,11 +162,15 @@ MATRIX = [
     Trouble('schedule: 500', 'answered 500', {'schedule': faults.status(500)}),
     Trouble(
         'schedule: an invalid time',
-        'a time that is none',
+        'a time that is not valid',
         {'schedule': faults.edit(lambda observations: observations[0].update(start='soon'))},
     ),
     Trouble('list: a missing key', 'without id, filename or url', {'list': without('url')}),
-    Trouble('list: a list instead of an object', 'no list of frames', {'list': faults.answer([])}),
+    Trouble(
+        'list: a list instead of an object',
+        'other than a list of frames',
+        {'list': faults.answer([])},
+    ),
     Trouble('list: an endless chain of pages', 'has no end', {'list': faults.endless_next()}),
     Trouble('list: 2,000 frames', filenames=tuple(f'{number:04}.fits' for number in range(2000))),
     Trouble('list: no frames yet', filenames=(), later=frame_arrives),

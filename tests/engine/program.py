@@ -10,10 +10,8 @@ from time import monotonic
 from django.conf import settings
 from django.db import connection
 
-import tom_auto
-
-PROJECT = Path(tom_auto.__file__).parent.parent
 HERE = Path(__file__).parent
+PROJECT = HERE.parent / 'project'
 #: What a test changes, and the program is to find so as well.
 SETTINGS = ('FACILITIES', 'TOM_FACILITY_CLASSES', 'TOM_AUTO', 'HOOKS')
 PATIENCE = 60  # seconds: no program of any test takes so long
@@ -27,7 +25,7 @@ class Program:
         write_settings(directory)
         environment = os.environ | {
             'DJANGO_SETTINGS_MODULE': 'settings_of_the_test',
-            'PYTHONPATH': f'{directory}:{HERE}',
+            'PYTHONPATH': f'{directory}:{HERE}:{HERE.parent}:{HERE.parent / "shared"}:{HERE.parents[1]}',
             'PYTHONDONTWRITEBYTECODE': '1',
         }
         self._begun = monotonic()

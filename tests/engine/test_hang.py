@@ -95,7 +95,7 @@ def test_a_program_that_is_told_to_stop_ends_in_order(sky, observed, tmp_path, n
     assert (status, output) == (exits, '')
     assert seconds < 8
     assert errors.strip() == (
-        f'CommandError: Stopped by {number.name}. What was not done is done at the next run.'
+        f'CommandError: Stopped by {number.name}. The next run does the rest.'
     )
     run = UpdateRun.objects.get()
     assert (run.status, run.finished is not None) == ('died', True)
