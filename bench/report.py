@@ -127,7 +127,7 @@ def _history(work: dict, result: dict) -> list[dict]:
         ours, idle = work[f'ours, {database}'], work[f'idle, {database}']
         seconds, memory = (ours[key] - idle[key] for key in ('seconds', 'memory'))
         found += [
-            at_most(f'history, {database}: beyond the idle run', seconds, 0.3, ' s'),
+            at_most(f'history, {database}: beyond the idle run', seconds, 1.5, ' s'),
             at_most(f'history, {database}: beyond the idle run', memory, 20, ' MiB'),
         ]
     return found

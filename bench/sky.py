@@ -63,12 +63,11 @@ def main() -> None:
         observatory.forget()
         say(url=observatory.url)
         for _ in sys.stdin:
-            log = observatory.logbook
             say(
-                requests=log.questions,
-                connections=log.connections,
-                most_at_once=log.most_at_once,
-                bytes=log.bytes_sent,
+                requests=observatory.questions,
+                connections=observatory.connections,
+                most_at_once=observatory.most_at_once,
+                bytes=observatory.bytes_sent,
             )
             observatory.forget()
 

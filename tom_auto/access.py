@@ -76,12 +76,11 @@ def may_act(user: Visitor) -> bool:
     return user.is_authenticated and user.is_staff and user.has_perm('tom_auto.run_automation')
 
 
-def visible_products(user: object) -> QuerySet[DataProduct]:
+def visible_products(user: Visitor) -> QuerySet[DataProduct]:
     """The data products that `user` may see, as TARGET_PERMISSIONS_ONLY says."""
     if not settings.TARGET_PERMISSIONS_ONLY:
         return get_objects_for_user(user, 'tom_dataproducts.view_dataproduct')
-    targets = targets_for_user(user, Target.objects.all(), 'view_target')
-    return DataProduct.objects.filter(target__in=targets)
+    return DataProduct.objects.filter(target__in=_targets(user))
 
 
 def for_visitors(view: View) -> View:

@@ -82,11 +82,7 @@ def make_records() -> list[ObservationRecord]:
         ObservationRecord.objects.get_or_create(
             observation_id=str(FIRST_REQUEST + number),
             facility=installed(story.facility),
-            defaults={
-                'target': targets[story.target],
-                'status': 'PENDING',
-                'parameters': MARK,
-            },
+            defaults={'target': targets[story.target], 'status': 'PENDING', 'parameters': MARK},
         )[0]
         for number, story in enumerate(STORIES)
     ]

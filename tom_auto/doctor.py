@@ -29,8 +29,8 @@ from .jobs import jobs
 from .models import StorageMark
 from .redact import redact
 from .scheduling import cli
-from .scheduling.cron_daemon import cron_daemon_runs
 from .scheduling.definition import ScheduleError
+from .scheduling.obstacles import cron_daemon_runs
 from .sync.errors import StorageAway
 from .sync.facilities import facility_classes
 from .sync.storage import insist_on_storage
@@ -226,11 +226,8 @@ def _get(address: str, headers: dict[str, str]) -> requests.Response:
 def mail() -> Found:
     """Somebody gets mail when the automation fails, and the mail server works."""
     if not settings.ADMINS:
-        yield (
-            WARNING,
-            'Nobody gets mail when the automation fails',
-            'Set ' + _where('ADMINS', 'ADMINS'),
-        )
+        fix = 'Set ' + _where('ADMINS', 'ADMINS')
+        yield WARNING, 'Nobody gets mail when the automation fails', fix
         return
     server = f'{settings.EMAIL_HOST}:{settings.EMAIL_PORT}'
     try:

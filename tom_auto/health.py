@@ -122,8 +122,11 @@ class _Question:
     now: datetime = field(default_factory=timezone.now)
 
     def answer(self) -> Health:
-        if not has_history(self.job):
-            return self._unrecorded()
+        job, upcoming = self.job, next_run(self.job, self.now)
+        known = {'job': job.name, 'when': job.when, 'command': job.words[0]}
+        if not has_history(job):
+            state = UNRECORDED if job.enabled else OFF
+            return Health(**known, state=state, next=upcoming, recorded=False)
         runs = UpdateRun.objects.filter(job=self.job.words[0])
         self.running = runs.filter(
             status=UpdateRun.Status.RUNNING, heartbeat__gte=self.now - SILENT
@@ -133,24 +136,15 @@ class _Question:
         self.trouble = self._records_in_trouble()
         state, since, reasons = self._state()
         return Health(
-            job=self.job.name,
+            **known,
             state=state,
             since=since,
             reasons=tuple(reasons),
-            when=self.job.when,
             last=self.last,
             running=self.running,
-            next=None if state == PAUSED else next_run(self.job, self.now),
+            next=None if state == PAUSED else upcoming,
             failing=self.trouble['count'],
-            command=self.job.words[0],
-            main=is_main(self.job),
-        )
-
-    def _unrecorded(self) -> Health:
-        state, command = UNRECORDED if self.job.enabled else OFF, self.job.words[0]
-        upcoming = next_run(self.job, self.now)
-        return Health(
-            self.job.name, state, when=self.job.when, next=upcoming, command=command, recorded=False
+            main=is_main(job),
         )
 
     def _state(self) -> tuple[str, datetime | None, list[str]]:
@@ -225,12 +219,13 @@ class _Question:
     def _failing_since(self) -> datetime | None:
         first_bad = None
         if self.last and self.last.status != UpdateRun.Status.OK:
-            well = self.whole.filter(status=UpdateRun.Status.OK).first()
-            streak = self.whole.filter(started__gt=well.started) if well else self.whole
-            first_bad = streak.order_by('started').values_list('started', flat=True).first()
+            first_bad = self._first_after(self.whole.filter(status=UpdateRun.Status.OK).first())
         return min(filter(None, [first_bad, self.trouble['since']]), default=None)
 
     def _working_since(self) -> datetime | None:
-        bad = self.whole.exclude(status=UpdateRun.Status.OK).first()
-        streak = self.whole.filter(started__gt=bad.started) if bad else self.whole
+        return self._first_after(self.whole.exclude(status=UpdateRun.Status.OK).first())
+
+    def _first_after(self, run: UpdateRun | None) -> datetime | None:
+        """When the first run after `run` started; without one, the first of all."""
+        streak = self.whole.filter(started__gt=run.started) if run else self.whole
         return streak.order_by('started').values_list('started', flat=True).first()

@@ -22,19 +22,23 @@ from .page.actions import run_in_progress, start_run
 from .sync.explain import explained
 
 
-class ObservatoryDownMiddleware:
-    """Shows a message instead of an error page when an observatory does not answer.
-
-    tomtoolkit queries the archive each time an observation's page is opened, and lets the error
-    through. For refused credentials it has a page of its own, but that page shows the observatory's
-    answer, whatever it contains.
-    """
+class PassingMiddleware:
+    """Passes each request on; what a subclass does is in its hooks."""
 
     def __init__(self, get_response: Callable) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         return self.get_response(request)
+
+
+class ObservatoryDownMiddleware(PassingMiddleware):
+    """Shows a message instead of an error page when an observatory does not answer.
+
+    tomtoolkit queries the archive each time an observation's page is opened, and lets the error
+    through. For refused credentials it has a page of its own, but that page shows the observatory's
+    answer, whatever it contains.
+    """
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Explain `error` and redirect to the target's page, or home; None for other errors."""
@@ -59,7 +63,7 @@ class ObservatoryDownMiddleware:
         return ('home',)
 
 
-class BackgroundUpdateMiddleware:
+class BackgroundUpdateMiddleware(PassingMiddleware):
     """Makes tomtoolkit's own buttons start a run in the background.
 
     Without it, "Update Observations" and "Refresh Observation List" check one record after another
@@ -68,12 +72,6 @@ class BackgroundUpdateMiddleware:
 
     TABLE = ('tom_targets', 'render-observation-table')
     LISTS = (('tom_observations', 'list'), ('tom_targets', 'detail'))
-
-    def __init__(self, get_response: Callable) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
 
     def process_view(
         self, request: HttpRequest, view: Callable, args: tuple, kwargs: dict

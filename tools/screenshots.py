@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / 'tests'))
+sys.path.insert(0, str(ROOT / 'tests' / 'template'))
+sys.path.insert(0, str(ROOT / 'tests' / 'shared'))
 
 from playwright.sync_api import Browser, Page  # noqa: E402
 

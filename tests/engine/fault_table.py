@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-from tom_auto.observatory import Observatory, faults
-from tom_auto.observatory.faults import Fault
+import faults
+from faults import Fault
+from tom_auto.observatory import Observatory
 from tom_auto.observatory.messages import Call, Reply
 
 #: Another host, which answers everything with a page, as the log-in page of a network does.

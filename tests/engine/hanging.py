@@ -49,7 +49,7 @@ def silence(connection: socket.socket, closing: Event) -> None:
 
 
 def headers_byte_by_byte(connection: socket.socket, closing: Event) -> None:
-    """An answer whose headers go on for ever; no single read is slow."""
+    """An answer with endless headers; no single read is slow."""
     connection.sendall(b'HTTP/1.1 200 OK\r\nX-Patience: ')
     while not closing.wait(0.3):
         connection.sendall(b'.')

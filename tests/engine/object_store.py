@@ -61,7 +61,7 @@ class ObjectStore:
             self._server.socket.close()
 
     def recover(self) -> None:
-        """Be well again, and at work."""
+        """Answer normally again."""
         self.mend()
         if not self._thread.is_alive():
             self.start()

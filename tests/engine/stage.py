@@ -15,7 +15,7 @@ from world import World, differences
 
 
 class Stage:
-    """Runs in processes of their own, and what comes of them."""
+    """Starts runs in separate processes, and reads their results."""
 
     def __init__(self, sky: Observatory, add_record: Callable, settings: object, root: Path):
         self.sky = sky

@@ -46,8 +46,9 @@ from tom_observations.facility import BaseRoboticObservationFacility
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
+import faults
 from tom_auto.models import RecordSync, RunFailure, StoredFrame, UpdateRun
-from tom_auto.observatory import Observatory, faults, store
+from tom_auto.observatory import Observatory, archive
 from tom_auto.sync import file_names
 from tom_auto.sync.due import records_due
 from unit.running import contents, files, updatedata
@@ -471,7 +472,7 @@ def test_any_products_of_any_class(scene, products):
     number = int(scene.add_record('Nobody').observation_id)
     scene.sky.add_request(number)
     frame = scene.sky.add_frame(number, content=FITS)
-    address = store.presigned(scene.sky, frame, frame.versions[0], scene.sky.url)
+    address = archive.presigned(scene.sky, frame, frame.versions[0], scene.sky.url)
     for product in products if isinstance(products, list) else ():
         if isinstance(product, dict) and product.get('url') == GOOD:
             product['url'] = address

@@ -9,13 +9,14 @@ from time import monotonic, sleep
 import pytest
 from django.contrib.auth.models import User
 
+import faults
 from forked import ended
 from forked import updatedata as forked_updatedata
 from hanging import headers_byte_by_byte, server, silence
 from home import everything_is_home
 from program import Program
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
-from tom_auto.observatory import Observatory, faults
+from tom_auto.observatory import Observatory
 from unit.running import contents, files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)

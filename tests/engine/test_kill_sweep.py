@@ -17,11 +17,11 @@ from django.core.files.base import ContentFile
 from tom_dataproducts.models import DataProduct
 from tom_observations.facilities.lco import LCOFacility
 
+import faults
 import forked
 from stage import Stage
 from steps import Steps
 from tom_auto.models import RecordSync
-from tom_auto.observatory import faults
 from unit.facility_classes import Robotic, Saves
 from world import differences
 

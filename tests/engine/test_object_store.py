@@ -21,11 +21,11 @@ from PIL import Image
 from tom_dataproducts.models import DataProduct
 from tom_targets.models import Target
 
+import faults
 from forked import ended
 from forked import updatedata as forked_updatedata
 from object_store import ObjectStore, cut, forget, hold, keep_half, status
 from tom_auto.models import StoredFrame
-from tom_auto.observatory import faults
 from unit.running import contents, files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)

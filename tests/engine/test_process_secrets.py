@@ -1,6 +1,6 @@
 """Rule 14 of a real process: `manage.py updatedata` as cron starts it, with all that it says.
 
-The tests in `app/tests/test_secrets.py` cover each fault and each way in which a facility class
+The tests in `tests/unit/test_secrets.py` cover each fault and each way in which a facility class
 tells; this one adds what only a process has: the interpreter's own output, warnings, the log as
 the settings set it up, here at its most talkative, and the end of the process.
 """
@@ -18,15 +18,23 @@ from django.db import connection
 from tom_auto.observatory import archive
 from unit.leaky import WAYS
 from unit.running import files
-from unit.test_secrets import FAULTS, PASSWORD, assert_no_secret, database
+from unit.test_secrets import (
+    FAULTS,
+    PASSWORD,
+    assert_no_secret,
+    database,
+    sky,  # noqa: F401  (a fixture)
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PROJECT = Path(tom_settings.BASE_DIR)
+TESTS = PROJECT.parent
 
-LOCAL_SETTINGS = """
+SETTINGS = """
 import json
 from pathlib import Path
+from project.settings import *
 from tom_auto.log_config import logging_for
 
 BASE_DIR = Path({place!r})
@@ -52,15 +60,16 @@ def updatedata(sky, settings, tmp_path):  # noqa: F811
     """Runs the command in a process of its own, with the settings of this test."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
-        text = LOCAL_SETTINGS.format(
+        text = SETTINGS.format(
             place=str(tmp_path),
             facilities=json.dumps(settings.FACILITIES),
             classes=settings.TOM_FACILITY_CLASSES,
         )
-        (tmp_path / 'local_settings.py').write_text(text, encoding='utf-8')
+        (tmp_path / 'settings_of_the_test.py').write_text(text, encoding='utf-8')
         environment = {
             'PATH': os.defpath,
-            'PYTHONPATH': str(tmp_path),
+            'PYTHONPATH': f'{tmp_path}:{TESTS}:{TESTS / "shared"}:{TESTS.parent}',
+            'DJANGO_SETTINGS_MODULE': 'settings_of_the_test',
             'PYTHONWARNINGS': 'always',
             'DATABASE_URL': database_url(),
             'SECRET_KEY': settings.SECRET_KEY,

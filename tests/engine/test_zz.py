@@ -1,6 +1,6 @@
-import pytest
 from time import monotonic
-import forked
+
+import pytest
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -16,11 +16,12 @@ def test_t(stage):
         print('restore', t1 - t, 'run', monotonic() - t1)
 
     def prof():
-        import cProfile, atexit
+        import cProfile
 
         p = cProfile.Profile()
         p.enable()
-        import os, pstats
+        import os
+        import pstats
 
         old = os._exit
 

@@ -1,4 +1,4 @@
-"""All that a run can change, looked at as a whole: rows, files, and what the hooks were told."""
+"""Everything that a run can change: rows, files, and the calls of the hooks."""
 
 import hashlib
 import shutil

@@ -200,7 +200,7 @@ def small(tmp_path: Path) -> Path:
 def test_a_full_disk_leaves_the_old_table(cron_machine: None, small: Path) -> None:
     said = in_name_spaces(small, FULL)
     assert 'refused with 1' in said
-    assert 'the old one stays' in said
+    assert 'The old one is unchanged' in said
     assert 'SAME' in said
     assert 'Installed in your crontab' in said, 'and with room again it goes in'
 

@@ -223,7 +223,7 @@ def test_refresh_observation_list_asks_for_a_run_of_that_target(
     page.click('.nav-tabs >> text=Observations')
     begun = time.monotonic()
     page.click('text=Refresh Observation List')
-    expect(page.locator('text=The observatories are asked now')).to_be_visible(timeout=10_000)
+    expect(page.locator('text=The update runs in the background')).to_be_visible(timeout=10_000)
     assert time.monotonic() - begun < 5, 'seconds'
     assert 'Started by staff.' in run_that_ends(page, url)
 

@@ -197,10 +197,10 @@ def test_another_user(cron_machine: None, tmp_path: Path) -> None:
     assert 'not allowed to use this program' in refused
     assert '/etc/cron.allow, cron.deny' in refused
     assert 'this TOM belongs to root, and this is the crontab of nobody' in roots
-    assert 'nobody, as whom cron runs the jobs, cannot write into /mnt/tom/data' in roots
+    assert 'as nobody, who cannot write to /mnt/tom/data' in roots
     assert 'Installed in your crontab' in own
     assert 'belongs to' not in own
-    assert 'cannot write into' not in own
+    assert 'cannot write to' not in own
 
 
 def test_a_line_break_in_the_path_is_refused(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_line_break_in_the_path_is_refused(tmp_path: Path) -> None:
             check=False,
         )
         assert (done.returncode, done.stdout) == (1, '')
-        assert 'holds a line break' in done.stderr
+        assert 'contains a line break' in done.stderr
 
 
 # --- A real TOM ---------------------------------------------------------------------------------

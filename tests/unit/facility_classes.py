@@ -45,7 +45,7 @@ class Robotic(Pages, BaseRoboticObservationFacility):
 
 
 class Eso(Robotic):
-    """tom_eso: logs in over the network as soon as it is given a user, and answers nothing."""
+    """tom_eso: logs in over the network as soon as it gets a user, and returns nothing."""
 
     name = 'ESO'
 
@@ -194,7 +194,7 @@ class Abstract(Pages, BaseRoboticObservationFacility):
 
 
 class Unconfigured(Robotic):
-    """Wants settings that there are not."""
+    """Needs settings that are missing."""
 
     name = 'Unconfigured'
 

@@ -1,4 +1,4 @@
-"""Real receivers of what the TOM tells: a mail server and a web server on this machine."""
+"""Real receivers of alerts: a mail server and a web server on this machine."""
 
 import asyncio
 import json

@@ -13,8 +13,8 @@ from guardian.shortcuts import assign_perm, get_group_perms, remove_perm
 from PIL import Image
 from tom_dataproducts.models import DataProduct
 
+import faults
 from tom_auto.models import RecordSync, StoredFrame
-from tom_auto.observatory import faults
 
 from .running import contents, files, updatedata
 

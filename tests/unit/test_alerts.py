@@ -8,9 +8,9 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
+import faults
 from tom_auto.alerts import send_alerts
 from tom_auto.models import Alert, JobPause, RecordSync, UpdateRun
-from tom_auto.observatory import faults
 from tom_auto.redact import redact
 from tom_auto.sync.runs import ASKED_BY
 

@@ -9,8 +9,8 @@ import pytest
 from tom_observations.facilities.lco import LCOFacility
 from tom_observations.facilities.soar import SOARFacility
 
+import faults
 from tom_auto.models import RecordSync
-from tom_auto.observatory import faults
 from tom_auto.sync import engine, portal_lists
 
 from .facility_classes import Hangs

@@ -10,10 +10,10 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+import faults
 from tom_auto import doctor
 from tom_auto.jobs import Jobs
 from tom_auto.models import UpdateRun
-from tom_auto.observatory import faults
 
 from .page import ran
 from .receiving import free_port, mail_server, use_mail

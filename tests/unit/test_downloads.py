@@ -25,8 +25,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tom_dataproducts.models import DataProduct
 
+import faults
 from tom_auto.conf import Automation
-from tom_auto.observatory import archive, faults
+from tom_auto.observatory import archive
 from tom_auto.observatory.messages import Call, Reply
 from tom_auto.sync import storage, whole_file
 from tom_auto.sync.errors import NoAnswer

@@ -16,8 +16,9 @@ from tom_observations.facilities.manual import ExampleManualFacility
 from tom_observations.facilities.soar import SOARFacility
 from tom_observations.models import ObservationRecord
 
+import faults
 from tom_auto.models import RecordSync
-from tom_auto.observatory import Observatory, faults, store
+from tom_auto.observatory import Observatory, archive
 
 from . import facility_classes as shapes
 from .running import files, updatedata
@@ -83,7 +84,7 @@ def installed(settings, sky):
     settings.FACILITIES = settings.FACILITIES | {
         'ESO': {'login_url': f'{sky.url}/api/profile/'},
         'ANU': {'password': 'open-sesame'},
-        'Lazy': {'url': store.presigned(sky, frame, frame.versions[0], sky.url)},
+        'Lazy': {'url': archive.presigned(sky, frame, frame.versions[0], sky.url)},
     }
 
 

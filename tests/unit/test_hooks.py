@@ -4,8 +4,8 @@ import pytest
 from tom_observations.facilities.lco import LCOFacility
 from tom_observations.models import ObservationRecord
 
+import faults
 from tom_auto.models import RecordSync
-from tom_auto.observatory import faults
 
 from .running import updatedata
 

@@ -12,9 +12,10 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
+import faults
 import forked
 from tom_auto.models import RecordSync, RunFailure, StoredFrame, UpdateRun
-from tom_auto.observatory import Observatory, faults
+from tom_auto.observatory import Observatory
 
 from .own_classes import (
     Lists,

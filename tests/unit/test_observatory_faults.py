@@ -5,7 +5,8 @@ import time
 import pytest
 import requests
 
-from tom_auto.observatory import Observatory, faults
+import faults
+from tom_auto.observatory import Observatory
 
 TOKEN = {'Authorization': 'Token demo-token'}
 CONTENT = b'SIMPLE  = ' + bytes(10_000)

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from tom_auto.observatory import Observatory, faults
+import faults
+from tom_auto.observatory import Observatory
 
 TOKEN = {'Authorization': 'Token demo-token'}
 

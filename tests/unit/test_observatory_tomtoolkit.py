@@ -12,7 +12,8 @@ from tom_observations.facilities.lco import LCOFacility
 from tom_observations.facilities.lco_redirect import LCORedirectFacility
 from tom_observations.facilities.soar import SOARFacility
 
-from tom_auto.observatory import Observatory, faults
+import faults
+from tom_auto.observatory import Observatory
 
 FACILITIES = [LCOFacility, SOARFacility, BLANCOFacility, LCORedirectFacility]
 

@@ -3,8 +3,8 @@
 import pytest
 from django.contrib.auth.models import User
 
+import faults
 from tom_auto.models import UpdateRun
-from tom_auto.observatory import faults
 
 from .running import updatedata
 

@@ -7,7 +7,8 @@ from django.utils import timezone
 from tom_observations.facilities.lco import LCOFacility
 from tom_observations.models import ObservationRecord
 
-from tom_auto.observatory import faults, portal
+import faults
+from tom_auto.observatory import portal
 from tom_auto.sync import portal_lists
 
 from .running import updatedata

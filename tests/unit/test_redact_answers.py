@@ -17,8 +17,8 @@ from rest_framework.authtoken.models import Token
 from tom_common.encryption import decrypt, encrypt
 from tom_common.models import Profile
 
+import faults
 from tom_auto import redact as redact_module
-from tom_auto.observatory import faults
 from tom_auto.redact import heard, learn, learned, redact, stored_by, without_answers
 
 from .facility_classes import Robotic

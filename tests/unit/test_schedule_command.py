@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tom_auto.scheduling import cli, cron_table
-from tom_auto.scheduling.cron_daemon import cron_daemon_runs
+from tom_auto.scheduling.obstacles import cron_daemon_runs
 
 from .schedule_project import FakeCrontab, fake_crontab, make_project, with_path, write_schedule
 

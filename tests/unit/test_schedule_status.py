@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tom_auto.scheduling import status as status_module
-from tom_auto.scheduling.cron_daemon import cron_daemon_runs
 from tom_auto.scheduling.install import install, wanted
+from tom_auto.scheduling.obstacles import cron_daemon_runs
 from tom_auto.scheduling.status import status
 
 from .schedule_project import FakeCrontab, make_project, write_program, write_schedule

@@ -37,8 +37,8 @@ def test_more_threads_than_workers_ask_no_more_at_a_time(sky, observed, monkeypa
 
     assert (status, report['saved']) == (0, 24)
     assert sorted(files().values()) == contents(sky)
-    assert sky.logbook.most_at_once <= most
-    assert sky.logbook.connections <= most + 2
+    assert sky.most_at_once <= most
+    assert sky.connections <= most + 2
     assert len(set(names)) == 2 * most
 
 

@@ -178,7 +178,7 @@ class TestAFitsFileWithoutPadding:
         """A3: the same without a checksum of the archive."""
         record_with_frames(facility, sky, settings, add_record, 1, UNPADDED)
         if facility == 'LCO':
-            from tom_auto.observatory import faults
+            import faults
 
             sky.break_('/frames/', faults.edit(without_checksums))
         assert well()['saved'] == 1

@@ -11,8 +11,8 @@ from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
+import faults
 from tom_auto.models import RecordSync
-from tom_auto.observatory import faults
 
 from .own_classes import Accounts, Lists, Logins, install, product_of
 from .receiving import web_server

@@ -6,8 +6,8 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
+import faults
 from tom_auto.models import RecordSync, RunFailure, StoredFrame, UpdateRun
-from tom_auto.observatory import faults
 
 from .running import contents, files, updatedata
 

@@ -1,4 +1,4 @@
-"""The science archive: which frames there are (`/frames/`).
+"""The science archive: which frames there are (`/frames/`), and the files themselves (`/store/`).
 
 Measured on science archive 2.7.2. A bad token: 401. No token, or one that was revoked: 200 and
 only what is public, which is mostly nothing. A missing frame and a forbidden one: the same 404.
@@ -7,56 +7,66 @@ Pages of 100 frames, never more than 1000, whatever the limit asked for.
 `?REQNUM=` takes the query planner's estimate for the count, and so for whether there is a next
 page: 1,500 frames were seen to come back as `count: 1`, 1,000 results, `next: null`. Give the
 night a `reqnum_estimate` to have that here. `?request_id=` counts exactly.
+
+The file store answers as Amazon's S3 does. Measured: a presigned address is good for 48 hours,
+and refuses a request that carries an Authorization header as well (400).
 """
 
+import hashlib
+import hmac
 import re
-from datetime import timedelta
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from .cards import cards, plain
-from .lists import BadFilter, Filter, cursor_page, moment, narrow, number, page, stamp
+from .lists import BadFilter, Filter, moment, narrow, number, page, stamp
 from .messages import Call, Reply, html_reply, json_reply, redirect_reply
-from .model import Account, Frame, Version
+from .model import Account, Frame, Version, plain
 from .night import Night
-from .store import presigned
 
 DEFAULT_LIMIT, MAXIMUM_LIMIT = 100, 1000
 PRIVATE_YEARS = 999  # until frames become public, for proposals that keep their data
+GOOD_FOR = timedelta(hours=48)  # an address of the file store
+TIME_FORMAT = '%Y%m%dT%H%M%SZ'
+SECRET = secrets.token_bytes()
 
-FILTERS: dict[str, Filter[Frame]] = {
-    'request_id': lambda frame, values: frame.request.id == number(values),
-    'observation_id': lambda frame, values: frame.observation_id == number(values),
-    'proposal_id': lambda frame, values: frame.proposal == values[-1],
-    'reduction_level': lambda frame, values: frame.reduction_level == number(values),
-    'primary_optical_element': lambda frame, values: frame.request.filter == values[-1],
-    'site_id': lambda frame, values: frame.request.telescope.site == values[-1],
-    'telescope_id': lambda frame, values: frame.request.telescope.code == values[-1],
-    'instrument_id': lambda frame, values: frame.request.telescope.camera == values[-1],
-    'configuration_type': lambda frame, values: values[-1] == 'EXPOSE',
+#: The fields of a frame, each with its old name, which the archive gives and answers to as well.
+FIELDS: dict[str, tuple[str, Callable[[Frame], Any]]] = {
+    'observation_date': ('DATE_OBS', lambda frame: stamp(frame.observed_at)),
+    'observation_day': ('DAY_OBS', lambda frame: f'{frame.observed_at:%Y-%m-%d}'),
+    'proposal_id': ('PROPID', lambda frame: frame.proposal),
+    'instrument_id': ('INSTRUME', lambda frame: frame.request.telescope.camera),
+    'target_name': ('OBJECT', lambda frame: plain(frame.request.target)),
+    'reduction_level': ('RLEVEL', lambda frame: frame.reduction_level),
+    'site_id': ('SITEID', lambda frame: frame.request.telescope.site),
+    'telescope_id': ('TELID', lambda frame: frame.request.telescope.code),
+    'exposure_time': ('EXPTIME', lambda frame: frame.request.exposure),
+    'primary_optical_element': ('FILTER', lambda frame: frame.request.filter),
+    'configuration_type': ('OBSTYPE', lambda frame: 'EXPOSE'),
+    'observation_id': ('BLKUID', lambda frame: frame.observation_id),
+    'request_id': ('REQNUM', lambda frame: frame.request.id),
+}
+
+
+def equals(value: Callable[[Frame], Any]) -> Filter[Frame]:
+    """The filter that wants this `value`: a number, or text."""
+    return lambda frame, values: (
+        value(frame) == (number(values) if isinstance(value(frame), int) else values[-1])
+    )
+
+
+NO_FILTERS = ('observation_date', 'observation_day', 'exposure_time')
+FILTERS = {name: equals(value) for name, (_, value) in FIELDS.items() if name not in NO_FILTERS}
+FILTERS |= {
     'target_name': lambda frame, values: values[-1].lower() in frame.request.target.lower(),
     'basename': lambda frame, values: values[-1].lower() in frame.basename.lower(),
     'basename_exact': lambda frame, values: frame.basename == values[-1],
     'start': lambda frame, values: frame.observed_at >= moment(values),
     'end': lambda frame, values: frame.observed_at <= moment(values),
 }
-#: The archive answers to its old names too, and gives both in every frame.
-OLD_NAMES = {
-    'request_id': 'REQNUM',
-    'observation_id': 'BLKUID',
-    'observation_date': 'DATE_OBS',
-    'observation_day': 'DAY_OBS',
-    'proposal_id': 'PROPID',
-    'reduction_level': 'RLEVEL',
-    'primary_optical_element': 'FILTER',
-    'site_id': 'SITEID',
-    'telescope_id': 'TELID',
-    'instrument_id': 'INSTRUME',
-    'configuration_type': 'OBSTYPE',
-    'target_name': 'OBJECT',
-    'exposure_time': 'EXPTIME',
-    'public_date': 'L1PUBDAT',
-}
-FILTERS |= {OLD_NAMES[name]: FILTERS[name] for name in OLD_NAMES.keys() & FILTERS.keys()}
+FILTERS |= {old: FILTERS[name] for name, (old, _) in FIELDS.items() if name in FILTERS}
 
 
 def answer(night: Night, call: Call) -> Reply:
@@ -77,7 +87,9 @@ def answer(night: Night, call: Call) -> Reply:
     if frame is None or not _may_see(night, account, frame):
         return json_reply({'detail': 'Not found.'}, 404)
     if found[2]:
-        return json_reply({'data': cards(frame, frame.versions[0])})
+        from . import sky  # numpy and astropy take half a second to import
+
+        return json_reply({'data': sky.cards(frame, frame.versions[0])})
     return json_reply(show_frame(night, frame, call))
 
 
@@ -95,9 +107,12 @@ def all_frames(night: Night, account: Account | None, call: Call) -> Reply:
 
     limits = {'default': DEFAULT_LIMIT, 'maximum': MAXIMUM_LIMIT}
     if call.query.get('pagination_style') == ['cursor']:
-        return json_reply(cursor_page(rows, call, show, **limits))
-    count = night.reqnum_estimate if 'REQNUM' in call.query else None
-    return json_reply(page(rows, call, show, **limits, count=count))
+        answer = page(rows, call, show, **limits, place='cursor')
+        del answer['count']
+    else:
+        count = night.reqnum_estimate if 'REQNUM' in call.query else None
+        answer = page(rows, call, show, **limits, count=count)
+    return json_reply(answer)
 
 
 def _candidates(night: Night, call: Call) -> list[Frame]:
@@ -117,26 +132,21 @@ def show_frame(night: Night, frame: Frame, call: Call) -> dict[str, Any]:
 
     Its `url` differs in every answer, and is good for 48 hours.
     """
-    request = frame.request
     private = timedelta(days=0 if frame.proposal in night.public else 365 * PRIVATE_YEARS)
-    fields: dict[str, Any] = {
-        'observation_date': stamp(frame.observed_at),
-        'observation_day': f'{frame.observed_at:%Y-%m-%d}',
-        'proposal_id': frame.proposal,
-        'instrument_id': request.telescope.camera,
-        'target_name': plain(request.target),
-        'reduction_level': frame.reduction_level,
-        'site_id': request.telescope.site,
-        'telescope_id': request.telescope.code,
-        'exposure_time': request.exposure,
-        'primary_optical_element': request.filter,
-        'public_date': stamp(frame.observed_at + private),
-        'configuration_type': 'EXPOSE',
-        'observation_id': frame.observation_id,
-        'request_id': request.id,
-    }
-    fields |= {OLD_NAMES[name]: value for name, value in fields.items()}
-    versions = [show_version(night, frame, version, call) for version in frame.versions]
+    public_date = stamp(frame.observed_at + private)
+    fields = {name: value(frame) for name, (_, value) in FIELDS.items()}
+    fields |= {old: fields[name] for name, (old, _) in FIELDS.items()}
+    versions = [
+        {
+            'id': version.id,
+            'created': stamp(version.created),
+            'key': version.key,
+            'md5': version.body.md5,
+            'extension': version.extension,
+            'url': presigned(night, frame, version, call.base),
+        }
+        for version in frame.versions
+    ]
     related = call.query.get('include_related_frames', ['true'])[-1].lower()
     if related not in ('false', '0', 'no'):
         fields['related_frames'] = frame.related
@@ -146,17 +156,79 @@ def show_frame(night: Night, frame: Frame, call: Call) -> dict[str, Any]:
         'filename': frame.filename,
         'area': None,
         **fields,
+        'public_date': public_date,
+        'L1PUBDAT': public_date,
         'version_set': versions,
         'url': versions[0]['url'],
     }
 
 
-def show_version(night: Night, frame: Frame, version: Version, call: Call) -> dict[str, Any]:
-    return {
-        'id': version.id,
-        'created': stamp(version.created),
-        'key': version.key,
-        'md5': version.body.md5,
-        'extension': version.extension,
-        'url': presigned(night, frame, version, call.base),
+def presigned(night: Night, frame: Frame, version: Version, base: str) -> str:
+    """An address for this version of `frame`, never the same twice."""
+    kind = 'processed' if frame.reduction_level else 'raw'
+    telescope = frame.request.telescope
+    folder = f'{telescope.site}/{telescope.camera}/{frame.observed_at:%Y%m%d}/{kind}'
+    path = f'/store/{folder}/{quote(frame.basename + version.extension, safe="")}'
+    query = urlencode(
+        {
+            'versionId': version.key,
+            'X-Amz-Algorithm': 'AWS4-HMAC-SHA256',
+            'X-Amz-Date': night.now().strftime(TIME_FORMAT),
+            'X-Amz-Expires': int(GOOD_FOR.total_seconds()),
+            'X-Amz-Security-Token': secrets.token_hex(8),
+            'X-Amz-SignedHeaders': 'host',
+        }
+    )
+    return f'{base}{path}?{query}&X-Amz-Signature={signature("GET", path, query)}'
+
+
+def signature(method: str, path: str, query: str) -> str:
+    """The signature of this question: another method, path or query needs another one."""
+    return hmac.new(SECRET, f'{method} {path}?{query}'.encode(), hashlib.sha256).hexdigest()
+
+
+def file(night: Night, call: Call) -> Reply:
+    """The file, or why not. A presigned address is for GET alone: HEAD gets 403."""
+    if call.has_token:
+        return refusal(400, 'InvalidArgument', 'Only one auth mechanism allowed.')
+    query, _, signed = urlsplit(call.target).query.rpartition('&X-Amz-Signature=')
+    if not hmac.compare_digest(signed.encode(), signature(call.method, call.path, query).encode()):
+        return refusal(403, 'SignatureDoesNotMatch', 'The signature does not match.')
+    parameters = dict(parse_qsl(query))
+    signed_at = datetime.strptime(parameters['X-Amz-Date'], TIME_FORMAT).replace(tzinfo=UTC)
+    if night.now() > signed_at + GOOD_FOR:
+        return refusal(403, 'AccessDenied', 'Request has expired')
+    version = night.versions[parameters['versionId']]
+    return file_reply(version, call.headers.get('Range', ''))
+
+
+def file_reply(version: Version, wanted: str) -> Reply:
+    """The whole body, or the one range of bytes that the header Range asks for."""
+    body = version.body
+    headers = {
+        'Content-Type': 'binary/octet-stream',
+        'ETag': f'"{body.md5}"',
+        'Last-Modified': f'{version.created:%a, %d %b %Y %H:%M:%S GMT}',
+        'Accept-Ranges': 'bytes',
     }
+    asked = re.fullmatch(r'bytes=(\d*)-(\d*)', wanted)
+    if not asked or asked[0] == 'bytes=-':
+        return Reply(200, headers, body.chunks(), body.size)
+    if asked[1]:
+        start = int(asked[1])
+        stop = min(int(asked[2]) + 1, body.size) if asked[2] else body.size
+    else:
+        start, stop = max(body.size - int(asked[2]), 0), body.size
+    if start >= stop:
+        return refusal(416, 'InvalidRange', 'The requested range is not satisfiable')
+    headers['Content-Range'] = f'bytes {start}-{stop - 1}/{body.size}'
+    return Reply(206, headers, body.chunks(start, stop), stop - start)
+
+
+def refusal(status: int, code: str, message: str) -> Reply:
+    """An error of S3: XML."""
+    text = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    )
+    return Reply(status, {'Content-Type': 'application/xml'}, text.encode())

@@ -1,6 +1,5 @@
 """Filters and pages of the lists, as Django REST framework makes them for portal and archive."""
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -74,43 +73,25 @@ def page(
     default: int,
     maximum: int | None = None,
     count: int | None = None,
+    place: str = 'offset',
 ) -> dict[str, Any]:
-    """One page of `rows` by limit and offset, with links to its neighbours.
+    """One page of `rows`, with links to its neighbours; `place` is the parameter for its start.
 
-    A limit above `maximum` is cut to it without a word. `count`, where it is given, is believed
-    instead of the length of `rows`, also for whether there is a next page.
+    A limit above `maximum` is reduced to it. `count`, if given, is believed instead of the length
+    of `rows`, also for whether there is a next page.
     """
     limit = _whole(call, 'limit') or default
     limit = min(limit, maximum) if maximum else limit
-    offset = _whole(call, 'offset') or 0
+    start = _whole(call, place) or 0
     count = len(rows) if count is None else count
-    after = with_query(call.url, limit=limit, offset=offset + limit)
-    before = with_query(call.url, limit=limit, offset=max(offset - limit, 0))
+    after = with_query(call.url, **{'limit': limit, place: start + limit})
+    before = with_query(call.url, **{'limit': limit, place: max(start - limit, 0)})
     return {
         'count': count,
-        'next': after if offset + limit < count else None,
-        'previous': before if offset else None,
-        'results': [show(row) for row in rows[offset : offset + limit]],
+        'next': after if start + limit < count else None,
+        'previous': before if start else None,
+        'results': [show(row) for row in rows[start : start + limit]],
     }
-
-
-def cursor_page(
-    rows: Sequence[Row],
-    call: Call,
-    show: Callable[[Row], dict[str, Any]],
-    *,
-    default: int,
-    maximum: int,
-) -> dict[str, Any]:
-    """One page by cursor: no count, and `next` is null only when nothing follows."""
-    limit = min(_whole(call, 'limit') or default, maximum)
-    start = int(base64.urlsafe_b64decode(call.query.get('cursor', ['MA=='])[-1]))
-    links: dict[str, str | None] = {'next': None, 'previous': None}
-    for name, place in (('next', start + limit), ('previous', start - limit)):
-        if 0 <= place < len(rows):
-            cursor = base64.urlsafe_b64encode(str(place).encode()).decode()
-            links[name] = with_query(call.url, cursor=cursor)
-    return {**links, 'results': [show(row) for row in rows[start : start + limit]]}
 
 
 def with_query(url: str, **parameters: object) -> str:

@@ -1,12 +1,16 @@
-"""One HTTP request and its answer, as the services see them."""
+"""One HTTP request and its answer, as the services see them; and the log of all, for tests."""
 
 import json
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.message import Message
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+REMEMBERED = 100_000  # requests; older ones are forgotten
 
 
 class Cut(Exception):
@@ -66,7 +70,7 @@ class Reply:
     status: int
     headers: dict[str, str]
     body: bytes | Iterable[bytes]
-    length: int = field(default=-1)
+    length: int = -1
 
     def __post_init__(self) -> None:
         if self.length < 0 and isinstance(self.body, bytes):
@@ -74,6 +78,10 @@ class Reply:
 
     def chunks(self) -> Iterable[bytes]:
         return (self.body,) if isinstance(self.body, bytes) else self.body
+
+
+#: Takes the question and the right answer; gives another answer, waits, or raises Cut.
+Fault = Callable[[Call, Reply], Reply]
 
 
 def json_reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
@@ -91,3 +99,73 @@ def html_reply(text: str, status: int = 200) -> Reply:
 def redirect_reply(location: str, status: int = 301) -> Reply:
     """Go there instead."""
     return Reply(status, {'Content-Type': 'text/html; charset=utf-8', 'Location': location}, b'')
+
+
+@dataclass
+class Seen:
+    """A request that arrived. `target` is path and query, `connection` counts from 1."""
+
+    method: str
+    path: str
+    query: str
+    had_token: bool
+    connection: int
+    answered: bool = False
+
+    @property
+    def target(self) -> str:
+        return f'{self.path}?{self.query}' if self.query else self.path
+
+
+class Logbook:
+    """The last requests; how many there were, on how many connections, how many at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: deque[Seen] = deque(maxlen=REMEMBERED)
+        self._at_work = 0
+        self.connections = 0
+        self.most_at_once = 0
+        self.questions = 0
+        self.bytes_sent = 0
+
+    def connected(self) -> int:
+        """The number of a new connection."""
+        with self._lock:
+            self.connections += 1
+            return self.connections
+
+    def sent(self, count: int) -> None:
+        """Count the bytes that were sent, headers included."""
+        with self._lock:
+            self.bytes_sent += count
+
+    def begun(self, call: Call, connection: int) -> Seen:
+        """Note `call`, and that it is being answered until `ended`."""
+        parts = urlsplit(call.target)
+        seen = Seen(call.method, parts.path, parts.query, call.has_token, connection)
+        with self._lock:
+            self._seen.append(seen)
+            self.questions += 1
+            self._at_work += 1
+            self.most_at_once = max(self.most_at_once, self._at_work)
+        return seen
+
+    def ended(self, seen: Seen) -> None:
+        """Note that `seen` is answered. A second call changes nothing."""
+        with self._lock:
+            self._at_work -= not seen.answered
+            seen.answered = True
+
+    @property
+    def requests_seen(self) -> list[Seen]:
+        """The requests so far, in order of arrival (the last 100,000)."""
+        with self._lock:
+            return list(self._seen)
+
+    def forget(self) -> None:
+        """Empty the log; connections that are open stay so."""
+        with self._lock:
+            self._seen.clear()
+            self.connections = self.questions = self.bytes_sent = 0
+            self.most_at_once = self._at_work

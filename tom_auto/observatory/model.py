@@ -1,10 +1,12 @@
-"""Requests, observations and frames, as the observatory keeps them. Times are aware, in UTC."""
+"""Requests, observations, frames and their files, as the observatory stores them. Times are UTC."""
 
+import hashlib
+import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property, lru_cache
 from typing import NamedTuple
-
-from .bodies import Body
 
 REQUEST_STATES = ('PENDING', 'COMPLETED', 'WINDOW_EXPIRED', 'CANCELED', 'FAILURE_LIMIT_REACHED')
 OBSERVATION_STATES = (
@@ -17,6 +19,8 @@ OBSERVATION_STATES = (
     'FAILED',
     'BAD_DATA',
 )
+CHUNK = 1 << 20  # bytes
+FITS_BLOCK = 2880  # bytes, the unit in which FITS files grow
 
 
 class Telescope(NamedTuple):
@@ -27,11 +31,6 @@ class Telescope(NamedTuple):
     code: str
     telid: str
     camera: str
-
-    @property
-    def prefix(self) -> str:
-        """How the names of its frames begin: coj1m011-fa12."""
-        return f'{self.site}{self.telid.replace("-", "")}-{self.camera}'
 
 
 #: One of LCO's one-metre telescopes at each of five sites.
@@ -61,13 +60,16 @@ class Observation:
     """A place in the telescope's schedule for one request."""
 
     id: int
-    request_id: int
-    telescope: Telescope
+    request: 'Request'
     start: datetime
     end: datetime
     state: str
     created: datetime
     modified: datetime
+
+    @property
+    def proposal(self) -> str:
+        return self.request.proposal
 
 
 @dataclass
@@ -80,11 +82,9 @@ class Request:
     target: str
     ra: float
     dec: float
-    instrument_type: str
     telescope: Telescope
     filter: str
     exposure: float
-    windows: list[tuple[datetime, datetime]]
     created: datetime
     modified: datetime
     observations: list[Observation] = field(default_factory=list)
@@ -116,6 +116,60 @@ class RequestGroup:
         return max(request.modified for request in self.requests)
 
 
+class Body:
+    """A file: the bytes that `draw()` returns, the same every time. Only recent ones are kept."""
+
+    def __init__(self, draw: Callable[[], bytes]) -> None:
+        self.draw = draw
+
+    @cached_property
+    def size(self) -> int:
+        return len(_drawn(self))
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start` up to `stop`, a chunk of at most CHUNK at a time."""
+        stop = self.size if stop is None else min(stop, self.size)
+        for offset in range(start, stop, CHUNK):
+            yield self._read(offset, min(CHUNK, stop - offset))
+
+    def _read(self, offset: int, length: int) -> bytes:
+        return _drawn(self)[offset : offset + length]
+
+    @cached_property
+    def md5(self) -> str:
+        """The checksum that the archive lists, in hexadecimal."""
+        digest = hashlib.md5(usedforsecurity=False)
+        for chunk in self.chunks():
+            digest.update(chunk)
+        return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _drawn(body: Body) -> bytes:
+    return body.draw()
+
+
+class Filler(Body):
+    """A file of `size` bytes, never all in memory: a FITS header that says so, then a pattern.
+
+    It is a valid FITS file when `size` is a multiple of 2880.
+    """
+
+    pattern = bytes(range(256)) * (CHUNK // 256 + 1)
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        length = max(size - FITS_BLOCK, 0)
+        cards = ('SIMPLE', 'T'), ('BITPIX', '8'), ('NAXIS', '1'), ('NAXIS1', str(length))
+        header = ''.join(f'{name:<8}= {value:>20}'.ljust(80) for name, value in cards)
+        self.header = (header + 'END').ljust(FITS_BLOCK).encode()
+
+    def _read(self, offset: int, length: int) -> bytes:
+        head = self.header[offset : offset + length]
+        start = (offset + len(head)) % 256
+        return head + self.pattern[start : start + length - len(head)]
+
+
 @dataclass
 class Version:
     """The bytes of a frame as one run of the pipeline left them; `number` counts from 0."""
@@ -142,8 +196,8 @@ class Frame:
     reduction_level: int
     observed_at: datetime
     available_from: datetime
-    related: list[int]
     pixels: int
+    related: list[int] = field(default_factory=list)  # the ids of its exposure's other frames
     versions: list[Version] = field(default_factory=list)
 
     @property
@@ -163,3 +217,10 @@ class Frame:
     def content(self) -> bytes:
         """The bytes of the newest version, all of them."""
         return b''.join(self.versions[0].body.chunks())
+
+
+def plain(text: str) -> str:
+    """`text` in ASCII, which is all that a FITS header takes."""
+    decomposed = unicodedata.normalize('NFKD', text)
+    ascii_text = decomposed.encode('ascii', 'ignore').decode()
+    return ''.join(letter for letter in ascii_text if letter.isprintable())

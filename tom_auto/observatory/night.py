@@ -1,21 +1,37 @@
-"""What was observed: the frames, on top of the timetable."""
+"""People, requests, the schedule of observations, and the frames that were taken."""
 
 import hashlib
+import itertools
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .bodies import Body, Filler, Given, Picture
-from .cards import cards
-from .model import Frame, Request, Version
-from .timetable import PROPOSAL, TOKEN, Timetable
+from .model import (
+    REQUEST_STATES,
+    TELESCOPES,
+    Account,
+    Body,
+    Filler,
+    Frame,
+    Observation,
+    Request,
+    RequestGroup,
+    Version,
+)
 
-RAW, REDUCED = 0, 91  # reduction levels
+PROPOSAL = 'DEMO2026'
+TOKEN = 'demo-token'
+REDUCED = 91  # the reduction level of a finished frame; 0 is raw
 
 
-class Night(Timetable):
-    """A timetable and its frames. Frames appear when their time comes."""
+class Night:
+    """People, requests, observations and frames; one lock guards them all.
+
+    Time is `clock()` plus whatever `advance` added. Nothing happens by itself, so no request
+    expires; frames appear when their time comes. `token` belongs to a member of `proposal`.
+    """
 
     def __init__(
         self,
@@ -24,50 +40,185 @@ class Night(Timetable):
         proposal: str = PROPOSAL,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
-        super().__init__(token=token, proposal=proposal, clock=clock)
+        self.lock = threading.RLock()
+        self.token = token
+        self.proposal = proposal
+        self.accounts: dict[str, Account] = {}
+        self.public: set[str] = set()  # proposals that everyone sees
+        self.groups: dict[int, RequestGroup] = {}
+        self.requests: dict[int, Request] = {}
+        self.observations: dict[int, Observation] = {}
         self.frames: dict[int, Frame] = {}
         self.frames_of: defaultdict[int, list[Frame]] = defaultdict(list)  # by request id
         self.versions: dict[str, Version] = {}  # by key
         #: What `?REQNUM=` takes for the number of frames; None: the truth. See `archive`.
         self.reqnum_estimate: int | None = None
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._ahead = timedelta(0)
+        self._ids = itertools.count(1)
+        self.add_token(token, proposals=[proposal], username='demo')
+
+    # --- time ---
+
+    def now(self) -> datetime:
+        """The time at the observatory."""
+        return self._clock() + self._ahead
+
+    def advance(self, **time: float) -> None:
+        """Let time pass: `advance(hours=49)`, with the words of timedelta."""
+        self._ahead += timedelta(**time)
+
+    # --- people ---
+
+    def add_token(self, token: str, *, proposals: Collection[str], username: str) -> Account:
+        """A token of a person who belongs to `proposals`."""
+        self.accounts[token] = Account(username, set(proposals))
+        return self.accounts[token]
+
+    def revoke(self, token: str) -> None:
+        """From now on the portal refuses `token`, and the archive takes it for nobody's."""
+        self.accounts[token].revoked = True
+
+    def account(self, token: str | None) -> Account | None:
+        """Whose `token` this is, if it still is anyone's."""
+        account = self.accounts.get(token) if token is not None else None
+        return account if account and not account.revoked else None
+
+    def may_see(self, account: Account | None, proposal: str) -> bool:
+        """Whether `account` (None: nobody) may see what belongs to `proposal`."""
+        return proposal in self.public or (account is not None and proposal in account.proposals)
+
+    # --- requests and their observations ---
+
+    def add_request(
+        self,
+        request_id: int | None = None,
+        *,
+        state: str = 'PENDING',
+        proposal: str | None = None,
+        group: int | None = None,
+        name: str | None = None,
+        submitter: str = 'demo',
+        target: str = 'M 31',
+        ra: float = 10.6847,
+        dec: float = 41.269,
+        site: str = 'coj',
+        filter: str = 'rp',
+        exposure: float = 60.0,
+    ) -> Request:
+        """A request for `target` (degrees, seconds), in a new request group or in `group`."""
+        with self.lock:
+            now = self.now()
+            request_id = self._unused(self.requests) if request_id is None else request_id
+            if request_id in self.requests:
+                raise ValueError(f'There is already a request {request_id}.')
+            group_id = self._unused(self.groups) if group is None else group
+            its_group = self.groups.get(group_id) or RequestGroup(
+                id=group_id,
+                name=name or f'{target} {request_id}',
+                proposal=proposal or self.proposal,
+                submitter=submitter,
+                created=now,
+            )
+            request = Request(
+                id=request_id,
+                group=its_group,
+                state=_known(state),
+                target=target,
+                ra=ra,
+                dec=dec,
+                telescope=TELESCOPES[site],
+                filter=filter,
+                exposure=exposure,
+                created=now,
+                modified=now,
+            )
+            its_group.requests.append(request)
+            self.groups[group_id] = its_group
+            self.requests[request_id] = request
+            return request
+
+    def set_state(self, request_id: int, state: str) -> None:
+        """Move a request to `state`, from any other: none of them is final."""
+        with self.lock:
+            request = self.requests[request_id]
+            request.state, request.modified = _known(state), self.now()
+
+    def schedule(self, request_id: int, start: datetime | None = None) -> Observation:
+        """Give a request a place of five minutes in the schedule.
+
+        Measured: this leaves the `modified` of the request as it was.
+        """
+        with self.lock:
+            request, now = self.requests[request_id], self.now()
+            start = start or now + timedelta(hours=1)
+            end = start + timedelta(minutes=5)
+            number = self._unused(self.observations)
+            observation = Observation(number, request, start, end, 'PENDING', now, now)
+            request.observations.append(observation)
+            self.observations[number] = observation
+            return observation
+
+    def unschedule(self, request_id: int) -> None:
+        """Delete the pending observations of a request, as each new schedule does."""
+        with self.lock:
+            request = self.requests[request_id]
+            for observation in _pending(request):
+                request.observations.remove(observation)
+                del self.observations[observation.id]
+
+    def reject(self, request_id: int) -> None:
+        """Judge the data bad: what was COMPLETED goes back to PENDING."""
+        with self.lock:
+            for observation in self.requests[request_id].observations:
+                if observation.state == 'COMPLETED':
+                    observation.state, observation.modified = 'BAD_DATA', self.now()
+            self.set_state(request_id, 'PENDING')
+
+    def observe(self, request_id: int, at: datetime) -> Observation:
+        """The pending observation of a request, or a new one, ran at `at` and was COMPLETED."""
+        with self.lock:
+            pending = _pending(self.requests[request_id])
+            observation = pending[-1] if pending else self.schedule(request_id)
+            length = observation.end - observation.start
+            observation.start, observation.end = at, at + length
+            observation.state, observation.modified = 'COMPLETED', self.now()
+            self.set_state(request_id, 'COMPLETED')
+            return observation
+
+    def _unused(self, taken: Collection[int]) -> int:
+        return next(number for number in self._ids if number not in taken)
+
+    # --- frames ---
 
     def complete(
         self,
         request_id: int,
         *,
         frames: int = 1,
-        at: datetime | None = None,
         reduction_levels: Sequence[int] = (REDUCED,),
         **details: Any,
     ) -> list[Frame]:
-        """Observe a request at `at` (now): COMPLETED, with so many exposures in the archive.
+        """Observe a request now: COMPLETED, with so many exposures in the archive.
 
-        Each exposure is a frame at each of `reduction_levels`. `details` are for `add_frame`.
+        Each exposure is a frame at each of `reduction_levels`, which share its number and know of
+        each other. `details` are for `add_frame`.
         """
         with self.lock:
-            at = at or self.now()
+            at = self.now()
             self.observe(request_id, at)
-            step = timedelta(seconds=self.requests[request_id].exposure + 30)
             made: list[Frame] = []
-            for exposure in range(frames):
-                made += self._add_exposure(
-                    request_id, reduction_levels, observed_at=at + exposure * step, **details
-                )
+            for _ in range(frames):
+                shared = {'number': next(self._ids), 'observed_at': at, **details}
+                exposure = [
+                    self.add_frame(request_id, reduction_level=level, **shared)
+                    for level in reduction_levels
+                ]
+                for frame in exposure:
+                    frame.related = [other.id for other in exposure if other is not frame]
+                made += exposure
+                at += timedelta(seconds=self.requests[request_id].exposure + 30)
             return made
-
-    def _add_exposure(
-        self, request_id: int, reduction_levels: Sequence[int], **details: Any
-    ) -> list[Frame]:
-        """The frames of one exposure, which share its number and know of each other."""
-        number = next(self._ids)
-        made: list[Frame] = []
-        for level in reduction_levels:
-            made.append(
-                self.add_frame(
-                    request_id, reduction_level=level, number=number, related=made, **details
-                )
-            )
-        return made
 
     def add_frame(
         self,
@@ -80,7 +231,6 @@ class Night(Timetable):
         observed_at: datetime | None = None,
         available_from: datetime | None = None,
         number: int | None = None,
-        related: Sequence[Frame] = (),
         pixels: int = 256,
         content: bytes | None = None,
         size: int | None = None,
@@ -106,35 +256,27 @@ class Night(Timetable):
                 reduction_level=reduction_level,
                 observed_at=observed_at,
                 available_from=available_from or now,
-                related=[other.id for other in related],
                 pixels=pixels,
             )
             if frame.id in self.frames:
                 raise ValueError(f'There is already a frame {frame.id}.')
-            for other in related:
-                other.related.append(frame.id)
             self.frames[frame.id] = frame
             self.frames_of[request_id].append(frame)
             self._add_version(frame, extension, content, size)
             return frame
 
-    def reprocess(
-        self, frame: Frame, *, content: bytes | None = None, size: int | None = None
-    ) -> Version:
+    def reprocess(self, frame: Frame, *, content: bytes | None = None) -> Version:
         """Run the pipeline on `frame` again: same id, a new version with other bytes."""
         with self.lock:
-            return self._add_version(frame, frame.versions[0].extension, content, size)
+            return self._add_version(frame, frame.versions[0].extension, content)
 
     def _add_version(
-        self, frame: Frame, extension: str, content: bytes | None, size: int | None
+        self, frame: Frame, extension: str, content: bytes | None, size: int | None = None
     ) -> Version:
         number = len(frame.versions)
         key = hashlib.md5(f'{frame.id}/{number}'.encode(), usedforsecurity=False).hexdigest()
-        body: Body = Picture(lambda: draw(frame, version))
-        if content is not None:
-            body = Given(content)
-        elif size is not None:
-            body = Filler(size)
+        drawn = Body(lambda: _draw(frame, version) if content is None else content)
+        body = drawn if size is None else Filler(size)
         version = Version(next(self._ids), number, key, extension, self.now(), body)
         frame.versions.insert(0, version)
         self.versions[key] = version
@@ -148,7 +290,9 @@ class Night(Timetable):
 
 def lco_basename(request: Request, observed_at: datetime, number: int, level: int) -> str:
     """The name of a frame, as LCO gives it: coj1m011-fa12-20260912-0123-e91."""
-    return f'{request.telescope.prefix}-{observed_at:%Y%m%d}-{number:04d}-e{level:02d}'
+    site, _, _, telid, camera = request.telescope
+    place = f'{site}{telid.replace("-", "")}-{camera}'
+    return f'{place}-{observed_at:%Y%m%d}-{number:04d}-e{level:02d}'
 
 
 def split_name(filename: str) -> tuple[str, str]:
@@ -159,16 +303,17 @@ def split_name(filename: str) -> tuple[str, str]:
     return (stem, dot + ending) if stem else (filename, '')
 
 
-def draw(frame: Frame, version: Version) -> bytes:
-    """The FITS file of this version of `frame`."""
-    from . import sky
+def _draw(frame: Frame, version: Version) -> bytes:
+    from . import sky  # numpy and astropy take half a second to import
 
-    request = frame.request
-    image = sky.picture(
-        field=f'{request.target} {request.ra:.4f} {request.dec:.4f}',
-        name=f'{frame.basename} {version.number}',
-        pixels=frame.pixels,
-        exposure=request.exposure,
-        raw=frame.reduction_level == RAW,
-    )
-    return sky.fits_file(image, cards(frame, version), version.extension.endswith('.fz'))
+    return sky.fits_file(frame, version)
+
+
+def _known(state: str) -> str:
+    if state not in REQUEST_STATES:
+        raise ValueError(f'{state!r} is no state of a request: {", ".join(REQUEST_STATES)}.')
+    return state
+
+
+def _pending(request: Request) -> list[Observation]:
+    return [one for one in request.observations if one.state == 'PENDING']

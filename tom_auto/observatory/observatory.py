@@ -3,16 +3,12 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
-from . import archive, portal, store
-from .faults import Fault
-from .logbook import Logbook, Seen
-from .messages import Call, Reply, html_reply
+from . import archive, portal
+from .messages import Call, Fault, Logbook, Reply, html_reply
 from .night import Night
 from .server import Server
-from .timetable import PROPOSAL, TOKEN
 
 
 @dataclass
@@ -25,27 +21,20 @@ class Break:
     happened: int = 0
 
 
-class Observatory(Night):
+class Observatory(Night, Logbook):
     """A night, served over HTTP on a free port of this machine or on `port`.
 
     Only this machine reaches it, unless `host` says otherwise: 0.0.0.0 is for everyone.
-    `latency` seconds pass before every answer. `with` starts and stops it; so do `start` and
-    `stop`, and one that is started again keeps its address.
+    `latency` seconds pass before every answer. `night` has what `Night` takes. `with` starts and
+    stops it; so do `start` and `stop`, and one that is started again keeps its address.
     """
 
     def __init__(
-        self,
-        *,
-        port: int = 0,
-        host: str = '127.0.0.1',
-        latency: float = 0.0,
-        token: str = TOKEN,
-        proposal: str = PROPOSAL,
-        clock: Callable[[], datetime] | None = None,
+        self, *, port: int = 0, host: str = '127.0.0.1', latency: float = 0.0, **night: Any
     ) -> None:
-        super().__init__(token=token, proposal=proposal, clock=clock)
+        Night.__init__(self, **night)
+        Logbook.__init__(self)
         self.latency = latency
-        self.logbook = Logbook()
         self._breaks: list[Break] = []
         self._host, self._port = host, port
         self._server: Server | None = None
@@ -53,7 +42,7 @@ class Observatory(Night):
     # --- open and closed ---
 
     def start(self) -> Self:
-        self._server = Server(self._host, self._port, self._answer, self.logbook)
+        self._server = Server(self._host, self._port, self._answer, self)
         self._port = self._server.server_port
         return self
 
@@ -76,12 +65,10 @@ class Observatory(Night):
             raise RuntimeError('An observatory has no address before it starts.')
         return f'http://127.0.0.1:{self._port}'
 
-    portal_url = archive_url = url
-
     def settings(self, token: str | None = None) -> dict[str, str]:
         """The entry of tomtoolkit's FACILITIES for this observatory; its own token by default."""
         api_key = self.token if token is None else token
-        return {'portal_url': self.portal_url, 'archive_url': self.archive_url, 'api_key': api_key}
+        return {'portal_url': self.url, 'archive_url': self.url, 'api_key': api_key}
 
     # --- what goes wrong ---
 
@@ -101,41 +88,17 @@ class Observatory(Night):
         with self.lock:
             self._breaks.clear()
 
-    # --- what was asked ---
-
-    @property
-    def requests_seen(self) -> list[Seen]:
-        """Every question so far, in order of arrival (the last 100,000)."""
-        return self.logbook.seen()
-
-    @property
-    def connections(self) -> int:
-        """How many connections were opened."""
-        return self.logbook.connections
-
-    @property
-    def most_at_once(self) -> int:
-        """How many questions were being answered at the same time, at most."""
-        return self.logbook.most_at_once
-
-    def forget(self) -> None:
-        """Empty the log of questions."""
-        self.logbook.forget()
-
     # --- answers ---
 
     def _answer(self, call: Call) -> Reply:
         call.pause(self.latency)
         with self.lock:
-            reply = self._service(call)(self, call)
+            service = next(
+                (SERVICES[name] for name in SERVICES if call.path.startswith(name)), None
+            )
+            reply = service(self, call) if service else html_reply('Not Found', 404)
             broken = self._broken(call)
         return broken.fault(call, reply) if broken else reply
-
-    def _service(self, call: Call) -> Callable[[Night, Call], Reply]:
-        for prefix, service in SERVICES.items():
-            if call.path.startswith(prefix):
-                return service
-        return lambda night, call: html_reply('Not Found', 404)
 
     def _broken(self, call: Call) -> Break | None:
         for broken in self._breaks:
@@ -148,5 +111,5 @@ class Observatory(Night):
 SERVICES: dict[str, Callable[[Night, Call], Reply]] = {
     '/api/': portal.answer,
     '/frames': archive.answer,
-    '/store/': store.answer,
+    '/store/': archive.file,
 }

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from .logbook import Logbook
-from .messages import Call, Cut, Reply
+from .messages import Call, Cut, Logbook, Reply, Seen
 
 WORTH_COMPRESSING = 200  # bytes, as Django's GZipMiddleware has it
 STOP_SECONDS = 2.0  # the longest that `stop` waits for a thread
@@ -41,7 +40,7 @@ class Server(ThreadingHTTPServer):
         self._door.start()
 
     def stop(self) -> None:
-        """Accept no more connections, close the others, and wait until the last thread has ended."""
+        """Accept no more connections, close the others, and wait for their threads."""
         self.stopping.set()
         self.shutdown()
         self._door.join(STOP_SECONDS)
@@ -96,18 +95,20 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get('Content-Length') or 0))
         base = 'http://' + self.headers.get('Host', '127.0.0.1')
         call = Call(self.command, self.path, self.headers, base, self.server.pause)
-        with self.server.logbook.noted(call, self.number) as done:
-            try:
-                self.send(call, self.server.answer(call), done)
-            except Cut as cut:
-                self.hang_up(cut.reset)
-            except OSError:  # the client went away
-                self.close_connection = True
+        seen = self.server.logbook.begun(call, self.number)
+        try:
+            self.send(call, self.server.answer(call), seen)
+        except Cut as cut:
+            self.hang_up(cut.reset)
+        except OSError:  # the client went away
+            self.close_connection = True
+        finally:
+            self.server.logbook.ended(seen)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = respond
 
-    def send(self, call: Call, reply: Reply, done: Callable[[], None]) -> None:
-        """Send `reply`, and call `done` just before the last of it."""
+    def send(self, call: Call, reply: Reply, seen: Seen) -> None:
+        """Send `reply`. It has ended before its last byte: the client may ask again at once."""
         body, headers, length = reply.body, reply.headers, reply.length
         if isinstance(body, bytes) and _compressible(call, reply):
             body = gzip.compress(body, compresslevel=1, mtime=0)
@@ -117,14 +118,14 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         left = 0 if call.method == 'HEAD' else length
         if not left:
-            done()
+            self.server.logbook.ended(seen)
         self.end_headers()
         for chunk in (body,) if isinstance(body, bytes) else body:
             if left <= 0:
                 return
             left -= len(chunk)
             if left <= 0:
-                done()
+                self.server.logbook.ended(seen)
             self.wfile.write(chunk)
 
     def hang_up(self, reset: bool) -> None:

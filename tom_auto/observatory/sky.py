@@ -1,20 +1,22 @@
 """Draws star fields as FITS files; the same name always gives the same bytes.
 
-It imports numpy and astropy, which takes half a second: `night` imports it only when a frame is
+It imports numpy and astropy, which takes half a second: it is imported only when a frame is
 downloaded.
 """
 
 import hashlib
 import io
 import threading
-from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from .cards import Card
+from .model import Frame, Version, plain
 
+PIXEL_SCALE = 0.389  # arcseconds a pixel: LCO's Sinistro cameras
+MJD_ZERO = datetime(1858, 11, 17, tzinfo=UTC)
 ZERO_POINT = 23.0  # magnitude of a star that gives one count a second
 FAINTEST = 21.0  # magnitude
 STARS_PER_PIXEL = 0.0022
@@ -64,46 +66,24 @@ def expose(field: str, pixels: int, exposure: float, fwhm: float) -> Image:
     return image
 
 
-def picture(field: str, name: str, pixels: int, exposure: float, raw: bool) -> NDArray[np.int16]:
-    """An image of `pixels` x `pixels`: the stars of `field` with the seeing and noise of `name`.
-
-    A raw one has a bias level, vignetting, hot pixels and cosmic rays, as cameras do.
-    """
-    random = generator(name)
-    light = expose(field, pixels, exposure, fwhm=random.uniform(3.6, 5.2)) + SKY * exposure
-    if raw:
-        light *= vignetting(pixels)
+def picture(frame: Frame, version: Version) -> NDArray[np.int16]:
+    """The image: its request fixes the stars, its name and version the seeing and the noise."""
+    request = frame.request
+    random = generator(f'{frame.basename} {version.number}')
+    field = f'{request.target} {request.ra:.4f} {request.dec:.4f}'
+    stars_alone = expose(field, frame.pixels, request.exposure, fwhm=random.uniform(3.6, 5.2))
+    light = stars_alone + SKY * request.exposure
     counts = random.poisson(light) + random.normal(0, READ_NOISE, light.shape)
-    if raw:
+    if frame.reduction_level == 0:
         counts += BIAS
-        scar(counts, random)
     whole: NDArray[np.int16] = np.clip(np.rint(counts), -32768, 32767).astype(np.int16)
     return whole
 
 
-def vignetting(pixels: int) -> Image:
-    """How much of the light reaches each pixel: less towards the corners."""
-    offset = (np.arange(pixels) - pixels / 2) / pixels
-    return 1 - 0.35 * (offset[:, None] ** 2 + offset[None, :] ** 2)
-
-
-def scar(counts: Image, random: np.random.Generator) -> None:
-    """Add hot pixels and the tracks of a few cosmic rays to `counts`, in place."""
-    pixels = len(counts)
-    rows, columns = random.integers(0, pixels, (2, pixels // 8))
-    counts[rows, columns] += random.exponential(2500, pixels // 8)
-    for _ in range(max(1, pixels // 60)):
-        length = np.arange(random.integers(4, 16))
-        row, column = random.integers(0, pixels, 2)
-        angle = random.uniform(0, 2 * np.pi)
-        track = (row + length * np.sin(angle)), (column + length * np.cos(angle))
-        counts[tuple(np.clip(axis.astype(int), 0, pixels - 1) for axis in track)] += 3000
-
-
-def fits_file(image: NDArray[np.int16], cards: Mapping[str, Card], compressed: bool) -> bytes:
-    """`image` in the primary HDU, or tile-compressed in an extension SCI, as LCO's .fits.fz."""
-    header = fits.Header(list(cards.items()))
-    if compressed:
+def fits_file(frame: Frame, version: Version) -> bytes:
+    """The image in the primary HDU, or tile-compressed in an extension SCI, as LCO's .fits.fz."""
+    image, header = picture(frame, version), fits.Header(list(cards(frame, version).items()))
+    if version.extension.endswith('.fz'):
         # In tiles of 64 rows: one row each, the default, takes three times as long.
         tile = (min(len(image), 64), len(image))
         science = fits.CompImageHDU(
@@ -116,3 +96,49 @@ def fits_file(image: NDArray[np.int16], cards: Mapping[str, Card], compressed: b
     with _one_at_a_time:
         hdus.writeto(file)
     return file.getvalue()
+
+
+def cards(frame: Frame, version: Version) -> dict[str, str | int | float]:
+    """The FITS header of this version of `frame`, keyword by keyword, as LCO writes it."""
+    request = frame.request
+    return {
+        'ORIGIN': 'LCOGT',
+        'SITEID': request.telescope.site,
+        'TELID': request.telescope.telid,
+        'INSTRUME': request.telescope.camera,
+        'OBSTYPE': 'EXPOSE',
+        'DATE-OBS': frame.observed_at.replace(tzinfo=None).isoformat(timespec='milliseconds'),
+        'MJD-OBS': round((frame.observed_at - MJD_ZERO) / timedelta(days=1), 8),
+        'DAY-OBS': f'{frame.observed_at:%Y%m%d}',
+        'EXPTIME': request.exposure,
+        'FILTER': request.filter,
+        'OBJECT': plain(request.target),
+        'RA': sexagesimal(request.ra / 15),
+        'DEC': sexagesimal(request.dec, sign=True),
+        'RADESYS': 'ICRS',
+        'PROPID': request.proposal,
+        'GROUPID': plain(request.group.name),
+        'REQNUM': str(request.id),
+        'BLKUID': str(frame.observation_id),
+        'RLEVEL': frame.reduction_level,
+        'PIPEVER': f'1.{version.number}',
+        **world_coordinates(request.ra, request.dec, frame.pixels),
+    }
+
+
+def world_coordinates(ra: float, dec: float, pixels: int) -> dict[str, str | int | float]:
+    """The target in the middle of the image, north up, east to the left (degrees)."""
+    middle = (pixels + 1) / 2
+    step = PIXEL_SCALE / 3600
+    axes = {'CTYPE1': 'RA---TAN', 'CTYPE2': 'DEC--TAN', 'CUNIT1': 'deg', 'CUNIT2': 'deg'}
+    centre = {'CRPIX1': middle, 'CRPIX2': middle, 'CRVAL1': ra, 'CRVAL2': dec}
+    return {**axes, **centre, 'CD1_1': -step, 'CD1_2': 0.0, 'CD2_1': 0.0, 'CD2_2': step}
+
+
+def sexagesimal(value: float, sign: bool = False) -> str:
+    """`value` in hours or degrees as 00:42:44.330, with a sign before it if asked."""
+    thousandths = round(abs(value) * 3_600_000)
+    minutes, thousandths = divmod(thousandths, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    mark = ('-' if value < 0 else '+') if sign else ''
+    return f'{mark}{hours:02d}:{minutes:02d}:{thousandths / 1000:06.3f}'

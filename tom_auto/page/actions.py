@@ -1,4 +1,4 @@
-"""What people start from the page: a run now, a retry, a pause."""
+"""Starts a run in the background, as people ask for it on a page."""
 
 import contextlib
 import os
@@ -11,11 +11,10 @@ from typing import IO
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from ..jobs import MAIN
-from ..models import JobPause, RecordSync, UpdateRun
+from ..models import UpdateRun
 from ..sync.runs import ASKED_BY, SILENCE
 
 
@@ -60,20 +59,3 @@ def run_in_progress(command: str = MAIN) -> UpdateRun | None:
     """The run of `command` that is in progress, judged by its heartbeat."""
     running = UpdateRun.objects.filter(job=command, status=UpdateRun.Status.RUNNING)
     return running.filter(heartbeat__gte=timezone.now() - SILENCE).first()
-
-
-def make_due(failing: QuerySet[RecordSync]) -> int:
-    """Make these records due at the next run; returns how many."""
-    return failing.update(next_check=timezone.now())
-
-
-def pause(command: str, user: User) -> None:
-    """Make scheduled runs of `command` end at once, until somebody resumes it."""
-    JobPause.objects.get_or_create(
-        job=command, defaults={'by': user.get_username(), 'since': timezone.now()}
-    )
-
-
-def resume(command: str) -> None:
-    """Let scheduled runs of `command` work again."""
-    JobPause.objects.filter(job=command).delete()

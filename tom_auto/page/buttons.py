@@ -5,10 +5,11 @@ from time import time
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
 
 from ..access import for_staff, for_visitors, seen_by, sees_everything
 from ..jobs import MAIN, has_history, jobs
-from ..models import RecordSync, UpdateRun
+from ..models import JobPause, RecordSync, UpdateRun
 from ..scheduling.definition import Job
 from . import actions
 
@@ -27,28 +28,30 @@ def retry(request: HttpRequest, pk: int) -> None:
     """Check one record again, now."""
     failing = seen_by(request.user, RecordSync.objects.filter(pk=pk), 'record')
     sync = get_object_or_404(failing.select_related('record'))
-    actions.make_due(failing)
+    failing.update(next_check=timezone.now())
     _run(request, MAIN, '--target_id', str(sync.record.target_id))
 
 
 @for_staff
 def retry_all(request: HttpRequest) -> None:
     """Check every record again whose last check failed."""
-    actions.make_due(seen_by(request.user, RecordSync.objects.filter(failures__gt=0), 'record'))
+    failing = RecordSync.objects.filter(failures__gt=0)
+    seen_by(request.user, failing, 'record').update(next_check=timezone.now())
     _run(request, MAIN)
 
 
 @for_staff
 def pause(request: HttpRequest, job: str) -> None:
     """Pause the scheduled runs of a job."""
-    actions.pause(_pausable(job), request.user)
+    by = {'by': request.user.get_username(), 'since': timezone.now()}
+    JobPause.objects.get_or_create(job=_pausable(job), defaults=by)
     messages.success(request, f'{job} is paused. A run in progress continues to its end.')
 
 
 @for_staff
 def resume(request: HttpRequest, job: str) -> None:
     """Let the schedule run a job again."""
-    actions.resume(_pausable(job))
+    JobPause.objects.filter(job=_pausable(job)).delete()
     messages.success(request, f'{job} is resumed. It runs when it is next due.')
 
 

@@ -6,7 +6,6 @@ The template's hook, `hooks/post_gen_project.py`, asks for consent before it ins
 |---|---|
 | `cli` | The actions of `manage.py schedule` and of `python -m tom_auto.scheduling` |
 | `cron_block` | Finds and replaces a project's marked block in a crontab, and touches nothing else |
-| `cron_daemon` | Says whether a cron daemon runs on this machine |
 | `cron_expression` | Turns "hourly" into the five fields of cron, and refuses fields that cron would misread |
 | `cron_line` | Turns the schedule into lines of crontab(5) |
 | `cron_table` | Reads and writes this user's crontab as bytes, through crontab(1), one writer at a time |

@@ -4,7 +4,6 @@ The rest of this package needs only the standard library: see definition.py.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -12,38 +11,8 @@ from zoneinfo import ZoneInfo
 from cron_descriptor import Options, get_description
 from cronsim import CronSim
 
-from .definition import read_schedule
-
 #: The time zone of cron. Not $TZ: Django sets that to the TIME_ZONE of the settings.
 LOCALTIME = Path('/etc/localtime')
-
-
-@dataclass(frozen=True)
-class Timing:
-    """A job of schedule.toml, for printing. `next_run` is None if it is not enabled."""
-
-    name: str
-    enabled: bool
-    expression: str
-    sentence: str
-    next_run: datetime | None
-
-
-def next_runs(project: Path, now: datetime) -> list[Timing]:
-    """Every job of the project, and when it runs next after `now`, in this machine's time zone.
-
-    Raises ScheduleError if schedule.toml cannot be used.
-    """
-    return [
-        Timing(
-            name=job.name,
-            enabled=job.enabled,
-            expression=job.when,
-            sentence=sentence(job.when),
-            next_run=next_run(job.when, now) if job.enabled else None,
-        )
-        for job in read_schedule(project).jobs
-    ]
 
 
 def next_run(expression: str, after: datetime) -> datetime:

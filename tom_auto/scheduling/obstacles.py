@@ -6,10 +6,23 @@ import pwd
 import sys
 from pathlib import Path
 
+DAEMONS = {'cron', 'crond', 'fcron', 'dcron'}
 #: File systems that several hosts may share, by the beginnings of their names.
 NETWORK = ('nfs', 'cifs', 'smb', 'fuse.sshfs', 'lustre', 'gpfs', 'beegfs', 'ceph', 'afs', '9p')
 #: Folders that cron on macOS cannot read without "Full Disk Access".
 PRIVATE_ON_MACOS = ('Desktop', 'Documents', 'Downloads', 'Library/Mobile Documents')
+
+
+def cron_daemon_runs(proc: Path = Path('/proc')) -> bool | None:
+    """Whether one seems to run; None if this user cannot see it, or there is no /proc."""
+    names = set()
+    for file in proc.glob('[0-9]*/comm'):
+        with contextlib.suppress(OSError):  # a process may end in the meantime
+            names.add(file.read_text(encoding='utf-8', errors='replace').strip())
+    if names & DAEMONS:
+        return True
+    # If process 1 is hidden, other users' processes are hidden, and cron may be among them.
+    return False if (proc / '1' / 'comm').is_file() else None
 
 
 def machine_warnings(

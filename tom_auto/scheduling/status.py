@@ -5,12 +5,11 @@ import re
 from pathlib import Path
 
 from . import cron_block, cron_table
-from .cron_daemon import cron_daemon_runs
 from .cron_line import log_file
 from .definition import FILE, ScheduleError
 from .install import AGAIN, Wanted
 from .interpreter import refuse_unusable
-from .obstacles import machine_warnings
+from .obstacles import cron_daemon_runs, machine_warnings
 from .systemd import installed_units
 
 CURRENT, NOT_INSTALLED, STALE = 0, 1, 2

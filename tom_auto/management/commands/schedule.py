@@ -16,9 +16,9 @@ from ...health import schedule_site
 from ...interrupt import terminable
 from ...scheduling import cli
 from ...scheduling.cron_line import log_file
-from ...scheduling.definition import FILE, ScheduleError
+from ...scheduling.definition import FILE, ScheduleError, read_schedule
 from ...scheduling.install import checked_schedule
-from ...scheduling.next_times import next_runs, runs
+from ...scheduling.next_times import runs, sentence
 from ...scheduling.runner import Runner
 
 ACTIONS = {
@@ -73,12 +73,12 @@ class Command(BaseCommand):
     def show_next(self, count: int) -> None:
         """Print the next times of each job, and its expression in words."""
         now = datetime.now(UTC)
-        for timing in next_runs(Path(settings.BASE_DIR), now):
-            self.stdout.write(f'{timing.name}: {timing.sentence} ({timing.expression})')
-            if not timing.enabled:
+        for job in read_schedule(Path(settings.BASE_DIR)).jobs:
+            self.stdout.write(f'{job.name}: {sentence(job.when)} ({job.when})')
+            if not job.enabled:
                 self.stdout.write('    not enabled')
                 continue
-            for time in islice(runs(timing.expression, now), count):
+            for time in islice(runs(job.when, now), count):
                 self.stdout.write(f'    {time:%a %Y-%m-%d %H:%M %Z}')
 
     def run(self) -> None:

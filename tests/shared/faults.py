@@ -29,10 +29,16 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .lists import with_query
-from .messages import Call, Cut, Reply, html_reply, json_reply, redirect_reply
-
-Fault = Callable[[Call, Reply], Reply]
+from tom_auto.observatory.lists import with_query
+from tom_auto.observatory.messages import (
+    Call,
+    Cut,
+    Fault,
+    Reply,
+    html_reply,
+    json_reply,
+    redirect_reply,
+)
 
 
 def status(code: int, *, retry_after: int | str | None = None, **headers: str) -> Fault:
