@@ -18,7 +18,7 @@ from tom_auto.sync.errors import (
     ServerError,
     SetAside,
 )
-from tom_auto.sync.workers import DISK, Job, Pool
+from tom_auto.sync.workers import DISK, ROOM, Job, Pool
 
 PORTAL, FILES = ('host', 'portal'), ('host', 'files')
 ACCOUNT, CLASS = ('account', 'portal', 'key'), ('class', 'Own')
@@ -119,7 +119,7 @@ def test_nothing_is_begun_after_the_deadline():
         (BrokenClass('broken'), (CLASS,), 5),
         (AccessRefused('401'), (PORTAL, ACCOUNT), 3),
         (CredentialsRefused('the login failed'), (CLASS, ACCOUNT), 1),
-        (NoRoom('the disk is full'), (DISK, FILES), 1),
+        (NoRoom('the disk is full'), (DISK, ROOM, FILES), 1),
     ],
 )
 def test_what_fails_so_often_in_a_row_is_set_aside_once(pool, error, keys, most):

@@ -62,11 +62,15 @@ def explained(error: BaseException, facility: str) -> SyncError:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
+    """`error`, what it came from, and what it is a group of."""
+    seen, following = set(), [error]
+    while following:
+        error = following.pop(0)
+        if error is not None and id(error) not in seen:
+            seen.add(id(error))
+            yield error
+            group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+            following += [error.__cause__ or error.__context__, *group]
 
 
 def _known(error: BaseException, facility: str) -> SyncError | None:

@@ -20,6 +20,7 @@ from .errors import (
     OutOfTime,
     ServerError,
     SetAside,
+    SyncError,
 )
 from .explain import explained
 
@@ -157,7 +158,8 @@ class Pool:
             kind = (NoAnswer, ServerError, BrokenClass)
         elif key == ROOM:
             kind, most = NoRoom, 1
-        if not isinstance(error, kind):
+        unknown = key[0] == 'class' and type(error) is SyncError
+        if not isinstance(error, kind) and not unknown:
             self._in_a_row[key] = 0
             return
         self._in_a_row[key] += 1
