@@ -62,5 +62,8 @@ def _can_be_written(file: Path) -> bool:
             return True
     except OSError as error:
         if file.parent.is_dir():
-            print(f'No log in {file}: {error.strerror}. It goes to the terminal.', file=sys.stderr)
+            print(  # noqa: T201  (logging is what is being set up)
+                f'No log in {file}: {error.strerror}. It goes to the terminal.',
+                file=sys.stderr,
+            )
         return False

@@ -165,7 +165,7 @@ def dead() -> None:
 
 def retired() -> None:
     """Nothing is awaited any more, whatever else there is."""
-    RecordSync.objects.update(next_check=None, settled_at=NOW)
+    RecordSync.objects.update(state=RecordSync.State.SETTLED, failures=0)
 
 
 def failing() -> None:
@@ -236,7 +236,7 @@ def big() -> None:
     runs(10_000, timedelta(minutes=15))
     fail(records[:3000:3], 'LCO answered 500')
     RecordSync.objects.filter(record_id__gt=records[30_000].pk).update(
-        next_check=None, settled_at=NOW
+        state=RecordSync.State.SETTLED, failures=0
     )
     frames(records[:300], 300)
 

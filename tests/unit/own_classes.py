@@ -9,12 +9,12 @@ from time import sleep
 import requests
 from django.conf import settings
 from django.core.files.base import ContentFile
-from tom_auto.observatory.store import presigned
 from tom_common.exceptions import ImproperCredentialsException
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from tom_auto.observatory import Observatory
+from tom_auto.observatory.archive import presigned
 from tom_auto.observatory.model import Frame
 
 from .facility_classes import Robotic

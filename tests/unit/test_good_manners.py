@@ -21,8 +21,8 @@ from django.utils import timezone
 from tom_common.exceptions import ImproperCredentialsException
 from tom_observations.models import ObservationRecord
 
+import faults
 from tom_auto.models import RecordSync
-from tom_auto.observatory import faults
 
 from .facility_classes import Robotic
 from .own_classes import Lists, install, product_of
