@@ -61,7 +61,11 @@ def test_what_is_not_the_frame_is_not_stored(sky, observed, media, fault, reason
         ('a.fits', b'not found'.ljust(2880), 'it is not a FITS file'),
         ('a.fits.fz', b'\x1f\x8b'.ljust(2880), 'it is not a FITS file'),
         ('a.fits.gz', FITS, 'it breaks off, or is damaged'),
-        ('a.fits.gz', gzip.compress(b'wavelength,flux', mtime=0), 'it is not a compressed FITS file'),
+        (
+            'a.fits.gz',
+            gzip.compress(b'wavelength,flux', mtime=0),
+            'it is not a compressed FITS file',
+        ),
         ('a.fits.gz', gzip.compress(FITS, mtime=0)[:-9], 'it breaks off, or is damaged'),
         ('a.fits', FITS[:-7], 'it is a FITS file that breaks off'),
         ('a.fits', FITS[:2880], 'it is a FITS file that breaks off'),
