@@ -256,7 +256,10 @@ class RunFailure(models.Model):
     """One thing that failed in a run: a record, or a facility as a whole (no record)."""
 
     run = models.ForeignKey(UpdateRun, on_delete=models.CASCADE, related_name='failures')
-    record = models.ForeignKey(ObservationRecord, null=True, on_delete=models.SET_NULL)
+    # No constraint: whoever keeps the record's row locked does not keep a run from telling of it.
+    record = models.ForeignKey(
+        ObservationRecord, null=True, on_delete=models.SET_NULL, db_constraint=False
+    )
     observation_id = models.CharField(max_length=255, blank=True)
     facility = models.CharField(max_length=50)
     error = models.TextField()

@@ -11,14 +11,14 @@ from time import monotonic
 
 from django.contrib.auth.models import User
 from django.db import Error as DatabaseTrouble
-from django.db import connection, connections
+from django.db import connections
 from django.db.models import F
 
 from ..conf import Automation
 from ..models import RecordSync, UpdateRun
 from . import runs, storage
 from .check_record import Check, Facilities
-from .db_retry import connect_again
+from .db_retry import connect_again, limited_waits
 from .due import Selection, enrol, records_due
 from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
 from .explain import explained
@@ -30,8 +30,6 @@ JOB = 'updatedata'
 TICK = 0.5  # seconds between two looks at the clock
 GATHER = 0.3  # seconds: the outcomes of so long are written together
 LAST_SECONDS = 3  # after the deadline, for what is under way
-#: A database that another program keeps to itself, or that does not answer, fails one record.
-PATIENCE = {'lock_timeout': 10_000, 'statement_timeout': 60_000}  # milliseconds
 
 
 def update(
@@ -51,9 +49,8 @@ def update(
     start = monotonic()
     deadline = start + limits.DEADLINE
     begin = runs.the_only_run(JOB, limits, selection.words())
-    with begin as run, limited_requests(limits, deadline):
+    with limited_waits(), begin as run, limited_requests(limits, deadline):
         begun()
-        be_patient()
         enrol()
         report = Report()
         _Run(run, report, limits, user, deadline, progress).go(due_by_facility(run, selection))
@@ -62,14 +59,6 @@ def update(
         report.seconds = round(monotonic() - start, 3)
         runs.close(run, report)
     return report
-
-
-def be_patient() -> None:
-    """Let no statement of this run wait for the database without an end: rule 11."""
-    if connection.vendor == 'postgresql':
-        with connection.cursor() as cursor:
-            for name, milliseconds in PATIENCE.items():
-                cursor.execute(f'SET {name} = {milliseconds}')
 
 
 def due_by_facility(run: UpdateRun, selection: Selection) -> dict[str, deque[int]]:
@@ -111,7 +100,6 @@ class _Run:
         connections.close_all()  # processes that share a connection serve neither
         self._facilities = Facilities(due, self._limits, self._user)
         heart = runs.Heart(self._run, self._report, self._deadline)
-        be_patient()
         self._pool = Pool(2 * self._limits.WORKERS, self._deadline)
         self._insist_on_storage()
         try:
@@ -191,7 +179,6 @@ class _Run:
         """Perhaps the database has gone: the next record would fail as well."""
         try:
             connect_again()
-            be_patient()
         except DatabaseTrouble:
             pass
 

@@ -149,12 +149,13 @@ def _text(value: object) -> str:
 
 
 def _named(value: object) -> str:
-    """`value` as text that is not empty; raises TypeError where it is no such thing."""
-    if not (text := _text(value)).strip():
-        raise TypeError('empty')
+    """`value` as text that any database can hold; raises TypeError where it is no such thing."""
+    text = _text(value)
+    if not text.strip() or not text.isprintable():
+        raise TypeError('empty, or not printable')
     return text
 
 
 def _filename(value: object) -> str:
     """`value` as a file's name: some classes take it from an address, signature and all."""
-    return QUERY.sub('', _text(value))
+    return ''.join(filter(str.isprintable, QUERY.sub('', _text(value))))

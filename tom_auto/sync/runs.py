@@ -19,7 +19,6 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
-from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
 from ..models import RecordSync, RunFailure, UpdateRun
@@ -170,7 +169,7 @@ def record_outcomes(run: UpdateRun, outcomes: list[Outcome], limits: Automation)
     with transaction.atomic():
         if not _at_work(run).update(heartbeat=Now()):
             raise AnotherRun(TAKEN_OVER)
-        syncs = _syncs({outcome.record for outcome in outcomes})
+        syncs = RecordSync.objects.in_bulk({outcome.record for outcome in outcomes} - {None})
         for outcome in outcomes:
             if outcome.record in syncs:
                 _note(syncs[outcome.record], outcome, run.started, limits.DATA_WINDOW)
@@ -182,13 +181,6 @@ def record_outcomes(run: UpdateRun, outcomes: list[Outcome], limits: Automation)
             for outcome in outcomes
             if outcome.error and outcome.ending not in (Ending.SET_ASIDE, Ending.UNSUPPORTED)
         )
-
-
-def _syncs(records: set[int | None]) -> dict[int, RecordSync]:
-    """The states of those records that have not been deleted, and will not be meanwhile."""
-    there = ObservationRecord.objects.select_for_update(no_key=True).filter(pk__in=records)
-    keys = list(there.order_by('pk').values_list('pk', flat=True))
-    return RecordSync.objects.in_bulk(keys)
 
 
 def _failure(run: UpdateRun, outcome: Outcome) -> RunFailure:
