@@ -1,5 +1,7 @@
-import pytest
 from time import monotonic
+
+import pytest
+
 import forked
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -16,11 +18,13 @@ def test_t(stage):
         print('restore', t1 - t, 'run', monotonic() - t1)
 
     def prof():
-        import cProfile, atexit
+        import atexit
+        import cProfile
 
         p = cProfile.Profile()
         p.enable()
-        import os, pstats
+        import os
+        import pstats
 
         old = os._exit
 
