@@ -23,7 +23,7 @@ from ..conf import Automation
 from ..models import RecordSync, RunFailure, UpdateRun
 from .db_retry import patient
 from .due import note
-from .errors import AnotherRun, NoFrames
+from .errors import AnotherRun, LocalTrouble, NoFrames
 from .outcomes import Ending, Outcome, Report
 
 logger = logging.getLogger(__name__)
@@ -157,10 +157,13 @@ def record_outcomes(run: UpdateRun, outcomes: list[Outcome], limits: Automation)
     with transaction.atomic():
         if not _at_work(run).update(heartbeat=Now()):
             raise AnotherRun(TAKEN_OVER)
-        syncs = RecordSync.objects.in_bulk({outcome.record for outcome in outcomes} - {None})
+        syncs, locked = _syncs({outcome.record for outcome in outcomes} - {None})
         for outcome in outcomes:
             if outcome.record in syncs:
                 _note(syncs[outcome.record], outcome, run.started, limits.DATA_WINDOW)
+            elif outcome.record in locked:  # it stays as due as it was
+                outcome.note(LocalTrouble('another program keeps its state locked'))
+                outcome.ending = Ending.FAILED
             elif outcome.record is not None:
                 outcome.ending, outcome.error = Ending.GONE, ''
         RecordSync.objects.bulk_update(syncs.values(), NOTED)
@@ -169,6 +172,15 @@ def record_outcomes(run: UpdateRun, outcomes: list[Outcome], limits: Automation)
             for outcome in outcomes
             if outcome.error and outcome.ending not in (Ending.SET_ASIDE, Ending.UNSUPPORTED)
         )
+
+
+def _syncs(records: set[int]) -> tuple[dict[int, RecordSync], set[int]]:
+    """The states of those records that are there, and the records whose state is locked."""
+    there = RecordSync.objects.filter(pk__in=records)
+    if not connection.features.has_select_for_update_skip_locked:  # SQLite locks it all
+        return {sync.pk: sync for sync in there}, set()
+    syncs = {sync.pk: sync for sync in there.select_for_update(skip_locked=True)}
+    return syncs, set(there.exclude(pk__in=syncs).values_list('pk', flat=True))
 
 
 def _failure(run: UpdateRun, outcome: Outcome) -> RunFailure:
