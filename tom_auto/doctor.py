@@ -21,17 +21,18 @@ from django.core.files.storage import FileSystemStorage, default_storage
 from django.core.mail import get_connection
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Count, Min
 from django.utils import timezone
 
 from .conf import automation, shared_database
 from .health import NEVER, UNRECORDED, healths, schedule_site
 from .jobs import jobs
-from .models import StorageMark
+from .models import RecordSync, StorageMark
 from .redact import redact
 from .scheduling import cli
 from .scheduling.definition import ScheduleError
 from .scheduling.obstacles import cron_daemon_runs
-from .sync.errors import StorageAway
+from .sync.errors import StorageAway, Unsupported
 from .sync.facilities import facility_classes
 from .sync.storage import insist_on_storage
 
@@ -283,6 +284,18 @@ def last_runs() -> Found:
             yield OK, health.sentence()
 
 
+def unsupported() -> Found:
+    """Every observation can be asked for."""
+    rows = RecordSync.objects.filter(error_kind=Unsupported.kind).values('record__facility')
+    rows = rows.annotate(count=Count('pk'), reason=Min('error')).order_by('record__facility')
+    if not rows:
+        yield OK, 'Every observation can be asked for'
+    for row in rows:
+        plural = '' if row['count'] == 1 else 's'
+        found = f'{row["count"]} observation{plural} of {row["record__facility"]}: {row["reason"]}'
+        yield WARNING, found, Unsupported.advice
+
+
 CHECKS: dict[str, Callable[[], Found]] = {
     'Python': interpreter,
     'Packages': packages,
@@ -293,5 +306,6 @@ CHECKS: dict[str, Callable[[], Found]] = {
     'Schedule': installed,
     'Cron': daemon,
     'Runs': last_runs,
+    'Not supported': unsupported,
     'Mail': mail,
 }

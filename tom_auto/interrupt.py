@@ -1,9 +1,16 @@
-"""Lets a run that is told to stop end in order: recorded as ended, with nothing half done."""
+"""Lets a run that is told to stop end in order, and ends one that something holds: rule 11."""
 
+import logging
+import os
 import signal
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import current_thread, main_thread
+from contextlib import contextmanager, suppress
+from threading import Event, Thread, current_thread, main_thread
+
+logger = logging.getLogger(__name__)
+
+LAST_WORDS = 2  # seconds for what is still to be written: a log may be what holds the run
 
 
 class Terminated(KeyboardInterrupt):
@@ -25,3 +32,51 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+@contextmanager
+def ended_after(seconds: float) -> Iterator[None]:
+    """End this process when this lasts for longer, whatever holds it: a database, a hook, a log."""
+    over = _end_after(seconds, status=1)
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _end_after(seconds: float, status: int) -> Event:
+    over = Event()
+
+    def watch() -> None:
+        if not over.wait(seconds):
+            words = Thread(target=_last_words, args=(status,), daemon=True)
+            words.start()
+            words.join(LAST_WORDS)
+            os._exit(status)
+
+    Thread(target=watch, daemon=True, name='watchdog').start()
+    return over
+
+
+def _last_words(status: int) -> None:
+    if status:
+        logger.error('The run is held up beyond its deadline, and ends now')
+    with suppress(Exception):
+        sys.stdout.flush()
+
+
+@contextmanager
+def ending_for_good(seconds: float) -> Iterator[None]:
+    """Let a program end that comes to its end in this, whatever threads others have left.
+
+    Python waits for each of them, and a hook or a driver may have left one that waits for ever.
+    """
+    status = 1
+    try:
+        yield
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+        raise
+    finally:
+        _end_after(seconds, status)

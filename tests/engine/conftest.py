@@ -11,6 +11,19 @@ from tom_auto.observatory import Observatory
 from unit.conftest import *  # noqa: F403
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """pytest-xdist cannot send half of a surrogate pair, which some tests put into all they touch."""
+    report = yield
+    if report.failed:
+        report.longrepr = str(report.longrepr).encode(errors='backslashreplace').decode()
+        report.sections = [
+            (title, text.encode(errors='backslashreplace').decode())
+            for title, text in report.sections
+        ]
+    return report
+
+
 @pytest.fixture
 def stage(
     sky: Observatory, add_record: Callable, settings: object, tmp_path: Path

@@ -209,7 +209,7 @@ APART = {
     'disk: full': 'a file cannot be read or written: No space left on device',
     'disk: less than MIN_FREE_BYTES free': 'downloads stop',
     'disk: read-only': 'a file cannot be read or written',
-    'database: locked for 20 s': '',
+    'database: locked for 15 s': '',
     'database: locked for longer than it waits': 'the database of this TOM could not be used',
     'database: gone for a while': 'the database of this TOM could not be used',
 }

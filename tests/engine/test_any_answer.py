@@ -38,7 +38,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.storage import FileSystemStorage
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tom_common.exceptions import ImproperCredentialsException
 from tom_dataproducts.models import DataProduct
@@ -69,6 +69,7 @@ def examples(count: int) -> settings:
     return settings(
         max_examples=EXPLORE or count,
         derandomize=not EXPLORE,
+        phases=set(Phase) - {Phase.explain},  # which takes a minute, and says little here
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),  # `Scene` clears between two examples
@@ -344,7 +345,7 @@ class Scene:
                 == (sync.failing_since is not None)
                 == (sync.state == 'backing off')
             )
-            assert sync.state == 'settled' or record.pk in due
+            assert sync.state == 'settled' or sync.failures > 1 or record.pk in due
             if record.facility == 'LCO' and not sync.error:
                 terminal = record.status in LCO_STATES[1:]
                 assert (sync.terminal_since is not None) == terminal
@@ -505,7 +506,8 @@ def test_any_exception_of_any_class(scene, name, method, text, workers):
     good.refresh_from_db()
     assert (good.status, report['saved']) == ('COMPLETED', 1)
     named = {failure['record'] for failure in report['failures']}
-    assert report['unsupported'] == 3 or named in ({record.pk for record in records}, {None})
+    assert report['unsupported'] == 3 or named
+    assert named <= {record.pk for record in records} | {None}
 
 
 # --- names ---

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from threading import Timer
 from time import monotonic
 
+import psycopg
 import pytest
 from django.core.management import CommandError
 from django.db import connection
@@ -19,6 +20,7 @@ from fault_table import APART, then
 from home import everything_is_home, only_frames_are_stored, two_clean_runs
 from postgres import Server, server
 from tom_auto.models import UpdateRun
+from tom_auto.sync import db_retry
 from unit.running import updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MOMENTS = ['/api/', '/frames/', '/store/']
 
 
-@pytest.mark.parametrize(('moment', 'seconds'), [('before the run', 5), ('in the middle', 20)])
+@pytest.mark.parametrize(('moment', 'seconds'), [('before the run', 5), ('in the middle', 15)])
 def test_a_database_that_is_locked_for_a_while(sky, observed, moment, seconds):
     for _ in range(6):
         observed()
@@ -46,12 +48,41 @@ def test_a_database_that_is_locked_for_a_while(sky, observed, moment, seconds):
 
 
 @pytest.fixture
-def impatient(transactional_db: None) -> Iterator[None]:
+def impatient(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A database that waits for a lock for one second only."""
+    monkeypatch.setitem(db_retry.LONGEST_WAITS, 'lock_timeout', 1000)
     options = dict(connection.settings_dict.get('OPTIONS', {}))
-    short = {'timeout': 1} if connection.vendor == 'sqlite' else {'options': '-c lock_timeout=1000'}
+    short = {'timeout': 1} if connection.vendor == 'sqlite' else {}
     with elsewhere(OPTIONS=options | short):
         yield
+
+
+#: What somebody does in a transaction that is left open, with one record.
+LEFT_OPEN = {
+    'edited': 'UPDATE tom_observations_observationrecord SET modified = now() WHERE id = %s',
+    'locked': 'SELECT 1 FROM tom_observations_observationrecord WHERE id = %s FOR UPDATE',
+}
+
+
+@only_on('postgresql')
+@pytest.mark.parametrize('how', LEFT_OPEN)
+def test_a_record_that_somebody_keeps_locked(sky, observed, monkeypatch, how):
+    """As in a forgotten session of psql. It is named, and all the others are checked."""
+    monkeypatch.setitem(db_retry.LONGEST_WAITS, 'lock_timeout', 1000)
+    records = [observed(status='') for _ in range(6)]
+    updatedata('--facility', 'BLANCO')  # so that each record has its state
+    with psycopg.connect(where()) as somebody:
+        somebody.execute(LEFT_OPEN[how], [records[2].pk])
+        begun = monotonic()
+        status, report = updatedata()
+        assert monotonic() - begun < 10
+        somebody.rollback()
+
+    assert (status, report['checked'], report['failed']) == (1, 5, 1)
+    [failure] = report['failures']
+    assert failure['record'] == records[2].pk
+    assert APART['database: locked for longer than it waits'] in failure['error']
+    two_clean_runs(sky)
 
 
 @pytest.mark.parametrize('moment', MOMENTS)

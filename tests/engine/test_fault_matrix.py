@@ -247,6 +247,5 @@ def documented() -> dict[str, tuple[list[str], str]]:
     """The faults of `docs/faults.md`: the messages of each, and what the run does."""
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith('| ')]
     rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
-    return {
-        name: (re.findall('`([^`]+)`', says), does) for name, says, does, _ in rows if ':' in name
-    }
+    faults = (row for row in rows if len(row) == 4 and ':' in row[0])
+    return {name: (re.findall('`([^`]+)`', says), does) for name, says, does, _ in faults}

@@ -6,7 +6,7 @@ import socket
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
 from django.conf import settings
@@ -15,6 +15,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from tom_observations.facilities.soar import SOARFacility
 
+from tom_auto import interrupt
 from tom_auto.models import UpdateRun
 from tom_auto.sync import runs
 from tom_auto.sync.outcomes import Report
@@ -119,11 +120,9 @@ def test_a_run_that_was_taken_over_stops(observed, monkeypatch):
 def test_a_run_that_is_held_up_ends_all_the_same(monkeypatch):
     """By a database or a hook, which nothing else can end."""
     ended = Event()
-    monkeypatch.setattr(runs, 'LAST_SECONDS', 0)
-    monkeypatch.setattr(runs.os, '_exit', lambda status: ended.set())
-    heart = runs.Heart(running(), Report(), monotonic() + 0.1)
-    assert ended.wait(5)
-    heart.stop()
+    monkeypatch.setattr(interrupt.os, '_exit', lambda status: ended.set())
+    with interrupt.ended_after(0.1):
+        assert ended.wait(5)
 
 
 def test_a_run_that_is_interrupted_says_so_and_frees_the_way(observed, monkeypatch):

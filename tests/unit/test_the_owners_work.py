@@ -256,13 +256,16 @@ class TestAFileThatWasChanged:
         assert path_of(DataProduct.objects.get(product_id=second.id)).read_bytes() == second.content
         all_is_as_before()
 
-    @pytest.mark.parametrize('content', [b'flux', None])
-    def test_is_left_alone_under_another_name(self, kept, content):
+    @pytest.mark.parametrize('ending', ['txt', 'json'])
+    @pytest.mark.parametrize('content', [b'flux', b'{"flux": 1}', None])
+    def test_is_left_alone_under_another_name(self, kept, content, ending):
         """A4: funpack takes the packed file away, and the row is told of the other."""
+        if (content, ending) == (b'{"flux": 1}', 'txt'):
+            return  # as an archive answers that has no file
         well()
         product = DataProduct.objects.first()
-        old, name = path_of(product), product.data.name
-        product.data.name = f'{name}.txt'
+        old, name = path_of(product), f'{product.data.name}.{ending}'
+        product.data.name = name
         product.save()
         path_of(product).write_bytes(content or old.read_bytes()[:2000])
         old.unlink()
@@ -272,7 +275,7 @@ class TestAFileThatWasChanged:
 
         assert files() == before
         product.refresh_from_db()
-        assert product.data.name == f'{name}.txt'
+        assert product.data.name == name
 
     def test_by_a_hook(self, sky, add_record, settings):
         """A4: the hook adds its cards while the run is still at work."""
@@ -495,3 +498,40 @@ class TestAnUpload:
         assert files()[place] == b'my own reduction'
         assert DataProduct.objects.get().data.read() == contents(sky)[0]
         all_is_as_before()
+
+
+class TestADatabaseOfYesterday:
+    """Put back beside the data of today."""
+
+    def test_knows_versions_that_it_has_not_seen(self, sky, observed):
+        """A4, A6: what it stored after that was taken for somebody's work, and stayed old."""
+        record = observed('LCO', '', frames=1)
+        [frame] = sky.frames_of[int(record.observation_id)]
+        well()
+        yesterday = StoredFrame.objects.values('archive_md5', 'md5', 'size').get()
+        sky.reprocess(frame)
+        assert well()['saved'] == 1
+        StoredFrame.objects.update(**yesterday)
+        sky.reprocess(frame)
+
+        assert well()['saved'] == 1
+
+        assert list(files().values()) == [frame.content]
+        all_is_as_before()
+
+    def test_keeps_what_was_changed_today(self, sky, settings, add_record):
+        """A4, A6: and the file is its owner's still."""
+        record = record_with_frames('LCO', sky, settings, add_record, frames=1)
+        [frame] = sky.frames_of[int(record.observation_id)]
+        well()
+        yesterday = StoredFrame.objects.values('archive_md5', 'md5', 'size').get()
+        sky.reprocess(frame)
+        well()
+        add_cards(path_of(DataProduct.objects.get()))
+        before = files()
+        StoredFrame.objects.update(**yesterday)
+        sky.reprocess(frame)
+
+        all_is_as_before()
+
+        assert files() == before

@@ -11,7 +11,7 @@ from django.db.models import Count, F, Max, Min, Q
 
 from ..access import Visitor, seen_by, sees_everything
 from ..models import RecordSync, RunFailure, UpdateRun
-from ..sync.errors import advice_for
+from ..sync.errors import Unsupported, advice_for
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ def facilities(user: Visitor, last: UpdateRun | None) -> list[Facility]:
             newest=Max('checked_at'),
             failing=Count('pk', filter=Q(failing_since__isnull=False)),
             failing_since=Min('failing_since'),
+            unsupported=Min('error', filter=Q(error_kind=Unsupported.kind)),
         )
         .order_by('name')
     )
@@ -49,14 +50,16 @@ def facilities(user: Visitor, last: UpdateRun | None) -> list[Facility]:
             checked_at=row['newest'],
             failing=row['failing'],
             failing_since=row['failing_since'],
-            **_trouble(troubles.get(row['name']), user),
+            **_trouble(troubles.get(row['name']), row['unsupported'], user),
         )
         for row in rows
     ]
 
 
-def _trouble(failure: RunFailure | None, user: Visitor) -> dict[str, str]:
+def _trouble(failure: RunFailure | None, unsupported: str | None, user: Visitor) -> dict[str, str]:
     """The error, for those who may see all records; for others, only that there is one."""
+    if failure is None and unsupported:
+        return {'trouble': f'not supported: {unsupported}', 'advice': Unsupported.advice}
     if failure is None:
         return {}
     if sees_everything(user):

@@ -43,13 +43,14 @@ class ClassProcess:
 
     def start(self) -> None:
         """Fork the process: from the main thread, and at first before any other thread starts."""
-        self._pipe, its_end = fork.Pipe()
-        self._process = fork.Process(
-            target=_serve, args=(its_end, self._pipe, self.name, self._class), daemon=True
+        pipe, its_end = fork.Pipe()
+        process = fork.Process(
+            target=_serve, args=(its_end, pipe, self.name, self._class), daemon=True
         )
-        self._process.start()
-        its_end.close()
-        self._ready.set()
+        with its_end, suppress(OSError):  # there may be no more processes (`ulimit -u`): later
+            process.start()
+            self._process, self._pipe = process, pipe
+            self._ready.set()
 
     def call(self, method: str, user: User | None, *arguments: object, seconds: float) -> object:
         """What `Asked.method` returns there. Raises what it raises, or NoAnswer after `seconds`.

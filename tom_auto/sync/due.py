@@ -110,6 +110,7 @@ def note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -
         sync.state = State.SETTLED if settled else State.WAITING
     elif outcome.ending is Ending.UNSUPPORTED:
         _note_well(sync)
+        sync.error, sync.error_kind = outcome.error, outcome.kind  # not a failure: a reason
         sync.next_check = now
         sync.state = State.SETTLED if outcome.terminal else State.WAITING
     elif outcome.ending is Ending.NOT_REACHED:

@@ -7,6 +7,7 @@ as one function, `check_record`, which yields the jobs that it needs and gets th
 
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 
 from django.contrib.auth.models import User
@@ -15,6 +16,7 @@ from django.db import connections
 from django.db.models import F
 
 from ..conf import Automation
+from ..interrupt import ended_after
 from ..models import RecordSync, UpdateRun
 from . import runs, storage
 from .check_record import Check, Facilities
@@ -30,6 +32,7 @@ JOB = 'updatedata'
 TICK = 0.5  # seconds between two looks at the clock
 GATHER = 0.3  # seconds: the outcomes of so long are written together
 LAST_SECONDS = 3  # after the deadline, for what is under way
+HELD_UP = 25  # seconds after the deadline: a run that something holds is ended, whatever it is
 
 
 def update(
@@ -49,7 +52,8 @@ def update(
     start = monotonic()
     deadline = start + limits.DEADLINE
     begin = runs.the_only_run(JOB, limits, selection.words())
-    with limited_waits(), begin as run, limited_requests(limits, deadline):
+    held_up = ended_after(limits.DEADLINE + HELD_UP)
+    with held_up, limited_waits(), begin as run, limited_requests(limits, deadline):
         begun()
         enrol()
         report = Report()
@@ -99,10 +103,10 @@ class _Run:
         self._report.due = sum(map(len, due.values()))
         connections.close_all()  # processes that share a connection serve neither
         self._facilities = Facilities(due, self._limits, self._user)
-        heart = runs.Heart(self._run, self._report, self._deadline)
-        self._pool = Pool(2 * self._limits.WORKERS, self._deadline)
-        self._insist_on_storage()
+        heart = runs.Heart(self._run, self._report)
         try:
+            self._pool = Pool(2 * self._limits.WORKERS, self._deadline)
+            self._insist_on_storage()
             queues = self._read_lists(due)
             while self._active or queues or self._reading:
                 if heart.lost:
@@ -177,10 +181,8 @@ class _Run:
 
     def _connect_again(self) -> None:
         """Perhaps the database has gone: the next record would fail as well."""
-        try:
+        with suppress(DatabaseTrouble):
             connect_again()
-        except DatabaseTrouble:
-            pass
 
     def _write_outcomes(self, at_once: bool) -> None:
         for facility, reason, kind in self._pool.news:

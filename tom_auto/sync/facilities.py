@@ -8,7 +8,8 @@ does the same work.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from inspect import isabstract, signature
+from inspect import getattr_static, isabstract, signature
+from types import FunctionType
 from urllib.parse import urlsplit
 
 from dateutil.parser import parse
@@ -203,14 +204,13 @@ class Asked:
         function = getattr(self._class, method, None)
         if function is None:
             raise Unsupported(f'{self.name} has no {method}')
-        facility = self._facility(user)
-        function = getattr(facility, method)
-        try:
-            signature(function).bind(*arguments)
+        is_plain = isinstance(getattr_static(self._class, method), FunctionType)
+        try:  # before anybody logs in for it
+            signature(function).bind(*[None] * is_plain, *arguments)
         except TypeError:
             raise Unsupported(f'{self.name}.{method} cannot be called for one record') from None
         try:
-            return function(*arguments)
+            return getattr(self._facility(user), method)(*arguments)
         except NotImplementedError:
             raise Unsupported(f'{self.name} does not implement {method}') from None
 

@@ -16,6 +16,7 @@ from .explain import explained
 PAGE = 1000  # frames: more are cut off without a word
 MOST_PAGES = 1000  # of one list: a list that says "next" without end must end
 PRODUCT = {'id', 'filename', 'url'}  # what a facility class has to say of one
+LONGEST_NAME = 100  # characters of a frame's name in a message
 QUERY = re.compile(r'\?[\w.~%-]+=.*', re.DOTALL)  # of an address
 
 
@@ -138,6 +139,7 @@ def _archive_frame(entry: dict) -> Frame:
 def _name_of(entry: object) -> str:
     """What an entry that cannot be used calls itself."""
     named = entry.get('filename') or entry.get('id') if isinstance(entry, dict) else ''
+    named = ''.join(filter(str.isprintable, str(named or '')))[:LONGEST_NAME]
     return f'{named or "a frame"} is listed without an id, a file name or an address'
 
 

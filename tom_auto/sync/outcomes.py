@@ -125,7 +125,7 @@ class Report:
         counts += ''.join(f', {number} {name}' for name, number in others.items() if number)
         counts += f'; {self.seconds:.1f} s.'
         unsupported = ''.join(
-            f' {name} is not supported: {reason}.'
+            f' Not supported at {name}: {reason}.'
             for name, reason in self.unsupported_facilities.items()
         )
         if self.status == 'ok':

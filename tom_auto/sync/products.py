@@ -148,9 +148,10 @@ def adopt(plan: Plan) -> Received | None:
     """
     owners = plan.stored is not None and not plan.stored.is_broken
     fault = whole_file.no_file if owners else whole_file.fault
+    filename = plan.name if owners else plan.frame.filename
     with storage.the_storage().open(plan.name) as file:
         received = whole_file.read(file)
-        return None if fault(plan.frame.filename, file, received) else received
+        return None if fault(filename, file, received) else received
 
 
 def note_broken(record: ObservationRecord, plan: Plan) -> None:
@@ -170,11 +171,9 @@ def fetch(plan: Plan, limits: Automation) -> Received | None:
     """Bring the file of `plan` into its place; None where its owner has changed what is there."""
     frame = plan.frame
     there = storage.read(plan.place) if storage.exists(plan.place) else None
-    if (
-        there and there.md5 == frame.md5
-    ):  # left by a run that was killed, or a database that is gone
-        return there
-    if there and plan.action is Action.RENEW and there.md5 != plan.stored.archive_md5:
+    if there and there.md5 == frame.md5:
+        return there  # left by a run that was killed, or a database that is gone
+    if there and plan.action is Action.RENEW and not _is_a_version(plan, there):
         return None
     with storage.room_for(0, limits):  # or the archive need not be asked
         pass
@@ -193,7 +192,13 @@ def _may_go(plan: Plan, there: Received) -> bool:
     """Whether the file in the place of `plan` may be replaced: not one that is somebody's work."""
     if plan.product is not None and plan.place == plan.name:
         return True  # the row's own file, and broken; or as it was stored
-    return there.md5 in plan.frame.older
+    return _is_a_version(plan, there)
+
+
+def _is_a_version(plan: Plan, there: Received) -> bool:
+    """Whether a file is as the archive had it, and nobody has changed it since."""
+    known = plan.stored.archive_md5 if plan.stored else ''
+    return there.md5 in {known, *plan.frame.older}
 
 
 @transaction.atomic(savepoint=False)

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from getpass import getuser
 from pathlib import Path
 from threading import Event, Thread
-from time import monotonic
 from typing import IO
 
 from django.conf import settings
@@ -24,7 +23,7 @@ from ..conf import Automation
 from ..models import RecordSync, RunFailure, UpdateRun
 from .db_retry import patient
 from .due import note
-from .errors import AnotherRun, NoFrames
+from .errors import AnotherRun, LocalTrouble, NoFrames
 from .outcomes import Ending, Outcome, Report
 
 logger = logging.getLogger(__name__)
@@ -32,7 +31,6 @@ logger = logging.getLogger(__name__)
 BEAT = 15  # seconds: a run says that it is alive about this often
 SILENCE = timedelta(seconds=90)  # a run that says nothing for so long is dead, or suspended
 TAKEN_OVER = 'This run was taken for dead, and another has taken over.'
-LAST_SECONDS = 25  # after the deadline, for a run that something holds up
 #: The variable by which the page tells the run that it starts who has asked for it.
 ASKED_BY = 'TOM_RUN_ASKED_BY'
 #: What a check leaves in the state of a record; which hooks it owes is written with the status.
@@ -121,18 +119,13 @@ def _end(run: UpdateRun, status: str, counts: Iterable[str] = ()) -> None:
 
 
 class Heart:
-    """Says that a run is alive, in a thread of its own, and ends a run that is past its end.
+    """Says that a run is alive, in a thread of its own."""
 
-    A hook or a database may hold the main thread for as long as they like. Beyond the deadline
-    the process ends all the same, and the next run takes over from there.
-    """
-
-    def __init__(self, run: UpdateRun, report: Report, deadline: float) -> None:
+    def __init__(self, run: UpdateRun, report: Report) -> None:
         self.lost = False  # whether another run has taken over
         self._run, self._report = run, report
-        self._ended, self._last = Event(), deadline + LAST_SECONDS
+        self._ended = Event()
         Thread(target=self._beat, daemon=True, name='heart').start()
-        Thread(target=self._watch, daemon=True, name='watchdog').start()
 
     def stop(self) -> None:
         """The run has ended."""
@@ -143,11 +136,6 @@ class Heart:
             with contextlib.suppress(Exception):  # the database is away: the run will say so
                 self.lost = not say_alive(self._run, self._report)
         connection.close()
-
-    def _watch(self) -> None:
-        if not self._ended.wait(max(0, self._last - monotonic())):
-            logger.error('The run is held up beyond its deadline, and ends now')
-            os._exit(1)
 
 
 def say_alive(run: UpdateRun, report: Report) -> bool:
@@ -169,10 +157,13 @@ def record_outcomes(run: UpdateRun, outcomes: list[Outcome], limits: Automation)
     with transaction.atomic():
         if not _at_work(run).update(heartbeat=Now()):
             raise AnotherRun(TAKEN_OVER)
-        syncs = RecordSync.objects.in_bulk({outcome.record for outcome in outcomes} - {None})
+        syncs, locked = _syncs({outcome.record for outcome in outcomes} - {None})
         for outcome in outcomes:
             if outcome.record in syncs:
                 _note(syncs[outcome.record], outcome, run.started, limits.DATA_WINDOW)
+            elif outcome.record in locked:  # it stays as due as it was
+                outcome.note(LocalTrouble('another program keeps its state locked'))
+                outcome.ending = Ending.FAILED
             elif outcome.record is not None:
                 outcome.ending, outcome.error = Ending.GONE, ''
         RecordSync.objects.bulk_update(syncs.values(), NOTED)
@@ -181,6 +172,15 @@ def record_outcomes(run: UpdateRun, outcomes: list[Outcome], limits: Automation)
             for outcome in outcomes
             if outcome.error and outcome.ending not in (Ending.SET_ASIDE, Ending.UNSUPPORTED)
         )
+
+
+def _syncs(records: set[int]) -> tuple[dict[int, RecordSync], set[int]]:
+    """The states of those records that are there, and the records whose state is locked."""
+    there = RecordSync.objects.filter(pk__in=records)
+    if not connection.features.has_select_for_update_skip_locked:  # SQLite locks it all
+        return {sync.pk: sync for sync in there}, set()
+    syncs = {sync.pk: sync for sync in there.select_for_update(skip_locked=True)}
+    return syncs, set(there.exclude(pk__in=syncs).values_list('pk', flat=True))
 
 
 def _failure(run: UpdateRun, outcome: Outcome) -> RunFailure:

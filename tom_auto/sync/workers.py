@@ -62,7 +62,12 @@ class Pool:
         self.in_hand: dict[object, tuple[Job, float]] = {}
         self._threads = threads
         for number in range(threads):
-            Thread(target=self._work, name=f'worker-{number}', daemon=True).start()
+            try:
+                Thread(target=self._work, name=f'worker-{number}', daemon=True).start()
+            except RuntimeError:  # this user or this machine may have no more (`ulimit -u`)
+                if not number:
+                    raise
+                break
 
     def submit(self, job: Job, tag: object) -> None:
         """Have `job` done; its result comes back with `tag`, which no other job in hand has."""
