@@ -48,7 +48,7 @@ from tom_targets.models import Target
 
 import faults
 from tom_auto.models import COUNTS, RunFailure, StoredFrame, UpdateRun
-from tom_auto.observatory import Observatory, store
+from tom_auto.observatory import Observatory, archive
 from tom_auto.sync import file_names
 from tom_auto.sync.due import records_due
 from tom_auto.sync.outcomes import Ending
@@ -477,7 +477,7 @@ def test_any_products_of_any_class(scene, products):
     number = int(scene.add_record('Nobody').observation_id)
     scene.sky.add_request(number)
     frame = scene.sky.add_frame(number, content=FITS)
-    address = store.presigned(scene.sky, frame, frame.versions[0], scene.sky.url)
+    address = archive.presigned(scene.sky, frame, frame.versions[0], scene.sky.url)
     for product in products if isinstance(products, list) else ():
         if isinstance(product, dict) and product.get('url') == GOOD:
             product['url'] = address

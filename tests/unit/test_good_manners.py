@@ -410,7 +410,8 @@ def test_a_version_that_is_listed_no_more_is_awaited_no_more(sky, add_record):
     record = add_record()
     number, then = int(record.observation_id), timezone.now() - timedelta(days=40)
     sky.add_request(number)
-    [frame] = sky.complete(number, frames=1, pixels=32, at=then)
+    sky.observe(number, then)
+    frame = sky.add_frame(number, pixels=32, observed_at=then)
     assert updatedata()[1]['saved'] == 1
     sync = RecordSync.objects.get(record=record)
     assert sync.is_settled

@@ -276,7 +276,9 @@ class TestAnObservationWithoutData:
             record = add_record('LCO', status='')
             sky.add_request(int(record.observation_id))
             at = datetime.now(UTC) - timedelta(days=10)
-            sky.complete(int(record.observation_id), frames=frames, pixels=32, at=at)
+            sky.observe(int(record.observation_id), at)
+            for _ in range(frames):
+                sky.add_frame(int(record.observation_id), pixels=32, observed_at=at)
             return record
 
         return add

@@ -28,6 +28,7 @@ from django.utils import timezone
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
+import faults
 import forked
 from databases import only_on, where
 from tom_auto import doctor
@@ -36,7 +37,6 @@ from tom_auto.jobs import jobs
 from tom_auto.log_config import logging_for
 from tom_auto.management.commands.updatedata import table
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
-from tom_auto.observatory import faults
 from tom_auto.sync import engine, runs, storage
 from tom_auto.sync.outcomes import Ending, Outcome, Report
 
