@@ -1,9 +1,10 @@
 """The engine under load and under fire, in the TOM of tests/project. Run by: make engine"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tom_targets.models import Target
 
 import forked
 from stage import Stage
@@ -25,9 +26,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture
-def stage(
-    sky: Observatory, add_record: Callable, settings: object, tmp_path: Path
-) -> Iterator[Stage]:
+def stage(sky: Observatory, target: Target, settings: object, tmp_path: Path) -> Iterator[Stage]:
     """A TOM and an observatory on which runs can be played; none outlives the test."""
-    yield Stage(sky, add_record, settings, tmp_path)
+    yield Stage(sky, target, settings, tmp_path)
     forked.kill_all()

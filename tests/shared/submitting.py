@@ -61,7 +61,7 @@ def _answers(target: Target, facility: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def by_form(client: Client, target: Target, facility: str = 'LCO') -> ObservationRecord:
+def by_form(client: Client, sky: Observatory, target: Target, facility: str) -> ObservationRecord:
     """A record made by the form that a target's page leads to."""
     answers = _answers(target, facility)
     start, end = answers.pop('start').split('T'), answers.pop('end').split('T')
@@ -69,7 +69,7 @@ def by_form(client: Client, target: Target, facility: str = 'LCO') -> Observatio
     return _made(client.post(f'/observations/{facility}/create/', answers | split), 302)
 
 
-def by_api(client: Client, target: Target, facility: str = 'LCO') -> ObservationRecord:
+def by_api(client: Client, sky: Observatory, target: Target, facility: str) -> ObservationRecord:
     """A record made by tomtoolkit's API."""
     body = {
         'facility': facility, 'target_id': target.pk, 'observation_type': 'IMAGING',
@@ -78,9 +78,7 @@ def by_api(client: Client, target: Target, facility: str = 'LCO') -> Observation
     return _made(client.post('/api/observations/', body, content_type='application/json'), 201)
 
 
-def by_number(
-    client: Client, sky: Observatory, target: Target, facility: str = 'LCO'
-) -> ObservationRecord:
+def by_number(client: Client, sky: Observatory, target: Target, facility: str) -> ObservationRecord:
     """A record of a request that was made elsewhere, by the page that adds existing ones."""
     request = sky.add_request()
     fields = {

@@ -13,11 +13,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize('facility', ['LCO', 'SOAR'])
 def test_records_come_home_however_they_were_made(client, staff, sky, target, facility):
     submitting.accept_submissions(sky)
-    records = [
-        submitting.by_form(client, target, facility),
-        submitting.by_api(client, target, facility),
-        submitting.by_number(client, sky, target, facility),
-    ]
+    ways = (submitting.by_form, submitting.by_api, submitting.by_number)
+    records = [way(client, sky, target, facility) for way in ways]
     status, report = updatedata()
     assert (status, report['due'], report['checked']) == (0, 3, 3), report
 
