@@ -191,7 +191,7 @@ def test_without_tables_it_says_what_to_do(db, monkeypatch):
     def no_such_table(*args, **kwargs):
         from django.db import OperationalError
 
-        raise OperationalError('no such table: app_updaterun')
+        raise OperationalError('no such table: tom_auto_updaterun')
 
     monkeypatch.setattr('tom_auto.management.commands.updatedata.update', no_such_table)
     with pytest.raises(CommandError, match='manage.py migrate'):
