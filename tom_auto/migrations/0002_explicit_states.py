@@ -37,15 +37,15 @@ def keep_frames(apps, schema_editor):
         Q(stored_at=None) | Q(product=None) | Q(product__observation_record=None)
     ).delete()
     archives = {}
-    kept = []
-    for frame in frames.select_related('product__observation_record').iterator():
-        record = frame.product.observation_record
-        if record.facility not in archives:
-            archives[record.facility] = archive_of(record.facility)
-        frame.record_id, frame.archive = record.pk, archives[record.facility]
-        frame.filename, frame.archive_md5 = PurePosixPath(frame.name).name, frame.md5
-        kept.append(frame)
-    frames.bulk_update(kept, ['record', 'archive', 'filename', 'archive_md5'], batch_size=500)
+    kept = frames.select_related('product__observation_record')
+    while some := list(kept.filter(record=None)[:500]):
+        for frame in some:
+            record = frame.product.observation_record
+            if record.facility not in archives:
+                archives[record.facility] = archive_of(record.facility)
+            frame.record_id, frame.archive = record.pk, archives[record.facility]
+            frame.filename, frame.archive_md5 = PurePosixPath(frame.name).name, frame.md5
+        frames.bulk_update(some, ['record', 'archive', 'filename', 'archive_md5'])
     # PostgreSQL alters no table for which checks of foreign keys are still to come.
     schema_editor.connection.check_constraints()
 
