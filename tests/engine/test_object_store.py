@@ -28,6 +28,7 @@ from home import md5
 from object_store import ObjectStore, cut, forget, hold, keep_half, status
 from tom_auto.models import RecordSync, StoredFrame
 from tom_auto.sync.storage import MARK
+from tom_auto.sync.workers import ENOUGH
 from unit.running import contents, files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -341,7 +342,8 @@ def test_a_failed_upload_leaves_no_row_and_is_repeated(sky, observed, s3, troubl
 
     assert (code, report['changed'], report['failed']) == (1, 1, 1)
     [failure] = report['failures']
-    assert (failure['record'], failure['kind']) == (record.pk, 'local trouble')
+    assert failure['record'] == record.pk
+    assert failure['kind'] in ('storage away', 'local trouble'), 'the observatory is blamed'
     assert failure['error'].startswith('2 of 2 frames: the storage ')
     assert DataProduct.objects.count() == 0
 
@@ -389,6 +391,26 @@ def test_a_failed_upload_of_a_new_version_is_repeated(sky, observed, s3, trouble
     everything_is_home(sky)
 
 
+@pytest.mark.parametrize('fault', [status(403, 'AccessDenied'), cut()], ids=['refuses', 'cuts off'])
+def test_a_store_that_fails_again_and_again_is_set_aside(sky, observed, s3, fault):
+    """Or each run would download every frame in vain."""
+    records = [observed(frames=1) for _ in range(12)]
+    s3.break_('PUT .*fits', fault)
+
+    code, report = updatedata()
+
+    assert (code, report['changed'], report['checked']) == (1, len(records), 0)
+    shared = [failure for failure in report['failures'] if failure['record'] is None]
+    assert [failure['kind'] for failure in shared] == ['storage away']
+    assert report['failed'] + report['set_aside'] == len(records) + 1
+    assert ENOUGH <= len(downloads(sky)) <= ENOUGH + 2, 'with one request at a time'
+
+    s3.recover()
+    assert stored() == {}
+    assert (updatedata()[0], updatedata()[0]) == (0, 0)
+    everything_is_home(sky)
+
+
 def test_an_upload_in_parts_that_fails_is_called_off(sky, observed, s3):
     """What is left of one is invisible, and has to be paid for."""
     record = observed(frames=0)
@@ -403,9 +425,7 @@ def test_an_upload_in_parts_that_fails_is_called_off(sky, observed, s3):
 
 
 @pytest.mark.parametrize('known', [False, True], ids=['at first', 'later'])
-def test_other_records_and_facilities_go_on_without_the_store(
-    sky, observed, add_record, s3, known
-):
+def test_other_records_and_facilities_go_on_without_the_store(sky, observed, add_record, s3, known):
     """Their statuses come home, and what was stored stays known."""
     before = observed('LCO', frames=1) if known else None
     if known:
