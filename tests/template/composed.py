@@ -213,7 +213,12 @@ class Tom:
         numbers = [request for request, _, _ in has.frames]
         wanted = [str(number) for number in range(1, self.added + 1)] * FRAMES_A_REQUEST
         assert sorted(numbers) == sorted(wanted), self.inside(
-            'database', 'psql', '-U', 'tom', '-c', 'SELECT * FROM tom_auto_recordsync WHERE failures > 0'
+            'database',
+            'psql',
+            '-U',
+            'tom',
+            '-c',
+            'SELECT * FROM tom_auto_recordsync WHERE failures > 0',
         )
         assert {name for _, _, name in has.frames} == set(has.files)
         assert len({frame for _, frame, _ in has.frames}) == len(has.frames)

@@ -12,11 +12,13 @@ from tom_auto.sync.errors import (
     BadAnswer,
     BrokenClass,
     CredentialsRefused,
+    LocalTrouble,
     NoAnswer,
     NoRoom,
     OutOfTime,
     ServerError,
     SetAside,
+    StorageAway,
 )
 from tom_auto.sync.workers import DISK, ROOM, Job, Pool
 
@@ -120,6 +122,7 @@ def test_nothing_is_begun_after_the_deadline():
         (AccessRefused('401'), (PORTAL, ACCOUNT), 3),
         (CredentialsRefused('the login failed'), (CLASS, ACCOUNT), 1),
         (NoRoom('the disk is full'), (DISK, ROOM, FILES), 1),
+        (StorageAway('the store is down'), (DISK, ROOM, FILES), 5),
     ],
 )
 def test_what_fails_so_often_in_a_row_is_set_aside_once(pool, error, keys, most):
@@ -137,6 +140,7 @@ def test_what_fails_so_often_in_a_row_is_set_aside_once(pool, error, keys, most)
         (BadAnswer('404'), (PORTAL, ACCOUNT)),
         (BrokenClass('broken'), (PORTAL, ACCOUNT)),
         (NoAnswer('silent'), (DISK,)),
+        (LocalTrouble('one folder is read-only'), (DISK, FILES)),
     ],
 )
 def test_what_is_the_trouble_of_one_record_sets_nothing_aside(pool, error, keys):

@@ -112,10 +112,10 @@ class NoFrames(SyncError):
 
 
 class StorageAway(SyncError):
-    """The storage of the data is not the one that was there."""
+    """The storage of the data is not the one that was there, or does not work."""
 
     kind = 'storage away'
-    advice = f'Mount the storage. {DOCTOR}'
+    advice = f'Mount the storage, or see that it answers and can be written. {DOCTOR}'
 
 
 class SetAside(SyncError):

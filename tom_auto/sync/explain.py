@@ -7,12 +7,13 @@ import errno
 import logging
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from socket import gaierror, herror
 from urllib.error import HTTPError as UrllibHTTPError
 from urllib.error import URLError
 
 import requests
-from django.core.exceptions import ValidationError
+from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db import InterfaceError, OperationalError
 from tom_common.exceptions import ImproperCredentialsException
 
@@ -29,6 +30,7 @@ from .errors import (
     NotFound,
     NotUnderstood,
     ServerError,
+    StorageAway,
     SyncError,
 )
 
@@ -39,6 +41,8 @@ LONGEST = 300  # characters of another's text
 UNREACHED = (ConnectionError, TimeoutError, gaierror, herror, ssl.SSLError, URLError)
 UNREACHED_ERRNO = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 FULL = {errno.ENOSPC, errno.EDQUOT}
+#: What is wrong with one file, and not with the storage that it is in.
+OF_ONE_FILE = (OSError, ValueError, SuspiciousOperation)
 
 
 def explained(error: BaseException, facility: str) -> SyncError:
@@ -46,7 +50,7 @@ def explained(error: BaseException, facility: str) -> SyncError:
     if isinstance(error, SyncError):
         return error
     if isinstance(error, OperationalError | InterfaceError):
-        return LocalTrouble(f'the database of this TOM could not be used: {_told(error)}')
+        return LocalTrouble(f'the database of this TOM could not be used: {told(error)}')
     if isinstance(error, ValidationError):
         return NotUnderstood(f'{facility} does not understand the request (400)')
     # Classes wrap the errors of their clients in their own: the reason is further down.
@@ -56,9 +60,9 @@ def explained(error: BaseException, facility: str) -> SyncError:
     logger.error('%s raised %s', facility, type(error).__name__, exc_info=error)
     if isinstance(error, LookupError | TypeError | AttributeError):
         return BrokenClass(
-            f'the class of {facility} broke on the answer or a setting: {_told(error)}'
+            f'the class of {facility} broke on the answer or a setting: {told(error)}'
         )
-    return SyncError(_told(error))
+    return SyncError(told(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -84,8 +88,7 @@ def _known(error: BaseException, facility: str) -> SyncError | None:
         return _of_status(error.code, facility)
     if isinstance(error, requests.exceptions.InvalidJSONError):
         return BadAnswer(f'{facility} answered something that is not JSON')
-    unreached = isinstance(error, UNREACHED) or getattr(error, 'errno', 0) in UNREACHED_ERRNO
-    if unreached or isinstance(error, requests.RequestException):
+    if _is_unreached(error):
         fault = http.certificate_fault(error)
         reason = f'certificate: {fault}' if fault else type(error).__name__
         return NoAnswer(f'{facility} does not answer ({reason})')
@@ -93,6 +96,26 @@ def _known(error: BaseException, facility: str) -> SyncError | None:
         kind = NoRoom if error.errno in FULL else LocalTrouble
         return kind(f'a file cannot be read or written: {_line(error.strerror)}')
     return None
+
+
+def _is_unreached(error: BaseException) -> bool:
+    kinds = (*UNREACHED, requests.RequestException)
+    return isinstance(error, kinds) or getattr(error, 'errno', 0) in UNREACHED_ERRNO
+
+
+@contextmanager
+def in_the_storage() -> Iterator[None]:
+    """Around what is done in the storage of the data, which may be a store on another host.
+
+    The errors of its client look like those of an observatory, which must not be blamed for them.
+    """
+    try:
+        yield
+    except Exception as error:
+        mine = isinstance(error, OF_ONE_FILE) and not _is_unreached(error)
+        if mine or isinstance(error, SyncError):
+            raise
+        raise StorageAway(f'the storage of the data cannot be used: {told(error)}') from error
 
 
 def _of_status(status: int, facility: str) -> SyncError:
@@ -109,10 +132,11 @@ def _of_status(status: int, facility: str) -> SyncError:
 def hook_failed(hook: str, error: Exception) -> HookFailed:
     """The failure of a `hook` of this TOM by `error`."""
     logger.error('the hook %s raised %s', hook, type(error).__name__, exc_info=error)
-    return HookFailed(f'the hook {hook} raised {_told(error)}')
+    return HookFailed(f'the hook {hook} raised {told(error)}')
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
+    """What `error` says of itself, in one line without secrets."""
     return f'{type(error).__name__}: {_line(error)}'
 
 

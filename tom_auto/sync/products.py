@@ -149,7 +149,7 @@ def adopt(plan: Plan) -> Received | None:
     owners = plan.stored is not None and not plan.stored.is_broken
     fault = whole_file.no_file if owners else whole_file.fault
     filename = plan.name if owners else plan.frame.filename
-    with storage.the_storage().open(plan.name) as file:
+    with storage.opened(plan.name) as file:
         received = whole_file.read(file)
         return None if fault(filename, file, received) else received
 
@@ -326,7 +326,7 @@ def saved_by_class(record: ObservationRecord, archive: str) -> Iterator[tuple[Da
             product.delete()
             storage.delete(name)
             continue
-        with storage.the_storage().open(name) as file:
+        with storage.opened(name) as file:
             received = whole_file.read(file)
             no_file = whole_file.no_file(name, file, received)
             broken = no_file or whole_file.fault(name, file, received)

@@ -28,6 +28,7 @@ from ..conf import Automation
 from ..models import StorageMark
 from . import file_names, whole_file
 from .errors import LocalTrouble, NoRoom, StorageAway
+from .explain import in_the_storage, told
 from .http import Received
 
 MARK = '.tom-storage-id'
@@ -72,9 +73,7 @@ def _mark() -> str:
         with the_storage().open(MARK) as file:
             return file.read(LONGEST_MARK).decode(errors='replace').strip()
     except Exception as error:  # of whatever client the storage has
-        raise StorageAway(
-            f'the storage of the data cannot be used ({type(error).__name__})'
-        ) from error
+        raise StorageAway(f'the storage of the data cannot be used: {told(error)}') from error
 
 
 def _insist_on_some_files() -> None:
@@ -100,13 +99,14 @@ def accept_storage() -> None:
         with part_file() as file:
             file.write(known.mark.encode())
             move_into_place(file, MARK, len(known.mark))
+    except StorageAway:
+        raise
     except Exception as error:
-        raise StorageAway(
-            f'the storage of the data cannot be written ({type(error).__name__})'
-        ) from error
+        raise StorageAway(f'the storage of the data cannot be written: {told(error)}') from error
     StorageMark.objects.update(pending=False)
 
 
+@in_the_storage()
 def exists(name: str) -> bool:
     """Whether there is a file of that name."""
     return is_proper(name) and the_storage().exists(name)
@@ -121,15 +121,23 @@ def is_proper(name: str) -> bool:
     return True
 
 
+@in_the_storage()
 def sizes(names: list[str]) -> dict[str, int | None]:
     """The sizes of these files in bytes; None for those that are not there."""
     storage = the_storage()
     return {name: storage.size(name) if exists(name) else None for name in names}
 
 
+@contextmanager
+def opened(name: str) -> Iterator[IO[bytes]]:
+    """A file that is stored, for reading."""
+    with in_the_storage(), the_storage().open(name) as file:
+        yield file
+
+
 def read(name: str) -> Received:
     """What is known of a file that is stored."""
-    with the_storage().open(name) as file:
+    with opened(name) as file:
         return whole_file.read(file)
 
 
@@ -148,7 +156,7 @@ def is_it(name: str, md5: str) -> bool:
 def delete(name: str) -> None:
     """Remove a file that was stored here and that no row refers to."""
     if name and is_proper(name) and not DataProduct.objects.filter(data=name).exists():
-        with suppress(OSError):
+        with suppress(OSError), in_the_storage():
             the_storage().delete(name)
 
 
@@ -202,6 +210,7 @@ def part_file() -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
+@in_the_storage()
 def move_into_place(file: IO[bytes], name: str, size: int) -> None:
     """Make the part `file`, of `size` bytes, the file `name`, and see that it lasts."""
     storage = the_storage()
@@ -250,7 +259,8 @@ def _upload(storage: Storage, file: IO[bytes], name: str, size: int) -> None:
     for _ in range(2):
         file.seek(0)
         kept = storage._save(name, File(file))
-        if kept == name and storage.size(kept) == size:
-            return
-        storage.delete(kept)
+        with suppress(FileNotFoundError):  # there are stores that lose what they have taken
+            if kept == name and storage.size(kept) == size:
+                return
+            storage.delete(kept)
     raise LocalTrouble(f'the storage did not keep {name} as it is')

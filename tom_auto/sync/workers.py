@@ -20,11 +20,12 @@ from .errors import (
     OutOfTime,
     ServerError,
     SetAside,
+    StorageAway,
     SyncError,
 )
 from .explain import explained
 
-ENOUGH = 5  # failures in a row of one host, or of one class, after which it is set aside
+ENOUGH = 5  # failures in a row of one host, class or storage, after which it is set aside
 REFUSALS = 3  # of one account, with no success between
 DISK = ('disk',)  # the storage of the data
 ROOM = ('room',)  # on it, for what is downloaded
@@ -161,6 +162,8 @@ class Pool:
             kind = (NoAnswer, ServerError)
         elif key[0] == 'class':
             kind = (NoAnswer, ServerError, BrokenClass)
+        elif key == DISK:
+            kind = (StorageAway,)
         elif key == ROOM:
             kind, most = NoRoom, 1
         unknown = key[0] == 'class' and type(error) is SyncError
