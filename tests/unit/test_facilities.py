@@ -59,7 +59,7 @@ IN_THE_WILD = {
 
 #: What else a class may be like. A mistake is a failure, and so is data that is none.
 OTHERS = {
-    shapes.NoStates: Outcome('DONE'),
+    shapes.NoStates: Outcome('DONE', 'NoStates does not implement get_terminal_observing_states'),
     shapes.NoneForProducts: Outcome('DONE'),
     shapes.OwnArchive: Outcome('COMPLETED', files=1),
     shapes.Saves: Outcome('DONE', files=1),

@@ -133,8 +133,21 @@ class Migration(migrations.Migration):
                     'failures',
                     models.PositiveIntegerField(default=0, help_text='Failed checks in a row.'),
                 ),
-                ('failing_since', models.DateTimeField(db_index=True, null=True)),
-                ('error', models.TextField(blank=True, help_text='Why the last check failed.')),
+                (
+                    'failing_since',
+                    models.DateTimeField(
+                        db_index=True,
+                        help_text='When the first of the failed checks in a row began.',
+                        null=True,
+                    ),
+                ),
+                (
+                    'error',
+                    models.TextField(
+                        blank=True,
+                        help_text='Why the last check failed, or what is not supported: no failure.',
+                    ),
+                ),
                 (
                     'error_kind',
                     models.CharField(blank=True, help_text='See sync.errors.', max_length=30),
