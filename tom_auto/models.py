@@ -53,8 +53,12 @@ class RecordSync(models.Model):
     checked_at = models.DateTimeField(null=True, help_text='When a check last succeeded.')
     terminal_since = models.DateTimeField(null=True, help_text='First seen in this terminal state.')
     failures = models.PositiveIntegerField(default=0, help_text='Failed checks in a row.')
-    failing_since = models.DateTimeField(null=True, db_index=True)
-    error = models.TextField(blank=True, help_text='Why the last check failed.')
+    failing_since = models.DateTimeField(
+        null=True, db_index=True, help_text='When the first of the failed checks in a row began.'
+    )
+    error = models.TextField(
+        blank=True, help_text='Why the last check failed, or what is not supported: no failure.'
+    )
     error_kind = models.CharField(max_length=30, blank=True, help_text='See sync.errors.')
     owes_hook = models.BooleanField(
         default=False, help_text='The observation_change_state hook has not ended.'

@@ -340,11 +340,10 @@ class Scene:
             assert_usable(record)
             assert (sync.status, sync.owes_hook, sync.saving) == (record.status, False, False)
             assert sync.state != 'new'
-            assert (
-                bool(sync.error)
-                == (sync.failing_since is not None)
-                == (sync.state == 'backing off')
-            )
+            fails, unsupported = sync.failing_since is not None, sync.error_kind == 'unsupported'
+            assert bool(sync.error) == (fails or unsupported)
+            assert not (fails and unsupported), 'what is not supported is no failure'
+            assert fails == (sync.state == 'backing off')
             assert sync.state == 'settled' or sync.failures > 1 or record.pk in due
             if record.facility == 'LCO' and not sync.error:
                 terminal = record.status in LCO_STATES[1:]

@@ -147,6 +147,21 @@ def test_nobody_fails_while_the_web_application_writes(stage):
     assert last == {pk: edits[pk] for pk in last}, 'an edit was lost'
 
 
+def test_a_page_that_is_slower_leaves_no_second_file(stage):
+    """It has its row first, and knows nothing of the file that a run has stored for it meanwhile."""
+    record = stage.observe()
+    [frame] = stage.sky.frames.values()
+    pages = DataProduct.objects.create(
+        product_id=str(frame.id), target=record.target, observation_record=record
+    )
+    assert stage.run() == 0, stage.printed.read_text()
+    pages.data.save(frame.filename, ContentFile(frame.content))
+
+    assert stage.run('--recheck') == 0, stage.printed.read_text()
+
+    everything_is_home(stage.sky)
+
+
 def the_web_application(stop: object, edited: Path) -> None:
     """What a TOM's pages write, in no order, until it is told to stop.
 

@@ -59,7 +59,7 @@ IN_THE_WILD = {
 
 #: What else a class may be like. A mistake is a failure, and so is data that is none.
 OTHERS = {
-    shapes.NoStates: Outcome('DONE'),
+    shapes.NoStates: Outcome('DONE', 'NoStates does not implement get_terminal_observing_states'),
     shapes.NoneForProducts: Outcome('DONE'),
     shapes.OwnArchive: Outcome('COMPLETED', files=1),
     shapes.Saves: Outcome('DONE', files=1),
@@ -157,6 +157,18 @@ def test_each_facility_is_named_once_however_many_records_it_has(installed, add_
 
     assert (status, report['unsupported']) == (0, 3)
     assert report['unsupported_facilities'] == {'GEM': 'GEM reports no status'}
+
+
+def test_what_is_not_supported_hides_no_failure(installed, add_record, monkeypatch):
+    """The status cannot be asked for, and then the list of frames broke: that was no failure."""
+    monkeypatch.setattr(shapes.Eso, 'data_products', lambda self, observation_id: 1 / 0)
+    record = add_record('ESO', status='')
+
+    status, report = updatedata()
+
+    assert (status, report['failed'], report['unsupported']) == (1, 1, 0)
+    sync = RecordSync.objects.get(record=record)
+    assert (sync.state, 'ZeroDivisionError' in sync.error) == ('backing off', True)
 
 
 def test_a_record_that_cannot_be_asked_for_is_asked_for_again(installed, add_record, monkeypatch):

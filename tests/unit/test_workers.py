@@ -2,6 +2,7 @@
 
 from collections import Counter
 from threading import Event, Lock
+from threading import enumerate as enumerate_threads
 from time import monotonic, sleep
 
 import pytest
@@ -28,7 +29,9 @@ ACCOUNT, CLASS = ('account', 'portal', 'key'), ('class', 'Own')
 
 @pytest.fixture
 def pool():
-    return Pool(8, monotonic() + 30)
+    pool = Pool(8, monotonic() + 30)
+    yield pool
+    pool.stop()
 
 
 def job(work, *keys, most=2):
@@ -41,6 +44,21 @@ def failing(error, *keys):
         raise error
 
     return job(work, *keys)
+
+
+def test_the_threads_end_with_the_run():
+    """A process that does many runs kept all of their threads; what waits is not begun any more."""
+    before, held, begun = set(enumerate_threads()), Event(), []
+    pool = Pool(4, monotonic() + 30)
+    pool.submit(job(held.wait, PORTAL, most=1), 0)
+    pool.submit(job(lambda: begun.append(1), PORTAL, most=1), 1)
+    assert pool.finished(0.1) == []
+    pool.stop()
+    held.set()
+    for thread in set(enumerate_threads()) - before:
+        thread.join(10)
+    assert set(enumerate_threads()) <= before
+    assert begun == []
 
 
 def results(pool, count):

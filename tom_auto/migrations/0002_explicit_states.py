@@ -235,6 +235,23 @@ class Migration(migrations.Migration):
         ),
         migrations.AlterField(
             model_name='recordsync',
+            name='error',
+            field=models.TextField(
+                blank=True,
+                help_text='Why the last check failed, or what is not supported: no failure.',
+            ),
+        ),
+        migrations.AlterField(
+            model_name='recordsync',
+            name='failing_since',
+            field=models.DateTimeField(
+                db_index=True,
+                help_text='When the first of the failed checks in a row began.',
+                null=True,
+            ),
+        ),
+        migrations.AlterField(
+            model_name='recordsync',
             name='asked_at',
             field=models.DateTimeField(
                 db_index=True, help_text='When it was last asked.', null=True

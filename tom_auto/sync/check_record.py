@@ -182,6 +182,7 @@ class Check:
         self._results: list = []
         self._open = 0
         self._saved: list[int] = []  # stored frames that hooks are owed for
+        self._unsupported: list[Unsupported] = []
 
     def advance(self) -> Iterator[tuple[int, Job]]:
         """Go on with the results of the last jobs; gives the next ones, numbered."""
@@ -218,7 +219,7 @@ class Check:
         try:
             yield from self._ask(record)
         except Unsupported as reason:
-            self._note_unsupported(reason)
+            self._unsupported.append(reason)
         except SetAside as reason:
             outcome.note(reason)
             outcome.ending = Ending.SET_ASIDE
@@ -227,12 +228,15 @@ class Check:
         except SyncError as error:
             outcome.note(error)
         self._pay(hooks.pay_product_hooks, record.pk, self._saved)
-        if outcome.ending is Ending.CHECKED and outcome.error:
-            outcome.ending = Ending.FAILED
+        if outcome.ending is Ending.CHECKED:
+            self._end()
 
-    def _note_unsupported(self, reason: Unsupported) -> None:
-        if not self.outcome.error:
-            self.outcome.note(reason)
+    def _end(self) -> None:
+        """End a check that came to its end: what is not supported must hide no failure."""
+        if self.outcome.error:
+            self.outcome.ending = Ending.FAILED
+        elif self._unsupported:
+            self.outcome.note(self._unsupported[0])
             self.outcome.ending = Ending.UNSUPPORTED
 
     def _pay(self, pay: object, *arguments: object) -> None:
@@ -257,25 +261,27 @@ class Check:
         if stock is not None and not record.observation_id.isdecimal():
             raise Unsupported(f'{record.observation_id!r} is not the number of a request')
         self._pay(hooks.pay_status_hook, record.pk)
-        try:
-            begun = yield from (
-                self._ask_portal(record, stock) if stock else self._ask_class(record)
-            )
-        except Unsupported as reason:
-            self._note_unsupported(reason)
-            begun = True
-        except PartFailed as error:
-            outcome.note(error)  # and still: the data is wanted
-            begun = True
+        asked = self._ask_portal(record, stock) if stock else self._ask_class(record)
+        begun = yield from self._part(asked, otherwise=True)  # still: the data is wanted
         outcome.changed, outcome.status = record.status != outcome.status, record.status
         self._pay(hooks.pay_status_hook, record.pk)
-        outcome.terminal = yield from self._is_terminal(record, stock)
+        outcome.terminal = yield from self._part(self._is_terminal(record, stock), otherwise=False)
         outcome.ended = record.scheduled_end if outcome.terminal else None
         if self._facilities.overrides(name, 'save_data_products'):
             yield from self._let_it_save(record)
         elif begun or StoredFrame.objects.filter(record=record).exists():
             yield from self._bring_frames(record, stock)
         self._see_whether_it_has_data(record, stock)
+
+    def _part(self, steps: Jobs, otherwise: bool) -> Jobs:
+        """What one part of the check comes to; where it cannot be done, the rest goes on."""
+        try:
+            return (yield from steps)
+        except Unsupported as reason:
+            self._unsupported.append(reason)
+        except PartFailed as error:
+            self.outcome.note(error)
+        return otherwise
 
     def _ask_portal(self, record: ObservationRecord, stock: Stock) -> Jobs:
         """Refresh the status of `record`; whether it may have frames."""

@@ -7,7 +7,7 @@ as one function, `check_record`, which yields the jobs that it needs and gets th
 
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from time import monotonic
 
 from django.contrib.auth.models import User
@@ -102,31 +102,33 @@ class _Run:
         """Check every record of `due`, facilities in turn, until all are done or time is up."""
         self._report.due = sum(map(len, due.values()))
         connections.close_all()  # processes that share a connection serve neither
-        self._facilities = Facilities(due, self._limits, self._user)
-        heart = runs.Heart(self._run, self._report)
-        try:
+        with ExitStack() as at_the_end:
+            self._facilities = Facilities(due, self._limits, self._user)
+            at_the_end.callback(self._facilities.stop)
+            heart = runs.Heart(self._run, self._report)
+            at_the_end.callback(heart.stop)
             self._pool = Pool(2 * self._limits.WORKERS, self._deadline)
+            at_the_end.callback(self._pool.stop)
             self._insist_on_storage()
-            queues = self._read_lists(due)
-            while self._active or queues or self._reading:
-                if heart.lost:
-                    raise AnotherRun(runs.TAKEN_OVER)
-                self._begin_more(queues)
-                for (pk, number), result, error in self._pool.finished(TICK):
-                    if pk in self._active:
-                        self._resume(self._active[pk], number, result, error)
-                    elif pk in self._reading:
-                        self._facilities.lists[pk] = result or {}
-                        queues.extend(self._reading.pop(pk))
-                self._write_outcomes(at_once=not self._active)
-                if monotonic() > self._deadline and self._is_over(queues):
-                    break
+            self._work(self._read_lists(due), heart)
             self._say_what_was_not_reached()
             self._write_outcomes(at_once=True)
             self._account()
-        finally:
-            heart.stop()
-            self._facilities.stop()
+
+    def _work(self, queues: deque, heart: runs.Heart) -> None:
+        while self._active or queues or self._reading:
+            if heart.lost:
+                raise AnotherRun(runs.TAKEN_OVER)
+            self._begin_more(queues)
+            for (pk, number), result, error in self._pool.finished(TICK):
+                if pk in self._active:
+                    self._resume(self._active[pk], number, result, error)
+                elif pk in self._reading:
+                    self._facilities.lists[pk] = result or {}
+                    queues.extend(self._reading.pop(pk))
+            self._write_outcomes(at_once=not self._active)
+            if monotonic() > self._deadline and self._is_over(queues):
+                break
 
     def _insist_on_storage(self) -> None:
         try:

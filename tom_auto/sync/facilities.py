@@ -6,6 +6,7 @@ tomtoolkit does, one call at a time, in a process of its own (see `class_process
 does the same work.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from inspect import getattr_static, isabstract, signature
@@ -35,6 +36,8 @@ from .errors import (
 from .explain import explained
 from .frames import Listing, listed_by_archive, listed_by_class
 
+#: What the states of a portal look like.
+STATE = re.compile('[A-Z_]{1,40}')
 STATUS_LENGTH = ObservationRecord._meta.get_field('status').max_length
 TIMES = ('scheduled_start', 'scheduled_end')
 #: A class of LCO's kind that brings one of these itself is asked as any other.
@@ -134,6 +137,8 @@ class Stock:
         except Unsupported as reason:  # a portal has a status for every request
             raise BrokenClass(str(reason)) from None
         if status.state not in self.ocs.facility_settings.get_observing_states():
+            if not STATE.fullmatch(status.state):  # anything may be in it, even a secret
+                raise BrokenClass(f'{self.name} reports a status that is not valid')
             raise BrokenClass(f'{self.name} reports the state {status.state}, which is not known')
         return status
 
@@ -171,10 +176,7 @@ class Asked:
 
     def terminal_states(self, user: User | None) -> tuple[str, ...]:
         """What `get_terminal_observing_states` says."""
-        try:
-            return tuple(map(str, self._ask(user, 'get_terminal_observing_states') or ()))
-        except Unsupported:
-            return ()
+        return tuple(map(str, self._ask(user, 'get_terminal_observing_states') or ()))
 
     def _facility(self, user: User | None) -> object:
         """The class for one user: some log in when they are given one, so that happens once."""

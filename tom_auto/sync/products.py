@@ -47,6 +47,7 @@ class Plan:
     product: DataProduct | None
     stored: StoredFrame | None
     preview: str = ''  # the name of its JPEG's file, if it has one
+    double: str = ''  # a second file of it, which was stored here and no row refers to
     action: Action = Action.NOTHING
 
     @property
@@ -151,7 +152,13 @@ def adopt(plan: Plan) -> Received | None:
     filename = plan.name if owners else plan.frame.filename
     with storage.opened(plan.name) as file:
         received = whole_file.read(file)
-        return None if fault(filename, file, received) else received
+        if fault(filename, file, received):
+            return None
+    # A web page that was slower has put its own copy in the place of what was stored here.
+    before = plan.stored.name if plan.stored else ''
+    if before not in ('', plan.name) and plan.stored.md5 == received.md5 and storage.exists(before):
+        plan.double = before if storage.is_it(before, received.md5) else ''
+    return received
 
 
 def note_broken(record: ObservationRecord, plan: Plan) -> None:
@@ -215,6 +222,7 @@ def write(
     current = rows.first()
     if current is None or current.data.name not in (plan.name, name):
         return None
+    storage.delete(plan.double)  # first: after the row, nobody would know of it
     if plan.owes_hooks or current.data.name != name:
         storage.delete(current.thumbnail.name)  # of the file before; a page makes another
         kind = current.data_product_type or whole_file.data_product_type(plan.frame.filename)

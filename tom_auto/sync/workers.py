@@ -61,7 +61,7 @@ class Pool:
         self.set_aside: dict[Hashable, str] = {}
         self.news: list[tuple[str, str, str]] = []  # facility, reason, kind: what was set aside
         self.in_hand: dict[object, tuple[Job, float]] = {}
-        self._threads = threads
+        self._threads, self._stopped = threads, False
         for number in range(threads):
             try:
                 Thread(target=self._work, name=f'worker-{number}', daemon=True).start()
@@ -69,6 +69,15 @@ class Pool:
                 if not number:
                     raise
                 break
+
+    def stop(self) -> None:
+        """Let each thread end when it has done what it is doing; nothing more is started.
+
+        Nobody waits for one that something holds.
+        """
+        self._stopped = True
+        for _ in range(self._threads):
+            self._todo.put(None)
 
     def submit(self, job: Job, tag: object) -> None:
         """Have `job` done; its result comes back with `tag`, which no other job in hand has."""
@@ -127,14 +136,14 @@ class Pool:
         self._todo.put((job, tag))
 
     def _work(self) -> None:
-        while True:
-            job, tag = self._todo.get()
+        while (task := self._todo.get()) is not None:
+            job, tag = task
             turns = [self._turns[key] for key, _ in job.limits]
             for turn in turns:
                 turn.acquire()
             result = error = None
             try:
-                result = job.work()
+                result = None if self._stopped else job.work()
             except BaseException as raised:  # a facility class may even call sys.exit()
                 error = explained(raised, job.facility)
             for turn in reversed(turns):
