@@ -14,9 +14,9 @@ from .access import Visitor, seen_by, sees_everything
 from .jobs import has_history, is_main, jobs, next_run, site
 from .models import JobPause, RecordSync, RunFailure, UpdateRun
 from .redact import redact
-from .scheduling.cli import Site
 from .scheduling.definition import Job
 from .scheduling.moved import installed_at
+from .scheduling.plan import Site
 
 #: A run without a heartbeat for this long counts as dead.
 SILENT = timedelta(minutes=5)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tom_auto.scheduling.cli import Site, act
+from tom_auto.scheduling.cli import act
+from tom_auto.scheduling.plan import Site
 
 from .schedule_project import FakeCrontab, make_project, with_path, write_program, write_schedule
 

@@ -8,7 +8,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from .cli import Site, act, add_actions
+from .cli import act, add_actions
+from .plan import Site
 
 
 def main() -> int:

@@ -6,16 +6,26 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from .cron_line import log_file
-from .definition import FILE, Schedule, ScheduleError, read_schedule
-from .install import checked_schedule, has_lines, install, preview, remove, slug_of, wanted
-from .interpreter import COMPOSE_FILE, command_start
+from .cron_line import crontab_lines
+from .definition import FILE, ScheduleError, read_schedule
+from .install import has_lines, install, preview, remove
+from .interpreter import COMPOSE_FILE
+from .job_log import log_file
 from .kubernetes import manifests
+from .plan import Plan, Site, checked_schedule, plan_of, slug_of
 from .status import CURRENT, NOT_INSTALLED, STALE, status, warnings
-from .systemd import install_units, installed_units, preview_units, remove_units, unit_state, units
+from .systemd import (
+    install_units,
+    installed_units,
+    lingering_warnings,
+    preview_units,
+    remove_units,
+    unit_state,
+    units,
+)
 
 ACTIONS = {
     'show': 'print what would be installed, and change nothing',
@@ -29,10 +39,6 @@ FORMATS = {
     'remove': ('crontab', 'systemd'),
     'status': ('crontab', 'systemd'),
 }
-TWICE = (
-    'Warning: your crontab starts the same jobs a second time. To remove its lines: '
-    'python manage.py schedule remove'
-)
 ON_THE_HOST = (
     'This is inside a container. The crontab line belongs in the crontab of the machine that runs '
     'the containers. On that machine, in the directory of the project, type: '
@@ -41,20 +47,40 @@ ON_THE_HOST = (
 )
 
 
-@dataclass(frozen=True)
-class Site:
-    """What is known about the TOM. Without Django that is only its directory.
+class Scheduler(NamedTuple):
+    """What does the actions for one scheduler."""
 
-    `project` is the directory of manage.py, `python` the Python that runs it now, `commands` the names
-    of its commands, `media` the directory of the data. `health` returns the state of the jobs: what
-    is well, and what is wrong.
-    """
+    install: Callable[[Plan], list[str]]
+    warnings: Callable[[Plan], list[str]]
+    preview: Callable[[Plan], list[str]]
+    remove: Callable[[Path], list[str]]
+    status: Callable[[Plan], tuple[int, list[str]]]
+    has_jobs: Callable[[Path], object]  # whether it starts jobs of the project
+    twice: str  # the warning if it does, and another one as well
 
-    project: Path
-    python: Path | None = None
-    commands: set[str] | None = None
-    media: Path | None = None
-    health: Callable[[], tuple[list[str], list[str]]] = lambda: ([], [])
+
+SCHEDULERS = {
+    'crontab': Scheduler(
+        install,
+        warnings,
+        preview,
+        remove,
+        status,
+        has_lines,
+        'Warning: your crontab starts the same jobs a second time. To remove its lines: '
+        'python manage.py schedule remove',
+    ),
+    'systemd': Scheduler(
+        install_units,
+        lingering_warnings,
+        preview_units,
+        remove_units,
+        unit_state,
+        installed_units,
+        'Warning: systemd timers start the same jobs a second time. To remove them: '
+        'python manage.py schedule remove --format systemd',
+    ),
+}
 
 
 def add_actions(parser: argparse.ArgumentParser) -> argparse._SubParsersAction:
@@ -107,24 +133,29 @@ def act(
 
 def _carry_out(options: dict, site: Site) -> tuple[int, list[str]]:
     """The exit status of an action, and the lines to print."""
-    if options['format'] != 'kubernetes' and in_container(site.project):
-        return _in_container(options['action'], site)
-    match options['action'], options['format']:
-        case 'show', scheduler:
-            return 0, _show(scheduler, options['image'], site)
-        case _, 'systemd':
-            return _with_systemd(options, site)
-        case 'remove', _:  # needs no readable schedule
-            return 0, remove(site.project)
-        case 'status', None if installed_units(site.project) and not has_lines(site.project):
-            return _with_systemd(options, site)
-        case 'status', _:
-            want = wanted(site.project, site.python, site.commands)
-            return _with_health(*status(want, site.media), *site.health())
-    want = wanted(site.project, site.python, site.commands)
-    if options['dry_run']:
-        return 0, preview(want)
-    return 0, [*install(want), *warnings(want, site.media)]
+    action, name = options['action'], options['format']
+    if name != 'kubernetes' and in_container(site.project):
+        return _in_container(action, site)
+    if action == 'show':
+        return 0, _show(name, options['image'], site)
+    if action == 'status' and not name and not has_lines(site.project):
+        name = 'systemd' if installed_units(site.project) else 'crontab'
+    name = name or 'crontab'
+    scheduler = SCHEDULERS[name]
+    if action == 'remove':  # needs no readable schedule
+        return 0, scheduler.remove(site.project)
+    plan = plan_of(site)
+    if action == 'install' and options['dry_run']:
+        return 0, scheduler.preview(plan)
+    twice = [
+        other.twice
+        for other_name, other in SCHEDULERS.items()
+        if other_name != name and other.has_jobs(site.project)
+    ]
+    if action == 'install':
+        return 0, [*scheduler.install(plan), *scheduler.warnings(plan), *twice]
+    code, lines = scheduler.status(plan)
+    return _with_health(code, [*lines, *twice], *site.health())
 
 
 def state(site: Site) -> tuple[int, list[str]]:
@@ -132,8 +163,7 @@ def state(site: Site) -> tuple[int, list[str]]:
 
     If the jobs run in containers, there is nothing to install in here, and only their runs count.
     """
-    schedule = checked_schedule(site.project, site.commands)
-    if schedule.environment in ('docker', 'kubernetes'):
+    if checked_schedule(site).environment in ('docker', 'kubernetes'):
         return _with_health(CURRENT, [], *site.health())
     return _carry_out({'action': 'status', 'format': None}, site)
 
@@ -164,7 +194,7 @@ def _with_health(
 
 
 def _show(scheduler: str | None, image: str | None, site: Site) -> list[str]:
-    schedule = checked_schedule(site.project, site.commands)
+    schedule = checked_schedule(site)
     if not schedule.enabled():
         raise ScheduleError(
             f'No job is enabled in {site.project / FILE}, so there is nothing to show.'
@@ -175,25 +205,6 @@ def _show(scheduler: str | None, image: str | None, site: Site) -> list[str]:
             slug = slug_of(site.project)
             return manifests(schedule, slug, image or f'{slug}:latest').splitlines()
         case 'systemd':
-            files = _units(schedule, site)
+            files = units(plan_of(site))
             return [f'### {name}\n{os.fsdecode(text)}' for name, text in files.items()]
-    return [os.fsdecode(line) for line in wanted(site.project, site.python, site.commands).lines]
-
-
-def _units(schedule: Schedule, site: Site) -> dict[str, bytes]:
-    start = command_start(schedule, site.project, site.python)
-    return units(schedule, site.project, slug_of(site.project), start)
-
-
-def _with_systemd(options: dict, site: Site) -> tuple[int, list[str]]:
-    if options['action'] == 'remove':
-        return 0, remove_units(site.project)
-    schedule = checked_schedule(site.project, site.commands)
-    files = _units(schedule, site)
-    if options['action'] == 'install' and options['dry_run']:
-        return 0, preview_units(files, site.project)
-    twice = [TWICE] if has_lines(site.project) else []
-    if options['action'] == 'status':
-        code, why = unit_state(files, site.project)
-        return _with_health(code, [why, *twice], *site.health())
-    return 0, [*install_units(files, site.project), *twice]
+    return [os.fsdecode(line) for line in crontab_lines(plan_of(site))]

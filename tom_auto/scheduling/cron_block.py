@@ -147,6 +147,11 @@ def copies_outside(table: bytes, block: Block | None, lines: list[bytes]) -> dic
     return {number: row.strip() for number, row in rows if row.strip() in lines}
 
 
+def all_copied(table: bytes, lines: list[bytes]) -> bool:
+    """Whether somebody copied all `lines` by hand into a table that has no block."""
+    return set(copies_outside(table, None, lines).values()) == set(lines) != set()
+
+
 def refuse_what_cannot_be_kept(table: bytes) -> None:
     r"""Raise ScheduleError if somebody else's line may not be what it looks like.
 

@@ -2,15 +2,15 @@
 
 import os
 import re
-from pathlib import Path
 
 from . import cron_block, cron_table
-from .cron_line import log_file
+from .cron_line import crontab_lines
 from .definition import FILE, ScheduleError
-from .install import AGAIN, Wanted
+from .install import AGAIN, indented
 from .interpreter import refuse_unusable
+from .job_log import log_file
 from .obstacles import cron_daemon_runs, machine_warnings
-from .systemd import installed_units
+from .plan import Plan
 
 CURRENT, NOT_INSTALLED, STALE = 0, 1, 2
 #: The shells that understand the lines.
@@ -19,66 +19,60 @@ SH = re.compile(r'(.*/)?(ba|da|a|k|z|)sh')
 HARMFUL = {'PYTHONHOME', 'PYTHONPATH', 'DJANGO_SETTINGS_MODULE', 'CRON_TZ'}
 
 
-def status(want: Wanted, media: Path | None = None) -> tuple[int, list[str]]:
-    """An exit status (CURRENT, NOT_INSTALLED, STALE), and the lines to print.
-
-    `media` is the directory of the data, if known.
-    """
-    table = cron_table.read_table()
+def status(plan: Plan) -> tuple[int, list[str]]:
+    """An exit status (CURRENT, NOT_INSTALLED, STALE), and the lines to print."""
+    table, lines = cron_table.read_table(), crontab_lines(plan)
     try:
-        old = cron_block.find_block(table, want.project)
+        old = cron_block.find_block(table, plan.project)
     except ScheduleError as error:
         return STALE, [str(error)]
-    copies = cron_block.copies_outside(table, old, want.lines)
-    if not old and (not want.lines or set(copies.values()) != set(want.lines)):
-        reason = '' if want.lines else f' No job is enabled in {FILE}.'
+    if not old and not cron_block.all_copied(table, lines):
+        reason = '' if lines else f' No job is enabled in {FILE}.'
         return NOT_INSTALLED, [f'Not installed.{reason}', f'To install: {AGAIN}']
-    trouble = _trouble(table, want, old)
+    trouble = _trouble(table, plan, old)
     if trouble:
         return STALE, [f'Installed, but {trouble}', f'After fixing that: {AGAIN}']
-    lines = ['Installed and current:', *want.shown(), *warnings(want, media)]
-    return (STALE if cron_daemon_runs() is False else CURRENT), lines
+    report = ['Installed and current:', *indented(plan), *warnings(plan)]
+    return (STALE if cron_daemon_runs() is False else CURRENT), report
 
 
-def _trouble(table: bytes, want: Wanted, old: cron_block.Block | None) -> str:
+def _trouble(table: bytes, plan: Plan, old: cron_block.Block | None) -> str:
     """Why the lines in the crontab would not work; empty if they would."""
-    if old and old.path != os.fsencode(want.project):
-        return f'for {os.fsdecode(old.path)}, and this TOM is now in {want.project}.'
-    if old and cron_block.with_block(table, want.project, want.slug, want.lines, old) != table:
+    if old and old.path != os.fsencode(plan.project):
+        return f'for {os.fsdecode(old.path)}, and this TOM is now in {plan.project}.'
+    lines = crontab_lines(plan)
+    if old and cron_block.with_block(table, plan.project, plan.slug, lines, old) != table:
         return (
             'out of date: the lines in the crontab, schedule.toml or the Python of this TOM '
             'have changed since.'
         )
     try:
-        refuse_unusable(want.start, want.project)
+        refuse_unusable(plan.start, plan.project)
     except ScheduleError as error:
         return f'it cannot run: {error}'
-    logs = log_file(want.project).parent
+    logs = log_file(plan.project).parent
     if not os.access(logs, os.W_OK | os.X_OK):
         return f'it cannot run: its log directory {logs} is missing or cannot be written.'
     return ''
 
 
-def warnings(want: Wanted, media: Path | None = None) -> list[str]:
+def warnings(plan: Plan) -> list[str]:
     """What else could keep the installed lines from running, or run them twice."""
     table = cron_table.read_table()
-    old = cron_block.find_block(table, want.project)
+    old = cron_block.find_block(table, plan.project)
+    copies = cron_block.copies_outside(table, old, crontab_lines(plan)) if old else ()
     found = [
         f'line {number} of your crontab runs the same job a second time. Delete it: crontab -e'
-        for number in (cron_block.copies_outside(table, old, want.lines) if old else ())
+        for number in copies
     ]
-    if installed_units(want.project):
-        found.append(
-            'systemd timers start the same jobs a second time. To remove them: '
-            'python manage.py schedule remove --format systemd'
-        )
     found += [
         f'from line {number} on, your crontab has the jobs of a TOM in {os.fsdecode(path)}, which no '
         'longer exists. If it will not come back, delete these lines: crontab -e'
-        for number, path in cron_block.abandoned(table, want.project).items()
+        for number, path in cron_block.abandoned(table, plan.project).items()
     ]
     found += _harmful_settings(table[: old.start] if old else b'')
-    machine = machine_warnings(want.project, media or want.project / 'data', cron_daemon_runs())
+    media = plan.media or plan.project / 'data'
+    machine = machine_warnings(plan.project, media, cron_daemon_runs())
     return [f'Warning: {sentence}' for sentence in [*found, *machine]]
 
 

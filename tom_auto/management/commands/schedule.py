@@ -8,17 +8,17 @@ from itertools import islice
 from pathlib import Path
 
 from django.conf import settings
-from django.core.management import get_commands
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...conf import shared_database
 from ...health import schedule_site
 from ...interrupt import terminable
+from ...jobs import site
 from ...scheduling import cli
-from ...scheduling.cron_line import log_file
 from ...scheduling.definition import FILE, ScheduleError, read_schedule
-from ...scheduling.install import checked_schedule
+from ...scheduling.job_log import log_file
 from ...scheduling.next_times import runs, sentence
+from ...scheduling.plan import checked_schedule
 from ...scheduling.runner import Runner
 
 ACTIONS = {
@@ -84,7 +84,7 @@ class Command(BaseCommand):
     def run(self) -> None:
         """Start jobs when they are due, until SIGTERM or Ctrl-C."""
         project = Path(settings.BASE_DIR)
-        jobs = checked_schedule(project, set(get_commands())).enabled()
+        jobs = checked_schedule(site()).enabled()
         if not jobs:
             raise ScheduleError(f'No job is enabled in {project / FILE}.')
         runner = Runner(
