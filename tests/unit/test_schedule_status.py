@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tom_auto.scheduling import status as status_module
+from tom_auto.scheduling import install as install_module
 from tom_auto.scheduling.cron_line import crontab_lines
-from tom_auto.scheduling.install import install
+from tom_auto.scheduling.install import install, status
 from tom_auto.scheduling.obstacles import cron_daemon_runs
 from tom_auto.scheduling.plan import Site, plan_of
-from tom_auto.scheduling.status import status
 
 from .schedule_project import FakeCrontab, make_project, write_program, write_schedule
 
@@ -149,7 +148,7 @@ def test_the_block_of_a_project_that_is_gone(cron: FakeCrontab, project: Path) -
 
 @pytest.mark.parametrize('runs', [True, False, None])
 def test_no_cron_daemon(project: Path, monkeypatch: pytest.MonkeyPatch, runs: bool | None) -> None:
-    monkeypatch.setattr(status_module, 'cron_daemon_runs', lambda: runs)
+    monkeypatch.setattr(install_module, 'cron_daemon_runs', lambda: runs)
     code, told = status_of(project)
     assert (code, 'no cron daemon seems to run' in told) == (
         2 if runs is False else 0,

@@ -7,25 +7,15 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
+from . import install as crontab
+from . import systemd
 from .cron_line import crontab_lines
 from .definition import FILE, ScheduleError, read_schedule
-from .install import has_lines, install, preview, remove
 from .interpreter import COMPOSE_FILE
 from .job_log import log_file
 from .kubernetes import manifests
-from .plan import Plan, Site, checked_schedule, plan_of, slug_of
-from .status import CURRENT, NOT_INSTALLED, STALE, status, warnings
-from .systemd import (
-    install_units,
-    installed_units,
-    lingering_warnings,
-    preview_units,
-    remove_units,
-    unit_state,
-    units,
-)
+from .plan import CURRENT, NOT_INSTALLED, STALE, Site, checked_schedule, plan_of, slug_of
 
 ACTIONS = {
     'show': 'print what would be installed, and change nothing',
@@ -33,12 +23,12 @@ ACTIONS = {
     'remove': 'remove the lines from your crontab; every other line stays',
     'status': 'exit 0: installed and well; 1: not installed; 2: out of date, overdue, or failing',
 }
-FORMATS = {
-    'show': ('crontab', 'systemd', 'kubernetes'),
-    'install': ('crontab', 'systemd'),
-    'remove': ('crontab', 'systemd'),
-    'status': ('crontab', 'systemd'),
-}
+#: Modules with the same functions, each for one scheduler.
+SCHEDULERS = {'crontab': crontab, 'systemd': systemd}
+TWICE = (
+    'Warning: {} starts the same jobs a second time. To stop that: '
+    'python manage.py schedule remove --format {}'
+)
 ON_THE_HOST = (
     'This is inside a container. The crontab line belongs in the crontab of the machine that runs '
     'the containers. On that machine, in the directory of the project, type: '
@@ -47,60 +37,19 @@ ON_THE_HOST = (
 )
 
 
-class Scheduler(NamedTuple):
-    """What does the actions for one scheduler."""
-
-    install: Callable[[Plan], list[str]]
-    warnings: Callable[[Plan], list[str]]
-    preview: Callable[[Plan], list[str]]
-    remove: Callable[[Path], list[str]]
-    status: Callable[[Plan], tuple[int, list[str]]]
-    has_jobs: Callable[[Path], object]  # whether it starts jobs of the project
-    twice: str  # the warning if it does, and another one as well
-
-
-SCHEDULERS = {
-    'crontab': Scheduler(
-        install,
-        warnings,
-        preview,
-        remove,
-        status,
-        has_lines,
-        'Warning: your crontab starts the same jobs a second time. To remove its lines: '
-        'python manage.py schedule remove',
-    ),
-    'systemd': Scheduler(
-        install_units,
-        lingering_warnings,
-        preview_units,
-        remove_units,
-        unit_state,
-        installed_units,
-        'Warning: systemd timers start the same jobs a second time. To remove them: '
-        'python manage.py schedule remove --format systemd',
-    ),
-}
-
-
 def add_actions(parser: argparse.ArgumentParser) -> argparse._SubParsersAction:
     """Add ACTIONS to `parser`, as `action`, with their options."""
     actions = parser.add_subparsers(dest='action', required=True, metavar='|'.join(ACTIONS))
     for name, purpose in ACTIONS.items():
         action = actions.add_parser(name, help=purpose, description=purpose)
-        action.add_argument(
-            '--format', choices=FORMATS[name], help='for which scheduler (default: crontab)'
-        )
+        add = action.add_argument
+        formats = [*SCHEDULERS, *(['kubernetes'] if name == 'show' else [])]
+        add('--format', choices=formats, help='for which scheduler (default: crontab)')
         if name == 'show':
-            action.add_argument(
-                '--image',
-                metavar='NAME',
-                help='the image to run in Kubernetes (default: NAME:latest)',
-            )
+            help_text = 'the image to run in Kubernetes (default: NAME:latest)'
+            add('--image', metavar='NAME', help=help_text)
         if name == 'install':
-            action.add_argument(
-                '--dry-run', action='store_true', help='show what would change, and change nothing'
-            )
+            add('--dry-run', action='store_true', help='show what would change, and change nothing')
     return actions
 
 
@@ -112,10 +61,8 @@ def act(
 ) -> int:
     """Carry out the action in `options`, print the result, and return the exit status."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors='surrogateescape'
-            )  # paths are bytes, and are printed as they are
+        if isinstance(stream, io.TextIOWrapper):  # paths are bytes, and are printed as they are
+            stream.reconfigure(errors='surrogateescape')
     try:
         code, lines = _carry_out(options, site)
     except ScheduleError as error:
@@ -133,24 +80,23 @@ def act(
 
 def _carry_out(options: dict, site: Site) -> tuple[int, list[str]]:
     """The exit status of an action, and the lines to print."""
-    action, name = options['action'], options['format']
-    if name != 'kubernetes' and in_container(site.project):
+    action, name, project = options['action'], options['format'], site.project
+    if name != 'kubernetes' and in_container(project):
         return _in_container(action, site)
     if action == 'show':
         return 0, _show(name, options['image'], site)
-    if action == 'status' and not name and not has_lines(site.project):
-        name = 'systemd' if installed_units(site.project) else 'crontab'
-    name = name or 'crontab'
-    scheduler = SCHEDULERS[name]
+    if action == 'status' and not name and not crontab.installed(project):
+        name = 'systemd' if systemd.installed(project) else 'crontab'
+    scheduler = SCHEDULERS[name or 'crontab']
     if action == 'remove':  # needs no readable schedule
-        return 0, scheduler.remove(site.project)
+        return 0, scheduler.remove(project)
     plan = plan_of(site)
     if action == 'install' and options['dry_run']:
         return 0, scheduler.preview(plan)
     twice = [
-        other.twice
-        for other_name, other in SCHEDULERS.items()
-        if other_name != name and other.has_jobs(site.project)
+        TWICE.format(other, other)
+        for other, module in SCHEDULERS.items()
+        if module is not scheduler and module.installed(project)
     ]
     if action == 'install':
         return 0, [*scheduler.install(plan), *scheduler.warnings(plan), *twice]
@@ -205,6 +151,6 @@ def _show(scheduler: str | None, image: str | None, site: Site) -> list[str]:
             slug = slug_of(site.project)
             return manifests(schedule, slug, image or f'{slug}:latest').splitlines()
         case 'systemd':
-            files = units(plan_of(site))
+            files = systemd.units(plan_of(site))
             return [f'### {name}\n{os.fsdecode(text)}' for name, text in files.items()]
     return [os.fsdecode(line) for line in crontab_lines(plan_of(site))]

@@ -8,6 +8,8 @@ from pathlib import Path
 from .definition import FILE, Job, Schedule, ScheduleError, read_schedule
 from .interpreter import command_start
 
+CURRENT, NOT_INSTALLED, STALE = 0, 1, 2  # the exit status of `schedule status`
+
 
 @dataclass(frozen=True)
 class Site:

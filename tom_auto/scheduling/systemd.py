@@ -16,7 +16,7 @@ from .cron_expression import numbers_of
 from .definition import FILE, Job, ScheduleError
 from .install import difference
 from .moved import is_of, remember
-from .plan import Plan
+from .plan import CURRENT, NOT_INSTALLED, STALE, Plan
 
 WEEKDAYS = ('Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun')
 COMMAND_SECONDS = 30
@@ -93,7 +93,7 @@ def _list(numbers: list[int] | None) -> str:
     return '*' if numbers is None else ','.join(f'{number:02}' for number in numbers)
 
 
-def install_units(plan: Plan) -> list[str]:
+def install(plan: Plan) -> list[str]:
     """Install the units of `plan` for this user, and start their timers.
 
     Returns the lines to print. Raises ScheduleError if systemd does not answer.
@@ -101,8 +101,8 @@ def install_units(plan: Plan) -> list[str]:
     files = units(plan)
     _systemctl('show-environment')
     if not files:
-        return [f'No job is enabled in {FILE}.', *remove_units(plan.project)]
-    old = installed_units(plan.project)
+        return [f'No job is enabled in {FILE}.', *remove(plan.project)]
+    old = installed(plan.project)
     _disable([name for name in old if name not in files])
     directory = unit_directory()
     try:
@@ -125,9 +125,9 @@ def install_units(plan: Plan) -> list[str]:
     ]
 
 
-def preview_units(plan: Plan) -> list[str]:
-    """What `install_units` would change, as diff(1) would show it."""
-    old, files = installed_units(plan.project), units(plan)
+def preview(plan: Plan) -> list[str]:
+    """What `install` would change, as diff(1) would show it."""
+    old, files = installed(plan.project), units(plan)
     if old == files:
         return ['Nothing to do: systemd already has these units.']
     changes = (
@@ -137,9 +137,9 @@ def preview_units(plan: Plan) -> list[str]:
     return [*(line for change in changes for line in change), 'Nothing was changed.']
 
 
-def remove_units(project: Path) -> list[str]:
+def remove(project: Path) -> list[str]:
     """Stop the project's timers and remove its units. Returns the lines to print."""
-    old = installed_units(project)
+    old = installed(project)
     if not old:
         return ['Nothing to remove: you have no systemd units of this TOM.']
     _disable([*old])
@@ -147,19 +147,21 @@ def remove_units(project: Path) -> list[str]:
     return [f'Removed from {unit_directory()}:', '', *(f'    {name}' for name in old), '']
 
 
-def unit_state(plan: Plan) -> tuple[int, list[str]]:
-    """0, 1 or 2, as in `schedule status`, and why."""
-    found, files = installed_units(plan.project), units(plan)
+def status(plan: Plan) -> tuple[int, list[str]]:
+    """An exit status (CURRENT, NOT_INSTALLED, STALE), and why."""
+    found, files = installed(plan.project), units(plan)
     if not found:
-        return 1, ['Not installed.']
+        return NOT_INSTALLED, ['Not installed.']
     if found != files:
-        return 2, ['Installed, but out of date: schedule.toml, the TOM or its Python have changed.']
+        return STALE, [
+            'Installed, but out of date: schedule.toml, the TOM or its Python have changed.'
+        ]
     for name in _timers(files):
         try:
             _systemctl('is-active', name)
         except ScheduleError as error:
-            return 2, [f'Installed, but {name} is not active. {error}']
-    return 0, ['Installed and current: ' + ', '.join(files)]
+            return STALE, [f'Installed, but {name} is not active. {error}']
+    return CURRENT, ['Installed and current: ' + ', '.join(files)]
 
 
 def unit_directory() -> Path:
@@ -168,7 +170,7 @@ def unit_directory() -> Path:
     return (Path(config) if config.startswith('/') else Path.home() / '.config') / 'systemd/user'
 
 
-def installed_units(project: Path) -> dict[str, bytes]:
+def installed(project: Path) -> dict[str, bytes]:
     """The units of the project by name, including those that it left behind in a move."""
     found = {}
     with contextlib.suppress(OSError):  # a home that is not readable has none
@@ -199,7 +201,7 @@ def _disable(names: list[str]) -> None:
         (unit_directory() / name).unlink(missing_ok=True)
 
 
-def lingering_warnings(plan: Plan) -> list[str]:
+def warnings(plan: Plan) -> list[str]:
     """Without lingering, a user's units stop when the user logs out."""
     command = ['loginctl', 'show-user', str(os.getuid()), '--property=Linger']
     try:
