@@ -112,23 +112,13 @@ def _schedule(document: dict, project: Path) -> Schedule:
             f'A job is a table. {EXAMPLE}',
             name,
         )
-    return Schedule(
-        environment=_value(
-            document,
-            'environment',
-            lambda value: value in ENVIRONMENTS,
-            'one of ' + ', '.join(f'"{name}"' for name in ENVIRONMENTS),
-            'environment = "virtualenv"',
-        ),
-        python=_value(
-            document,
-            'python',
-            lambda value: value is None or (_is_word(value) and value.startswith('/')),
-            'the full path of a Python',
-            'python = "/opt/tom/bin/python"',
-        ),
-        jobs=tuple(_job(name, table, project) for name, table in tables.items()),
-    )
+    choices = ', '.join(f'"{name}"' for name in ENVIRONMENTS)
+    needed = f'one of {choices}. For example: environment = "virtualenv"'
+    environment = _value(document, 'environment', ENVIRONMENTS.__contains__, needed, required=True)
+    needed = 'the full path of a Python. For example: python = "/opt/tom/bin/python"'
+    python = _value(document, 'python', _is_path, needed)
+    jobs = tuple(_job(name, table, project) for name, table in tables.items())
+    return Schedule(environment, python, jobs)
 
 
 def _job(name: str, table: dict, project: Path) -> Job:
@@ -146,30 +136,18 @@ def _job(name: str, table: dict, project: Path) -> Job:
             name,
             option,
         )
-    enabled = _value(
-        table,
-        'enabled',
-        lambda value: value is None or isinstance(value, bool),
-        'true or false',
-        'enabled = false',
-        name,
+    needed = 'true or false. For example: enabled = false'
+    enabled = _value(table, 'enabled', lambda value: isinstance(value, bool), needed, name)
+    needed = (
+        'a list: a command of manage.py, then its arguments, without line breaks. For example: '
+        'command = ["updatedata", "--facility", "LCO"]'
     )
-    command = _value(
-        table,
-        'command',
-        lambda value: value is None or _is_command(value),
-        'a list: a command of manage.py, then its arguments, without line breaks',
-        'command = ["updatedata", "--facility", "LCO"]',
-        name,
+    command = _value(table, 'command', _is_command, needed, name)
+    needed = (
+        f'a whole number of seconds, from 1 to {LONGEST_TIMEOUT} (a week). For example: '
+        'timeout = 3600'
     )
-    timeout = _value(
-        table,
-        'timeout',
-        lambda value: value is None or (type(value) is int and 1 <= value <= LONGEST_TIMEOUT),
-        f'a whole number of seconds, from 1 to {LONGEST_TIMEOUT} (a week)',
-        'timeout = 3600',
-        name,
-    )
+    timeout = _value(table, 'timeout', _is_timeout, needed, name)
     try:
         when = five_fields(table.get('when'), project, name)
     except BadExpression as error:
@@ -183,19 +161,27 @@ def _value(
     option: str,
     is_sound: Callable[[Any], bool],
     needed: str,
-    example: str,
     job: str = '',
+    required: bool = False,
 ) -> Any:
     """The value of an option; None without one. Raises _Mistake if it is not sound."""
     value = table.get(option)
-    if is_sound(value):
+    if is_sound(value) or (value is None and not required):
         return value
-    text = f'{option} = {_shown(value)}, but it must be {needed}. For example: {example}'
+    text = f'{option} = {_shown(value)}, but it must be {needed}'
     raise _Mistake(f'[{job}] {text}', job, option) if job else _Mistake(text, option)
 
 
 def _is_word(value: object) -> bool:
     return isinstance(value, str) and not re.search(r'[\x00-\x1f\x7f]', value)
+
+
+def _is_path(value: object) -> bool:
+    return _is_word(value) and str(value).startswith('/')
+
+
+def _is_timeout(value: object) -> bool:
+    return type(value) is int and 1 <= value <= LONGEST_TIMEOUT
 
 
 def _is_command(value: object) -> bool:
