@@ -79,11 +79,8 @@ def progress(request: HttpRequest) -> HttpResponse:
     """The progress of the run that somebody started: a part of the page, loaded every second."""
     requested = {name: _number(request.GET.get(name, '')) for name in ('after', 'at')}
     requested['job'] = request.GET.get('job', MAIN)
-    newest = (
-        UpdateRun.objects.filter(job=requested['job'], pk__gt=requested['after'])
-        .order_by('pk')
-        .last()
-    )
+    newest = UpdateRun.objects.filter(job=requested['job'], pk__gt=requested['after'])
+    newest = newest.order_by('pk').last()
     checked = RecordSync.objects.filter(asked_at__gte=newest.started) if newest else None
     answer = render(
         request,
