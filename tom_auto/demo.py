@@ -55,7 +55,6 @@ FACILITIES = sorted({story.facility for story in STORIES} | {'LCO'})
 
 
 def demo_records() -> QuerySet[ObservationRecord]:
-    """The records of the demo."""
     return ObservationRecord.objects.filter(parameters__has_key='demo')
 
 

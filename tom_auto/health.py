@@ -88,7 +88,6 @@ def healths(user: Visitor | None = None) -> list[Health]:
 
 
 def health(job: Job, user: Visitor | None = None) -> Health:
-    """The state of `job`, for `user`."""
     return _Question(job, user).answer()
 
 

@@ -70,7 +70,6 @@ FILTERS |= {old: FILTERS[name] for name, (old, _) in FIELDS.items() if name in F
 
 
 def answer(night: Night, call: Call) -> Reply:
-    """What the archive says to `call`."""
     if call.token not in (None, *night.accounts):
         return json_reply({'detail': 'Invalid token.'}, 401, {'WWW-Authenticate': 'Token'})
     if call.method not in ('GET', 'HEAD'):

@@ -92,7 +92,6 @@ def html_reply(text: str, status: int = 200) -> Reply:
 
 
 def redirect_reply(location: str, status: int = 301) -> Reply:
-    """Go there instead."""
     return Reply(status, {'Content-Type': 'text/html; charset=utf-8', 'Location': location}, b'')
 
 
@@ -124,12 +123,10 @@ class Logbook:
         self.bytes_sent = 0
 
     def connected(self) -> None:
-        """Count a new connection."""
         with self._lock:
             self.connections += 1
 
     def sent(self, count: int) -> None:
-        """Count the bytes that were sent, headers included."""
         with self._lock:
             self.bytes_sent += count
 

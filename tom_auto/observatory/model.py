@@ -127,7 +127,6 @@ class Body:
         return len(_drawn(self))
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes, at most CHUNK at a time."""
         content = _drawn(self)
         for start in range(0, len(content), CHUNK):
             yield content[start : start + CHUNK]
@@ -210,7 +209,6 @@ class Frame:
 
     @property
     def content(self) -> bytes:
-        """The bytes of the newest version, all of them."""
         return b''.join(self.versions[0].body.chunks())
 
 

@@ -62,7 +62,6 @@ class Night:
     # --- time ---
 
     def now(self) -> datetime:
-        """The time at the observatory."""
         return self._clock() + self._ahead
 
     def advance(self, **time: float) -> None:
@@ -72,7 +71,6 @@ class Night:
     # --- people ---
 
     def add_token(self, token: str, *, proposals: Collection[str], username: str) -> None:
-        """A token of a person who belongs to `proposals`."""
         self.accounts[token] = Account(username, set(proposals))
 
     def revoke(self, token: str) -> None:

@@ -83,7 +83,6 @@ class Observatory(Night, Logbook):
         return broken
 
     def mend(self) -> None:
-        """Remove all faults."""
         with self.lock:
             self._breaks.clear()
 

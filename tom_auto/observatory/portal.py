@@ -86,7 +86,6 @@ class Question:
 
 
 def answer(night: Night, call: Call) -> Reply:
-    """What the portal says to `call`."""
     question = Question(night, call, night.accounts.get(call.token))
     if call.token is not None and question.account is None:
         return json_reply({'detail': 'Invalid token.'}, 403)

@@ -87,12 +87,10 @@ class Handler(BaseHTTPRequestHandler):
         self._write, self.wfile.write = self.wfile.write, self.write
 
     def write(self, data: bytes) -> int:
-        """Send `data` and count it."""
         self.server.logbook.sent(len(data))
         return self._write(data)
 
     def respond(self) -> None:
-        """Answer one request, correctly or with a fault."""
         self.rfile.read(int(self.headers.get('Content-Length') or 0))
         base = 'http://' + self.headers.get('Host', '127.0.0.1')
         call = Call(self.command, self.path, self.headers, base, self.server.pause)

@@ -19,8 +19,6 @@ GAP = 4  # between two days
 
 
 class Bar(NamedTuple):
-    """One rectangle."""
-
     x: float
     y: float
     width: float
@@ -48,7 +46,6 @@ class Picture:
         return [(day, numbers) for day, numbers in reversed(self.days) if any(numbers)]
 
     def bars(self) -> Iterable[Bar]:
-        """The rectangles to draw."""
         step, most = WIDTH / len(self.days), self.most
         for place, (_, numbers) in enumerate(self.days):
             top = float(HEIGHT)
@@ -70,7 +67,6 @@ def pictures(user: Visitor) -> list[Picture]:
 def _picture(
     title: str, series: list[str], days: list[date], numbers: dict[tuple, float], unit: str = ''
 ) -> Picture:
-    """The chart of the `numbers` of each day and series."""
     rows = [(day, [numbers.get((day, one), 0) for one in series]) for day in days]
     return Picture(title, series, rows, unit)
 

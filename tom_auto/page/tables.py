@@ -92,8 +92,6 @@ class RunTable(Table):
 
 
 class ProblemFilter(django_filters.FilterSet):
-    """By facility, and by target name or observation number."""
-
     facility = django_filters.ChoiceFilter(
         field_name='record__facility',
         choices=lambda: [(name, name) for name in facility_classes()[0]],
@@ -112,8 +110,6 @@ class ProblemFilter(django_filters.FilterSet):
 
 
 class RunFilter(django_filters.FilterSet):
-    """By outcome and by job."""
-
     status = django_filters.ChoiceFilter(choices=UpdateRun.Status.choices, label='Outcome')
     job = django_filters.ChoiceFilter(
         choices=lambda: [(name, name) for name in sorted({job.words[0] for job in jobs().jobs})],

@@ -83,7 +83,6 @@ def weeks(request: HttpRequest) -> HttpResponse:
 
 @for_visitors
 def runs(request: HttpRequest) -> HttpResponse:
-    """All runs in the history."""
     found = RunFilter(request.GET, UpdateRun.objects.all())
     hidden = RunTable.hidden_from(request.user)
     table = configured(request, RunTable(found.qs, exclude=hidden))

@@ -13,7 +13,6 @@ from .plan import Site
 
 
 def main() -> int:
-    """Carry out the command line, and return the exit status."""
     parser = argparse.ArgumentParser(prog='python -m tom_auto.scheduling', description=__doc__)
     add_actions(parser)
     options = vars(parser.parse_args())

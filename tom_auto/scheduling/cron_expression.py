@@ -86,7 +86,6 @@ def _times_of_its_own(word: str, project: Path, job: str) -> str:
 
 
 def _numbers(field: Field, text: str) -> set[int]:
-    """The numbers that `text` stands for in `field`."""
     return set().union(*(_item(field, item) for item in text.split(',')))
 
 

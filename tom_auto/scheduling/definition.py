@@ -62,7 +62,6 @@ class Schedule:
     jobs: tuple[Job, ...]
 
     def enabled(self) -> tuple[Job, ...]:
-        """The enabled jobs."""
         return tuple(job for job in self.jobs if job.enabled)
 
 

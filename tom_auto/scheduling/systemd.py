@@ -126,7 +126,6 @@ def install(plan: Plan) -> list[str]:
 
 
 def preview(plan: Plan) -> list[str]:
-    """What `install` would change, as diff(1) would show it."""
     old, files = installed(plan.project), units(plan)
     if old == files:
         return ['Nothing to do: systemd already has these units.']
@@ -148,7 +147,6 @@ def remove(project: Path) -> list[str]:
 
 
 def status(plan: Plan) -> tuple[int, list[str]]:
-    """An exit status (CURRENT, NOT_INSTALLED, STALE), and why."""
     found, files = installed(plan.project), units(plan)
     if not found:
         return NOT_INSTALLED, ['Not installed.']
@@ -165,7 +163,6 @@ def status(plan: Plan) -> tuple[int, list[str]]:
 
 
 def unit_directory() -> Path:
-    """The directory of this user's systemd units."""
     config = os.environ.get('XDG_CONFIG_HOME', '')
     return (Path(config) if config.startswith('/') else Path.home() / '.config') / 'systemd/user'
 

@@ -45,13 +45,8 @@ class Command(BaseCommand):
         for name, purpose in ACTIONS.items():
             action = actions.add_parser(name, help=purpose, description=purpose)
             if name == 'next':
-                action.add_argument(
-                    '--count',
-                    type=count,
-                    default=3,
-                    metavar='N',
-                    help='how many times to print for each job',
-                )
+                what = 'how many times to print for each job'
+                action.add_argument('--count', type=count, default=3, metavar='N', help=what)
         actions.metavar = '|'.join([*cli.ACTIONS, *ACTIONS])
 
     def handle(self, **options: object) -> None:
@@ -71,7 +66,6 @@ class Command(BaseCommand):
             sys.exit(status)
 
     def show_next(self, count: int) -> None:
-        """Print the next times of each job, and its expression in words."""
         now = datetime.now(UTC)
         for job in read_schedule(Path(settings.BASE_DIR)).jobs:
             self.stdout.write(f'{job.name}: {sentence(job.when)} ({job.when})')
@@ -87,16 +81,11 @@ class Command(BaseCommand):
         jobs = checked_schedule(site()).enabled()
         if not jobs:
             raise ScheduleError(f'No job is enabled in {project / FILE}.')
-        runner = Runner(
-            start=[sys.executable, str(project / 'manage.py')],
-            log=log_file(project),
-            say=self.print_now,
-        )
-        now = datetime.now(UTC)
+        start = [sys.executable, str(project / 'manage.py')]
+        runner = Runner(start, log_file(project), self.print_now)
         for job in jobs:
-            self.print_now(
-                f'[{job.name}] runs next at {next(runs(job.when, now)):%Y-%m-%d %H:%M %Z}'
-            )
+            first = next(runs(job.when, datetime.now(UTC)))
+            self.print_now(f'[{job.name}] runs next at {first:%Y-%m-%d %H:%M %Z}')
         with terminable():
             try:
                 runner.run(jobs)
