@@ -8,18 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .model import (
-    REQUEST_STATES,
-    TELESCOPES,
-    Account,
-    Body,
-    Filler,
-    Frame,
-    Observation,
-    Request,
-    RequestGroup,
-    Version,
-)
+from . import model
+from .model import Account, Frame, Observation, Request, RequestGroup, Version
 
 PROPOSAL = 'DEMO2026'
 TOKEN = 'demo-token'
@@ -107,7 +97,7 @@ class Night:
                 group_id, name, proposal or self.proposal, submitter, now
             )
             request = Request(
-                request_id, its_group, _known(state), TELESCOPES[site], now, now, **details
+                request_id, its_group, _known(state), model.TELESCOPES[site], now, now, **details
             )
             its_group.requests.append(request)
             self.groups[group_id] = its_group
@@ -247,8 +237,8 @@ class Night:
     ) -> Version:
         number = len(frame.versions)
         key = f'{frame.id}.{number}'
-        drawn = Body(lambda: _draw(frame, version) if content is None else content)
-        body = drawn if size is None else Filler(size)
+        drawn = model.Body(lambda: _draw(frame, version) if content is None else content)
+        body = drawn if size is None else model.Filler(size)
         version = Version(next(self._ids), number, key, extension, self.now(), body)
         frame.versions.insert(0, version)
         self.versions[key] = version
@@ -274,8 +264,8 @@ def _draw(frame: Frame, version: Version) -> bytes:
 
 
 def _known(state: str) -> str:
-    if state not in REQUEST_STATES:
-        raise ValueError(f'{state!r} is no state of a request: {", ".join(REQUEST_STATES)}.')
+    if state not in model.REQUEST_STATES:
+        raise ValueError(f'{state!r} is no state of a request: {", ".join(model.REQUEST_STATES)}.')
     return state
 
 
