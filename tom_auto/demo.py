@@ -4,8 +4,9 @@ Every number is fixed, so that a second demo finds what the first one stored. Th
 far above any that LCO has used.
 """
 
-from dataclasses import dataclass
+import itertools
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.db.models import QuerySet
 from tom_dataproducts.models import DataProduct
@@ -20,8 +21,7 @@ MARK = {'demo': True}  # in the parameters of every record of the demo
 PIXELS = 512
 
 
-@dataclass(frozen=True)
-class Story:
+class Story(NamedTuple):
     """One observation request: its target, its outcome, and its number of frames."""
 
     target: str
@@ -55,7 +55,6 @@ FACILITIES = sorted({story.facility for story in STORIES} | {'LCO'})
 
 
 def demo_records() -> QuerySet[ObservationRecord]:
-    """The records of the demo."""
     return ObservationRecord.objects.filter(parameters__has_key='demo')
 
 
@@ -90,7 +89,7 @@ def make_records() -> list[ObservationRecord]:
 
 def observe(sky: Observatory, records: list[ObservationRecord]) -> None:
     """Let `sky` carry out the stories, an hour before each record was made."""
-    frame_ids = iter(range(FIRST_FRAME, FIRST_FRAME + 1000))
+    frame_ids = itertools.count(FIRST_FRAME)
     for record, story in zip(records, STORIES, strict=True):
         request = int(record.observation_id)
         sky.add_request(
@@ -101,12 +100,10 @@ def observe(sky: Observatory, records: list[ObservationRecord]) -> None:
             state=story.state if not story.frames else 'PENDING',
             **TARGETS[story.target],
         )
-        if not story.frames:
-            continue
         begun = record.created - timedelta(hours=1)
-        sky.observe(request, begun)
-        for exposure in range(story.frames):
-            frame_id = next(frame_ids)
+        if story.frames:
+            sky.observe(request, begun)
+        for exposure, frame_id in zip(range(story.frames), frame_ids, strict=False):
             sky.add_frame(
                 request,
                 frame_id=frame_id,

@@ -14,9 +14,9 @@ from .access import Visitor, seen_by, sees_everything
 from .jobs import has_history, is_main, jobs, next_run, site
 from .models import JobPause, RecordSync, RunFailure, UpdateRun
 from .redact import redact
-from .scheduling.cli import Site
 from .scheduling.definition import Job
 from .scheduling.moved import installed_at
+from .scheduling.plan import Site
 
 #: A run without a heartbeat for this long counts as dead.
 SILENT = timedelta(minutes=5)
@@ -88,7 +88,6 @@ def healths(user: Visitor | None = None) -> list[Health]:
 
 
 def health(job: Job, user: Visitor | None = None) -> Health:
-    """The state of `job`, for `user`."""
     return _Question(job, user).answer()
 
 
@@ -105,9 +104,8 @@ def _for_schedule() -> tuple[list[str], list[str]]:
             if state.state != OFF:
                 (wrong if state.is_trouble else well).append(state.sentence())
             if state.running:
-                well.append(
-                    f'{state.job} has been running since {state.running.started:%H:%M} UTC.'
-                )
+                began = f'{state.running.started:%H:%M} UTC'
+                well.append(f'{state.job} has been running since {began}.')
             if state.next:
                 well.append(f'{state.job} runs next at {state.next:%Y-%m-%d %H:%M %Z}.')
     except (OperationalError, ProgrammingError) as error:
@@ -128,9 +126,8 @@ class _Question:
             state = UNRECORDED if job.enabled else OFF
             return Health(**known, state=state, next=upcoming, recorded=False)
         runs = UpdateRun.objects.filter(job=self.job.words[0])
-        self.running = runs.filter(
-            status=UpdateRun.Status.RUNNING, heartbeat__gte=self.now - SILENT
-        ).first()
+        running = runs.filter(status=UpdateRun.Status.RUNNING)
+        self.running = running.filter(heartbeat__gte=self.now - SILENT).first()
         self.whole = runs.filter(only='').exclude(pk=self.running.pk if self.running else None)
         self.last = self.whole.first()
         self.trouble = self._records_in_trouble()

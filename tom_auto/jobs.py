@@ -12,9 +12,9 @@ from django.core.management import get_commands
 from django.utils import timezone
 
 from .scheduling import next_times
-from .scheduling.cli import Site
+from .scheduling.cron_line import crontab_lines
 from .scheduling.definition import Job, ScheduleError, read_schedule
-from .scheduling.install import wanted
+from .scheduling.plan import Site, plan_of
 
 MAIN = 'updatedata'
 #: The commands that record their runs. When others last ran is not known.
@@ -71,8 +71,7 @@ def next_run(job: Job, after: datetime | None = None) -> datetime | None:
 def lines_to_install() -> list[str]:
     """The lines that `manage.py schedule install` puts into the crontab; empty if unknown."""
     try:
-        here = site()
-        lines = wanted(here.project, here.python, here.commands).lines
+        lines = crontab_lines(plan_of(site()))
     except ScheduleError:
         return []
     return [os.fsdecode(line) for line in lines]

@@ -24,33 +24,22 @@ def logging_for(directory: Path) -> dict:
     file = directory / 'tom.log'
     rotate(file, MAX_BYTES)
     writable = _can_be_written(file)
-    handlers = {
-        'console': {
-            'class': 'logging.StreamHandler',
-            'formatter': 'dated',
-            'level': os.environ.get('TERMINAL_LOG') or ('WARNING' if writable else 'INFO'),
-        }
-    }
+    level = os.environ.get('TERMINAL_LOG') or ('WARNING' if writable else 'INFO')
+    handlers = {'console': {'class': 'logging.StreamHandler', 'level': level}}
     if writable:
         handlers['file'] = {
             'class': 'logging.handlers.WatchedFileHandler',
-            'formatter': 'dated',
             'filename': str(file),
             'encoding': 'utf-8',
             'delay': True,
         }
+    # Tokens and signed addresses never reach a log, whoever logs them.
+    dated = {'()': 'tom_auto.redact.RedactingFormatter', 'format': FORMAT, 'style': '{'}
     return {
         'version': 1,
         'disable_existing_loggers': False,
-        'formatters': {
-            # Tokens and signed addresses never reach a log, whoever logs them.
-            'dated': {
-                '()': 'tom_auto.redact.RedactingFormatter',
-                'format': FORMAT,
-                'style': '{',
-            }
-        },
-        'handlers': handlers,
+        'formatters': {'dated': dated},
+        'handlers': {name: each | {'formatter': 'dated'} for name, each in handlers.items()},
         'root': {'handlers': list(handlers), 'level': 'INFO'},
     }
 
@@ -62,8 +51,6 @@ def _can_be_written(file: Path) -> bool:
             return True
     except OSError as error:
         if file.parent.is_dir():
-            print(  # noqa: T201  (logging is what is being set up)
-                f'No log in {file}: {error.strerror}. It goes to the terminal.',
-                file=sys.stderr,
-            )
+            # Not by logging, which is being set up.
+            sys.stderr.write(f'No log in {file}: {error.strerror}. It goes to the terminal.\n')
         return False

@@ -45,22 +45,16 @@ class ObservatoryDownMiddleware(PassingMiddleware):
         match = request.resolver_match
         unreachable = isinstance(error, requests.RequestException) and request.method == 'GET'
         refused = isinstance(error, ImproperCredentialsException)
-        nowhere_to_go = match.view_name == 'home'
-        if nowhere_to_go or not (unreachable or refused):
+        if match.view_name == 'home' or not (unreachable or refused):
             return None
         reason = explained(error, 'The observatory')
-        messages.warning(
-            request, f'{reason}. The data that this TOM has saved is on its own pages.'
-        )
-        return redirect(*self._elsewhere(request))
-
-    def _elsewhere(self, request: HttpRequest) -> tuple:
-        match = request.resolver_match
+        text = f'{reason}. The data that this TOM has saved is on its own pages.'
+        messages.warning(request, text)
         if (match.app_name, match.url_name) == ('tom_observations', 'detail'):
             record = ObservationRecord.objects.filter(pk=match.kwargs['pk']).first()
             if record is not None:
-                return 'targets:detail', record.target_id
-        return ('home',)
+                return redirect('targets:detail', record.target_id)
+        return redirect('home')
 
 
 class BackgroundUpdateMiddleware(PassingMiddleware):
@@ -94,16 +88,13 @@ class BackgroundUpdateMiddleware(PassingMiddleware):
         if target is not None and not may_see_target(request.user, target):
             raise PermissionDenied
         if target is None and not may_act(request.user):
-            messages.info(request, 'Only staff may update all observations. The schedule updates '
-                                   'them; each page says when.')  # fmt: skip
-            return
-        if run_in_progress():  # however often they click
-            messages.info(request, 'An update is already in progress. Reload the page in a '
-                                   'moment.')  # fmt: skip
-            return
-        start_run(request.user, MAIN, *(['--target_id', str(target)] if target else []))
-        messages.info(request, 'The update runs in the background. Reload the page in a '
-                               'moment.')  # fmt: skip
+            text = 'Only staff may update all observations. The schedule does; each page says when.'
+        elif run_in_progress():  # however often they click
+            text = 'An update is already in progress. Reload the page in a moment.'
+        else:
+            start_run(request.user, MAIN, *(['--target_id', str(target)] if target else []))
+            text = 'The update runs in the background. Reload the page in a moment.'
+        messages.info(request, text)
 
 
 class WatchMiddleware:

@@ -115,7 +115,8 @@ class Scene:
         """All is well again, and what was still to come has come."""
         for sky in self.all:
             sky.mend()
-        self.skies['BLANCO'].accounts[self.skies['BLANCO'].token].revoked = False
+        blanco = self.skies['BLANCO']
+        blanco.add_token(blanco.token, proposals=[blanco.proposal], username='demo')
         for trouble, record in self.troubled.values():
             trouble.later(self.skies[record.facility], int(record.observation_id))
 

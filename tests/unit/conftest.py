@@ -15,7 +15,7 @@ from tom_auto.models import RunFailure
 from tom_auto.observatory import Observatory
 from tom_auto.page import actions
 from tom_auto.scheduling import cron_table
-from tom_auto.scheduling import status as status_module
+from tom_auto.scheduling import install as install_module
 
 from .page import failing, ran
 from .schedule_project import FakeCrontab, fake_crontab, with_path
@@ -111,7 +111,7 @@ def cron(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCrontab:
     fake = fake_crontab(tmp_path / 'bin')
     monkeypatch.setenv('PATH', with_path(fake.bin))
     monkeypatch.setattr(cron_table, 'LOCK', tmp_path)
-    monkeypatch.setattr(status_module, 'cron_daemon_runs', lambda: True)
+    monkeypatch.setattr(install_module, 'cron_daemon_runs', lambda: True)
     return fake
 
 

@@ -70,26 +70,21 @@ FILTERS |= {old: FILTERS[name] for name, (old, _) in FIELDS.items() if name in F
 
 
 def answer(night: Night, call: Call) -> Reply:
-    """What the archive says to `call`."""
-    if call.has_token and call.token not in night.accounts:
+    if call.token not in (None, *night.accounts):
         return json_reply({'detail': 'Invalid token.'}, 401, {'WWW-Authenticate': 'Token'})
     if call.method not in ('GET', 'HEAD'):
         return json_reply({'detail': f'Method "{call.method}" not allowed.'}, 405)
     if not call.path.endswith('/'):
         return redirect_reply(f'{call.path}/{call.target[len(call.path) :]}')
-    account = night.account(call.token)
+    account = night.accounts.get(call.token)
     if call.path == '/frames/':
         return all_frames(night, account, call)
-    found = re.fullmatch(r'/frames/(\d+)/(headers/)?', call.path)
+    found = re.fullmatch(r'/frames/(\d+)/', call.path)
     if not found:
         return html_reply('Not Found', 404)
     frame = night.frames.get(int(found[1]))
     if frame is None or not _may_see(night, account, frame):
         return json_reply({'detail': 'Not found.'}, 404)
-    if found[2]:
-        from . import sky  # numpy and astropy take half a second to import
-
-        return json_reply({'data': sky.cards(frame, frame.versions[0])})
     return json_reply(show_frame(night, frame, call))
 
 
@@ -102,17 +97,16 @@ def all_frames(night: Night, account: Account | None, call: Call) -> Reply:
     rows = [frame for frame in rows if _may_see(night, account, frame)]
     rows.sort(key=lambda frame: (frame.observed_at, frame.id), reverse=True)
 
-    def show(frame: Frame) -> dict[str, Any]:
-        return show_frame(night, frame, call)
-
-    limits = {'default': DEFAULT_LIMIT, 'maximum': MAXIMUM_LIMIT}
-    if call.query.get('pagination_style') == ['cursor']:
-        answer = page(rows, call, show, **limits, place='cursor')
-        del answer['count']
-    else:
-        count = night.reqnum_estimate if 'REQNUM' in call.query else None
-        answer = page(rows, call, show, **limits, count=count)
-    return json_reply(answer)
+    return json_reply(
+        page(
+            rows,
+            call,
+            lambda frame: show_frame(night, frame, call),
+            default=DEFAULT_LIMIT,
+            maximum=MAXIMUM_LIMIT,
+            count=night.reqnum_estimate if 'REQNUM' in call.query else None,
+        )
+    )
 
 
 def _candidates(night: Night, call: Call) -> list[Frame]:
@@ -189,7 +183,7 @@ def signature(method: str, path: str, query: str) -> str:
 
 def file(night: Night, call: Call) -> Reply:
     """The file, or why not. A presigned address is for GET alone: HEAD gets 403."""
-    if call.has_token:
+    if call.token is not None:
         return refusal(400, 'InvalidArgument', 'Only one auth mechanism allowed.')
     query, _, signed = urlsplit(call.target).query.rpartition('&X-Amz-Signature=')
     if not hmac.compare_digest(signed.encode(), signature(call.method, call.path, query).encode()):
@@ -199,30 +193,12 @@ def file(night: Night, call: Call) -> Reply:
     if night.now() > signed_at + GOOD_FOR:
         return refusal(403, 'AccessDenied', 'Request has expired')
     version = night.versions[parameters['versionId']]
-    return file_reply(version, call.headers.get('Range', ''))
-
-
-def file_reply(version: Version, wanted: str) -> Reply:
-    """The whole body, or the one range of bytes that the header Range asks for."""
-    body = version.body
     headers = {
         'Content-Type': 'binary/octet-stream',
-        'ETag': f'"{body.md5}"',
+        'ETag': f'"{version.body.md5}"',
         'Last-Modified': f'{version.created:%a, %d %b %Y %H:%M:%S GMT}',
-        'Accept-Ranges': 'bytes',
     }
-    asked = re.fullmatch(r'bytes=(\d*)-(\d*)', wanted)
-    if not asked or asked[0] == 'bytes=-':
-        return Reply(200, headers, body.chunks(), body.size)
-    if asked[1]:
-        start = int(asked[1])
-        stop = min(int(asked[2]) + 1, body.size) if asked[2] else body.size
-    else:
-        start, stop = max(body.size - int(asked[2]), 0), body.size
-    if start >= stop:
-        return refusal(416, 'InvalidRange', 'The requested range is not satisfiable')
-    headers['Content-Range'] = f'bytes {start}-{stop - 1}/{body.size}'
-    return Reply(206, headers, body.chunks(start, stop), stop - start)
+    return Reply(200, headers, version.body.chunks(), version.body.size)
 
 
 def refusal(status: int, code: str, message: str) -> Reply:

@@ -52,8 +52,7 @@ class Observatory(Night, Logbook):
             self._server.stop()
             self._server = None
 
-    def __enter__(self) -> Self:
-        return self.start()
+    __enter__ = start
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
@@ -84,7 +83,6 @@ class Observatory(Night, Logbook):
         return broken
 
     def mend(self) -> None:
-        """Remove all faults."""
         with self.lock:
             self._breaks.clear()
 
@@ -93,10 +91,8 @@ class Observatory(Night, Logbook):
     def _answer(self, call: Call) -> Reply:
         call.pause(self.latency)
         with self.lock:
-            service = next(
-                (SERVICES[name] for name in SERVICES if call.path.startswith(name)), None
-            )
-            reply = service(self, call) if service else html_reply('Not Found', 404)
+            found = [service for start, service in SERVICES.items() if call.path.startswith(start)]
+            reply = found[0](self, call) if found else html_reply('Not Found', 404)
             broken = self._broken(call)
         return broken.fault(call, reply) if broken else reply
 

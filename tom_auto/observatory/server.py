@@ -46,7 +46,8 @@ class Server(ThreadingHTTPServer):
         self._door.join(STOP_SECONDS)
         self.server_close()
         for connection in self._serving:
-            _shut(connection)
+            with contextlib.suppress(OSError):  # already closed
+                connection.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
         for thread in self._serving.values():
             thread.join(STOP_SECONDS)
 
@@ -82,24 +83,24 @@ class Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.number = self.server.logbook.connected()
+        self.server.logbook.connected()
         self._write, self.wfile.write = self.wfile.write, self.write
 
     def write(self, data: bytes) -> int:
-        """Send `data` and count it."""
         self.server.logbook.sent(len(data))
         return self._write(data)
 
     def respond(self) -> None:
-        """Answer one request, correctly or with a fault."""
         self.rfile.read(int(self.headers.get('Content-Length') or 0))
         base = 'http://' + self.headers.get('Host', '127.0.0.1')
         call = Call(self.command, self.path, self.headers, base, self.server.pause)
-        seen = self.server.logbook.begun(call, self.number)
+        seen = self.server.logbook.begun(call)
         try:
             self.send(call, self.server.answer(call), seen)
         except Cut as cut:
-            self.hang_up(cut.reset)
+            self.close_connection = True
+            if cut.reset:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         except OSError:  # the client went away
             self.close_connection = True
         finally:
@@ -128,11 +129,6 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.logbook.ended(seen)
             self.wfile.write(chunk)
 
-    def hang_up(self, reset: bool) -> None:
-        self.close_connection = True
-        if reset:
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-
     def version_string(self) -> str:
         return 'SimulatedObservatory'
 
@@ -147,9 +143,3 @@ def _compressible(call: Call, reply: Reply) -> bool:
         and reply.length == len(reply.body) > WORTH_COMPRESSING  # type: ignore[arg-type]
         and reply.headers.get('Content-Type', '').startswith(('application/json', 'text/html'))
     )
-
-
-def _shut(connection: socket.socket) -> None:
-    """Wake the thread that waits for this connection."""
-    with contextlib.suppress(OSError):  # already closed
-        connection.shutdown(socket.SHUT_RDWR)

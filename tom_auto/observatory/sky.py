@@ -10,6 +10,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from astropy.coordinates import Angle
 from astropy.io import fits
 from numpy.typing import NDArray
 
@@ -113,8 +114,8 @@ def cards(frame: Frame, version: Version) -> dict[str, str | int | float]:
         'EXPTIME': request.exposure,
         'FILTER': request.filter,
         'OBJECT': plain(request.target),
-        'RA': sexagesimal(request.ra / 15),
-        'DEC': sexagesimal(request.dec, sign=True),
+        'RA': Angle(request.ra, 'deg').to_string('hour', sep=':', precision=3, pad=True),
+        'DEC': Angle(request.dec, 'deg').to_string(sep=':', precision=3, pad=True, alwayssign=True),
         'RADESYS': 'ICRS',
         'PROPID': request.proposal,
         'GROUPID': plain(request.group.name),
@@ -133,12 +134,3 @@ def world_coordinates(ra: float, dec: float, pixels: int) -> dict[str, str | int
     axes = {'CTYPE1': 'RA---TAN', 'CTYPE2': 'DEC--TAN', 'CUNIT1': 'deg', 'CUNIT2': 'deg'}
     centre = {'CRPIX1': middle, 'CRPIX2': middle, 'CRVAL1': ra, 'CRVAL2': dec}
     return {**axes, **centre, 'CD1_1': -step, 'CD1_2': 0.0, 'CD2_1': 0.0, 'CD2_2': step}
-
-
-def sexagesimal(value: float, sign: bool = False) -> str:
-    """`value` in hours or degrees as 00:42:44.330, with a sign before it if asked."""
-    thousandths = round(abs(value) * 3_600_000)
-    minutes, thousandths = divmod(thousandths, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    mark = ('-' if value < 0 else '+') if sign else ''
-    return f'{mark}{hours:02d}:{minutes:02d}:{thousandths / 1000:06.3f}'

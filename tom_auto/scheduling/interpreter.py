@@ -27,7 +27,9 @@ def command_start(schedule: Schedule, project: Path, current_python: Path | None
             'python manage.py schedule show --format kubernetes'
         )
     if schedule.environment == 'docker':
-        return [*_into_container(project), schedule.python or 'python']
+        docker = shutil.which('docker') or '/usr/bin/docker'  # cron needs full paths
+        into = ['compose', '-f', str(project / COMPOSE_FILE), 'exec', '-T', SERVICE]
+        return [docker, *into, schedule.python or 'python']
     if schedule.python:
         return [schedule.python]
     python = _interpreter(schedule.environment, project, current_python)
@@ -36,23 +38,10 @@ def command_start(schedule: Schedule, project: Path, current_python: Path | None
 
 def _interpreter(environment: str, project: Path, current_python: Path | None) -> Path:
     own = OWN_ENVIRONMENT.get(environment)
-    if own is None:
-        return _absolute(current_python or sys.executable)
-    if current_python and not os.path.lexists(project / own):
-        return _absolute(current_python)
-    return project / own / 'bin' / 'python'
-
-
-def _into_container(project: Path) -> list[str]:
-    """Into the running container: cron needs full paths and has no terminal."""
-    docker = shutil.which('docker') or '/usr/bin/docker'
-    file = str(project / COMPOSE_FILE)
-    return [docker, 'compose', '-f', file, 'exec', '-T', SERVICE]
-
-
-def _absolute(path: Path | str) -> Path:
+    if own and (current_python is None or os.path.lexists(project / own)):
+        return project / own / 'bin' / 'python'
     # Not resolve(): a virtual environment's link leads to a Python without its packages.
-    return Path(os.path.abspath(path))  # noqa: PTH100
+    return Path(os.path.abspath(current_python or sys.executable))  # noqa: PTH100
 
 
 def _through_conda(python: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Rotates the log of the jobs."""
+"""The log of the jobs, and its rotation."""
 
 import contextlib
 import os
@@ -6,6 +6,11 @@ from pathlib import Path
 
 FULL = 1_000_000  # bytes
 KEPT = 3
+
+
+def log_file(project: Path) -> Path:
+    """The file for the output of the jobs. Its directory must exist, or no job starts."""
+    return project / 'logs' / 'cron.log'
 
 
 def rotate(log: Path, full: int | None = None) -> None:

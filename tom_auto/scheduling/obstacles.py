@@ -76,10 +76,8 @@ def _no_daemon(root: Path) -> str:
 
 
 def _private_folder(project: Path) -> str:
-    if sys.platform != 'darwin':
-        return ''
-    folders = [Path.home() / name for name in PRIVATE_ON_MACOS]
-    if not any(folder in project.parents for folder in folders):
+    folders = {Path.home() / name for name in PRIVATE_ON_MACOS}
+    if sys.platform != 'darwin' or not folders & set(project.parents):
         return ''
     return (
         f'macOS does not let cron read the folder of {project}. Move the TOM, or give '

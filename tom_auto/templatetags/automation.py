@@ -72,7 +72,6 @@ register.filter('what_to_do', advice_for)
 
 @register.filter
 def may_see_automation(user: Visitor) -> bool:
-    """Whether `user` may open the automation page."""
     return may_see_page(user)
 
 
@@ -113,7 +112,6 @@ def target_line(context: template.Context, target: object) -> dict:
 
 @register.inclusion_tag('tom_auto/home_line.html', takes_context=True)
 def home_line(context: template.Context) -> dict:
-    """The state of the automation, a line for each job."""
     user = context['user']
     return {'states': healths(user) if may_see_page(user) else []}
 

@@ -2,7 +2,6 @@
 
 import json
 from argparse import ArgumentParser
-from dataclasses import asdict
 
 from django.core.management.base import BaseCommand
 
@@ -37,7 +36,7 @@ class Command(BaseCommand):
                     self.show(finding)
         failed = any(finding.state == FAILED for finding in found)
         if options['json']:
-            checks = [asdict(finding) for finding in found]
+            checks = [finding._asdict() for finding in found]
             self.stdout.write(json.dumps({'well': not failed, 'checks': checks}))
         if failed:
             raise SystemExit(1)
