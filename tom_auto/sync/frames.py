@@ -87,7 +87,7 @@ def listed_by_archive(facility: OCSFacility, request_id: str, archive: str) -> L
     that ignores a filter is found out by the frames of other requests.
     """
     listing = Listing()
-    listing.add(_entries(facility, request_id), _archive_frame, archive)
+    listing.add(_entries(facility, request_id), archive_frame, archive)
     return listing
 
 
@@ -124,16 +124,25 @@ def _class_frame(entry: dict) -> Frame:
     )
 
 
-def _archive_frame(entry: dict) -> Frame:
-    versions = entry.get('version_set') or [{}]
-    newest, *older = (str(version.get('md5') or '').lower() for version in versions)
+def archive_frame(entry: dict) -> Frame:
+    """A frame, as an archive of LCO's kind lists it."""
     return Frame(
         id=_named(entry['id']),
         filename=_filename(entry['filename']),
         url=_named(entry['url']),
-        md5=newest,
-        older=frozenset(filter(None, older)),
+        md5=newest_md5(entry),
+        older=frozenset(filter(None, _checksums(entry)[1:])),
     )
+
+
+def newest_md5(entry: dict) -> str:
+    """The checksum of the newest version of a frame; empty where the archive gives none."""
+    return _checksums(entry)[0]
+
+
+def _checksums(entry: dict) -> list[str]:
+    versions = entry.get('version_set') or [{}]
+    return [str(version.get('md5') or '').lower() for version in versions]
 
 
 def _name_of(entry: object) -> str:

@@ -37,6 +37,7 @@ class News:
     answer: dict  # as `get_observation_status` would have it; without times: they are as before
     begun: bool = True  # whether it may have frames
     status_then: str = ''  # of the record, when the lists were read
+    proposal: str = ''  # empty where no list names it
 
 
 @dataclass
@@ -46,6 +47,7 @@ class _Wanted:
     since: datetime
     status_before: str
     status_then: str
+    proposal: str = ''
     blocks: list[dict] = field(default_factory=list)
 
 
@@ -59,7 +61,7 @@ def read_lists(facility: OCSFacility, wanted: Wanted) -> Found:
     found: Found = {}
     if len(wanted) < FEWEST:
         return found
-    then = {observation_id: one.status_then for observation_id, one in wanted.items()}
+    all_of_them = dict(wanted)
     portal = facility.facility_settings.get_setting('portal_url'), facility._portal_headers()
     try:
         _find_pending(portal, wanted, found)
@@ -67,7 +69,8 @@ def read_lists(facility: OCSFacility, wanted: Wanted) -> Found:
     except Exception as error:  # the single calls will say what is wrong, record by record
         logger.warning('%s has no lists for us (%s)', portal[0], type(error).__name__)
     for observation_id, news in found.items():
-        news.status_then = then[observation_id]
+        one = all_of_them[observation_id]
+        news.status_then, news.proposal = one.status_then, one.proposal
     return found
 
 
@@ -126,12 +129,12 @@ def _note_ended(observation_id: str, state: str, one: _Wanted, found: Found) -> 
 
 def _states(portal: Portal, wanted: Wanted, **filters: str) -> dict[str, str]:
     """The states of those wanted requests whose groups pass `filters`."""
-    return {
-        str(request['id']): request['state']
-        for group in _Rows(portal, '/api/requestgroups/', len(wanted), filters)
-        for request in group['requests']
-        if str(request['id']) in wanted
-    }
+    states = {}
+    for group in _Rows(portal, '/api/requestgroups/', len(wanted), filters):
+        for request in group['requests']:
+            if (one := wanted.get(number := str(request['id']))) is not None:
+                states[number], one.proposal = request['state'], group.get('proposal', '')
+    return states
 
 
 def _read_blocks(portal: Portal, wanted: Wanted, count: int, **filters: str) -> bool:

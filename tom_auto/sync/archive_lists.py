@@ -1,0 +1,160 @@
+"""Which frames many requests have, from the lists of an archive of LCO's kind: rule 17.
+
+Measured on science archive 2.7.2. A list by proposal and time counts exactly over nine weeks at
+most. In its default order, which is not unique, frames are lost between two pages; ordered by id
+they are not. A filter that it does not know is ignored in silence. So each row is held against the
+question, and a list that repeats an id, shows another number than it counts, or only estimates
+that number is not believed: its records are asked singly, as are those of which it shows less
+than is stored. No record is settled by a list: its last check asks for it alone.
+"""
+
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from urllib.parse import urlencode, urljoin
+
+from dateutil.parser import parse
+from tom_observations.facilities.ocs import OCSFacility, make_request
+from tom_observations.models import ObservationRecord
+
+from ..models import StoredFrame
+from .errors import BadAnswer
+from .frames import PAGE, newest_md5
+from .portal_lists import A_PAGE_IS_WORTH, CHUNK, FEWEST, News
+
+logger = logging.getLogger(__name__)
+
+LONGEST = timedelta(weeks=9)  # the longest time of which the archive counts the frames exactly
+MARGIN = timedelta(hours=1)  # around an observation
+KEPT = 'id', 'filename', 'url', 'version_set'  # of an entry: of 200,000 no more has room
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """When one request was observed, and for which proposal."""
+
+    proposal: str
+    start: datetime
+    end: datetime
+
+
+@dataclass
+class Listed:
+    """What the archive lists for one request."""
+
+    known: int = 0  # frames that are listed as they were stored, or deleted, here
+    entries: list[dict] = field(default_factory=list)  # all others
+
+
+def wanted_of(due: Collection[int], news: dict[str, News], since: datetime) -> dict[str, Wanted]:
+    """The requests of these records, by number, that a list can tell of.
+
+    Those that began, whose proposal and times are known, and that ended after `since`: a check
+    that may settle a record is a single one.
+    """
+    wanted, keys = {}, list(due)
+    for begin in range(0, len(keys), CHUNK):
+        rows = ObservationRecord.objects.filter(pk__in=keys[begin : begin + CHUNK]).values_list(
+            'observation_id', 'scheduled_start', 'scheduled_end', 'parameters__proposal'
+        )
+        for request, start, end, proposal in rows:
+            said = news.get(request, News({}))
+            start = _time(said.answer.get('scheduled_start')) or start
+            end = _time(said.answer.get('scheduled_end')) or end
+            proposal = said.proposal or proposal
+            if said.begun and start and end and end > since and isinstance(proposal, str):
+                wanted[request] = Wanted(proposal, start - MARGIN, end + MARGIN)
+    return wanted
+
+
+def _time(said: object) -> datetime | None:
+    return parse(said) if isinstance(said, str) else None
+
+
+def known_frames(due: Collection[int], archive: str) -> set[int]:
+    """A number for each frame that these records have: its id and its checksum at the archive."""
+    known, keys = set(), list(due)
+    states = (StoredFrame.State.STORED, StoredFrame.State.DELETED)
+    for begin in range(0, len(keys), CHUNK):
+        frames = StoredFrame.objects.filter(
+            record__in=keys[begin : begin + CHUNK], archive=archive, state__in=states
+        )
+        known.update(map(hash, frames.values_list('frame_id', 'archive_md5').iterator()))
+    return known
+
+
+def read_frames(
+    facility: OCSFacility, wanted: dict[str, Wanted], known: set[int]
+) -> dict[str, Listed]:
+    """What the archive lists for these requests, as far as lists cost less than single calls."""
+    found: dict[str, Listed] = {}
+    for proposal, start, end, requests in _spans(wanted):
+        question = {
+            'proposal_id': proposal, 'start': start.isoformat(), 'end': end.isoformat(),
+            'ordering': 'id', 'limit': PAGE, 'include_related_frames': 'false',
+        }  # fmt: skip
+        try:
+            try:
+                found |= _read_list(facility, question, requests, known)
+            except ShiftedList:  # while it was read
+                found |= _read_list(facility, question, requests, known)
+        except Exception as error:  # the single calls will say what is wrong, record by record
+            logger.warning('The archive has no lists for us (%s: %s)', type(error).__name__, error)
+            break
+    return found
+
+
+class ShiftedList(BadAnswer):
+    """The pages of a list do not fit together."""
+
+
+def _spans(wanted: dict[str, Wanted]) -> Iterator[tuple[str, datetime, datetime, set[str]]]:
+    """Proposal, start and end, and the requests of lists that are worth their price."""
+    proposals: dict[str, list[tuple[datetime, datetime, str]]] = {}
+    for request, one in wanted.items():
+        proposals.setdefault(one.proposal, []).append((one.start, one.end, request))
+    for proposal, rows in proposals.items():
+        rows.sort()
+        while rows:
+            first = rows[0][0]
+            span = [row for row in rows if row[1] - first <= LONGEST]
+            rows = [row for row in rows[1:] if row[1] - first > LONGEST]
+            if len(span) >= FEWEST:
+                yield proposal, first, max(row[1] for row in span), {row[2] for row in span}
+
+
+def _read_list(
+    facility: OCSFacility, question: dict, requests: set[str], known: set[int]
+) -> dict[str, Listed]:
+    listed = {request: Listed() for request in requests}
+    url = urljoin(facility.facility_settings.get_setting('archive_url'), '/frames/')
+    last, seen, count = -1, 0, 1
+    start, end = map(datetime.fromisoformat, (question['start'], question['end']))
+    while seen < count:
+        query = urlencode(question | {'offset': seen})
+        page = make_request('GET', f'{url}?{query}', headers=facility._portal_headers()).json()
+        count, entries = int(page['count']), page['results']
+        if page.get('count_estimated') is not False:
+            raise BadAnswer('its counts are estimates')
+        if count > PAGE * (1 + len(requests) // A_PAGE_IS_WORTH):
+            return {}  # the single calls cost less
+        for entry in entries:
+            if not entry['id'] > last:
+                raise ShiftedList('it repeats frames')
+            date = datetime.fromisoformat(entry['observation_date'])
+            if entry['proposal_id'] != question['proposal_id'] or not start <= date <= end:
+                raise BadAnswer('it ignores the question')
+            last = entry['id']
+            if (one := listed.get(str(entry['request_id']))) is None:
+                continue
+            if hash((str(last), newest_md5(entry))) in known:
+                one.known += 1
+            else:
+                one.entries.append({key: entry[key] for key in KEPT})
+        seen += len(entries)
+        if seen < count and not entries:
+            raise ShiftedList('it shows fewer frames than it counts')
+    if seen != count:
+        raise ShiftedList('it shows more frames than it counts')
+    return listed
