@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import forked
+from simulated import Observatory
 from stage import Stage
-from tom_auto.observatory import Observatory
 from unit.conftest import *  # noqa: F403
 
 

@@ -10,7 +10,7 @@ from guardian.shortcuts import assign_perm
 from tom_observations.models import ObservationRecord
 
 import forked
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 from world import World, differences
 
 

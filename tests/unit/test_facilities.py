@@ -17,8 +17,9 @@ from tom_observations.facilities.soar import SOARFacility
 from tom_observations.models import ObservationRecord
 
 import faults
+from simulated import Observatory
 from tom_auto.models import RecordSync
-from tom_auto.observatory import Observatory, archive
+from tom_auto.observatory import archive
 
 from . import facility_classes as shapes
 from .running import files, updatedata

@@ -13,7 +13,7 @@ from tom_observations.facilities.lco_redirect import LCORedirectFacility
 from tom_observations.facilities.soar import SOARFacility
 
 import faults
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 
 FACILITIES = [LCOFacility, SOARFacility, BLANCOFacility, LCORedirectFacility]
 

@@ -75,10 +75,6 @@ class Reply:
         return (self.body,) if isinstance(self.body, bytes) else self.body
 
 
-#: Takes the question and the right answer; gives another answer, waits, or raises Cut.
-Fault = Callable[[Call, Reply], Reply]
-
-
 def json_reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
     """`value` as JSON, with more `headers` if need be."""
     sent = {'Content-Type': 'application/json', 'Vary': 'Accept, Authorization', **(headers or {})}

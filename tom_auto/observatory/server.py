@@ -110,18 +110,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, call: Call, reply: Reply, seen: Seen) -> None:
         """Send `reply`. It has ended before its last byte: the client may ask again at once."""
-        body, headers, length = reply.body, reply.headers, reply.length
-        if isinstance(body, bytes) and _compressible(call, reply):
-            body = gzip.compress(body, compresslevel=1, mtime=0)
-            headers, length = headers | {'Content-Encoding': 'gzip'}, len(body)
+        if _compressible(call, reply):
+            body = gzip.compress(reply.body, compresslevel=1, mtime=0)
+            reply = Reply(reply.status, reply.headers | {'Content-Encoding': 'gzip'}, body)
         self.send_response(reply.status)
-        for name, value in (headers | {'Content-Length': str(length)}).items():
+        for name, value in (reply.headers | {'Content-Length': str(reply.length)}).items():
             self.send_header(name, value)
-        left = 0 if call.method == 'HEAD' else length
+        left = 0 if call.method == 'HEAD' else reply.length
         if not left:
             self.server.logbook.ended(seen)
         self.end_headers()
-        for chunk in (body,) if isinstance(body, bytes) else body:
+        for chunk in reply.chunks():
             if left <= 0:
                 return
             left -= len(chunk)
@@ -140,6 +139,7 @@ def _compressible(call: Call, reply: Reply) -> bool:
     return (
         'gzip' in call.headers.get('Accept-Encoding', '')
         and 'Content-Encoding' not in reply.headers
-        and reply.length == len(reply.body) > WORTH_COMPRESSING  # type: ignore[arg-type]
+        and isinstance(reply.body, bytes)
+        and reply.length == len(reply.body) > WORTH_COMPRESSING
         and reply.headers.get('Content-Type', '').startswith(('application/json', 'text/html'))
     )
