@@ -122,10 +122,7 @@ def _may_see(night: Night, account: Account | None, frame: Frame) -> bool:
 
 
 def show_frame(night: Night, frame: Frame, call: Call) -> dict[str, Any]:
-    """A frame as JSON. There is no field for its size.
-
-    Its `url` differs in every answer, and is good for 48 hours.
-    """
+    """A frame as JSON. There is no field for its size. Its `url` differs in every answer."""
     private = timedelta(days=0 if frame.proposal in night.public else 365 * PRIVATE_YEARS)
     public_date = stamp(frame.observed_at + private)
     fields = {name: value(frame) for name, (_, value) in FIELDS.items()}

@@ -79,6 +79,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     protocol_version = 'HTTP/1.1'
+    server_version, sys_version = 'SimulatedObservatory', ''
     disable_nagle_algorithm = True  # otherwise each answer waits for the client's last ACK
 
     def setup(self) -> None:
@@ -127,9 +128,6 @@ class Handler(BaseHTTPRequestHandler):
             if left <= 0:
                 self.server.logbook.ended(seen)
             self.wfile.write(chunk)
-
-    def version_string(self) -> str:
-        return 'SimulatedObservatory'
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing on standard error: the logbook has it."""
