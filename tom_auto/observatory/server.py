@@ -84,11 +84,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.server.logbook.connected()
+        self.server.logbook.count(connections=1)
         self._write, self.wfile.write = self.wfile.write, self.write
 
     def write(self, data: bytes) -> int:
-        self.server.logbook.sent(len(data))
+        self.server.logbook.count(bytes_sent=len(data))
         return self._write(data)
 
     def respond(self) -> None:

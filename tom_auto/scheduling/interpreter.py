@@ -109,9 +109,7 @@ def _refuse_without_packages(start: list[str]) -> None:
         )
 
 
-def run(
-    words: list[str], seconds: float, env: dict[str, str] | None = None
-) -> tuple[int | str, str]:
+def run(words: list[str], seconds: float, env: dict | None = None) -> tuple[int | str, str]:
     """Run a program: its exit status and what it said. `failed` is the status if it has none."""
     try:
         done = subprocess.run(
