@@ -12,8 +12,7 @@ class ReadOnly:
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
+    has_change_permission = has_add_permission
 
 
 class RunFailureInline(ReadOnly, admin.TabularInline):

@@ -1,4 +1,4 @@
-"""Checks everything that the automation needs, and says how to fix what is wrong."""
+"""Checks what the automation needs, and says how to fix it. Whether the jobs work: see `health`."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Answers one question: is it working?"""
+"""Is it working? The one answer, which page, JSON, mails, doctor and `schedule status` give."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -46,12 +46,10 @@ class Health:
     state: str
     since: datetime | None = None
     reasons: tuple[str, ...] = ()
-    when: str = ''
     last: UpdateRun | None = None
     running: UpdateRun | None = None
     next: datetime | None = None
     failing: int = 0
-    command: str = ''  # of manage.py
     main: bool = False
     recorded: bool = True  # whether its runs are recorded, and can be paused
 
@@ -121,10 +119,9 @@ class _Question:
 
     def answer(self) -> Health:
         job, upcoming = self.job, next_run(self.job, self.now)
-        known = {'job': job.name, 'when': job.when, 'command': job.words[0]}
         if not has_history(job):
             state = UNRECORDED if job.enabled else OFF
-            return Health(**known, state=state, next=upcoming, recorded=False)
+            return Health(job.name, state, next=upcoming, recorded=False)
         runs = UpdateRun.objects.filter(job=self.job.words[0])
         running = runs.filter(status=UpdateRun.Status.RUNNING)
         self.running = running.filter(heartbeat__gte=self.now - SILENT).first()
@@ -133,10 +130,10 @@ class _Question:
         self.trouble = self._records_in_trouble()
         state, since, reasons = self._state()
         return Health(
-            **known,
-            state=state,
-            since=since,
-            reasons=tuple(reasons),
+            job.name,
+            state,
+            since,
+            tuple(reasons),
             last=self.last,
             running=self.running,
             next=None if state == PAUSED else upcoming,

@@ -34,15 +34,14 @@ class Jobs:
 
 def jobs() -> Jobs:
     """The jobs of this TOM. `updatedata` is always among them, disabled if it is not scheduled."""
+    unscheduled = Job(MAIN, '', enabled=False)
     try:
         schedule = read_schedule(Path(settings.BASE_DIR))
-        found, mistake = schedule.jobs, ''
-        contained = schedule.environment in ('docker', 'kubernetes')
     except ScheduleError as error:
-        found, mistake, contained = (), str(error), False
-    if not any(is_main(job) for job in found):
-        found = (Job(MAIN, '', enabled=False), *found)
-    return Jobs(found, mistake, contained)
+        return Jobs((unscheduled,), str(error))
+    missing = () if any(map(is_main, schedule.jobs)) else (unscheduled,)
+    contained = schedule.environment in ('docker', 'kubernetes')
+    return Jobs((*missing, *schedule.jobs), contained=contained)
 
 
 def main_job() -> Job:

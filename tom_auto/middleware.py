@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.deprecation import MiddlewareMixin
 from tom_common.exceptions import ImproperCredentialsException
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
@@ -22,17 +23,7 @@ from .page.actions import run_in_progress, start_run
 from .sync.explain import explained
 
 
-class PassingMiddleware:
-    """Passes each request on; what a subclass does is in its hooks."""
-
-    def __init__(self, get_response: Callable) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
-
-
-class ObservatoryDownMiddleware(PassingMiddleware):
+class ObservatoryDownMiddleware(MiddlewareMixin):
     """Shows a message instead of an error page when an observatory does not answer.
 
     tomtoolkit queries the archive each time an observation's page is opened, and lets the error
@@ -57,7 +48,7 @@ class ObservatoryDownMiddleware(PassingMiddleware):
         return redirect('home')
 
 
-class BackgroundUpdateMiddleware(PassingMiddleware):
+class BackgroundUpdateMiddleware(MiddlewareMixin):
     """Makes tomtoolkit's own buttons start a run in the background.
 
     Without it, "Update Observations" and "Refresh Observation List" check one record after another
@@ -97,7 +88,7 @@ class BackgroundUpdateMiddleware(PassingMiddleware):
         messages.info(request, text)
 
 
-class WatchMiddleware:
+class WatchMiddleware(MiddlewareMixin):
     """Checks now and then that the jobs run, so that a dead cron does not go unnoticed.
 
     It checks after a request, in its own thread, and at most every `WATCH_EVERY` seconds in each
@@ -105,12 +96,11 @@ class WatchMiddleware:
     """
 
     def __init__(self, get_response: Callable) -> None:
-        self.get_response = get_response
+        super().__init__(get_response)
         self._lock = Lock()
         self._checked: float | None = None
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        answer = self.get_response(request)
+    def process_response(self, request: HttpRequest, answer: HttpResponse) -> HttpResponse:
         if self._is_time():
             Thread(target=_check_jobs, daemon=True).start()
         return answer

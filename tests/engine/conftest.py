@@ -7,8 +7,8 @@ import pytest
 from tom_targets.models import Target
 
 import forked
+from simulated import Observatory
 from stage import Stage
-from tom_auto.observatory import Observatory
 from unit.conftest import *  # noqa: F403
 
 

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 
 import faults
 from faults import Fault
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 from tom_auto.observatory.messages import Call, Reply
 
 #: Another host, which answers everything with a page, as the log-in page of a network does.

@@ -6,8 +6,8 @@ from pathlib import Path
 from django.conf import settings
 from tom_dataproducts.models import DataProduct
 
+from simulated import Observatory
 from tom_auto.models import RecordSync, StoredFrame
-from tom_auto.observatory import Observatory
 from tom_auto.sync.storage import PARTS
 from unit.running import files, updatedata
 

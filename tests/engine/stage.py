@@ -15,7 +15,7 @@ from tom_targets.models import Target
 
 import forked
 import submitting
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 from tom_auto.sync.outcomes import Ending
 from world import World, differences
 

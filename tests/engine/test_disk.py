@@ -21,8 +21,8 @@ from fault_table import APART, then
 from faults import Fault
 from home import only_frames_are_stored, two_clean_runs
 from needs import need
+from simulated import Observatory
 from tom_auto.models import StoredFrame
-from tom_auto.observatory import Observatory
 from tom_auto.observatory.messages import Call, Reply
 from tom_auto.sync import db_retry
 from tom_auto.sync.storage import PARTS

@@ -23,9 +23,8 @@ from tom_observations.models import ObservationRecord
 import faults
 from fault_table import APART, CIRCUMSTANCES, ELSEWHERE, MATRIX, Trouble, then
 from home import only_frames_are_stored, two_clean_runs
+from simulated import Break, Observatory
 from tom_auto.models import RunFailure, UpdateRun
-from tom_auto.observatory import Observatory
-from tom_auto.observatory.observatory import Break
 from unit.running import updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)

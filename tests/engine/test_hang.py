@@ -15,8 +15,8 @@ from forked import updatedata as forked_updatedata
 from hanging import headers_byte_by_byte, server, silence
 from home import everything_is_home
 from program import Program
+from simulated import Observatory
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
-from tom_auto.observatory import Observatory
 from unit.running import contents, files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)

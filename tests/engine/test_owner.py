@@ -28,8 +28,8 @@ from hypothesis.stateful import (
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
+from simulated import Observatory
 from tom_auto.models import StorageMark, UpdateRun
-from tom_auto.observatory import Observatory
 from tom_auto.observatory.model import Frame
 from tom_auto.sync.storage import MARK, PARTS
 from unit.own_classes import Lists, SavesByItself, install, product_of

@@ -32,8 +32,8 @@ from tom_observations.models import ObservationRecord
 
 import faults
 from home import everything_is_home, two_clean_runs
+from simulated import Observatory
 from tom_auto.models import RecordSync, RunFailure, StoredFrame, UpdateRun
-from tom_auto.observatory import Observatory
 from tom_auto.observatory.messages import Call, Reply, json_reply
 from unit.running import files, updatedata
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 from tom_auto.observatory.messages import Call, Reply, json_reply
 
 #: What tomtoolkit takes for an instrument of each facility.

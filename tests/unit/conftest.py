@@ -11,8 +11,8 @@ from django.test import Client
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
+from simulated import Observatory
 from tom_auto.models import RunFailure
-from tom_auto.observatory import Observatory
 from tom_auto.page import actions
 from tom_auto.scheduling import cron_table
 from tom_auto.scheduling import install as install_module

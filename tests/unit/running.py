@@ -7,7 +7,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management import call_command
 
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 from tom_auto.sync.storage import MARK
 
 

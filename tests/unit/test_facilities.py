@@ -17,8 +17,9 @@ from tom_observations.facilities.soar import SOARFacility
 from tom_observations.models import ObservationRecord
 
 import faults
+from simulated import Observatory
 from tom_auto.models import RecordSync
-from tom_auto.observatory import Observatory, archive
+from tom_auto.observatory import archive
 
 from . import facility_classes as shapes
 from .running import files, updatedata
@@ -337,7 +338,7 @@ def test_the_data_comes_home_although_the_status_does_not(
 def test_a_stock_archive_is_asked_by_request_id(sky, observed):
     """By REQNUM, the archive's estimate can lose frames in silence."""
     observed('LCO', frames=3)
-    sky.reqnum_estimate = 1
+    sky.estimate = 1
     _, report = updatedata()
     assert report['saved'] == 3
     frames = [seen.query for seen in sky.requests_seen if seen.path == '/frames/']

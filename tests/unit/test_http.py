@@ -18,8 +18,8 @@ import requests
 from requests.adapters import HTTPAdapter
 
 import faults
+from simulated import Observatory
 from tom_auto.conf import Automation
-from tom_auto.observatory import Observatory
 from tom_auto.sync.errors import NoAnswer, SyncError
 from tom_auto.sync.http import download, limited_requests
 

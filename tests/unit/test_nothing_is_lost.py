@@ -14,8 +14,8 @@ from tom_targets.models import Target
 
 import faults
 import forked
+from simulated import Observatory
 from tom_auto.models import RecordSync, RunFailure, StoredFrame, UpdateRun
-from tom_auto.observatory import Observatory
 
 from .own_classes import (
     Lists,

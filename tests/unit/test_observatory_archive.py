@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import requests
 
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_pages_hold_100_and_never_more_than_1000(sky):
 def test_reqnum_loses_frames_in_silence_when_told_to(sky):
     add_frames(sky, 1500)
     assert len(all_pages(sky, 'REQNUM=1234&limit=1000')) == 1500
-    sky.reqnum_estimate = 1
+    sky.estimate = 1
     answer = listed(sky, 'REQNUM=1234&limit=1000')
     assert (answer['count'], len(answer['results']), answer['next']) == (1, 1000, None)
     assert len(all_pages(sky, 'request_id=1234&limit=1000')) == 1500

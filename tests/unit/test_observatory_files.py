@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 import requests
 
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 
 TOKEN = {'Authorization': 'Token demo-token'}
 CONTENT = bytes(range(256)) * 40

@@ -4,9 +4,12 @@ Measured on science archive 2.7.2. A bad token: 401. No token, or one that was r
 only what is public, which is mostly nothing. A missing frame and a forbidden one: the same 404.
 Pages of 100 frames, never more than 1000, whatever the limit asked for.
 
-`?REQNUM=` takes the query planner's estimate for the count, and so for whether there is a next
-page: 1,500 frames were seen to come back as `count: 1`, 1,000 results, `next: null`. Give the
-night a `reqnum_estimate` to have that here. `?request_id=` counts exactly.
+Where a list does not count exactly, it takes the query planner's estimate for the count, and so
+for whether there is a next page: 1,500 frames of a `REQNUM` were seen to come back as `count: 1`,
+1,000 results, `next: null`. Give the night an `estimate` to have that here. See `is_exact`.
+
+The default order, by the time of the exposure, is not unique: which of the frames of one time are
+on a page is open, so that some come twice and others never. `ordering=id` is right.
 
 The file store answers as Amazon's S3 does. Measured: a presigned address is good for 48 hours,
 and refuses a request that carries an Authorization header as well (400).
@@ -63,6 +66,7 @@ FILTERS |= {
     'target_name': lambda frame, values: values[-1].lower() in frame.request.target.lower(),
     'basename': lambda frame, values: values[-1].lower() in frame.basename.lower(),
     'basename_exact': lambda frame, values: frame.basename == values[-1],
+    'target_name_exact': lambda frame, values: frame.request.target == values[-1],
     'start': lambda frame, values: frame.observed_at >= moment(values),
     'end': lambda frame, values: frame.observed_at <= moment(values),
 }
@@ -95,18 +99,45 @@ def all_frames(night: Night, account: Account | None, call: Call) -> Reply:
     except BadFilter as error:
         return json_reply(error.body, 400)
     rows = [frame for frame in rows if _may_see(night, account, frame)]
-    rows.sort(key=lambda frame: (frame.observed_at, frame.id), reverse=True)
-
-    return json_reply(
-        page(
-            rows,
-            call,
-            lambda frame: show_frame(night, frame, call),
-            default=DEFAULT_LIMIT,
-            maximum=MAXIMUM_LIMIT,
-            count=night.reqnum_estimate if 'REQNUM' in call.query else None,
-        )
+    if call.query.get('ordering') == ['id']:
+        rows.sort(key=lambda frame: frame.id)
+    else:
+        start = call.query.get('offset', ['0'])[-1]
+        rows.sort(key=lambda frame: hash((frame.id, start)))
+        rows.sort(key=lambda frame: frame.observed_at, reverse=True)
+    exact = is_exact(call.query)
+    shown = page(
+        rows,
+        call,
+        lambda frame: show_frame(night, frame, call),
+        default=DEFAULT_LIMIT,
+        maximum=MAXIMUM_LIMIT,
+        count=None if exact else night.estimate,
     )
+    return json_reply(shown | {'count_estimated': not exact})
+
+
+def is_exact(query: dict[str, list[str]]) -> bool:
+    """Whether the archive counts what it finds for this `query`, rather than estimate it."""
+    if query.keys() & {'request_id', 'observation_id', 'basename_exact'}:
+        return True
+    if not query.keys() >= {'start', 'end'}:
+        return False
+    narrowed = query.keys() & {'proposal_id', 'target_name_exact'}
+    most = timedelta(weeks=9) if narrowed else timedelta(days=7)
+    return moment(query['end']) - moment(query['start']) <= most
+
+
+def profile(night: Night, call: Call) -> Reply:
+    """Whose token this is, and which proposals it may see: none, once the portal has revoked it."""
+    if call.token is None:
+        return json_reply({'username': '', 'profile': {}, 'is_staff': False})
+    if call.token not in night.accounts:
+        return json_reply({'detail': 'Invalid token.'}, 401, {'WWW-Authenticate': 'Token'})
+    account = night.accounts[call.token]
+    proposals = sorted(account.proposals) if account else []
+    name = account.username if account else ''
+    return json_reply({'username': name, 'profile': {'proposals': proposals}, 'is_staff': False})
 
 
 def _candidates(night: Night, call: Call) -> list[Frame]:
@@ -122,10 +153,7 @@ def _may_see(night: Night, account: Account | None, frame: Frame) -> bool:
 
 
 def show_frame(night: Night, frame: Frame, call: Call) -> dict[str, Any]:
-    """A frame as JSON. There is no field for its size.
-
-    Its `url` differs in every answer, and is good for 48 hours.
-    """
+    """A frame as JSON. There is no field for its size. Its `url` differs in every answer."""
     private = timedelta(days=0 if frame.proposal in night.public else 365 * PRIVATE_YEARS)
     public_date = stamp(frame.observed_at + private)
     fields = {name: value(frame) for name, (_, value) in FIELDS.items()}

@@ -75,10 +75,6 @@ class Reply:
         return (self.body,) if isinstance(self.body, bytes) else self.body
 
 
-#: Takes the question and the right answer; gives another answer, waits, or raises Cut.
-Fault = Callable[[Call, Reply], Reply]
-
-
 def json_reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
     """`value` as JSON, with more `headers` if need be."""
     sent = {'Content-Type': 'application/json', 'Vary': 'Accept, Authorization', **(headers or {})}
@@ -122,13 +118,10 @@ class Logbook:
         self.questions = 0
         self.bytes_sent = 0
 
-    def connected(self) -> None:
+    def count(self, connections: int = 0, bytes_sent: int = 0) -> None:
         with self._lock:
-            self.connections += 1
-
-    def sent(self, count: int) -> None:
-        with self._lock:
-            self.bytes_sent += count
+            self.connections += connections
+            self.bytes_sent += bytes_sent
 
     def begun(self, call: Call) -> Seen:
         """Note `call`, and that it is being answered until `ended`."""

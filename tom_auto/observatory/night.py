@@ -42,8 +42,8 @@ class Night:
         self.frames: dict[int, Frame] = {}
         self.frames_of: defaultdict[int, list[Frame]] = defaultdict(list)  # by request id
         self.versions: dict[str, Version] = {}  # by key
-        #: What `?REQNUM=` takes for the number of frames; None: the truth. See `archive`.
-        self.reqnum_estimate: int | None = None
+        #: What the archive takes for a number of frames that it does not count; None: the truth.
+        self.estimate: int | None = None
         self._clock = clock or (lambda: datetime.now(UTC))
         self._ahead = timedelta(0)
         self._ids = itertools.count(1)
@@ -62,10 +62,6 @@ class Night:
 
     def add_token(self, token: str, *, proposals: Collection[str], username: str) -> None:
         self.accounts[token] = Account(username, set(proposals))
-
-    def revoke(self, token: str) -> None:
-        """From now on the portal refuses `token`, and the archive takes it for nobody's."""
-        self.accounts[token] = None
 
     def may_see(self, account: Account | None, proposal: str) -> bool:
         """Whether `account` (None: nobody) may see what belongs to `proposal`."""
@@ -125,26 +121,11 @@ class Night:
             self.observations[number] = observation
             return observation
 
-    def unschedule(self, request_id: int) -> None:
-        """Delete the pending observations of a request, as each new schedule does."""
-        with self.lock:
-            request = self.requests[request_id]
-            for observation in _pending(request):
-                request.observations.remove(observation)
-                del self.observations[observation.id]
-
-    def reject(self, request_id: int) -> None:
-        """Judge the data bad: what was COMPLETED goes back to PENDING."""
-        with self.lock:
-            for observation in self.requests[request_id].observations:
-                if observation.state == 'COMPLETED':
-                    observation.state, observation.modified = 'BAD_DATA', self.now()
-            self.set_state(request_id, 'PENDING')
-
     def observe(self, request_id: int, at: datetime) -> Observation:
         """The pending observation of a request, or a new one, ran at `at` and was COMPLETED."""
         with self.lock:
-            pending = _pending(self.requests[request_id])
+            observations = self.requests[request_id].observations
+            pending = [one for one in observations if one.state == 'PENDING']
             observation = pending[-1] if pending else self.schedule(request_id)
             length = observation.end - observation.start
             observation.start, observation.end = at, at + length
@@ -224,17 +205,13 @@ class Night:
                 raise ValueError(f'There is already a frame {frame.id}.')
             self.frames[frame.id] = frame
             self.frames_of[request_id].append(frame)
-            self._add_version(frame, extension, content, size)
+            self.add_version(frame, extension, content, size)
             return frame
 
-    def reprocess(self, frame: Frame, *, content: bytes | None = None) -> Version:
-        """Run the pipeline on `frame` again: same id, a new version with other bytes."""
-        with self.lock:
-            return self._add_version(frame, frame.versions[0].extension, content)
-
-    def _add_version(
+    def add_version(
         self, frame: Frame, extension: str, content: bytes | None, size: int | None = None
     ) -> Version:
+        """Add what one more run of the pipeline made of `frame`."""
         number = len(frame.versions)
         key = f'{frame.id}.{number}'
         drawn = model.Body(lambda: _draw(frame, version) if content is None else content)
@@ -267,7 +244,3 @@ def _known(state: str) -> str:
     if state not in model.REQUEST_STATES:
         raise ValueError(f'{state!r} is no state of a request: {", ".join(model.REQUEST_STATES)}.')
     return state
-
-
-def _pending(request: Request) -> list[Observation]:
-    return [one for one in request.observations if one.state == 'PENDING']

@@ -30,16 +30,14 @@ GROUP_FILTERS: dict[str, Filter[RequestGroup]] = {
     'user': lambda group, values: values[-1].lower() in group.submitter.lower(),
     'created_after': lambda group, values: group.created >= moment(values),
     'created_before': lambda group, values: group.created <= moment(values),
-    # These three look at the requests: any one of them that fits brings the group.
-    'modified_after': lambda group, values: any(
-        request.modified >= moment(values) for request in group.requests
+    # Any one request that fits brings the group.
+    'modified_after': lambda group, values: (
+        max(one.modified for one in group.requests) >= moment(values)
     ),
-    'modified_before': lambda group, values: any(
-        request.modified <= moment(values) for request in group.requests
+    'modified_before': lambda group, values: (
+        min(one.modified for one in group.requests) <= moment(values)
     ),
-    'request_id': lambda group, values: any(
-        request.id == number(values) for request in group.requests
-    ),
+    'request_id': lambda group, values: number(values) in [one.id for one in group.requests],
 }
 REQUEST_FILTERS: dict[str, Filter[Request]] = {
     'state': lambda request, values: request.state == choices(values, REQUEST_STATES)[-1],

@@ -79,15 +79,16 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     protocol_version = 'HTTP/1.1'
+    server_version, sys_version = 'SimulatedObservatory', ''
     disable_nagle_algorithm = True  # otherwise each answer waits for the client's last ACK
 
     def setup(self) -> None:
         super().setup()
-        self.server.logbook.connected()
+        self.server.logbook.count(connections=1)
         self._write, self.wfile.write = self.wfile.write, self.write
 
     def write(self, data: bytes) -> int:
-        self.server.logbook.sent(len(data))
+        self.server.logbook.count(bytes_sent=len(data))
         return self._write(data)
 
     def respond(self) -> None:
@@ -110,27 +111,23 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, call: Call, reply: Reply, seen: Seen) -> None:
         """Send `reply`. It has ended before its last byte: the client may ask again at once."""
-        body, headers, length = reply.body, reply.headers, reply.length
-        if isinstance(body, bytes) and _compressible(call, reply):
-            body = gzip.compress(body, compresslevel=1, mtime=0)
-            headers, length = headers | {'Content-Encoding': 'gzip'}, len(body)
+        if _compressible(call, reply):
+            body = gzip.compress(reply.body, compresslevel=1, mtime=0)
+            reply = Reply(reply.status, reply.headers | {'Content-Encoding': 'gzip'}, body)
         self.send_response(reply.status)
-        for name, value in (headers | {'Content-Length': str(length)}).items():
+        for name, value in (reply.headers | {'Content-Length': str(reply.length)}).items():
             self.send_header(name, value)
-        left = 0 if call.method == 'HEAD' else length
+        left = 0 if call.method == 'HEAD' else reply.length
         if not left:
             self.server.logbook.ended(seen)
         self.end_headers()
-        for chunk in (body,) if isinstance(body, bytes) else body:
+        for chunk in reply.chunks():
             if left <= 0:
                 return
             left -= len(chunk)
             if left <= 0:
                 self.server.logbook.ended(seen)
             self.wfile.write(chunk)
-
-    def version_string(self) -> str:
-        return 'SimulatedObservatory'
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing on standard error: the logbook has it."""
@@ -140,6 +137,7 @@ def _compressible(call: Call, reply: Reply) -> bool:
     return (
         'gzip' in call.headers.get('Accept-Encoding', '')
         and 'Content-Encoding' not in reply.headers
-        and reply.length == len(reply.body) > WORTH_COMPRESSING  # type: ignore[arg-type]
+        and isinstance(reply.body, bytes)
+        and reply.length == len(reply.body) > WORTH_COMPRESSING
         and reply.headers.get('Content-Type', '').startswith(('application/json', 'text/html'))
     )

@@ -1,8 +1,4 @@
-"""Draws star fields as FITS files; the same name always gives the same bytes.
-
-It imports numpy and astropy, which takes half a second: it is imported only when a frame is
-downloaded.
-"""
+"""Draws star fields as FITS files; the same name always gives the same bytes."""
 
 import hashlib
 import io
@@ -37,15 +33,12 @@ def generator(text: str) -> np.random.Generator:
 
 
 def stars(field: str, pixels: int) -> tuple[Image, Image, Image]:
-    """Columns, rows (pixels from the lower left) and magnitudes of the stars of `field`.
-
-    The first one is the target, in the middle.
-    """
+    """Columns, rows (pixels from the lower left) and magnitudes of the stars of `field`."""
     random = generator(field)
     number = max(8, int(STARS_PER_PIXEL * pixels * pixels))
     columns, rows = random.uniform(0, pixels, (2, number))
     magnitudes = FAINTEST + np.log10(random.uniform(1e-4, 1, number)) / COUNT_SLOPE
-    columns[0] = rows[0] = (pixels - 1) / 2
+    columns[0] = rows[0] = (pixels - 1) / 2  # the target, in the middle
     magnitudes[0] = 14.0
     return columns, rows, magnitudes
 

@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import NamedTuple
 
 from django.db.models import Count, F, Sum
 from django.db.models.functions import TruncDate
@@ -16,14 +15,6 @@ from ..models import StoredFrame, UpdateRun
 DAYS = 28
 WIDTH, HEIGHT = 560, 120  # of the drawing; it scales with the page
 GAP = 4  # between two days
-
-
-class Bar(NamedTuple):
-    x: float
-    y: float
-    width: float
-    height: float
-    series: int
 
 
 @dataclass(frozen=True)
@@ -45,16 +36,19 @@ class Picture:
         """The days that are not empty, newest first."""
         return [(day, numbers) for day, numbers in reversed(self.days) if any(numbers)]
 
-    def bars(self) -> Iterable[Bar]:
+    def bars(self) -> Iterable[dict[str, float]]:
+        """The rectangles: their place and size in the drawing, and their series."""
         step, most = WIDTH / len(self.days), self.most
         for place, (_, numbers) in enumerate(self.days):
-            top = float(HEIGHT)
+            x, top = place * step + GAP / 2, float(HEIGHT)
             for series, number in enumerate(numbers):
                 height = HEIGHT * number / most if most else 0
                 top -= height
                 if height:
-                    x, width = place * step + GAP / 2, step - GAP
-                    yield Bar(round(x, 1), round(top, 1), round(width, 1), round(height, 1), series)
+                    bar = {'x': x, 'y': top, 'width': step - GAP, 'height': height}
+                    yield {name: round(value, 1) for name, value in bar.items()} | {
+                        'series': series
+                    }
 
 
 def pictures(user: Visitor) -> list[Picture]:

@@ -72,9 +72,7 @@ def act(
         print_line(line)
     logs = log_file(site.project).parent
     if options['action'] == 'show' and ' >> ' in lines[-1] and not logs.is_dir():
-        print_error(
-            f'Before you copy this line: mkdir {logs} (without it, the job does not start).'
-        )
+        print_error(f'Before you copy this line: mkdir {logs} (without it, no job starts).')
     return code
 
 
@@ -82,7 +80,9 @@ def _carry_out(options: dict, site: Site) -> tuple[int, list[str]]:
     """The exit status of an action, and the lines to print."""
     action, name, project = options['action'], options['format'], site.project
     if name != 'kubernetes' and in_container(project):
-        return _in_container(action, site)
+        if action != 'status':
+            raise ScheduleError(ON_THE_HOST)
+        return _with_health(CURRENT, [ON_THE_HOST], *site.health())
     if action == 'show':
         return 0, _show(name, options['image'], site)
     if action == 'status' and not name and not crontab.installed(project):
@@ -121,13 +121,6 @@ def in_container(project: Path) -> bool:
     with contextlib.suppress(ScheduleError):  # the action reports it, if it matters
         return read_schedule(project).environment == 'docker'
     return False
-
-
-def _in_container(action: str, site: Site) -> tuple[int, list[str]]:
-    """Say where the line belongs; with `status`, also how the last runs went."""
-    if action == 'status':
-        return _with_health(CURRENT, [ON_THE_HOST], *site.health())
-    raise ScheduleError(ON_THE_HOST)
 
 
 def _with_health(

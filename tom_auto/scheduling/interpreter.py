@@ -99,25 +99,27 @@ def _refuse_without_packages(start: list[str]) -> None:
 
     It is tried in cron's environment, without what a shell has set, such as a `module load`.
     """
+    bare = {'HOME': str(Path.home()), 'SHELL': '/bin/sh', 'PATH': '/usr/bin:/bin'}
+    status, said = run([*start, '-c', 'import django'], IMPORT_SECONDS, env=bare)
+    if status:
+        raise ScheduleError(
+            f'{start[-1]} cannot import Django in the bare environment of cron '
+            f'({said.splitlines()[-1] if said else status}). Was Python upgraded, or does it need a '
+            'module that your shell loads? Make the environment of the TOM again (README.md says how).'
+        )
+
+
+def run(words: list[str], seconds: float, env: dict | None = None) -> tuple[int | str, str]:
+    """Run a program: its exit status and what it said. `failed` is the status if it has none."""
     try:
         done = subprocess.run(
-            [*start, '-c', 'import django'],
-            env={'HOME': str(Path.home()), 'SHELL': '/bin/sh', 'PATH': '/usr/bin:/bin'},
+            words,
+            env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
-            errors='replace',
-            timeout=IMPORT_SECONDS,
+            timeout=seconds,
             check=False,
         )
-        reason = done.stderr.strip().rpartition('\n')[2] or f'status {done.returncode}'
     except (OSError, subprocess.TimeoutExpired) as error:
-        reason = str(error)
-    else:
-        if done.returncode == 0:
-            return
-    raise ScheduleError(
-        f'{start[-1]} cannot import Django in the bare environment of cron '
-        f'({reason}). Was Python upgraded, or does it need a module that your shell '
-        'loads? Make the environment of the TOM again (README.md says how).'
-    )
+        return 'failed', str(error)
+    return done.returncode, os.fsdecode(done.stderr or done.stdout).strip()

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,20 +24,19 @@ LOOK_EVERY = 20
 STOP_SECONDS = 8
 
 
+@dataclass
 class Runner:
-    """Runs jobs in processes of their own, one at a time, until it is stopped."""
+    """Runs jobs in processes of their own, one at a time, until it is stopped.
 
-    def __init__(
-        self,
-        start: list[str],
-        log: Path,
-        say: Callable[[str], object],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        """`start` is the words before those of a job. Output goes to `say` and to `log`."""
-        self.start, self.log, self.say, self.clock = start, log, say, clock
-        self.stopped = threading.Event()
-        self.process: subprocess.Popen[bytes] | None = None
+    `start` is the words before those of a job. Output goes to `say` and to `log`.
+    """
+
+    start: list[str]
+    log: Path
+    say: Callable[[str], object]
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    process: subprocess.Popen[bytes] | None = None
 
     def run(self, jobs: tuple[Job, ...]) -> None:
         """Start each of `jobs` whenever it is due, until `stop` is called."""

@@ -8,13 +8,13 @@ import contextlib
 import hashlib
 import os
 import re
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from .cron_expression import numbers_of
 from .definition import FILE, Job, ScheduleError
 from .install import difference
+from .interpreter import run
 from .moved import is_of, remember
 from .plan import CURRENT, NOT_INSTALLED, STALE, Plan
 
@@ -201,28 +201,16 @@ def _disable(names: list[str]) -> None:
 def warnings(plan: Plan) -> list[str]:
     """Without lingering, a user's units stop when the user logs out."""
     command = ['loginctl', 'show-user', str(os.getuid()), '--property=Linger']
-    try:
-        answer = subprocess.run(command, capture_output=True, timeout=COMMAND_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    if b'Linger=yes' in answer.stdout:
+    status, said = run(command, COMMAND_SECONDS)
+    if status == 'failed' or 'Linger=yes' in said:
         return []
     return ['Warning: they stop when you log out. To keep them running: loginctl enable-linger']
 
 
 def _systemctl(*words: str) -> None:
-    try:
-        done = subprocess.run(
-            ['systemctl', '--user', *words],
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-        failure = os.fsdecode(done.stderr or done.stdout).strip() if done.returncode else None
-    except (OSError, subprocess.TimeoutExpired) as error:
-        failure = str(error)
-    if failure is not None:
+    status, said = run(['systemctl', '--user', *words], COMMAND_SECONDS)
+    if status:
         raise ScheduleError(
-            f'systemd does not work here (systemctl --user {" ".join(words)}): {failure}\n'
+            f'systemd does not work here (systemctl --user {" ".join(words)}): {said}\n'
             'For cron instead: python manage.py schedule install'
         )
