@@ -17,6 +17,7 @@ LAYERS = [
     {'access', 'jobs'},
     {'sync.engine'},
     {'sync.runs', 'sync.check_record'},
+    {'sync.archive_lists'},
     {
         'sync.class_process',
         'sync.due',

@@ -17,7 +17,7 @@ from .messages import Call, Reply, html_reply, json_reply, redirect_reply
 from .model import OBSERVATION_STATES, REQUEST_STATES, Account, Observation, Request, RequestGroup
 from .night import Night
 
-DEFAULT_LIMIT = 10
+DEFAULT_LIMIT, ANONYMOUS_LIMIT = 10, 100
 WINDOW = timedelta(days=7)  # in which a request may be observed
 
 Row = TypeVar('Row', Request, RequestGroup, Observation)
@@ -85,6 +85,9 @@ class Question:
 
 def answer(night: Night, call: Call) -> Reply:
     question = Question(night, call, night.accounts.get(call.token))
+    limit = call.query.get('limit', ['0'])[-1]
+    if question.account is None and limit.isdecimal() and int(limit) > ANONYMOUS_LIMIT:
+        return html_reply('Large limit not allowed for anonymous users.', 400)
     if call.token is not None and question.account is None:
         return json_reply({'detail': 'Invalid token.'}, 403)
     if call.method not in ('GET', 'HEAD'):

@@ -2,6 +2,7 @@
 
 | module | what it does |
 |---|---|
+| `archive_lists` | Which frames many requests have, from the lists of an archive of LCO's kind: rule 17 |
 | `check_record` | Checks one record: asks for its status, fetches its frames, and says what came of it |
 | `class_process` | Facility classes that are not of LCO's kind, each at work in a process of its own: rule 4 |
 | `db_retry` | Waits for a database that has gone away, or that another program keeps to itself |

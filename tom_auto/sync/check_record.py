@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
 from ..models import RecordSync, StoredFrame
-from . import hooks, products, storage
+from . import archive_lists, hooks, products, storage
+from .archive_lists import Listed
 from .class_process import CALLS, ClassProcess
 from .errors import (
     BrokenClass,
@@ -27,12 +29,21 @@ from .errors import (
     SyncError,
     Unsupported,
 )
-from .facilities import TIMES, Status, Stock, facility_classes, is_stock, overrides, usable_class
-from .frames import Frame, Listing
+from .facilities import (
+    TIMES,
+    Account,
+    Status,
+    Stock,
+    facility_classes,
+    is_stock,
+    overrides,
+    usable_class,
+)
+from .frames import Frame, Listing, archive_frame
 from .http import Received
 from .outcomes import Ending, Outcome
-from .portal_lists import Found, read_lists, wanted_of
-from .products import Action, Plan
+from .portal_lists import FEWEST, Found, read_lists, wanted_of
+from .products import JPEG, Action, Plan
 from .workers import DISK, ROOM, Job
 
 BATCH = 100  # frames that are looked at together
@@ -50,7 +61,8 @@ class Facilities:
         self._stock: dict[str, Stock] = {}
         self._processes: dict[str, ClassProcess] = {}
         self.unsupported: dict[str, str] = {}
-        self.lists: dict[tuple[str, str], Found] = {}  # by portal and key
+        self.lists: dict[Account, Found] = {}  # by portal, archive and key
+        self.frame_lists: dict[Account, dict[str, Listed]] = {}  # by the same, and request
         self.in_hand: set[tuple[str, str]] = set()  # frames that a record is storing now
         self.terminal: dict[tuple, tuple[str, ...]] = {}  # states, by facility and user
         for name in due:
@@ -70,18 +82,31 @@ class Facilities:
                 f'{reason}. Not importable: {entries}' if entries else str(reason)
             )
 
-    def list_jobs(self, due: dict[str, deque[int]]) -> dict[tuple[str, str], Job]:
-        """What reads the lists of each portal, by portal and key, for the records that are due."""
-        keys: dict[tuple[str, str], list[int]] = {}
+    def list_jobs(self, due: dict[str, deque[int]]) -> dict[Account, Job]:
+        """What reads the lists of each portal, by account, for the records that are due."""
+        keys: dict[Account, list[int]] = {}
         for name, stock in self._stock.items():
-            keys.setdefault((stock.portal, stock.key), []).extend(due.get(name, ()))
+            keys.setdefault(stock.account, []).extend(due.get(name, ()))
         return {
             account: self.portal_job(
                 stock, partial(read_lists, stock.ocs, wanted_of(keys[account])), 'lists of requests'
             )
             for stock in self._stock.values()
-            if keys.get(account := (stock.portal, stock.key))
+            if keys.get(account := stock.account)
         }
+
+    def frame_list_job(self, account: Account, due: dict[str, deque[int]]) -> Job | None:
+        """What reads the archive's lists for the records of an account whose statuses are known."""
+        names = [name for name, stock in self._stock.items() if account == stock.account]
+        keys = [key for name in names for key in due.get(name, ())]
+        stock = self._stock[names[0]]
+        since = timezone.now() - self._limits.DATA_WINDOW
+        wanted = archive_lists.wanted_of(keys, self.lists[account], since)
+        if len(wanted) < FEWEST:
+            return None
+        known = archive_lists.known_frames(keys, self.archive_of(stock.name))
+        work = partial(archive_lists.read_frames, stock.ocs, wanted, known)
+        return self.archive_job(stock, work, 'lists of frames')
 
     def stop(self) -> None:
         """End the processes."""
@@ -285,7 +310,7 @@ class Check:
 
     def _ask_portal(self, record: ObservationRecord, stock: Stock) -> Jobs:
         """Refresh the status of `record`; whether it may have frames."""
-        news = self._facilities.lists.get((stock.portal, stock.key), {}).get(record.observation_id)
+        news = self._facilities.lists.get(stock.account, {}).get(record.observation_id)
         if news is not None and news.status_then == record.status:
             times = {name: getattr(record, name) for name in TIMES}
             status = stock.status_of(times | news.answer)
@@ -332,13 +357,11 @@ class Check:
     def _bring_frames(self, record: ObservationRecord, stock: Stock | None) -> Jobs:
         """Fetch the frames of `record` that are wanted and not here yet."""
         outcome, name = self.outcome, self.outcome.facility
-        if stock is not None:
-            work = partial(stock.frames, record.observation_id)
-            doing = f'the list of frames of {record.observation_id}'
-            job = self._facilities.archive_job(stock, work, doing)
-        else:
-            job = self._facilities.class_job(name, record, 'frames', record.observation_id)
-        listing: Listing = yield from self._one(job)
+        listing: Listing | None = None
+        if stock is not None and self._may_be_listed():
+            listing = yield from self._listed(record, stock)
+        if listing is None:
+            listing = yield from self._one(self._frames_job(record, stock))
         if stock and stock.is_success(record.status) and not listing.frames and not stock.key:
             raise NoKey(f'no frames can be seen without an API key: set {name}_API_KEY in .env')
         patterns = self._limits.WANTED_FRAMES.get(name)
@@ -348,7 +371,7 @@ class Check:
             if patterns is None or any(fnmatch(frame.filename, pattern) for pattern in patterns)
         ]
         outcome.filtered = len(listing.frames) - len(wanted)
-        outcome.found = len(wanted)
+        outcome.found += len(wanted)
         troubles: list[SyncError] = list(listing.faults)
         for start in range(0, len(wanted), BATCH):
             yield from self._store(record, wanted[start : start + BATCH], troubles)
@@ -357,6 +380,47 @@ class Check:
             first, count = troubles[0], len(troubles)
             text = str(first) if count == 1 else f'{count} of {outcome.found} frames: {first}'
             raise type(first)(text) from first
+
+    def _frames_job(self, record: ObservationRecord, stock: Stock | None) -> Job:
+        if stock is None:
+            name = self.outcome.facility
+            return self._facilities.class_job(name, record, 'frames', record.observation_id)
+        work = partial(stock.frames, record.observation_id)
+        doing = f'the list of frames of {record.observation_id}'
+        return self._facilities.archive_job(stock, work, doing)
+
+    def _may_be_listed(self) -> bool:
+        """Whether a list is enough: a check that may settle the record asks for it alone."""
+        ended = self.outcome.ended
+        return not ended or timezone.now() - ended < self._limits.DATA_WINDOW
+
+    def _listed(self, record: ObservationRecord, stock: Stock) -> Jobs:
+        """The frames of `record` that are new, from the lists; None where it has to be asked.
+
+        A list that has not all that is stored is not believed, nor where a file is not there.
+        """
+        listed = self._facilities.frame_lists.get(stock.account, {}).get(record.observation_id)
+        if listed is None:
+            return None
+        archive = self._facilities.archive_of(stock.name)
+        rows = StoredFrame.objects.filter(record=record, archive=archive).values_list(
+            'frame_id', 'name', 'product'
+        )
+        changed = {str(entry['id']) for entry in listed.entries}
+        same = {frame_id for frame_id, *_ in rows if not frame_id.endswith(JPEG)} - changed
+        if listed.known != len(same):
+            return None
+        if names := [name for _, name, product in rows if product]:
+            work = partial(storage.sizes, names)
+            sizes = yield from self._one(
+                self._facilities.disk_job(stock.name, work, 'stored files')
+            )
+            if None in sizes.values():
+                return None
+        self.outcome.found = listed.known
+        listing = Listing()
+        listing.add(listed.entries, archive_frame, stock.name)
+        return listing
 
     def _store(
         self, record: ObservationRecord, frames: list[Frame], troubles: list[SyncError]

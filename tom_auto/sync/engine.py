@@ -24,6 +24,7 @@ from .db_retry import connect_again, limited_waits
 from .due import Selection, enrol, records_due
 from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
 from .explain import explained
+from .facilities import Account
 from .http import limited_requests
 from .outcomes import Ending, Outcome, Report
 from .workers import DISK, Pool
@@ -93,7 +94,7 @@ class _Run:
         self._run, self._report, self._limits = run, report, limits
         self._user, self._deadline, self._progress = user, deadline, progress
         self._active: dict[int, Check] = {}
-        self._reading: dict[tuple[str, str], list] = {}  # queues that wait for a portal's lists
+        self._reading: dict[Account, list] = {}  # queues that wait for a portal's lists
         self._outcomes: list[Outcome] = []
         self._not_reached: Counter[str] = Counter()  # records, by facility
         self._written = monotonic()
@@ -124,8 +125,7 @@ class _Run:
                 if pk in self._active:
                     self._resume(self._active[pk], number, result, error)
                 elif pk in self._reading:
-                    self._facilities.lists[pk] = result or {}
-                    queues.extend(self._reading.pop(pk))
+                    self._go_on_reading(pk, result or {}, queues)
             self._write_outcomes(at_once=not self._active)
             if monotonic() > self._deadline and self._is_over(queues):
                 break
@@ -143,13 +143,25 @@ class _Run:
         jobs, waiting = self._facilities.list_jobs(due), {}
         for name, keys in due.items():
             stock = self._facilities.stock(name)
-            account = (stock.portal, stock.key) if stock else None
+            account = stock.account if stock else None
             waiting.setdefault(account if account in jobs else None, []).append((name, keys))
         for account, job in jobs.items():
             self._pool.submit(job, (account, 0))
         now = deque(waiting.pop(None, ()))
         self._reading = waiting
         return now
+
+    def _go_on_reading(self, account: Account, found: dict, queues: deque) -> None:
+        """After the portal's lists those of the archive; then the records that waited for them."""
+        if account not in self._facilities.lists:
+            self._facilities.lists[account] = found
+            job = self._facilities.frame_list_job(account, dict(self._reading[account]))
+            if job is not None:
+                self._pool.submit(job, (account, 1))
+                return
+        else:
+            self._facilities.frame_lists[account] = found
+        queues.extend(self._reading.pop(account))
 
     def _begin_more(self, queues: deque) -> None:
         """Take more records in hand, one of each facility in turn."""

@@ -40,6 +40,7 @@ from .frames import Listing, listed_by_archive, listed_by_class
 STATE = re.compile('[A-Z_]{1,40}')
 STATUS_LENGTH = ObservationRecord._meta.get_field('status').max_length
 TIMES = ('scheduled_start', 'scheduled_end')
+Account = tuple[str, str, str]  # portal, archive and key
 #: A class of LCO's kind that brings one of these itself is asked as any other.
 ITS_OWN = {
     '__init__', 'set_user', 'get_observation_status', 'data_products', '_archive_frames',
@@ -117,6 +118,7 @@ class Stock:
             urlsplit(self.archive).netloc,
         )
         self.key = setting('api_key') or ''
+        self.account = self.portal, self.archive, self.key
 
     def is_terminal(self, status: str) -> bool:
         """Whether `status` will not change by itself."""

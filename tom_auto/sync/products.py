@@ -25,6 +25,7 @@ from .frames import Frame
 from .http import Received, download
 
 RIGHTS = ('view', 'change', 'delete')
+JPEG = '_jpeg'  # the end of the id of a preview, as tomtoolkit has it
 
 
 class Action(StrEnum):
@@ -107,8 +108,8 @@ def _plan(
 
 
 def preview_id(product_id: str) -> str:
-    """The id of the JPEG of a product, as tomtoolkit has it."""
-    return f'{product_id}_jpeg'
+    """The id of the JPEG of a product."""
+    return product_id + JPEG
 
 
 def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) -> None:
