@@ -187,3 +187,47 @@ def test_what_was_deleted_here_is_not_fetched_again(sky, home):
     DataProduct.objects.first().delete()
     report, asked = run(sky)
     assert (report['saved'], len(asked)) == (0, 1)
+
+
+# --- I4: nothing is believed only with a witness ---
+
+
+@pytest.mark.parametrize('proposals', [set(), {'ANOTHER'}])
+def test_an_archive_that_shows_nothing_settles_nothing(sky, observe, proposals):
+    """I4: "Success!"; finished observations settled without a frame."""
+    records = [observe(ago=timedelta(days=8)) for _ in range(RECORDS)]
+
+    def blind(page):
+        page.update(results=[], count=0)
+
+    sky.break_('/frames/', faults.edit(blind))
+    sky.break_(
+        '/profile/', faults.edit(lambda said: said.update(profile={'proposals': [*proposals]}))
+    )
+
+    status, report = updatedata()
+
+    assert status == 1
+    assert {failure['kind'] for failure in report['failures']} <= {'access refused', 'set aside'}
+    assert 'shows this account no frames' in report['failures'][0]['error']
+    assert not any(sync.is_settled for sync in RecordSync.objects.all())
+
+    sky.mend()
+    report, _ = run(sky, '--recheck')
+    assert report['saved'] == len(records)
+    everything_is_home(sky)
+
+
+def test_an_archive_that_cannot_say_what_it_shows_is_believed(sky, observe):
+    """An older one, which has no such page."""
+    sky.break_('/profile/', faults.status(404))
+    observe(ago=timedelta(days=8), frames=0)
+    status, report = updatedata()
+    assert (status, report['failures'][0]['kind']) == (1, 'no frames')
+
+
+def test_nobody_asks_the_archive_for_what_has_not_begun(sky, add_record):
+    for _ in range(RECORDS):
+        sky.add_request(int(add_record(status='').observation_id))
+    run(sky)
+    assert {seen.path.split('/')[1] for seen in sky.requests_seen} == {'api'}

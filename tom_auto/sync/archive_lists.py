@@ -47,6 +47,21 @@ class Listed:
     entries: list[dict] = field(default_factory=list)  # all others
 
 
+def proposals_in_sight(facility: OCSFacility) -> frozenset[str] | None:
+    """The proposals of which the archive shows this account the frames; None: it does not say.
+
+    Without this, silently absent data looks like none: an archive that cannot ask the portal whose
+    a token is answers each list with nothing, and 200.
+    """
+    url = urljoin(facility.facility_settings.get_setting('archive_url'), '/profile/')
+    try:
+        answer = make_request('GET', url, headers=facility._portal_headers()).json()
+        return frozenset(answer['profile']['proposals'])
+    except Exception as error:  # the lists will say what is wrong
+        logger.warning('The archive does not say what it shows (%s)', type(error).__name__)
+        return None
+
+
 def wanted_of(due: Collection[int], news: dict[str, News], since: datetime) -> dict[str, Wanted]:
     """The requests of these records, by number, that a list can tell of.
 

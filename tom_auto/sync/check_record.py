@@ -42,7 +42,7 @@ from .facilities import (
 from .frames import Frame, Listing, archive_frame
 from .http import Received
 from .outcomes import Ending, Outcome
-from .portal_lists import FEWEST, Found, read_lists, wanted_of
+from .portal_lists import Found, read_lists, wanted_of
 from .products import JPEG, Action, Plan
 from .workers import DISK, ROOM, Job
 
@@ -95,18 +95,26 @@ class Facilities:
             if keys.get(account := stock.account)
         }
 
-    def frame_list_job(self, account: Account, due: dict[str, deque[int]]) -> Job | None:
-        """What reads the archive's lists for the records of an account whose statuses are known."""
-        names = [name for name, stock in self._stock.items() if account == stock.account]
-        keys = [key for name in names for key in due.get(name, ())]
-        stock = self._stock[names[0]]
+    def archive_list_job(self, account: Account, due: dict[str, deque[int]]) -> Job | None:
+        """What reads the archive's lists for the records of an account whose statuses are known.
+
+        None where the observatory has begun with no request of them.
+        """
+        stocks = [stock for stock in self._stock.values() if stock.account == account]
+        keys = [key for stock in stocks for key in due.get(stock.name, ())]
+        if len(keys) == sum(not news.begun for news in self.lists[account].values()):
+            return None
         since = timezone.now() - self._limits.DATA_WINDOW
         wanted = archive_lists.wanted_of(keys, self.lists[account], since)
-        if len(wanted) < FEWEST:
-            return None
-        known = archive_lists.known_frames(keys, self.archive_of(stock.name))
-        work = partial(archive_lists.read_frames, stock.ocs, wanted, known)
-        return self.archive_job(stock, work, 'lists of frames')
+        known = archive_lists.known_frames(keys, self.archive_of(stocks[0].name))
+
+        def read() -> dict[str, Listed]:
+            sees = archive_lists.proposals_in_sight(stocks[0].ocs)
+            for stock in stocks:
+                stock.sees = sees
+            return archive_lists.read_frames(stocks[0].ocs, wanted, known)
+
+        return self.archive_job(stocks[0], read, 'lists of frames')
 
     def stop(self) -> None:
         """End the processes."""
@@ -385,7 +393,8 @@ class Check:
         if stock is None:
             name = self.outcome.facility
             return self._facilities.class_job(name, record, 'frames', record.observation_id)
-        work = partial(stock.frames, record.observation_id)
+        proposal = dict(record.parameters or {}).get('proposal')
+        work = partial(stock.frames, record.observation_id, proposal)
         doing = f'the list of frames of {record.observation_id}'
         return self._facilities.archive_job(stock, work, doing)
 

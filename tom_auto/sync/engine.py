@@ -155,7 +155,7 @@ class _Run:
         """After the portal's lists those of the archive; then the records that waited for them."""
         if account not in self._facilities.lists:
             self._facilities.lists[account] = found
-            job = self._facilities.frame_list_job(account, dict(self._reading[account]))
+            job = self._facilities.archive_list_job(account, dict(self._reading[account]))
             if job is not None:
                 self._pool.submit(job, (account, 1))
                 return

@@ -26,6 +26,7 @@ from tom_observations.models import ObservationRecord
 
 from ..redact import learn, stored_by
 from .errors import (
+    AccessRefused,
     BrokenClass,
     CredentialsRefused,
     NoAnswer,
@@ -119,6 +120,7 @@ class Stock:
         )
         self.key = setting('api_key') or ''
         self.account = self.portal, self.archive, self.key
+        self.sees: frozenset[str] | None = None  # proposals, as far as the archive says
 
     def is_terminal(self, status: str) -> bool:
         """Whether `status` will not change by itself."""
@@ -144,9 +146,18 @@ class Stock:
             raise BrokenClass(f'{self.name} reports the state {status.state}, which is not known')
         return status
 
-    def frames(self, observation_id: str) -> Listing:
-        """What the archive lists for one request."""
-        return listed_by_archive(self.ocs, observation_id, f"{self.name}'s archive")
+    def frames(self, observation_id: str, proposal: object) -> Listing:
+        """What the archive lists for one request; nothing is believed only with a witness."""
+        listing = listed_by_archive(self.ocs, observation_id, f"{self.name}'s archive")
+        if not listing.frames and self.key and self._hides(proposal):
+            shown = f'of {proposal}' if self.sees else 'at all'
+            raise AccessRefused(f"{self.name}'s archive shows this account no frames {shown}")
+        return listing
+
+    def _hides(self, proposal: object) -> bool:
+        if self.sees is None:
+            return False
+        return not self.sees or (isinstance(proposal, str) and proposal not in self.sees)
 
 
 class Asked:
