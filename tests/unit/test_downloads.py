@@ -283,7 +283,7 @@ def test_a_certificate_that_is_not_valid_is_told_and_not_tried_again(
     """C14: it was retried twice, and "does not answer" was all that was told."""
     url = f'https://127.0.0.1:{self_signed.port}'
     settings.FACILITIES = settings.FACILITIES | {
-        'SOAR': {'portal_url': url, 'archive_url': url, 'api_key': 'key-of-soar'}
+        'SOAR': {'portal_url': url, 'archive_url': sky.url, 'api_key': 'key-of-soar'}
     }
     add_record('SOAR')
     status, report = updatedata()

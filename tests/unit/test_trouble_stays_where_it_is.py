@@ -394,6 +394,7 @@ class TestARecordThatIsRefused:
     def test_does_not_stop_the_others(self, sky, observed, code, workers):
         """A21: five to seven of thirty checked a run."""
         records = [observed('LCO', '', frames=1) for _ in range(30)]
+        sky.break_('/frames/.*proposal_id', faults.status(500))  # no list: each is asked singly
         sky.break_(f'/frames/.*request_id={records[3].observation_id}', faults.status(code))
         for _ in range(2):
             status, report = updatedata('--workers', workers)

@@ -29,7 +29,7 @@ HARMFUL = {'PYTHONHOME', 'PYTHONPATH', 'DJANGO_SETTINGS_MODULE', 'CRON_TZ'}
 
 def install(plan: Plan) -> list[str]:
     """Put the lines of `plan` into the crontab, once. Returns the lines to print."""
-    if not plan.schedule.enabled():
+    if not crontab_lines(plan):  # which refuses a path that no crontab can hold
         return [f'No job is enabled in {FILE}.', *remove(plan.project)]
     refuse_unusable(plan.start, plan.project)
     _make_log_directory(log_file(plan.project).parent)

@@ -120,7 +120,7 @@ def read_frames(
     return found
 
 
-class ShiftedList(BadAnswer):
+class ShiftedList(Exception):
     """The pages of a list do not fit together."""
 
 

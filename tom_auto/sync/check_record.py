@@ -88,11 +88,11 @@ class Facilities:
         for name, stock in self._stock.items():
             keys.setdefault(stock.account, []).extend(due.get(name, ()))
         return {
-            account: self.portal_job(
-                stock, partial(read_lists, stock.ocs, wanted_of(keys[account])), 'lists of requests'
+            stock.account: self.portal_job(
+                stock, partial(read_lists, stock.ocs, wanted), 'lists of requests'
             )
             for stock in self._stock.values()
-            if keys.get(account := stock.account)
+            if (wanted := wanted_of(keys.get(stock.account, ())))
         }
 
     def archive_list_job(self, account: Account, due: dict[str, deque[int]]) -> Job | None:

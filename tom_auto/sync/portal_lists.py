@@ -84,6 +84,8 @@ def wanted_of(due: Collection[int]) -> Wanted:
             'sync__status', 'sync__terminal_since', 'sync__checked_at',
         )  # fmt: skip
         for observation_id, status, created, checked, terminal_since, checked_at in rows:
+            if not observation_id.isdecimal():
+                continue  # and no request
             since = terminal_since or checked_at or created
             before = status if status == checked else ''
             twin = wanted.get(observation_id)
