@@ -344,7 +344,7 @@ class Check:
         patterns = self._limits.WANTED_FRAMES.get(name)
         wanted = [
             frame
-            for frame in listing.frames
+            for frame in listing.frames.values()
             if patterns is None or any(fnmatch(frame.filename, pattern) for pattern in patterns)
         ]
         outcome.filtered = len(listing.frames) - len(wanted)
