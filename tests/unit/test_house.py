@@ -26,7 +26,7 @@ LAYERS = [
         'sync.products',
         'sync.workers',
     },
-    {'sync.facilities', 'sync.storage'},
+    {'sync.facilities', 'sync.storage', 'sync.storage_id'},
     {'sync.file_names', 'sync.frames', 'sync.whole_file'},
     {'sync.db_retry', 'sync.explain'},
     {'models', 'redact', 'sync.http', 'sync.outcomes'},

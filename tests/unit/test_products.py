@@ -13,6 +13,7 @@ from tom_targets.models import Target
 import faults
 from tom_auto.models import StoredFrame
 from tom_auto.sync import storage
+from tom_auto.sync.storage_id import accept_storage
 
 from .running import contents, files, updatedata
 
@@ -125,7 +126,7 @@ def without_checksums(answer):
 @pytest.mark.parametrize('damage', ['no file', 'file gone', 'a web page', 'cut', 'outside'])
 def test_rows_that_others_left_are_repaired(sky, observed, media, damage):
     """tomtoolkit writes the row before it downloads, and stores whatever comes."""
-    storage.accept_storage()
+    accept_storage()
     record = observed(frames=1, status='COMPLETED')
     [frame] = sky.frames.values()
     product = DataProduct(product_id=str(frame.id), target=record.target, observation_record=record)

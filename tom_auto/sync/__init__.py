@@ -20,6 +20,7 @@
 | `products` | Keeps frames as data products: a row means a whole, verified file (rules 6 to 9) |
 | `runs` | One run of a job at a time, and the history of runs |
 | `storage` | Where the files of data products lie: on a disk of this host, or in a store such as S3 |
+| `storage_id` | The storage is the one that was there: it carries an id that the database knows: rule 7 |
 | `whole_file` | Is a file whole, and what its name promises? Archives send error pages and stumps instead |
 | `workers` | The threads of a run: they ask observatories and fetch files, and never touch the database |
 """

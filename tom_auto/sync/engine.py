@@ -26,6 +26,7 @@ from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
 from .explain import explained
 from .http import limited_requests
 from .outcomes import Ending, Outcome, Report
+from .storage_id import insist_on_storage
 from .workers import DISK, Pool
 
 JOB = 'updatedata'
@@ -132,7 +133,7 @@ class _Run:
 
     def _insist_on_storage(self) -> None:
         try:
-            storage.insist_on_storage()
+            insist_on_storage()
             storage.empty_parts()
         except StorageAway as error:
             self._pool.set_aside[DISK] = str(error)
