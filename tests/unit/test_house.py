@@ -16,8 +16,9 @@ LAYERS = [
     {'health'},
     {'access', 'jobs'},
     {'sync.engine'},
-    {'sync.runs', 'sync.check_record', 'sync.bring_frames'},
-    {'sync.facility_jobs', 'sync.class_saves', 'sync.previews'},
+    {'sync.check_record', 'sync.runs'},
+    {'sync.bring_frames', 'sync.class_saves'},
+    {'sync.facility_jobs', 'sync.previews'},
     {
         'sync.class_process',
         'sync.due',

@@ -1,14 +1,16 @@
 """Checks one record: asks for its status, fetches its frames, and says what came of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
-from ..models import RecordSync, StoredFrame
-from . import class_saves, hooks, storage
+from ..models import StoredFrame
+from . import hooks
 from .bring_frames import RecordFrames
+from .class_saves import let_it_save
 from .errors import BrokenClass, OutOfTime, PartFailed, SetAside, SyncError, Unsupported
 from .facilities import TIMES, Stock
 from .facility_jobs import Facilities, Jobs, one
@@ -63,34 +65,29 @@ class Check:
         outcome.observation_id, outcome.status = record.observation_id, record.status
         outcome.ending = Ending.CHECKED
         try:
-            yield from self._part(self._ask(record))
+            with self._noted():
+                yield from self._ask(record)
         except OutOfTime:
             outcome.ending = Ending.NOT_REACHED
         except SyncError as error:
             outcome.note(error)
             if isinstance(error, SetAside):
                 outcome.ending = Ending.SET_ASIDE
-        self._pay(hooks.pay_product_hooks, record.pk, self._frames.saved)
+        with self._noted():
+            hooks.pay_product_hooks(record.pk, self._frames.saved)
         if outcome.ending is Ending.CHECKED and outcome.error:
             outcome.ending = Ending.FAILED
         elif outcome.ending is Ending.CHECKED and self._unsupported:  # which hides no failure
             outcome.note(self._unsupported)
             outcome.ending = Ending.UNSUPPORTED
 
-    def _part(self, steps: Jobs, otherwise: object = None) -> Jobs:
-        """What one part of the check comes to; where it cannot be done, the rest goes on."""
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Around a part of the check: where it cannot be done, the rest goes on."""
         try:
-            return (yield from steps)
+            yield
         except Unsupported as reason:
             self._unsupported = self._unsupported or reason
-        except PartFailed as error:
-            self.outcome.note(error)
-        return otherwise
-
-    def _pay(self, pay: Callable[..., None], *arguments: object) -> None:
-        """Run hooks; one that fails is noted, and the rest goes on."""
-        try:
-            pay(*arguments)
         except PartFailed as error:
             self.outcome.note(error)
 
@@ -101,15 +98,19 @@ class Check:
         stock = self._facilities.stock(name)
         if stock is not None and not record.observation_id.isdecimal():
             raise Unsupported(f'{record.observation_id!r} is not the number of a request')
-        self._pay(hooks.pay_status_hook, record.pk)
-        # Whatever becomes of the status, the data is wanted.
-        begun = yield from self._part(self._refresh_status(record, stock), otherwise=True)
+        with self._noted():
+            hooks.pay_status_hook(record.pk)
+        begun = True  # whatever becomes of the status, the data is wanted
+        with self._noted():
+            begun = yield from self._refresh_status(record, stock)
         outcome.changed, outcome.status = record.status != outcome.status, record.status
-        self._pay(hooks.pay_status_hook, record.pk)
-        outcome.terminal = yield from self._part(self._is_terminal(record, stock), otherwise=False)
+        with self._noted():
+            hooks.pay_status_hook(record.pk)
+        with self._noted():
+            outcome.terminal = yield from self._is_terminal(record, stock)
         outcome.ended = record.scheduled_end if outcome.terminal else None
         if self._facilities.overrides(name, 'save_data_products'):
-            yield from self._let_it_save(record)
+            yield from let_it_save(record, outcome, self._facilities)
         elif begun or StoredFrame.objects.filter(record=record).exists():
             yield from self._frames.bring(record, stock)
         success = stock.is_success(record.status) if stock else record.status == 'COMPLETED'
@@ -150,26 +151,3 @@ class Check:
             job = self._facilities.class_job(key[0], record, 'terminal_states')
             known[key] = yield from one(job)
         return record.status in known[key]
-
-    def _let_it_save(self, record: ObservationRecord) -> Jobs:
-        """Let a class save by itself, and see that what it saved are files."""
-        name, facilities = self.outcome.facility, self._facilities
-        # Not while the storage is away: what has no file there would count as missing.
-        yield from one(facilities.disk_job(name, storage.the_storage, 'the storage'))
-        class_saves.note_begun(record)
-        faults = self._take_over(record)  # from a call that was killed
-        [(_, error)] = yield [facilities.class_job(name, record, 'save', record.pk)]
-        faults += self._take_over(record)
-        RecordSync.objects.filter(pk=record.pk).update(saving=False)
-        self.outcome.found = DataProduct.objects.filter(observation_record=record).count()
-        if error is not None:
-            raise error
-        if faults:
-            raise BrokenClass(f'{name} saved a broken file: {faults[0]}')
-
-    def _take_over(self, record: ObservationRecord) -> list[str]:
-        faults, archive = [], self._facilities.archive_of(self.outcome.facility)
-        for kept, fault in class_saves.taken_over(record, archive):
-            self.outcome.saved += kept
-            faults += [fault] if fault else []
-        return faults

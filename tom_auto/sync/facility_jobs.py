@@ -91,15 +91,15 @@ class Facilities:
 
     def list_jobs(self, due: dict[str, deque[int]]) -> dict[tuple[str, str], Job]:
         """What reads the lists of each portal, by portal and key, for the records that are due."""
-        keys: dict[tuple[str, str], list[int]] = {}
+        accounts: dict[tuple[str, str], tuple[Stock, list[int]]] = {}
         for name, stock in self._stock.items():
-            keys.setdefault((stock.portal, stock.key), []).extend(due.get(name, ()))
-        jobs = {}
-        for stock in self._stock.values():
-            if some := keys.get(account := (stock.portal, stock.key)):
-                work = partial(read_lists, stock.ocs, wanted_of(some))
-                jobs[account] = self._portal_job(stock, work, 'lists of requests')
-        return jobs
+            accounts.setdefault((stock.portal, stock.key), (stock, []))[1].extend(due[name])
+        return {
+            account: self._portal_job(
+                stock, partial(read_lists, stock.ocs, wanted_of(keys)), 'lists of requests'
+            )
+            for account, (stock, keys) in accounts.items()
+        }
 
     def status_job(self, name: str, record: ObservationRecord) -> Job:
         """A job that asks for the status of `record`."""

@@ -64,51 +64,35 @@ def plans_for(
     ids = [frame.id for frame in frames]
     product_ids = [*ids, *(f'{archive}:{frame_id}' for frame_id in ids)]
     wanted = [*ids, *map(preview_id, product_ids)]
-    stored = StoredFrame.objects.select_related('product').filter(archive=archive)
-    known = {row.frame_id: row for row in stored.filter(frame_id__in=wanted)}
-    rows = DataProduct.objects.select_related('stored_frame', 'observation_record')
-    rows = rows.filter(product_id__in=product_ids).order_by()
-    products = {product.product_id: product for product in rows}
-    taken = {
-        product_id
-        for product_id, product in products.items()
-        if not _is_of(product, record, archive, archive_of)
-    }
-    return [_plan(record, archive, frame, known, products, taken) for frame in frames]
+    rows = StoredFrame.objects.select_related('product').filter(archive=archive)
+    known = {row.frame_id: row for row in rows.filter(frame_id__in=wanted)}
+    rows = DataProduct.objects.select_related('stored_frame', 'observation_record').order_by()
+    products = {row.product_id: row for row in rows.filter(product_id__in=product_ids)}
+    plans = []
+    for frame in frames:
+        stored, namesake = known.get(frame.id), products.get(frame.id)
+        is_taken = namesake is not None and not _is_of(archive, namesake, record, archive_of)
+        longer_id = f'{archive}:{frame.id}'
+        product = stored.product if stored else products.get(longer_id)
+        if product is None and namesake is not None and not is_taken:
+            product, stored = namesake, stored or getattr(namesake, 'stored_frame', None)
+        product_id = product.product_id if product else longer_id if is_taken else frame.id
+        wanted = DataProduct(target=record.target, observation_record=record, product_id=product_id)
+        place = file_names.place(wanted, archive, frame.id, frame.filename)
+        jpeg = known.get(preview_id(product_id))
+        preview = jpeg.name if jpeg and jpeg.product else ''
+        plans.append(Plan(frame, archive, place, product_id, product, stored, preview))
+    return plans
 
 
 def _is_of(
-    product: DataProduct,
-    record: ObservationRecord,
-    archive: str,
-    archive_of: Callable[[str], str],
+    archive: str, product: DataProduct, record: ObservationRecord, archive_of: Callable[[str], str]
 ) -> bool:
     """Whether a product is of `archive`: another one may have the same id."""
     if owner := getattr(product, 'stored_frame', None):
         return owner.archive == archive or owner.record_id == record.pk
     its_record = product.observation_record
     return its_record is None or archive_of(its_record.facility) == archive
-
-
-def _plan(
-    record: ObservationRecord,
-    archive: str,
-    frame: Frame,
-    known: dict[str, StoredFrame],
-    products: dict[str, DataProduct],
-    taken: set[str],
-) -> Plan:
-    stored = known.get(frame.id)
-    product = stored.product if stored else products.get(f'{archive}:{frame.id}')
-    if product is None and frame.id not in taken and (product := products.get(frame.id)):
-        stored = stored or getattr(product, 'stored_frame', None)
-    free_id = f'{archive}:{frame.id}' if frame.id in taken else frame.id
-    product_id = product.product_id if product else free_id
-    wanted = DataProduct(target=record.target, observation_record=record, product_id=product_id)
-    place = file_names.place(wanted, archive, frame.id, frame.filename)
-    jpeg = known.get(preview_id(product_id))
-    preview = jpeg.name if jpeg and jpeg.product else ''
-    return Plan(frame, archive, place, product_id, product, stored, preview)
 
 
 def preview_id(product_id: str) -> str:

@@ -47,19 +47,18 @@ class Listing:
         try:
             for entry in entries:
                 try:
-                    self._add(_frame(entry))
+                    frame = _frame(entry)
                 except (AttributeError, IndexError, KeyError, TypeError):
                     self.faults.append(BadAnswer(_name_of(entry)))
+                    continue
+                # Pages shift while they are read, so that a frame may be listed twice.
+                first = self.frames.setdefault(frame.id, frame)
+                if (first.filename, first.md5) != (frame.filename, frame.md5):
+                    self.faults.append(Clash(f'frame {frame.id} is listed as two different files'))
         except Exception as error:
             if not self.frames:
                 raise
             self.faults.append(explained(error, lister))
-
-    def _add(self, frame: Frame) -> None:
-        """Pages shift while they are read, so that a frame may be listed twice."""
-        first = self.frames.setdefault(frame.id, frame)
-        if (first.filename, first.md5) != (frame.filename, frame.md5):
-            self.faults.append(Clash(f'frame {frame.id} is listed as two different files'))
 
 
 def listed_by_class(answer: object, facility: str) -> Listing:

@@ -6,7 +6,7 @@ run that is killed in between leaves a file that the next one recognises by its 
 """
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 from guardian.shortcuts import assign_perm, get_groups_with_perms
 from tom_dataproducts.models import DataProduct
@@ -110,21 +110,17 @@ def note_verified(stored: StoredFrame, filename: str, name: str, received: Recei
 
 def _new_product(record: ObservationRecord, plan: Plan) -> DataProduct:
     """A row for the frame of `plan`, or the one that somebody has written meanwhile."""
-    product = DataProduct(
-        product_id=plan.product_id, target=record.target, observation_record=record,
-        data=plan.place, data_product_type=whole_file.data_product_type(plan.frame.filename),
+    kind = whole_file.data_product_type(plan.frame.filename)
+    product, is_new = DataProduct.objects.get_or_create(
+        product_id=plan.product_id,
+        defaults={'target': record.target, 'observation_record': record,
+                  'data': plan.place, 'data_product_type': kind},
     )  # fmt: skip
-    try:
-        with transaction.atomic():
-            product.save()
+    owner = None if is_new else getattr(product, 'stored_frame', None)
+    if owner is None or owner.archive == plan.archive:
         return product
-    except IntegrityError:
-        there = DataProduct.objects.select_related('stored_frame').get(product_id=plan.product_id)
-        owner = getattr(there, 'stored_frame', None)
-        if owner is None or owner.archive == plan.archive:
-            return there
-        plan.product_id = f'{plan.archive}:{plan.frame.id}'  # another archive has the same id
-        return _new_product(record, plan)
+    plan.product_id = f'{plan.archive}:{plan.frame.id}'  # another archive has the same id
+    return _new_product(record, plan)
 
 
 def found_meanwhile(plan: Plan) -> bool:
