@@ -225,6 +225,19 @@ def test_someone_saves_the_same_frame_on_the_web_in_the_middle_of_the_download(
         assert updatedata('--recheck')[1]['repaired'] == 0
 
 
+def test_a_row_without_a_file_in_place_of_a_deleted_product_is_repaired(sky, observed):
+    """Somebody deletes a frame here, and asks for it on the web, where the download breaks off."""
+    record = observed(frames=1)
+    updatedata()
+    [frame] = sky.frames.values()
+    DataProduct.objects.get().delete()
+    DataProduct(product_id=str(frame.id), target=record.target, observation_record=record).save()
+
+    assert updatedata('--recheck')[0] == 0
+
+    assert list(files().items()) == [(DataProduct.objects.get().data.name, frame.content)]
+
+
 def test_a_file_that_vanishes_is_fetched_again(sky, observed):
     observed(frames=1)
     updatedata()

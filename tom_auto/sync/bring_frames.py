@@ -144,9 +144,6 @@ class RecordFrames:
         [preview] = plans_for(record, plan.archive, [frame], self._facilities.archive_of)
         preview.place = f'{plan.place.rpartition("/")[0]}/{frame.filename}'.lstrip('/')
         preview.action = Action.FETCH
-        work, doing = (
-            partial(previews.draw, plan.place, preview.place),
-            f'a preview of {plan.place}',
-        )
-        [(drawn, _)] = yield [self._facilities.disk_job(self._outcome.facility, work, doing)]
+        name, work = self._outcome.facility, partial(previews.draw, plan.place, preview.place)
+        [(drawn, _)] = yield [self._facilities.disk_job(name, work, f'a preview of {plan.place}')]
         return [(preview, drawn)] if drawn else []
