@@ -94,12 +94,11 @@ class Facilities:
         accounts: dict[tuple[str, str], tuple[Stock, list[int]]] = {}
         for name, stock in self._stock.items():
             accounts.setdefault((stock.portal, stock.key), (stock, []))[1].extend(due[name])
-        return {
-            account: self._portal_job(
-                stock, partial(read_lists, stock.ocs, wanted_of(keys)), 'lists of requests'
-            )
-            for account, (stock, keys) in accounts.items()
-        }
+        jobs = {}
+        for account, (stock, keys) in accounts.items():
+            work = partial(read_lists, stock.ocs, wanted_of(keys))
+            jobs[account] = self._portal_job(stock, work, 'lists of requests')
+        return jobs
 
     def status_job(self, name: str, record: ObservationRecord) -> Job:
         """A job that asks for the status of `record`."""
@@ -131,25 +130,18 @@ class Facilities:
         self, name: str, record: ObservationRecord, method: str, *arguments: object
     ) -> Job:
         """A job that calls a class in its process."""
-        user, process = self._user or record.user, self._processes[name]
+        user, most = self._user or record.user, self._limits.WORKERS
         key, account = ('class', name), ('account', name, user.pk if user else 0)
-        seconds = self._limits.TRANSFER_TIMEOUT
         hosts = {
             ('host', urlsplit(value).netloc)
             for value in (settings.FACILITIES.get(name) or {}).values()
             if isinstance(value, str) and '://' in value
         }
-        return Job(
-            partial(process.call, method, user, *arguments, seconds=seconds),
-            f'{name}.{CALLS[method]}',
-            name,
-            (key, account),
-            (
-                (key, 1),
-                (CLASSES, self._limits.CONNECTIONS - 2),
-                *((host, self._limits.WORKERS) for host in sorted(hosts)),
-            ),
-        )
+        limits = (key, 1), (CLASSES, self._limits.CONNECTIONS - 2)
+        limits += tuple((host, most) for host in sorted(hosts))
+        seconds = self._limits.TRANSFER_TIMEOUT
+        work = partial(self._processes[name].call, method, user, *arguments, seconds=seconds)
+        return Job(work, f'{name}.{CALLS[method]}', name, (key, account), limits)
 
     def _portal_job(self, stock: Stock, work: Callable[[], object], doing: str) -> Job:
         account = 'account', stock.portal_host, stock.key
