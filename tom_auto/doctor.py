@@ -30,7 +30,7 @@ from .scheduling import cli
 from .scheduling.definition import ScheduleError
 from .sync.errors import StorageAway, Unsupported
 from .sync.facilities import facility_classes
-from .sync.storage import insist_on_storage
+from .sync.storage_id import insist_on_storage
 
 OK, WARNING, FAILED = 'ok', 'warning', 'failed'
 OLDEST, NEWEST = (3, 11), (3, 13)  # Python, as pyproject.toml has it

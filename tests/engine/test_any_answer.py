@@ -53,7 +53,7 @@ from tom_auto.observatory import archive
 from tom_auto.sync import file_names
 from tom_auto.sync.due import records_due
 from tom_auto.sync.outcomes import Ending
-from tom_auto.sync.storage import MARK
+from tom_auto.sync.storage_id import MARK
 from unit.running import contents, files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)

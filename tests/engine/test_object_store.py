@@ -27,7 +27,7 @@ from forked import updatedata as forked_updatedata
 from home import md5
 from object_store import ObjectStore, cut, forget, hold, keep_half, status
 from tom_auto.models import RecordSync, StoredFrame
-from tom_auto.sync.storage import MARK
+from tom_auto.sync.storage_id import MARK
 from tom_auto.sync.workers import ENOUGH
 from unit.running import contents, files, updatedata
 

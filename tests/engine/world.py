@@ -18,7 +18,7 @@ from tom_auto.models import (
     StoredFrame,
     UpdateRun,
 )
-from tom_auto.sync.storage import MARK
+from tom_auto.sync.storage_id import MARK
 
 #: What a run writes to; parents first.
 MODELS = (

@@ -9,6 +9,7 @@ from astropy.io import fits
 from django.contrib.auth.models import Group
 from django.core.files.base import ContentFile
 from django.core.management import CommandError
+from django.db import connections
 from guardian.shortcuts import assign_perm, get_group_perms, remove_perm
 from PIL import Image
 from tom_dataproducts.models import DataProduct
@@ -484,6 +485,24 @@ class TestPreviews:
         )
         assert updatedata('--recheck')[0] == 0
         assert tried == []
+
+    def test_leave_nothing_where_a_web_page_was_faster(self, sky, observed):
+        record = observed(frames=1, pixels=64)
+        [frame] = sky.frames.values()
+        product = DataProduct(
+            product_id=str(frame.id), target=record.target, observation_record=record
+        )
+        product.save()
+
+        def save_on_the_web(call, reply):
+            product.data.save('by-hand.fits.fz', ContentFile(frame.content))
+            connections.close_all()  # this is a thread of the observatory
+            return reply
+
+        sky.break_('/store/', save_on_the_web, times=1)
+        assert updatedata()[0] == 0
+        stored = {product.data.name for product in DataProduct.objects.all()}
+        assert set(files()) == stored
 
     def test_of_two_frames_of_one_name_are_two(self, observed, sky):
         for width in (60, 70):

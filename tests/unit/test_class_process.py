@@ -42,7 +42,7 @@ def status(process, user=None, seconds=5):
 def test_it_answers_one_call_after_another(process):
     own = process(shapes.NoneForProducts)
     assert status(own).state == 'DONE'
-    assert own.call('frames', None, '1001', seconds=5).frames == []
+    assert own.call('frames', None, '1001', seconds=5).frames == {}
     assert own.call('terminal_states', None, seconds=5) == ('DONE',)
 
 

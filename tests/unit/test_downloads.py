@@ -32,6 +32,7 @@ from tom_auto.observatory.messages import Call, Reply
 from tom_auto.sync import storage, whole_file
 from tom_auto.sync.errors import NoAnswer
 from tom_auto.sync.http import download, limited_requests
+from tom_auto.sync.storage_id import accept_storage
 
 from .running import files, updatedata
 
@@ -324,7 +325,7 @@ def test_a_quota_that_is_used_up_stops_downloads(sky, observed, monkeypatch):
     """D7: 100 of 100 downloads were begun."""
     for _ in range(20):
         observed(frames=2)
-    storage.accept_storage()
+    accept_storage()
 
     @contextmanager
     def part_file() -> Iterator[Quota]:

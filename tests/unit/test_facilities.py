@@ -297,11 +297,13 @@ def test_what_has_no_address_yet_is_awaited(installed, add_record, monkeypatch, 
     ]
     record = add_record('Says')
     monkeypatch.setattr(shapes.Says, 'answer', 'DONE')
-    monkeypatch.setattr(shapes.Says, 'products', [products[0] | {'url': None}, *products[1:]])
+    signed = {'url': None, 'filename': 'https://store.example/a.csv?Expires=1&Signature=hush'}
+    monkeypatch.setattr(shapes.Says, 'products', [products[0] | signed, *products[1:]])
 
     status, report = updatedata()
 
     assert (status, report['failed'], report['saved']) == (1, 1, others)
+    assert 'https://store.example/a.csv is listed without' in report['failures'][0]['error']
     assert not RecordSync.objects.get(record=record).is_settled
     monkeypatch.setattr(shapes.Says, 'products', products)
     status, report = updatedata()

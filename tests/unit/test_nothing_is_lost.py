@@ -15,7 +15,7 @@ from tom_targets.models import Target
 import faults
 import forked
 from simulated import Observatory
-from tom_auto.models import RecordSync, RunFailure, StoredFrame, UpdateRun
+from tom_auto.models import RecordSync, RunFailure, SharedFrame, StoredFrame, UpdateRun
 
 from .own_classes import (
     Lists,
@@ -239,6 +239,7 @@ class TestIds:
             assert (status, failure['kind']) == (1, 'clash')
             assert 'frame 1 ' in failure['error']
         assert DataProduct.objects.count() == len(files()) == 1
+        assert not SharedFrame.objects.exists(), 'it is not the frame of both'
 
 
 @pytest.mark.parametrize('settled', [True, False])

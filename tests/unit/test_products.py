@@ -13,6 +13,7 @@ from tom_targets.models import Target
 import faults
 from tom_auto.models import StoredFrame
 from tom_auto.sync import storage
+from tom_auto.sync.storage_id import accept_storage
 
 from .running import contents, files, updatedata
 
@@ -125,7 +126,7 @@ def without_checksums(answer):
 @pytest.mark.parametrize('damage', ['no file', 'file gone', 'a web page', 'cut', 'outside'])
 def test_rows_that_others_left_are_repaired(sky, observed, media, damage):
     """tomtoolkit writes the row before it downloads, and stores whatever comes."""
-    storage.accept_storage()
+    accept_storage()
     record = observed(frames=1, status='COMPLETED')
     [frame] = sky.frames.values()
     product = DataProduct(product_id=str(frame.id), target=record.target, observation_record=record)
@@ -222,6 +223,19 @@ def test_someone_saves_the_same_frame_on_the_web_in_the_middle_of_the_download(
         product.save()  # once more, as tomtoolkit does: a name that it has in hand must stay good
         assert list(files()) == [DataProduct.objects.get().data.name]
         assert updatedata('--recheck')[1]['repaired'] == 0
+
+
+def test_a_row_without_a_file_in_place_of_a_deleted_product_is_repaired(sky, observed):
+    """Somebody deletes a frame here, and asks for it on the web, where the download breaks off."""
+    record = observed(frames=1)
+    updatedata()
+    [frame] = sky.frames.values()
+    DataProduct.objects.get().delete()
+    DataProduct(product_id=str(frame.id), target=record.target, observation_record=record).save()
+
+    assert updatedata('--recheck')[0] == 0
+
+    assert list(files().items()) == [(DataProduct.objects.get().data.name, frame.content)]
 
 
 def test_a_file_that_vanishes_is_fetched_again(sky, observed):

@@ -25,7 +25,7 @@ from needs import need
 from tom_auto import doctor
 from tom_auto.log_config import logging_for
 from tom_auto.scheduling.obstacles import database_on_a_share
-from tom_auto.sync.storage import accept_storage
+from tom_auto.sync.storage_id import accept_storage
 
 from .running import contents, files, updatedata
 

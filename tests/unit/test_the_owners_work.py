@@ -18,7 +18,7 @@ from tom_auto.models import (
     StoredFrame,
     UpdateRun,
 )
-from tom_auto.sync.storage import MARK, accept_storage
+from tom_auto.sync.storage_id import MARK, accept_storage
 
 from .own_classes import Lists, SavesByItself, install, product_of
 from .running import contents, files, updatedata

@@ -20,7 +20,7 @@ from tom_observations.models import ObservationRecord
 
 from ..models import StoredFrame
 from .errors import BadAnswer
-from .frames import PAGE, newest_md5
+from .frames import PAGE, checksums
 from .portal_lists import A_PAGE_IS_WORTH, CHUNK, FEWEST, News
 
 logger = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ def _read_list(
             last = entry['id']
             if (one := listed.get(str(entry['request_id']))) is None:
                 continue
-            if hash((str(last), newest_md5(entry))) in known:
+            if hash((str(last), checksums(entry)[0])) in known:
                 one.known += 1
             else:
                 one.entries.append({key: entry[key] for key in KEPT})

@@ -19,14 +19,16 @@ from ..conf import Automation
 from ..interrupt import ended_after
 from ..models import RecordSync, UpdateRun
 from . import runs, storage
-from .check_record import Check, Facilities
+from .check_record import Check
 from .db_retry import connect_again, limited_waits
 from .due import Selection, enrol, records_due
 from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
 from .explain import explained
 from .facilities import Account
+from .facility_jobs import Facilities
 from .http import limited_requests
 from .outcomes import Ending, Outcome, Report
+from .storage_id import insist_on_storage
 from .workers import DISK, Pool
 
 JOB = 'updatedata'
@@ -132,7 +134,7 @@ class _Run:
 
     def _insist_on_storage(self) -> None:
         try:
-            storage.insist_on_storage()
+            insist_on_storage()
             storage.empty_parts()
         except StorageAway as error:
             self._pool.set_aside[DISK] = str(error)

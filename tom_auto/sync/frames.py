@@ -10,6 +10,7 @@ from uuid import UUID
 
 from tom_observations.facilities.ocs import OCSFacility, make_request
 
+from ..redact import redact
 from .errors import BadAnswer, Clash, SyncError, Unsupported
 from .explain import explained
 
@@ -33,35 +34,31 @@ class Frame:
 
 @dataclass
 class Listing:
-    """What an archive lists for one record: frames, and what is wrong with other entries."""
+    """What an archive lists for one record: frames by id, and what is wrong with other entries."""
 
-    frames: list[Frame] = field(default_factory=list)
+    frames: dict[str, Frame] = field(default_factory=dict)
     faults: list[SyncError] = field(default_factory=list)
-    _by_id: dict[str, Frame] = field(default_factory=dict)
 
-    def add(self, entries: Iterable[object], make: object, lister: str) -> None:
-        """Add what `make` makes of each entry; one that cannot be used is a fault of its own.
+    def add(self, entries: Iterable[object], lister: str) -> None:
+        """Add the frame of each entry; one that cannot be used is a fault of its own.
 
         Where the list breaks off, that is a fault as well, and what came before it is good.
         """
         try:
             for entry in entries:
                 try:
-                    self._add(make(entry))
+                    frame = _frame(entry)
                 except (AttributeError, IndexError, KeyError, TypeError):
                     self.faults.append(BadAnswer(_name_of(entry)))
+                    continue
+                # Pages shift while they are read, so that a frame may be listed twice.
+                first = self.frames.setdefault(frame.id, frame)
+                if (first.filename, first.md5) != (frame.filename, frame.md5):
+                    self.faults.append(Clash(f'frame {frame.id} is listed as two different files'))
         except Exception as error:
             if not self.frames:
                 raise
             self.faults.append(explained(error, lister))
-
-    def _add(self, frame: Frame) -> None:
-        """Pages shift while they are read, so that a frame may be listed twice."""
-        first = self._by_id.setdefault(frame.id, frame)
-        if first is frame:
-            self.frames.append(frame)
-        elif (first.filename, first.md5) != (frame.filename, frame.md5):
-            self.faults.append(Clash(f'frame {frame.id} is listed as two different files'))
 
 
 def listed_by_class(answer: object, facility: str) -> Listing:
@@ -73,7 +70,7 @@ def listed_by_class(answer: object, facility: str) -> Listing:
             usable.add(isinstance(entry, dict) and entry.keys() >= PRODUCT)
             yield entry
 
-    listing.add(entries(), _class_frame, facility)
+    listing.add(entries(), facility)
     if usable == {False}:
         raise Unsupported(f'{facility} lists products without id, filename and url')
     return listing
@@ -87,19 +84,11 @@ def listed_by_archive(facility: OCSFacility, request_id: str, archive: str) -> L
     that ignores a filter is found out by the frames of other requests.
     """
     listing = Listing()
-    listing.add(_entries(facility, request_id), archive_frame, archive)
+    listing.add(_entries(facility, request_id), archive)
     return listing
 
 
 def _entries(facility: OCSFacility, request_id: str) -> Iterator[object]:
-    for page in _pages(facility, request_id):
-        for entry in page:
-            if isinstance(entry, dict) and str(entry.get('request_id', request_id)) != request_id:
-                raise BadAnswer('the archive lists frames of another request')
-        yield from page
-
-
-def _pages(facility: OCSFacility, request_id: str) -> Iterator[list]:
     url = urljoin(facility.facility_settings.get_setting('archive_url'), '/frames/')
     query = urlencode({'request_id': request_id, 'limit': PAGE, 'include_related_frames': 'false'})
     asked = set()
@@ -108,52 +97,44 @@ def _pages(facility: OCSFacility, request_id: str) -> Iterator[list]:
         page = make_request('GET', f'{url}?{query}', headers=facility._portal_headers()).json()
         if not isinstance(page, dict) or not isinstance(page.get('results'), list):
             raise BadAnswer('the archive answered something other than a list of frames')
-        yield page['results']
+        for entry in page['results']:
+            if isinstance(entry, dict) and str(entry.get('request_id', request_id)) != request_id:
+                raise BadAnswer('the archive lists frames of another request')
+        yield from page['results']
         # Only the query of `next` is used: the token must not follow it to another host.
         query = urlsplit(str(page.get('next') or '')).query
     if query:
         raise BadAnswer('the list of frames has no end')
 
 
-def _class_frame(entry: dict) -> Frame:
+def _frame(entry: dict) -> Frame:
+    """The frame of an entry: archives list its versions, the newest first, and classes one."""
+    newest, *older = checksums(entry)
     return Frame(
         id=_named(entry['id']),
         filename=_filename(entry['filename']),
         url=_named(entry['url']),
-        md5=str(entry.get('md5') or '').lower(),
+        md5=newest,
+        older=frozenset(filter(None, older)),
     )
 
 
-def archive_frame(entry: dict) -> Frame:
-    """A frame, as an archive of LCO's kind lists it."""
-    return Frame(
-        id=_named(entry['id']),
-        filename=_filename(entry['filename']),
-        url=_named(entry['url']),
-        md5=newest_md5(entry),
-        older=frozenset(filter(None, _checksums(entry)[1:])),
-    )
-
-
-def newest_md5(entry: dict) -> str:
-    """The checksum of the newest version of a frame; empty where the archive gives none."""
-    return _checksums(entry)[0]
-
-
-def _checksums(entry: dict) -> list[str]:
-    versions = entry.get('version_set') or [{}]
+def checksums(entry: dict) -> list[str]:
+    """Those of the versions of an entry, the newest first; empty where the archive gives none."""
+    versions = entry.get('version_set') or [entry]
     return [str(version.get('md5') or '').lower() for version in versions]
 
 
 def _name_of(entry: object) -> str:
-    """What an entry that cannot be used calls itself."""
+    """What an entry that cannot be used calls itself: with an address, signature and all, maybe."""
     named = entry.get('filename') or entry.get('id') if isinstance(entry, dict) else ''
-    named = ''.join(filter(str.isprintable, str(named or '')))[:LONGEST_NAME]
+    named = redact(QUERY.sub('', str(named or '')))
+    named = ''.join(filter(str.isprintable, named))[:LONGEST_NAME]
     return f'{named or "a frame"} is listed without an id, a file name or an address'
 
 
 def _text(value: object) -> str:
-    """`value` as text; raises TypeError where it stands for none, as null and objects do."""
+    """Raises TypeError where `value` stands for no text, as null and objects do."""
     if isinstance(value, bool) or not isinstance(value, str | Integral | UUID | PurePath):
         raise TypeError(type(value))
     return str(value)

@@ -21,9 +21,6 @@ from .errors import HookFailed
 from .explain import hook_failed
 from .facilities import TIMES, Status
 
-STATUS_HOOK = 'observation_change_state'
-PRODUCT_HOOK, PRODUCTS_HOOK = 'data_product_post_save', 'multiple_data_products_post_save'
-
 
 def write_status(record: ObservationRecord, status: Status) -> bool:
     """Write `status` into `record` where it changed; whether it could be written.
@@ -75,11 +72,15 @@ def pay_status_hook(pk: int) -> None:
         return
     record = ObservationRecord.objects.get(pk=pk)
     if record.status != sync.status_before:
-        try:
-            run_hook(STATUS_HOOK, record, sync.status_before)
-        except Exception as error:
-            raise hook_failed(STATUS_HOOK, error) from error
+        _run('observation_change_state', record, sync.status_before)
     RecordSync.objects.filter(pk=pk).update(owes_hook=False, status_before='')
+
+
+def _run(hook: str, *arguments: object) -> None:
+    try:
+        run_hook(hook, *arguments)
+    except Exception as error:
+        raise hook_failed(hook, error) from error
 
 
 def pay_product_hooks(record: int, frames: list[int]) -> None:
@@ -96,16 +97,12 @@ def pay_product_hooks(record: int, frames: list[int]) -> None:
         if (product := DataProduct.objects.filter(pk=pk).first()) is None:
             continue  # the hook before has deleted it
         try:
-            run_hook(PRODUCT_HOOK, [product])
+            _run('data_product_post_save', [product])
             heard.append(pk)
-        except Exception as error:
-            failure = hook_failed(PRODUCT_HOOK, error)
-    together = list(DataProduct.objects.filter(pk__in=heard).order_by('pk'))
-    if together:
-        try:
-            run_hook(PRODUCTS_HOOK, together)
-        except Exception as error:
-            raise hook_failed(PRODUCTS_HOOK, error) from error
+        except HookFailed as error:
+            failure = error
+    if together := list(DataProduct.objects.filter(pk__in=heard).order_by('pk')):
+        _run('multiple_data_products_post_save', together)
         StoredFrame.objects.filter(product__in=heard).update(hooks_owed=False)
     if failure is not None:
-        raise HookFailed(str(failure))
+        raise failure

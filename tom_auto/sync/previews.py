@@ -17,9 +17,9 @@ from fits2image.conversions import fits_to_jpg
 
 from . import storage, whole_file
 from .file_names import split
+from .frame_plans import Plan, preview_id
 from .frames import Frame
 from .http import Received
-from .products import Plan, preview_id
 
 logger = logging.getLogger(__name__)
 

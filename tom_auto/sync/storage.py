@@ -1,8 +1,7 @@
 """Where the files of data products lie: on a disk of this host, or in a store such as S3.
 
 On a disk a file is received into a folder of part files beside the data, so that moving it into
-place is one step. The storage carries an id that the database knows: a disk that is not mounted,
-or another bucket, must not pass for one from which every file was deleted.
+place is one step.
 """
 
 import errno
@@ -15,7 +14,6 @@ from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import IO
-from uuid import uuid4
 
 from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
@@ -25,16 +23,12 @@ from django.core.files.utils import validate_file_name
 from tom_dataproducts.models import DataProduct
 
 from ..conf import Automation
-from ..models import StorageMark
 from . import file_names, whole_file
-from .errors import LocalTrouble, NoRoom, StorageAway
-from .explain import in_the_storage, told
+from .errors import LocalTrouble, NoRoom
+from .explain import in_the_storage
 from .http import Received
 
-MARK = '.tom-storage-id'
 PARTS = '.tom-parts'
-SAMPLE = 20  # files, some of which should be there in a storage that was used before
-LONGEST_MARK = 32
 
 _numbers = count(1)
 _room = Lock()
@@ -44,66 +38,6 @@ _promised = [0]  # bytes that downloads in progress may still write
 def the_storage() -> Storage:
     """The storage that this TOM keeps its data products in."""
     return DataProduct._meta.get_field('data').storage
-
-
-def insist_on_storage() -> None:
-    """Raise StorageAway unless the storage is the one that the database knows: rule 7.
-
-    The first time, the storage gets its id, unless it has one: then the database is new.
-    """
-    known, found = StorageMark.objects.first(), _mark()
-    if known is None and found:
-        StorageMark.objects.get_or_create(pk=1, defaults={'mark': found})
-    elif known is None or known.pending:
-        _insist_on_some_files()
-        accept_storage()
-    elif found != known.mark:
-        raise StorageAway(
-            'the storage of the data is not the one that was there, or is not mounted: it lacks '
-            f'the id in its file {MARK}. Nothing was touched. If this is the right storage: '
-            'manage.py doctor --accept-storage'
-        )
-
-
-def _mark() -> str:
-    """The id that the storage carries; empty where it carries none."""
-    try:
-        if not the_storage().exists(MARK):
-            return ''
-        with the_storage().open(MARK) as file:
-            return file.read(LONGEST_MARK).decode(errors='replace').strip()
-    except Exception as error:  # of whatever client the storage has
-        raise StorageAway(f'the storage of the data cannot be used: {told(error)}') from error
-
-
-def _insist_on_some_files() -> None:
-    stored = DataProduct.objects.exclude(data='').order_by('-pk').values_list('data', flat=True)
-    sample = list(stored[:SAMPLE])
-    if sample and not any(exists(name) for name in sample):
-        raise StorageAway(
-            'the storage of the data has none of the newest files that the database names. Is it '
-            'mounted? If this is the right storage: manage.py doctor --accept-storage'
-        )
-
-
-def accept_storage() -> None:
-    """Give the storage the id that the database knows, or a new one to both.
-
-    The database has it first: whoever is killed here, or suspended, writes no other one.
-    """
-    known = StorageMark.objects.first()
-    if known is None:
-        new = {'mark': uuid4().hex, 'pending': True}
-        known, _ = StorageMark.objects.get_or_create(pk=1, defaults=new)
-    try:
-        with part_file() as file:
-            file.write(known.mark.encode())
-            move_into_place(file, MARK, len(known.mark))
-    except StorageAway:
-        raise
-    except Exception as error:
-        raise StorageAway(f'the storage of the data cannot be written: {told(error)}') from error
-    StorageMark.objects.update(pending=False)
 
 
 @in_the_storage()
@@ -143,14 +77,8 @@ def read(name: str) -> Received:
 
 def free_place(name: str, md5: str) -> str:
     """`name`, or one beside it, for a file with this checksum: where no other file is."""
-    return next(
-        place for place in file_names.beside(name) if not exists(place) or is_it(place, md5)
-    )
-
-
-def is_it(name: str, md5: str) -> bool:
-    """Whether the file `name` has this checksum."""
-    return read(name).md5 == md5
+    places = file_names.beside(name)
+    return next(place for place in places if not exists(place) or read(place).md5 == md5)
 
 
 def delete(name: str) -> None:

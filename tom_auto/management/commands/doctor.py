@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand
 
 from ...doctor import FAILED, OK, WARNING, Finding, findings
 from ...redact import overheard
-from ...sync.storage import accept_storage
+from ...sync.storage_id import accept_storage
 
 
 class Command(BaseCommand):
