@@ -19,6 +19,7 @@ LAYERS = [
     {'sync.runs', 'sync.check_record'},
     {
         'sync.class_process',
+        'sync.downloads',
         'sync.due',
         'sync.hooks',
         'sync.portal_lists',

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from io import BytesIO
+from multiprocessing import get_context
 from time import monotonic
 
 import pytest
@@ -20,9 +21,11 @@ from requests.adapters import HTTPAdapter
 import faults
 from tom_auto.conf import Automation
 from tom_auto.observatory import Observatory
+from tom_auto.sync.downloads import download
 from tom_auto.sync.errors import NoAnswer, SyncError
-from tom_auto.sync.http import download, limited_requests
+from tom_auto.sync.http import limited_requests
 
+fork = get_context('fork')
 LIMITS = Automation(
     CONNECT_TIMEOUT=0.5, READ_TIMEOUT=0.5, TRANSFER_TIMEOUT=1, RETRIES=2, RETRY_WAIT=0
 )
@@ -276,6 +279,23 @@ def test_a_download_says_what_came(sky, url):
     assert received.size == into.tell() == 5_000_000
     assert received.md5 == frame.md5
     assert into.getvalue().startswith(received.head)
+
+
+def test_a_forked_process_shares_no_connection(sky):
+    """Each would read answers to the other: a class's process is started again during a run."""
+
+    def port():
+        return requests.get(f'{sky.url}/api/requests/').raw.socket.getsockname()[1]
+
+    ours, its_end = fork.Pipe()
+    with limited_requests(LIMITS):
+        before = port()
+        child = fork.Process(target=lambda: its_end.send(port()), daemon=True)
+        child.start()
+        assert ours.poll(10)
+        theirs = ours.recv()
+        child.join(10)
+        assert (before == port(), before == theirs) == (True, False)
 
 
 def test_no_credentials_go_along_with_a_download(sky, url, tmp_path, monkeypatch):

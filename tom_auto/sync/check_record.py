@@ -29,10 +29,10 @@ from .errors import (
 )
 from .facilities import TIMES, Status, Stock, facility_classes, is_stock, overrides, usable_class
 from .frames import Frame, Listing
-from .http import Received
 from .outcomes import Ending, Outcome
 from .portal_lists import Found, read_lists, wanted_of
 from .products import Action, Plan
+from .whole_file import Received
 from .workers import DISK, ROOM, Job
 
 BATCH = 100  # frames that are looked at together

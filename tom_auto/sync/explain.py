@@ -18,7 +18,6 @@ from django.db import InterfaceError, OperationalError
 from tom_common.exceptions import ImproperCredentialsException
 
 from ..redact import redact, without_answers
-from . import http
 from .errors import (
     AccessRefused,
     BadAnswer,
@@ -33,6 +32,7 @@ from .errors import (
     StorageAway,
     SyncError,
 )
+from .http import certificate_fault
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +89,7 @@ def _known(error: BaseException, facility: str) -> SyncError | None:
     if isinstance(error, requests.exceptions.InvalidJSONError):
         return BadAnswer(f'{facility} answered something that is not JSON')
     if _is_unreached(error):
-        fault = http.certificate_fault(error)
-        reason = f'certificate: {fault}' if fault else type(error).__name__
+        reason = certificate_fault(error) or type(error).__name__
         return NoAnswer(f'{facility} does not answer ({reason})')
     if isinstance(error, OSError) and error.errno is not None:
         kind = NoRoom if error.errno in FULL else LocalTrouble

@@ -18,8 +18,8 @@ from fits2image.conversions import fits_to_jpg
 from . import storage, whole_file
 from .file_names import split
 from .frames import Frame
-from .http import Received
 from .products import Plan, preview_id
+from .whole_file import Received
 
 logger = logging.getLogger(__name__)
 

@@ -20,9 +20,10 @@ from tom_observations.models import ObservationRecord
 from ..conf import Automation
 from ..models import RecordSync, SharedFrame, StoredFrame
 from . import file_names, storage, whole_file
+from .downloads import download
 from .errors import BadAnswer, Clash
 from .frames import Frame
-from .http import Received, download
+from .whole_file import Received
 
 RIGHTS = ('view', 'change', 'delete')
 

@@ -29,7 +29,7 @@ from ..models import StorageMark
 from . import file_names, whole_file
 from .errors import LocalTrouble, NoRoom, StorageAway
 from .explain import in_the_storage, told
-from .http import Received
+from .whole_file import Received
 
 MARK = '.tom-storage-id'
 PARTS = '.tom-parts'
