@@ -38,7 +38,10 @@ logger = logging.getLogger(__name__)
 
 LONGEST = 300  # characters of another's text
 #: What clients raise where nobody answers, `requests` and others.
-UNREACHED = (ConnectionError, TimeoutError, gaierror, herror, ssl.SSLError, URLError)
+UNREACHED = (
+    ConnectionError, TimeoutError, gaierror, herror, ssl.SSLError, URLError,
+    requests.RequestException,
+)  # fmt: skip
 UNREACHED_ERRNO = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 FULL = {errno.ENOSPC, errno.EDQUOT}
 #: What is wrong with one file, and not with the storage that it is in.
@@ -47,21 +50,14 @@ OF_ONE_FILE = (OSError, ValueError, SuspiciousOperation)
 
 def explained(error: BaseException, facility: str) -> SyncError:
     """What `error`, raised while `facility` was asked, means; an unknown one is logged whole."""
-    if isinstance(error, SyncError):
-        return error
-    if isinstance(error, OperationalError | InterfaceError):
-        return LocalTrouble(f'the database of this TOM could not be used: {told(error)}')
-    if isinstance(error, ValidationError):
-        return NotUnderstood(f'{facility} does not understand the request (400)')
     # Classes wrap the errors of their clients in their own: the reason is further down.
     for reason in _chain(error):
         if (known := _known(reason, facility)) is not None:
             return known
     logger.error('%s raised %s', facility, type(error).__name__, exc_info=error)
     if isinstance(error, LookupError | TypeError | AttributeError):
-        return BrokenClass(
-            f'the class of {facility} broke on the answer or a setting: {told(error)}'
-        )
+        words = f'the class of {facility} broke on the answer or a setting: {told(error)}'
+        return BrokenClass(words)
     return SyncError(told(error))
 
 
@@ -80,6 +76,10 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _known(error: BaseException, facility: str) -> SyncError | None:
     if isinstance(error, SyncError):
         return error
+    if isinstance(error, OperationalError | InterfaceError):
+        return LocalTrouble(f'the database of this TOM could not be used: {told(error)}')
+    if isinstance(error, ValidationError):
+        return NotUnderstood(f'{facility} does not understand the request (400)')
     if isinstance(error, ImproperCredentialsException):
         return AccessRefused(f'{facility} refuses the credentials')
     if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -98,8 +98,7 @@ def _known(error: BaseException, facility: str) -> SyncError | None:
 
 
 def _is_unreached(error: BaseException) -> bool:
-    kinds = (*UNREACHED, requests.RequestException)
-    return isinstance(error, kinds) or getattr(error, 'errno', 0) in UNREACHED_ERRNO
+    return isinstance(error, UNREACHED) or getattr(error, 'errno', 0) in UNREACHED_ERRNO
 
 
 @contextmanager
