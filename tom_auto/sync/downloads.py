@@ -67,7 +67,7 @@ def _written(
 ) -> Iterator[bytes]:
     """What comes, written into the file; now and then: is there still room?"""
     is_promised, unflushed = response.raw.length_remaining is not None, 0
-    for chunk in chunks_of(response, limits.TRANSFER_TIMEOUT, decode=False):
+    for chunk in chunks_of(response, decode=False):
         into.write(chunk)
         yield chunk
         unflushed += len(chunk)

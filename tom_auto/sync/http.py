@@ -8,12 +8,12 @@ them a pooled connection, timeouts, bounded retries, and a limit on the whole an
 import os
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
+from http.client import HTTPResponse
+from io import BufferedReader, RawIOBase
 from math import inf
-from socket import SHUT_RDWR
-from threading import Thread
-from time import monotonic, sleep
+from time import monotonic
 from urllib.parse import urljoin
 
 import requests
@@ -46,7 +46,7 @@ def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     A timeout put into `HTTPAdapter.send` reaches all of them; `socket.setdefaulttimeout` does
     not. A session with an adapter class of its own keeps that adapter and gets the timeouts.
     """
-    send, answer_of = HTTPAdapter.send, HTTPConnection.getresponse
+    send, plain_answer = HTTPAdapter.send, HTTPConnection.response_class
     proxies_of, retries = cache(get_environ_proxies), _retries(limits, deadline)
 
     @cache
@@ -65,65 +65,59 @@ def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None
         wait = timeout or (limits.CONNECT_TIMEOUT, limits.READ_TIMEOUT)
         response = send(used, request, stream=stream, timeout=wait, **options)
         if not stream:
-            _read_answer(response, limits)
+            _read_answer(response)
         return response
-
-    def limited_headers(connection: HTTPConnection) -> BaseHTTPResponse:
-        socket = connection.sock
-        with alarms.within(2 * limits.READ_TIMEOUT, socket):
-            answer = answer_of(connection)
-        answer.socket = socket  # the connection forgets it where the answer is its last
-        return answer
 
     def remembered_proxies(url: str, no_proxy: str | None = None) -> dict[str, str]:
         # Once for each host: to look takes as long as all else that a small call costs.
         return dict(proxies_of(urljoin(url, '/'), no_proxy))
 
-    HTTPAdapter.send, HTTPConnection.getresponse = limited_send, limited_headers
+    HTTPAdapter.send, HTTPConnection.response_class = limited_send, _timed_answer(limits)
     sessions.get_environ_proxies = remembered_proxies
     try:
         yield
     finally:
-        HTTPAdapter.send, HTTPConnection.getresponse = send, answer_of
+        HTTPAdapter.send, HTTPConnection.response_class = send, plain_answer
         sessions.get_environ_proxies = get_environ_proxies
         pool_of(os.getpid()).close()
 
 
-class _Alarms:
-    """Hangs up on servers that drip: a read timeout is about one read, not about a line."""
+class _TimedReads(RawIOBase):
+    """What comes over a connection before `end`, in the seconds of `monotonic()`.
 
-    def __init__(self) -> None:
-        self._armed: dict[object, float] = {}
-        self._thread: Thread | None = None
+    A read timeout is about one read: a byte every second, in a header as well, defeats it.
+    """
 
-    @contextmanager
-    def within(self, seconds: float, sock: object) -> Iterator[float]:
-        """Hang up on `sock` after so many seconds, and raise TimeoutError.
+    def __init__(self, reads: RawIOBase, end: float) -> None:
+        self._reads, self.end = reads, end
 
-        What was cut off may look like a whole answer. Gives the end, in those of `monotonic()`.
-        """
-        end = self._armed[sock] = monotonic() + seconds
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = Thread(target=self._watch, daemon=True, name='alarms')
-            self._thread.start()
-        try:
-            yield end
-        finally:
-            self._armed.pop(sock, None)
-        if monotonic() > end:
-            raise TimeoutError(f'not whole after {seconds:.0f} s')
+    def readable(self) -> bool:
+        return True
 
-    def _watch(self) -> None:
-        while True:
-            sleep(1)
-            for sock, end in list(self._armed.items()):
-                if monotonic() > end and sock is not None:
-                    with suppress(OSError):
-                        sock.shutdown(SHUT_RDWR)
+    def readinto(self, buffer: memoryview) -> int | None:
+        if monotonic() > self.end:
+            raise TimeoutError('not whole in time')
+        return self._reads.readinto(buffer)
+
+    def close(self) -> None:
+        self._reads.close()
+        super().close()
 
 
-alarms = _Alarms()
-os.register_at_fork(after_in_child=alarms.__init__)  # which has no thread, and its own sockets
+def _timed_answer(limits: Automation) -> type[HTTPResponse]:
+    class TimedAnswer(HTTPResponse):
+        """An answer whose headers, and then whose body, arrive within the limits."""
+
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)
+            self._reads = _TimedReads(self.fp.detach(), monotonic() + 2 * limits.READ_TIMEOUT)
+            self.fp = BufferedReader(self._reads)
+
+        def begin(self) -> None:
+            super().begin()
+            self._reads.end = monotonic() + limits.TRANSFER_TIMEOUT
+
+    return TimedAnswer
 
 
 def _retries(limits: Automation, deadline: float) -> Retry:
@@ -172,11 +166,10 @@ def certificate_fault(error: object, depth: int = 8) -> str:
     return next(filter(None, (certificate_fault(one, depth - 1) for one in inner)), '')
 
 
-def _read_answer(response: requests.Response, limits: Automation) -> None:
+def _read_answer(response: requests.Response) -> None:
     """Read the whole of an answer now, as requests would a moment later but without limits."""
     chunks, size = [], 0
-    encoded = 'Content-Encoding' in response.headers
-    for chunk in chunks_of(response, limits.TRANSFER_TIMEOUT, encoded):
+    for chunk in chunks_of(response, decode='Content-Encoding' in response.headers):
         chunks.append(chunk)
         size += len(chunk)
         if size > answer_limit[0]:
@@ -186,21 +179,15 @@ def _read_answer(response: requests.Response, limits: Automation) -> None:
     heard.append(response._content[:HEARD])
 
 
-def chunks_of(response: requests.Response, seconds: float, decode: bool) -> Iterator[bytes]:
-    """The body of `response` as it arrives; raises ReadTimeout when it takes over `seconds`.
+def chunks_of(response: requests.Response, decode: bool) -> Iterator[bytes]:
+    """The body of `response` as it arrives; raises ConnectionError where it does so too slowly,
 
-    A read timeout is about one read: a byte every second defeats it. So does asking for many
-    bytes at once, which waits until all of them are there; `read1` returns what has come.
-    Raises ConnectionError where less comes than the server promised.
+    or where less comes than was promised. To ask for many bytes at once waits until all of them
+    are there; `read1` returns what has come.
     """
     try:
-        with alarms.within(seconds, getattr(response.raw, 'socket', None)) as end:
-            while (
-                chunk := response.raw.read1(CHUNK, decode_content=decode)
-            ) and monotonic() <= end:
-                yield chunk
-    except TimeoutError as error:
-        raise requests.ReadTimeout(str(error)) from None
+        while chunk := response.raw.read1(CHUNK, decode_content=decode):
+            yield chunk
     except BrokenStream as error:
         raise requests.ConnectionError(f'broken off: {type(error).__name__}') from error
     finally:
