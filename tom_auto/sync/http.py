@@ -126,8 +126,8 @@ def _retries(limits: Automation, deadline: float) -> Retry:
 
         def increment(self, *args: object, **options: object) -> Retry:
             following = super().increment(*args, **options)
-            if certificate_fault(options.get('error')):
-                raise MaxRetryError(None, '', options['error'])
+            if certificate_fault(error := options.get('error')):
+                raise MaxRetryError(None, '', error) from error
             response = options.get('response')
             asked = self.get_retry_after(response) if response is not None else None
             wait = following.get_backoff_time() if asked is None else asked
@@ -153,17 +153,24 @@ def _retries(limits: Automation, deadline: float) -> Retry:
     )
 
 
-def certificate_fault(error: object, depth: int = 8) -> str:
-    """What is wrong with a server's certificate, if `error` is about that; else empty.
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """`error`, and all that it came from, holds or is a group of: clients wrap what they meet."""
+    seen, following = set(), [error]
+    while following:
+        error = following.pop(0)
+        if isinstance(error, BaseException) and id(error) not in seen:
+            seen.add(id(error))
+            yield error
+            group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+            following += [error.__cause__ or error.__context__, *group, *error.args]
 
-    `requests` and urllib3 keep the reason a few levels down.
-    """
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f'certificate: {getattr(error, "verify_message", "") or "not valid"}'
-    if not isinstance(error, Exception) or not depth:
-        return ''
-    inner = (*error.args, getattr(error, 'reason', None), error.__cause__)
-    return next(filter(None, (certificate_fault(one, depth - 1) for one in inner)), '')
+
+def certificate_fault(error: BaseException | None) -> str:
+    """What is wrong with a server's certificate, if `error` is about that; else empty."""
+    for cause in causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f'certificate: {getattr(cause, "verify_message", "") or "not valid"}'
+    return ''
 
 
 def _read_answer(response: requests.Response) -> None:

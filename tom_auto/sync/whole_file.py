@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import IO
 
 from django.conf import settings
@@ -125,24 +126,18 @@ def _fits(file: IO[bytes], size: int) -> str:
     from astropy.io import fits  # here: where the archive gives a checksum it is not needed
 
     file.seek(0)
+    # astropy refuses a file that could be written to, and closes any other
+    reading = SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
+    as_it_is = {'memmap': False, 'lazy_load_hdus': False, 'disable_image_compression': True}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        with fits.open(
-            _ForReading(file), memmap=False, lazy_load_hdus=False, disable_image_compression=True
-        ) as units:
+        with fits.open(reading, **as_it_is) as units:
             place = units[-1].fileinfo()
             ends = place['datLoc'] + units[-1].size
             padded = place['datLoc'] + place['datSpan']
     file.seek(min(padded, size))
     is_whole = size >= ends and not file.read(BLOCK).strip(b'\0 ')
     return '' if is_whole else 'it is a FITS file that breaks off'
-
-
-class _ForReading:
-    """A file for astropy, which refuses one that could be written to, and closes any other."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
 def data_product_type(filename: str) -> str:

@@ -12,18 +12,7 @@ from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
 from time import monotonic
 
-from .errors import (
-    AccessRefused,
-    BrokenClass,
-    CredentialsRefused,
-    NoAnswer,
-    NoRoom,
-    OutOfTime,
-    ServerError,
-    SetAside,
-    StorageAway,
-    SyncError,
-)
+from . import errors
 from .explain import explained
 
 ENOUGH = 5  # failures in a row of one host, class or storage, after which it is set aside
@@ -32,11 +21,11 @@ DISK = ('disk',)  # the storage of the data
 ROOM = ('room',)  # on it, for what is downloaded
 #: What counts against a key, by its first word, and how many in a row set it aside.
 AGAINST = {
-    'account': ((AccessRefused, CredentialsRefused), REFUSALS),
-    'host': ((NoAnswer, ServerError), ENOUGH),
-    'class': ((NoAnswer, ServerError, BrokenClass), ENOUGH),
-    'disk': (StorageAway, ENOUGH),
-    'room': (NoRoom, 1),
+    'account': ((errors.AccessRefused, errors.CredentialsRefused), REFUSALS),
+    'host': ((errors.NoAnswer, errors.ServerError), ENOUGH),
+    'class': ((errors.NoAnswer, errors.ServerError, errors.BrokenClass), ENOUGH),
+    'disk': (errors.StorageAway, ENOUGH),
+    'room': (errors.NoRoom, 1),
 }
 Ended = tuple[object, object, Exception | None]  # tag, result, error
 
@@ -128,9 +117,9 @@ class Pool:
 
     def _refusal(self, job: Job) -> Exception | None:
         for key in filter(self.set_aside.get, job.keys):
-            return SetAside(self.set_aside[key])
+            return errors.SetAside(self.set_aside[key])
         late = monotonic() > self._deadline
-        return OutOfTime('not reached before the deadline') if late else None
+        return errors.OutOfTime('not reached before the deadline') if late else None
 
     def _start(self, job: Job, tag: object) -> None:
         for key, most in job.limits:
@@ -154,8 +143,7 @@ class Pool:
 
     def _noted(self, job: Job, tag: object, result: object, error: Exception | None) -> Ended:
         self.in_hand.pop(tag, None)
-        for key, _ in job.limits:
-            self._started[key] -= 1
+        self._started.subtract(key for key, _ in job.limits)
         for key in job.keys:
             self._note(key, job, error)
         return tag, result, error
@@ -163,13 +151,11 @@ class Pool:
     def _note(self, key: Hashable, job: Job, error: Exception | None) -> None:
         """Count failures in a row, and set `key` aside where they are enough."""
         kinds, most = AGAINST[key[0]]
-        if isinstance(error, CredentialsRefused):
+        if isinstance(error, errors.CredentialsRefused):
             most = 1
-        unknown = key[0] == 'class' and type(error) is SyncError
-        if not isinstance(error, kinds) and not unknown:
-            self._in_a_row[key] = 0
-            return
-        self._in_a_row[key] += 1
+        unknown = key[0] == 'class' and type(error) is errors.SyncError
+        counts = unknown or isinstance(error, kinds)
+        self._in_a_row[key] = self._in_a_row[key] + 1 if counts else 0
         if self._in_a_row[key] >= most and key not in self.set_aside:
             times = f' ({most} times in a row)' if most > 1 else ''
             self.set_aside[key] = f'set aside for this run: {error}{times}'
