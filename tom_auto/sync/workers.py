@@ -116,8 +116,9 @@ class Pool:
         return refused
 
     def _refusal(self, job: Job) -> Exception | None:
-        for key in filter(self.set_aside.get, job.keys):
-            return errors.SetAside(self.set_aside[key])
+        for key in job.keys:
+            if key in self.set_aside:
+                return errors.SetAside(self.set_aside[key])
         late = monotonic() > self._deadline
         return errors.OutOfTime('not reached before the deadline') if late else None
 
