@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from threading import Event, Thread, current_thread, main_thread
+from threading import Thread, Timer, current_thread, main_thread
 
 logger = logging.getLogger(__name__)
 
@@ -37,32 +37,30 @@ def terminable() -> Iterator[None]:
 @contextmanager
 def ended_after(seconds: float) -> Iterator[None]:
     """End this process when this lasts for longer, whatever holds it: a database, a hook, a log."""
-    over = _end_after(seconds, status=1)
+    watchdog = _end_after(seconds, status=1)
     try:
         yield
     finally:
-        over.set()
+        watchdog.cancel()
 
 
-def _end_after(seconds: float, status: int) -> Event:
-    over = Event()
+def _end_after(seconds: float, status: int) -> Timer:
+    def last_words() -> None:
+        if status:
+            logger.error('The run is held up beyond its deadline, and ends now')
+        with suppress(Exception):
+            sys.stdout.flush()
 
-    def watch() -> None:
-        if not over.wait(seconds):
-            words = Thread(target=_last_words, args=(status,), daemon=True)
-            words.start()
-            words.join(LAST_WORDS)
-            os._exit(status)
+    def end() -> None:
+        words = Thread(target=last_words, daemon=True)
+        words.start()
+        words.join(LAST_WORDS)
+        os._exit(status)
 
-    Thread(target=watch, daemon=True, name='watchdog').start()
-    return over
-
-
-def _last_words(status: int) -> None:
-    if status:
-        logger.error('The run is held up beyond its deadline, and ends now')
-    with suppress(Exception):
-        sys.stdout.flush()
+    watchdog = Timer(seconds, end)
+    watchdog.daemon = True
+    watchdog.start()
+    return watchdog
 
 
 @contextmanager

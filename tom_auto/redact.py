@@ -14,7 +14,7 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from urllib.parse import quote, urlsplit
 
 from django.conf import settings
@@ -48,8 +48,6 @@ CLASSES = {'AUTH_PASSWORD_VALIDATORS', 'PASSWORD_HASHERS'}
 BACKSLASH = r'\\{1,9}'  # one, or what becomes of it
 SHORTEST_PATH = 8  # characters: a shorter one is a word, and no secret
 SHORTEST = 4  # characters: what is shorter would be found in every other word
-
-
 LONGEST = 50_000  # characters: of what is longer the middle is left out
 PIECE = 16  # letters of an answer that nothing must repeat
 MOST_ROWS = 100  # of one user's credentials
@@ -66,20 +64,19 @@ def without_answers(text: str, is_line: bool = False) -> str:
     Only letters and digits count: a class may have taken an answer apart, or written it anew. Of a
     text that is one line of something longer, a few of them are enough.
     """
-    text = text[:LONGEST]
-    answers = [pieces for body in heard.copy() if (pieces := _pieces(body))]
-    places = [place for place, letter in enumerate(text) if letter.isalnum()] if answers else []
-    letters, hidden = ''.join(text[place] for place in places), bytearray(len(text))
+    text, bodies = text[:LONGEST], heard.copy()
+    places = [place for place, letter in enumerate(text) if letter.isalnum()] if bodies else []
+    letters, kept = ''.join(text[place] for place in places), list(text)
     if is_line and SHORTEST <= len(letters) < PIECE:
-        return '' if any(letters in _letters(body) for body in heard.copy()) else text
+        return '' if any(letters in _letters(body) for body in bodies) else text
+    answers = [pieces for body in bodies if (pieces := _pieces(body))]
     for length in {len(next(iter(pieces))) for pieces in answers}:
         for start in range(len(letters) - length + 1):
             piece = letters[start : start + length]
             if any(piece in pieces for pieces in answers):
                 first, last = places[start], places[start + length - 1]
-                hidden[first : last + 1] = b'1' * (last + 1 - first)
-    kept = (' ' if hide else letter for letter, hide in zip(text, hidden, strict=True))
-    return ''.join(kept) if any(hidden) else text
+                kept[first : last + 1] = ' ' * (last + 1 - first)
+    return ''.join(kept)
 
 
 @lru_cache(maxsize=40)
@@ -163,26 +160,23 @@ def _forget(**signal: object) -> None:
 
 def secrets() -> set[str]:
     """Every credential in the settings: those of the facilities, and the TOM's own."""
-    found: set[str] = set()
     names = {name for name in dir(settings) if name.isupper()} - CLASSES
-    _collect({name: getattr(settings, name) for name in names}, False, found)
+    found = set(_credentials({name: getattr(settings, name) for name in names}))
     # Who knows the path of a ping's or a webhook's address can use it; errors tell it without host.
     paths = {urlsplit(text).path.strip('/') for text in found if '://' in text}
     return found | {path for path in paths if len(path) >= SHORTEST_PATH}
 
 
-def _collect(options: object, secret: bool, found: set[str]) -> None:
-    """Put every text below a key that names a credential into `found`."""
+def _credentials(options: object, secret: bool = False) -> Iterator[str]:
+    """Every text below a key that names a credential."""
     if isinstance(options, dict):
         for key, value in options.items():
-            _collect(value, secret or bool(CREDENTIAL.search(str(key))), found)
+            yield from _credentials(value, secret or bool(CREDENTIAL.search(str(key))))
     elif isinstance(options, list | tuple | set):
         for value in options:
-            _collect(value, secret, found)
-    elif secret and isinstance(options, str):
-        found.add(options)
-    elif secret and isinstance(options, bytes):
-        found.add(options.decode(errors='replace'))
+            yield from _credentials(value, secret)
+    elif secret and isinstance(options, str | bytes):
+        yield options if isinstance(options, str) else options.decode(errors='replace')
 
 
 class RedactingFormatter(logging.Formatter):
@@ -207,20 +201,14 @@ def overheard() -> Iterator[None]:
     Some print to standard output, and some print passwords. That goes to the log, and what is
     printed to standard error goes there, both without secrets.
     """
-    log, errors = logging.getLogger(__name__).info, sys.stderr
-
-    def note(line: str) -> None:
-        log('printed by a facility class: %s', without_answers(redact(line), is_line=True))
-
-    def show(line: str) -> None:
-        errors.write(without_answers(redact(line), is_line=True) + '\n')
-
-    with redirect_stdout(Overheard(note)), redirect_stderr(Overheard(show)):
+    note = partial(logging.getLogger(__name__).info, 'printed by a facility class: %s')
+    show = partial(print, file=sys.stderr)
+    with redirect_stdout(_Overheard(note)), redirect_stderr(_Overheard(show)):
         yield
 
 
-class Overheard(io.TextIOBase):
-    """A stream that hands on whole lines: of a secret in pieces, none would be known."""
+class _Overheard(io.TextIOBase):
+    """A stream that hands on whole lines, redacted: of a secret in pieces, none would be known."""
 
     encoding = 'utf-8'
 
@@ -233,7 +221,7 @@ class Overheard(io.TextIOBase):
         self._begun.line = rest
         for line in lines:
             if line.strip():
-                self._hand_on(line.rstrip())
+                self._hand_on(without_answers(redact(line.rstrip()), is_line=True))
         return len(text)
 
     def flush(self) -> None:

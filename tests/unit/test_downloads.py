@@ -30,8 +30,9 @@ from tom_auto.conf import Automation
 from tom_auto.observatory import archive
 from tom_auto.observatory.messages import Call, Reply
 from tom_auto.sync import storage, whole_file
+from tom_auto.sync.downloads import download
 from tom_auto.sync.errors import NoAnswer
-from tom_auto.sync.http import download, limited_requests
+from tom_auto.sync.http import limited_requests
 from tom_auto.sync.storage_id import accept_storage
 
 from .running import files, updatedata

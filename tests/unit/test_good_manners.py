@@ -342,7 +342,7 @@ def test_threads_do_not_grow_with_facilities(observed, settings, automation, not
 
     assert (status, report['checked']) == (0, 6 * facilities)
     ours = most_threads[0] - before
-    # the pool, heart, watchdog and alarms; and a thread of the simulated server for each of ours
+    # the pool, heart and watchdog; and a thread of the simulated server for each of ours
     assert 0 < ours <= 2 * (2 * automation['WORKERS']) + 6
 
 

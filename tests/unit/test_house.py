@@ -22,6 +22,7 @@ LAYERS = [
     {'sync.archive_lists'},
     {
         'sync.class_process',
+        'sync.downloads',
         'sync.due',
         'sync.hooks',
         'sync.portal_lists',

@@ -10,7 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from multiprocessing import get_context
+from threading import Thread
 from time import monotonic
 
 import pytest
@@ -20,9 +23,11 @@ from requests.adapters import HTTPAdapter
 import faults
 from simulated import Observatory
 from tom_auto.conf import Automation
+from tom_auto.sync.downloads import download
 from tom_auto.sync.errors import NoAnswer, SyncError
-from tom_auto.sync.http import download, limited_requests
+from tom_auto.sync.http import limited_requests
 
+fork = get_context('fork')
 LIMITS = Automation(
     CONNECT_TIMEOUT=0.5, READ_TIMEOUT=0.5, TRANSFER_TIMEOUT=1, RETRIES=2, RETRY_WAIT=0
 )
@@ -276,6 +281,42 @@ def test_a_download_says_what_came(sky, url):
     assert received.size == into.tell() == 5_000_000
     assert received.md5 == frame.md5
     assert into.getvalue().startswith(received.head)
+
+
+class SaysWhoAsks(BaseHTTPRequestHandler):
+    """Answers with the port at the other end of the connection, and keeps it open."""
+
+    protocol_version = 'HTTP/1.1'
+
+    def do_GET(self):
+        body = str(self.client_address[1]).encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_forked_process_shares_no_connection():
+    """Each would read answers to the other: a class's process is started again during a run."""
+    ours, its_end = fork.Pipe()
+    with ThreadingHTTPServer(('127.0.0.1', 0), SaysWhoAsks) as server, limited_requests(LIMITS):
+        server.daemon_threads = True
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+
+        def port():
+            return requests.get(f'http://127.0.0.1:{server.server_port}/').text
+
+        before = port()
+        child = fork.Process(target=lambda: its_end.send(port()), daemon=True)
+        child.start()
+        assert ours.poll(10)
+        theirs = ours.recv()
+        child.join(10)
+        assert (before == port(), before == theirs) == (True, False)
+        server.shutdown()
 
 
 def test_no_credentials_go_along_with_a_download(sky, url, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@
 | `class_process` | Facility classes that are not of LCO's kind, each at work in a process of its own: rule 4 |
 | `class_saves` | What facility classes save by themselves gets what every saved frame gets: rules 4 and 10 |
 | `db_retry` | Waits for a database that has gone away, or that another program keeps to itself |
+| `downloads` | Fetches files in constant memory and without credentials; each arrives whole, or not at all |
 | `due` | Which records are due, and when each is due again: rules 1 to 3 |
 | `engine` | One run of `updatedata`: which records are due, what becomes of each, what came of it |
 | `errors` | What can go wrong with a record or a facility. The type decides; the text is for a person |
@@ -18,7 +19,7 @@
 | `frame_plans` | What is kept of a record's frames already, and what there is to do about each |
 | `frames` | Frames, as the archives of observatories and facility classes list them |
 | `hooks` | Runs the hooks for new statuses and for saved data products, and owes those that fail |
-| `http` | How requests leave the TOM: every wait ends, and a file arrives whole or not at all |
+| `http` | How requests leave the TOM: every wait ends, and no answer is without a limit |
 | `outcomes` | What came of checking one record, and of a whole run |
 | `portal_lists` | What became of many observation requests at once, from the lists of a portal of LCO's kind |
 | `previews` | Makes a JPEG of each stored image where AUTO_THUMBNAILS asks for it: rule 10 |

@@ -17,8 +17,8 @@ from .facilities import Stock
 from .facility_jobs import Facilities, Jobs, one
 from .frame_plans import Action, Plan, decide, is_preview, plans_for
 from .frames import Frame, Listing
-from .http import Received
 from .outcomes import Outcome
+from .whole_file import Received
 from .workers import Job
 
 BATCH = 100  # frames that are looked at together

@@ -12,9 +12,9 @@ from ..models import RecordSync, StoredFrame
 from . import storage, whole_file
 from .errors import BrokenClass
 from .facility_jobs import Facilities, Jobs, one
-from .http import Received
 from .outcomes import Outcome
 from .products import copy_rights, note_verified
+from .whole_file import Received
 
 
 def let_it_save(record: ObservationRecord, outcome: Outcome, facilities: Facilities) -> Jobs:

@@ -4,25 +4,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from time import monotonic, sleep
-from typing import ParamSpec, TypeVar
 
 from django.db import InterfaceError, OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-P, T = ParamSpec('P'), TypeVar('T')
-
 PATIENCE = 60  # seconds: a server that is started again is back by then
-
 #: Milliseconds. What another program keeps to itself for longer fails one record.
 LONGEST_WAITS = {'lock_timeout': 20_000, 'statement_timeout': 60_000}
 
 
-def patient(act: Callable[P, T]) -> Callable[P, T]:
+def patient(act: Callable) -> Callable:
     """Have `act`, which reads or is all or nothing, tried again while the database is away."""
 
     @wraps(act)
-    def until_it_is_back(*args: P.args, **kwargs: P.kwargs) -> T:
+    def until_it_is_back(*args: object, **kwargs: object) -> object:
         end = monotonic() + PATIENCE
         while True:
             try:

@@ -18,89 +18,62 @@ from django.db import InterfaceError, OperationalError
 from tom_common.exceptions import ImproperCredentialsException
 
 from ..redact import redact, without_answers
-from . import http
-from .errors import (
-    AccessRefused,
-    BadAnswer,
-    BrokenClass,
-    HookFailed,
-    LocalTrouble,
-    NoAnswer,
-    NoRoom,
-    NotFound,
-    NotUnderstood,
-    ServerError,
-    StorageAway,
-    SyncError,
-)
+from . import errors
+from .http import causes, certificate_fault
 
 logger = logging.getLogger(__name__)
 
 LONGEST = 300  # characters of another's text
 #: What clients raise where nobody answers, `requests` and others.
-UNREACHED = (ConnectionError, TimeoutError, gaierror, herror, ssl.SSLError, URLError)
+UNREACHED = (
+    ConnectionError, TimeoutError, gaierror, herror, ssl.SSLError, URLError,
+    requests.RequestException,
+)  # fmt: skip
 UNREACHED_ERRNO = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 FULL = {errno.ENOSPC, errno.EDQUOT}
 #: What is wrong with one file, and not with the storage that it is in.
 OF_ONE_FILE = (OSError, ValueError, SuspiciousOperation)
 
 
-def explained(error: BaseException, facility: str) -> SyncError:
+def explained(error: BaseException, facility: str) -> errors.SyncError:
     """What `error`, raised while `facility` was asked, means; an unknown one is logged whole."""
-    if isinstance(error, SyncError):
-        return error
-    if isinstance(error, OperationalError | InterfaceError):
-        return LocalTrouble(f'the database of this TOM could not be used: {told(error)}')
-    if isinstance(error, ValidationError):
-        return NotUnderstood(f'{facility} does not understand the request (400)')
     # Classes wrap the errors of their clients in their own: the reason is further down.
-    for reason in _chain(error):
+    for reason in causes(error):
         if (known := _known(reason, facility)) is not None:
             return known
     logger.error('%s raised %s', facility, type(error).__name__, exc_info=error)
     if isinstance(error, LookupError | TypeError | AttributeError):
-        return BrokenClass(
-            f'the class of {facility} broke on the answer or a setting: {told(error)}'
-        )
-    return SyncError(told(error))
+        words = f'the class of {facility} broke on the answer or a setting: {told(error)}'
+        return errors.BrokenClass(words)
+    return errors.SyncError(told(error))
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """`error`, what it came from, and what it is a group of."""
-    seen, following = set(), [error]
-    while following:
-        error = following.pop(0)
-        if error is not None and id(error) not in seen:
-            seen.add(id(error))
-            yield error
-            group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-            following += [error.__cause__ or error.__context__, *group]
-
-
-def _known(error: BaseException, facility: str) -> SyncError | None:
-    if isinstance(error, SyncError):
+def _known(error: BaseException, facility: str) -> errors.SyncError | None:
+    if isinstance(error, errors.SyncError):
         return error
+    if isinstance(error, OperationalError | InterfaceError):
+        return errors.LocalTrouble(f'the database of this TOM could not be used: {told(error)}')
+    if isinstance(error, ValidationError):
+        return errors.NotUnderstood(f'{facility} does not understand the request (400)')
     if isinstance(error, ImproperCredentialsException):
-        return AccessRefused(f'{facility} refuses the credentials')
+        return errors.AccessRefused(f'{facility} refuses the credentials')
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return _of_status(error.response.status_code, facility)
     if isinstance(error, UrllibHTTPError):
         return _of_status(error.code, facility)
     if isinstance(error, requests.exceptions.InvalidJSONError):
-        return BadAnswer(f'{facility} answered something that is not JSON')
+        return errors.BadAnswer(f'{facility} answered something that is not JSON')
     if _is_unreached(error):
-        fault = http.certificate_fault(error)
-        reason = f'certificate: {fault}' if fault else type(error).__name__
-        return NoAnswer(f'{facility} does not answer ({reason})')
+        reason = certificate_fault(error) or type(error).__name__
+        return errors.NoAnswer(f'{facility} does not answer ({reason})')
     if isinstance(error, OSError) and error.errno is not None:
-        kind = NoRoom if error.errno in FULL else LocalTrouble
+        kind = errors.NoRoom if error.errno in FULL else errors.LocalTrouble
         return kind(f'a file cannot be read or written: {_line(error.strerror)}')
     return None
 
 
 def _is_unreached(error: BaseException) -> bool:
-    kinds = (*UNREACHED, requests.RequestException)
-    return isinstance(error, kinds) or getattr(error, 'errno', 0) in UNREACHED_ERRNO
+    return isinstance(error, UNREACHED) or getattr(error, 'errno', 0) in UNREACHED_ERRNO
 
 
 @contextmanager
@@ -113,26 +86,29 @@ def in_the_storage() -> Iterator[None]:
         yield
     except Exception as error:
         mine = isinstance(error, OF_ONE_FILE) and not _is_unreached(error)
-        if mine or isinstance(error, SyncError):
+        if mine or isinstance(error, errors.SyncError):
             raise
-        raise StorageAway(f'the storage of the data cannot be used: {told(error)}') from error
+        words = f'the storage of the data cannot be used: {told(error)}'
+        raise errors.StorageAway(words) from error
 
 
-def _of_status(status: int, facility: str) -> SyncError:
+def _of_status(status: int, facility: str) -> errors.SyncError:
     if status in (401, 403):
-        return AccessRefused(f'{facility} refuses access ({status})')
+        return errors.AccessRefused(f'{facility} refuses access ({status})')
     if status == 404:
-        return NotFound(f'{facility} does not know it, or hides it from this account (404)')
+        return errors.NotFound(f'{facility} does not know it, or hides it from this account (404)')
     if status == 429:
-        return NoAnswer(f'{facility} asks to come back later (429)')
-    kind = NoAnswer if status in (502, 503, 504) else ServerError if status >= 500 else BadAnswer
+        return errors.NoAnswer(f'{facility} asks to come back later (429)')
+    if status in (502, 503, 504):
+        return errors.NoAnswer(f'{facility} answered {status}')
+    kind = errors.ServerError if status >= 500 else errors.BadAnswer
     return kind(f'{facility} answered {status}')
 
 
-def hook_failed(hook: str, error: Exception) -> HookFailed:
+def hook_failed(hook: str, error: Exception) -> errors.HookFailed:
     """The failure of a `hook` of this TOM by `error`."""
     logger.error('the hook %s raised %s', hook, type(error).__name__, exc_info=error)
-    return HookFailed(f'the hook {hook} raised {told(error)}')
+    return errors.HookFailed(f'the hook {hook} raised {told(error)}')
 
 
 def told(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from . import storage, whole_file
 from .file_names import split
 from .frame_plans import Plan, preview_id
 from .frames import Frame
-from .http import Received
+from .whole_file import Received
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +35,16 @@ def draw(name: str, place: str) -> Received | None:
 
     Trouble with a JPEG is logged and no more: it is the frame that matters.
     """
+    if not name.lower().endswith(whole_file.FITS + whole_file.PACKED_FITS):
+        return None
     try:
-        with storage.part_file() as file, TemporaryFile() as picture:
-            if not _draw(name, f'/dev/fd/{picture.fileno()}'):
+        with _local_file(name) as path, TemporaryFile() as picture, storage.part_file() as file:
+            size = _image_size(path)
+            if size is None:
+                return None
+            limit = getattr(settings, 'THUMBNAIL_MAX_SIZE', (0, 0))
+            width, height = limit if all(limit) else size
+            if not fits_to_jpg(path, f'/dev/fd/{picture.fileno()}', width=width, height=height):
                 return None
             picture.seek(0)
             shutil.copyfileobj(picture, file)
@@ -48,18 +55,6 @@ def draw(name: str, place: str) -> Received | None:
     except Exception as error:
         logger.warning('No preview of %s: %s', name, error)
         return None
-
-
-def _draw(name: str, picture: str) -> bool:
-    if not name.lower().endswith(whole_file.FITS + whole_file.PACKED_FITS):
-        return False
-    with _local_file(name) as path:
-        size = _image_size(path)
-        if size is None:
-            return False
-        limit = getattr(settings, 'THUMBNAIL_MAX_SIZE', (0, 0))
-        width, height = limit if all(limit) else size
-        return fits_to_jpg(path, picture, width=width, height=height)
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from tom_observations.models import ObservationRecord
 from ..conf import Automation
 from ..models import SharedFrame, StoredFrame
 from . import file_names, storage, whole_file
+from .downloads import download
 from .errors import BadAnswer
 from .frame_plans import Action, Plan, preview_id
-from .http import Received, download
+from .whole_file import Received
 
 RIGHTS = ('view', 'change', 'delete')
 

@@ -26,7 +26,7 @@ from ..conf import Automation
 from . import file_names, whole_file
 from .errors import LocalTrouble, NoRoom
 from .explain import in_the_storage
-from .http import Received
+from .whole_file import Received
 
 PARTS = '.tom-parts'
 

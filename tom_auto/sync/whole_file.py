@@ -7,17 +7,20 @@ import json
 import lzma
 import warnings
 import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import IO
 
 from django.conf import settings
 
-from .http import CHUNK, HEAD, Received
+from .http import CHUNK
 
 FITS = ('.fits', '.fit', '.fts', '.fz')
-PACKED_FITS = tuple(
-    f'{fits}{packed}' for fits in ('.fits', '.fit', '.fts') for packed in ('.gz', '.bz2')
-)
-PACKED = {'.gz': gzip.open, '.tgz': gzip.open, '.bz2': bz2.open, '.xz': lzma.open}
+PACKED_FITS = tuple(fits + packed for fits in FITS for packed in ('.gz', '.bz2'))
+OPENED = {'.gz': gzip.open, '.tgz': gzip.open, '.bz2': bz2.open, '.xz': lzma.open}
+PACKED = (*OPENED, '.zip', '.fz')
 IMAGES = {
     '.jpg': b'\xff\xd8\xff', '.jpeg': b'\xff\xd8\xff', '.png': b'\x89PNG\r\n', '.gif': b'GIF8',
 }  # fmt: skip
@@ -25,8 +28,34 @@ PAGES = ('.html', '.htm', '.xhtml')
 XML = ('.xml', '.vot', '.votable', '.xhtml', '.svg')
 SIGNATURE = b'SIMPLE  ='  # the first card of a file: FITS standard 4.0, section 3.3.1
 BLOCK = 2880  # bytes: the FITS standard, section 3.1
-AS_IT_IS = {'memmap': False, 'disable_image_compression': True}
+HEAD = BLOCK  # bytes kept of a file's beginning
 LONGEST_MESSAGE = 64 * 1024  # bytes: JSON that is longer is data
+
+
+@dataclass(frozen=True)
+class Received:
+    """What is known of a file that was received whole; `head` is its beginning."""
+
+    size: int
+    md5: str
+    head: bytes
+    content_type: str = ''
+
+
+def received_from(chunks: Iterable[bytes]) -> Received:
+    """What is known of a file that comes in `chunks`."""
+    # Not for security: it is the checksum that the archive publishes.
+    digest, size, head = hashlib.md5(usedforsecurity=False), 0, b''
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+        head += chunk[: HEAD - len(head)]
+    return Received(size, digest.hexdigest(), head)
+
+
+def read(file: IO[bytes]) -> Received:
+    """What `fault` needs to know of a file that is already stored."""
+    return received_from(iter(partial(file.read, CHUNK), b''))
 
 
 def fault(filename: str, file: IO[bytes], received: Received, md5: str = '') -> str:
@@ -74,12 +103,10 @@ def no_file(filename: str, file: IO[bytes], received: Received) -> str:
 def _structure(name: str, file: IO[bytes], received: Received) -> str:
     if name.endswith(FITS):
         return _fits(file, received.size)
-    for ending, opened in PACKED.items():
+    for ending, opened in OPENED.items():
         if name.endswith(ending):
             with opened(file) as unpacked:
-                head = unpacked.read(HEAD)
-                while unpacked.read(CHUNK):
-                    pass
+                head = read(unpacked).head
             if name.endswith(PACKED_FITS) and not head.startswith(SIGNATURE):
                 return 'it is not a compressed FITS file'
             return ''
@@ -99,43 +126,23 @@ def _fits(file: IO[bytes], size: int) -> str:
     from astropy.io import fits  # here: where the archive gives a checksum it is not needed
 
     file.seek(0)
+    # astropy refuses a file that could be written to, and closes any other
+    reading = SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
+    as_it_is = {'memmap': False, 'lazy_load_hdus': False, 'disable_image_compression': True}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        with fits.open(_ForReading(file), lazy_load_hdus=False, **AS_IT_IS) as units:
-            last = units[-1]
-            data_begins = last.fileinfo()['datLoc']
-            ends = data_begins + last.size
-            padded = data_begins + -(-last.size // BLOCK) * BLOCK
-    if size < ends:
-        return 'it is a FITS file that breaks off'
+        with fits.open(reading, **as_it_is) as units:
+            place = units[-1].fileinfo()
+            ends = place['datLoc'] + units[-1].size
+            padded = place['datLoc'] + place['datSpan']
     file.seek(min(padded, size))
-    return 'it is a FITS file that breaks off' if file.read(BLOCK).strip(b'\0 ') else ''
-
-
-class _ForReading:
-    """A file for astropy, which refuses one that could be written to, and closes any other."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
-
-
-def read(file: IO[bytes]) -> Received:
-    """What `fault` needs to know of a file that is already stored."""
-    digest, size, head = hashlib.md5(usedforsecurity=False), 0, b''
-    while chunk := file.read(CHUNK):
-        digest.update(chunk)
-        size += len(chunk)
-        head += chunk[: HEAD - len(head)]
-    return Received(size, digest.hexdigest(), head)
+    is_whole = size >= ends and not file.read(BLOCK).strip(b'\0 ')
+    return '' if is_whole else 'it is a FITS file that breaks off'
 
 
 def data_product_type(filename: str) -> str:
     """The type that tomtoolkit shows, by the name; empty where the TOM has no such type."""
-    name = filename.lower()
-    wanted = ''
-    if name.endswith(FITS + PACKED_FITS):
-        wanted = 'fits_file'
-    elif name.endswith(tuple(IMAGES)):
-        wanted = 'image_file'
+    name, kinds = filename.lower(), {'fits_file': FITS + PACKED_FITS, 'image_file': tuple(IMAGES)}
     known = {kind for kind, _ in settings.DATA_PRODUCT_TYPES.values()}
-    return wanted if wanted in known else ''
+    fitting = (kind for kind, endings in kinds.items() if name.endswith(endings))
+    return next((kind for kind in fitting if kind in known), '')

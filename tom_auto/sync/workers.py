@@ -6,29 +6,28 @@ is refused, a full disk) is set aside for the rest of the run: rule 3.
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
 from time import monotonic
 
-from .errors import (
-    AccessRefused,
-    BrokenClass,
-    CredentialsRefused,
-    NoAnswer,
-    NoRoom,
-    OutOfTime,
-    ServerError,
-    SetAside,
-    StorageAway,
-    SyncError,
-)
+from . import errors
 from .explain import explained
 
 ENOUGH = 5  # failures in a row of one host, class or storage, after which it is set aside
 REFUSALS = 3  # of one account, with no success between
 DISK = ('disk',)  # the storage of the data
 ROOM = ('room',)  # on it, for what is downloaded
+#: What counts against a key, by its first word, and how many in a row set it aside.
+AGAINST = {
+    'account': ((errors.AccessRefused, errors.CredentialsRefused), REFUSALS),
+    'host': ((errors.NoAnswer, errors.ServerError), ENOUGH),
+    'class': ((errors.NoAnswer, errors.ServerError, errors.BrokenClass), ENOUGH),
+    'disk': (errors.StorageAway, ENOUGH),
+    'room': (errors.NoRoom, 1),
+}
+Ended = tuple[object, object, Exception | None]  # tag, result, error
 
 
 @dataclass(frozen=True)
@@ -84,21 +83,18 @@ class Pool:
         group = job.limits[0][0] if job.limits else None
         self._waiting.setdefault(group, deque()).append((job, tag))
 
-    def finished(self, seconds: float) -> list[tuple[object, object, Exception | None]]:
+    def finished(self, seconds: float) -> list[Ended]:
         """Tag, result and error of what has ended; waits for the first, but not longer than that."""
-        refused = self._dispatch()
-        if refused:
+        if refused := self._dispatch():
             return refused
         ended = []
-        try:
-            ended.append(self._done.get(timeout=seconds))
+        with suppress(Empty):
+            ended.append(self._noted(*self._done.get(timeout=seconds)))
             while True:
-                ended.append(self._done.get_nowait())
-        except Empty:
-            pass
-        return [self._noted(*one) for one in ended]
+                ended.append(self._noted(*self._done.get_nowait()))
+        return ended
 
-    def _dispatch(self) -> list[tuple[object, object, Exception | None]]:
+    def _dispatch(self) -> list[Ended]:
         """Hand out what may start, in turns; returns what may not start any more."""
         refused = []
         for group in list(self._waiting):
@@ -106,8 +102,7 @@ class Pool:
             self._waiting.move_to_end(group)
             while jobs:
                 job, tag = jobs[0]
-                error = self._refusal(job)
-                if error is not None:
+                if error := self._refusal(job):
                     refused.append((tag, None, error))
                 elif len(self.in_hand) >= 2 * self._threads or any(
                     self._started[key] >= 2 * most for key, most in job.limits
@@ -123,10 +118,9 @@ class Pool:
     def _refusal(self, job: Job) -> Exception | None:
         for key in job.keys:
             if key in self.set_aside:
-                return SetAside(self.set_aside[key])
-        return (
-            OutOfTime('not reached before the deadline') if monotonic() > self._deadline else None
-        )
+                return errors.SetAside(self.set_aside[key])
+        late = monotonic() > self._deadline
+        return errors.OutOfTime('not reached before the deadline') if late else None
 
     def _start(self, job: Job, tag: object) -> None:
         for key, most in job.limits:
@@ -138,48 +132,31 @@ class Pool:
     def _work(self) -> None:
         while (task := self._todo.get()) is not None:
             job, tag = task
-            turns = [self._turns[key] for key, _ in job.limits]
-            for turn in turns:
-                turn.acquire()
             result = error = None
-            try:
-                result = None if self._stopped else job.work()
-            except BaseException as raised:  # a facility class may even call sys.exit()
-                error = explained(raised, job.facility)
-            for turn in reversed(turns):
-                turn.release()
+            with ExitStack() as turns:
+                for key, _ in job.limits:
+                    turns.enter_context(self._turns[key])
+                try:
+                    result = None if self._stopped else job.work()
+                except BaseException as raised:  # a facility class may even call sys.exit()
+                    error = explained(raised, job.facility)
             self._done.put((job, tag, result, error))
 
-    def _noted(
-        self, job: Job, tag: object, result: object, error: Exception | None
-    ) -> tuple[object, object, Exception | None]:
+    def _noted(self, job: Job, tag: object, result: object, error: Exception | None) -> Ended:
         self.in_hand.pop(tag, None)
-        for key, _ in job.limits:
-            self._started[key] -= 1
+        self._started.subtract(key for key, _ in job.limits)
         for key in job.keys:
             self._note(key, job, error)
         return tag, result, error
 
     def _note(self, key: Hashable, job: Job, error: Exception | None) -> None:
         """Count failures in a row, and set `key` aside where they are enough."""
-        kind, most = (), ENOUGH
-        if key[0] == 'account':
-            kind, most = (AccessRefused, CredentialsRefused), REFUSALS
-            if isinstance(error, CredentialsRefused):
-                most = 1
-        elif key[0] == 'host':
-            kind = (NoAnswer, ServerError)
-        elif key[0] == 'class':
-            kind = (NoAnswer, ServerError, BrokenClass)
-        elif key == DISK:
-            kind = (StorageAway,)
-        elif key == ROOM:
-            kind, most = NoRoom, 1
-        unknown = key[0] == 'class' and type(error) is SyncError
-        if not isinstance(error, kind) and not unknown:
-            self._in_a_row[key] = 0
-            return
-        self._in_a_row[key] += 1
+        kinds, most = AGAINST[key[0]]
+        if isinstance(error, errors.CredentialsRefused):
+            most = 1
+        unknown = key[0] == 'class' and type(error) is errors.SyncError
+        counts = unknown or isinstance(error, kinds)
+        self._in_a_row[key] = self._in_a_row[key] + 1 if counts else 0
         if self._in_a_row[key] >= most and key not in self.set_aside:
             times = f' ({most} times in a row)' if most > 1 else ''
             self.set_aside[key] = f'set aside for this run: {error}{times}'
