@@ -434,14 +434,16 @@ def test_a_log_that_somebody_holds_stops_nothing(tmp_path):
 # --- C7: a store that does not answer ---
 
 
-@pytest.mark.parametrize('where', ['empty_parts', 'insist_on_storage'])
+@pytest.mark.parametrize(
+    ('module', 'name'), [(storage, 'empty_parts'), (engine, 'insist_on_storage')]
+)
 def test_a_store_that_does_not_answer_does_not_stop_the_heart(
-    observed, monkeypatch, printed, where
+    observed, monkeypatch, printed, module, name
 ):
     """C7: leftovers were swept before the heart beat, and without a deadline."""
     monkeypatch.setattr(engine, 'HELD_UP', 1)
     monkeypatch.setattr(runs, 'BEAT', 0.2)
-    monkeypatch.setattr(storage, where, lambda: threading.Event().wait())
+    monkeypatch.setattr(module, name, lambda: threading.Event().wait())
     observed()
     child = forked.updatedata(printed, '--deadline', '3')
     forked.wait_until(UpdateRun.objects.exists)
