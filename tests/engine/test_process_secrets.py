@@ -75,7 +75,7 @@ def updatedata(sky, settings, tmp_path):  # noqa: F811
             'SECRET_KEY': settings.SECRET_KEY,
         }
         return subprocess.run(
-            [sys.executable, str(PROJECT / 'manage.py'), 'updatedata', *arguments],
+            [sys.executable, '-B', str(PROJECT / 'manage.py'), 'updatedata', *arguments],
             env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
 
