@@ -35,6 +35,30 @@ def terminable() -> Iterator[None]:
 
 
 @contextmanager
+def uninterrupted() -> Iterator[None]:
+    """What would stop the run does so when this is over.
+
+    Python ignores what a signal raises in the middle of a fork, where logging holds its lock: the
+    signal would be lost, and whoever logs next would wait for ever.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    came: list[int] = []
+    stops = signal.SIGTERM, signal.SIGINT
+    before = {
+        stop: signal.signal(stop, lambda number, frame: came.append(number)) for stop in stops
+    }
+    try:
+        yield
+    finally:
+        for stop, handler in before.items():
+            signal.signal(stop, handler or signal.SIG_DFL)
+        for number in came:
+            signal.raise_signal(number)
+
+
+@contextmanager
 def ended_after(seconds: float) -> Iterator[None]:
     """End this process when this lasts for longer, whatever holds it: a database, a hook, a log."""
     watchdog = _end_after(seconds, status=1)

@@ -1,5 +1,6 @@
 """Classes that are not of LCO's kind, each in a process of its own: none takes another along."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,8 @@ import pytest
 from django.contrib.auth.models import User
 from tom_observations.models import ObservationRecord
 
+import forked
+from tom_auto.interrupt import Terminated, terminable
 from tom_auto.sync.class_process import ClassProcess
 from tom_auto.sync.errors import BrokenClass, CredentialsRefused, NoAnswer, Unsupported
 
@@ -76,6 +79,23 @@ def test_one_that_crashes_is_started_again(process):
     own.start()
     with pytest.raises(BrokenClass, match='ended its process'):
         status(own)
+
+
+def test_a_signal_in_the_middle_of_its_start_is_heard_after_it(tmp_path):
+    """It was lost, and left logging's lock held: the next line of the log waited for ever."""
+
+    def work():
+        os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM))
+        own = ClassProcess('Exits', shapes.Exits)
+        try:
+            with terminable():
+                own.start()
+        except Terminated:
+            logging.getLogger(__name__).error('it came')
+            own.kill()
+            os._exit(7)
+
+    assert forked.ended(forked.start(tmp_path / 'printed', work)) == 7
 
 
 def test_one_that_hangs_is_ended(process):

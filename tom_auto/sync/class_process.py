@@ -16,6 +16,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 from tom_observations import models as observation_models
 
+from ..interrupt import uninterrupted
 from . import http
 from .errors import BrokenClass, NoAnswer, by_kind
 from .explain import explained
@@ -48,7 +49,8 @@ class ClassProcess:
             target=_serve, args=(its_end, pipe, self.name, self._class), daemon=True
         )
         with its_end, suppress(OSError):  # there may be no more processes (`ulimit -u`): later
-            process.start()
+            with uninterrupted():
+                process.start()
             self._process, self._pipe = process, pipe
             self._ready.set()
 

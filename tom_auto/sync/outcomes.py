@@ -40,7 +40,6 @@ class Outcome:
     has_data: bool = True
     error: str = ''
     kind: str = ''  # of the error
-    hooks: bool = False  # whether something was saved that hooks are owed for
 
     def sentence(self) -> str:
         """What failed, and why."""
