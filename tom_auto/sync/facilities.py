@@ -2,21 +2,18 @@
 
 Facility classes come in many shapes: some answer everything, some only part, some nothing. Those
 of LCO's kind, as tomtoolkit has them, are asked in threads (`Stock`). Any other is asked as
-tomtoolkit does, one call at a time, in a process of its own (see `class_process`), where `Asked`
-does the same work.
+tomtoolkit does, one call at a time, in a process of its own: see `class_process`.
 """
 
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from inspect import getattr_static, isabstract, signature
-from types import FunctionType
+from inspect import isabstract
 from urllib.parse import urlsplit
 
 from dateutil.parser import parse
 from django.apps import apps
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.utils.module_loading import import_string
 from django.utils.timezone import is_naive, make_aware
 from tom_observations.facilities.lco_redirect import LCORedirectFacility
@@ -24,18 +21,12 @@ from tom_observations.facilities.ocs import OCSFacility
 from tom_observations.facility import BaseRoboticObservationFacility
 from tom_observations.models import ObservationRecord
 
-from ..redact import learn, stored_by
 from .errors import (
     AccessRefused,
     BrokenClass,
-    CredentialsRefused,
-    NoAnswer,
-    ServerError,
-    SyncError,
     Unsupported,
 )
-from .explain import explained
-from .frames import Listing, listed_by_archive, listed_by_class
+from .frames import Listing, listed_by_archive
 
 #: What the states of a portal look like.
 STATE = re.compile('[A-Z_]{1,40}')
@@ -115,8 +106,7 @@ class Stock:
         setting = self.ocs.facility_settings.get_setting
         self.portal, self.archive = setting('portal_url') or '', setting('archive_url') or ''
         self.portal_host, self.archive_id = (
-            urlsplit(self.portal).netloc,
-            urlsplit(self.archive).netloc,
+            urlsplit(address).netloc for address in (self.portal, self.archive)
         )
         self.key = setting('api_key') or ''
         self.account = self.portal, self.archive, self.key
@@ -158,76 +148,6 @@ class Stock:
         if self.sees is None:
             return False
         return not self.sees or (isinstance(proposal, str) and proposal not in self.sees)
-
-
-class Asked:
-    """A facility class of any other kind, at work in a process of its own."""
-
-    def __init__(self, name: str, facility_class: type) -> None:
-        self.name = name
-        self._class = facility_class
-        self._for: dict[int, object] = {}  # by user
-
-    def status(self, user: User | None, observation_id: str) -> Status:
-        """What `get_observation_status` says."""
-        return status_of(self._ask(user, 'get_observation_status', observation_id), self.name)
-
-    def frames(self, user: User | None, observation_id: str) -> Listing:
-        """What `data_products` lists."""
-        try:
-            return listed_by_class(self._ask(user, 'data_products', observation_id), self.name)
-        except NotImplementedError:  # of a generator, which does its work when it is read
-            raise Unsupported(f'{self.name} does not implement data_products') from None
-
-    def update(self, user: User | None, observation_id: str) -> None:
-        """Let the class's own `update_observation_status` do its work."""
-        self._ask(user, 'update_observation_status', observation_id)
-
-    def save(self, user: User | None, pk: int) -> None:
-        """Let the class's own `save_data_products` do its work."""
-        self._ask(user, 'save_data_products', ObservationRecord.objects.get(pk=pk))
-
-    def terminal_states(self, user: User | None) -> tuple[str, ...]:
-        """What `get_terminal_observing_states` says."""
-        return tuple(map(str, self._ask(user, 'get_terminal_observing_states') or ()))
-
-    def _facility(self, user: User | None) -> object:
-        """The class for one user: some log in when they are given one, so that happens once."""
-        key = user.pk if user else 0
-        if key not in self._for:
-            self._for[key] = self._logged_in(user)
-        if isinstance(self._for[key], SyncError):
-            raise self._for[key]
-        return self._for[key]
-
-    def _logged_in(self, user: User | None) -> object:
-        facility = self._class()
-        learn(stored_by(user) if user else ())  # what it uses may come back in its errors
-        try:
-            if user is not None and hasattr(facility, 'set_user'):
-                facility.set_user(user)
-        except Exception as error:
-            trouble = explained(error, self.name)
-            if isinstance(trouble, NoAnswer | ServerError):
-                raise
-            # Not a second time: after a few failed logins some lock the account.
-            return CredentialsRefused(f'the login of {user} at {self.name} failed: {trouble}')
-        return facility
-
-    def _ask(self, user: User | None, method: str, *arguments: object) -> object:
-        """Call a method of the class; raises Unsupported where it has none that takes these."""
-        function = getattr(self._class, method, None)
-        if function is None:
-            raise Unsupported(f'{self.name} has no {method}')
-        is_plain = isinstance(getattr_static(self._class, method), FunctionType)
-        try:  # before anybody logs in for it
-            signature(function).bind(*[None] * is_plain, *arguments)
-        except TypeError:
-            raise Unsupported(f'{self.name}.{method} cannot be called for one record') from None
-        try:
-            return getattr(self._facility(user), method)(*arguments)
-        except NotImplementedError:
-            raise Unsupported(f'{self.name} does not implement {method}') from None
 
 
 def status_of(answer: object, facility: str) -> Status:
