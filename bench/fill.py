@@ -31,8 +31,8 @@ RECORDS = """
 STATES = """
     INSERT INTO tom_auto_recordsync
         (record_id, state, status, next_check, asked_at, checked_at, terminal_since, failures,
-         error, error_kind, owes_hook, status_before)
-    SELECT id, 'settled', status, created, created, created, created, 0, '', '', %s, ''
+         error, error_kind, owes_hook, status_before, saving, newest_product)
+    SELECT id, 'settled', status, created, created, created, created, 0, '', '', %s, '', %s, 0
     FROM tom_observations_observationrecord WHERE status = 'COMPLETED'
 """
 PRODUCTS = """
@@ -71,7 +71,7 @@ def add_due(target: object, count: int) -> None:
             ObservationRecord(
                 target=target,
                 facility='LCO',
-                status='PENDING',
+                status='',  # as tomtoolkit's pages leave it
                 parameters={},
                 observation_id=str(number),
             )
@@ -89,7 +89,7 @@ def add_settled(target: object, count: int) -> None:
     statement = RECORDS.format(numbers=NUMBERS[connection.vendor])
     with connection.cursor() as cursor:
         cursor.execute(statement, [count, target.pk, then, then])
-        cursor.execute(STATES, [False])
+        cursor.execute(STATES, [False, False])
         cursor.execute(PRODUCTS, [False])
         cursor.execute(FRAMES, [False])
         # As PostgreSQL does by itself after a minute.
