@@ -231,3 +231,16 @@ def test_nobody_asks_the_archive_for_what_has_not_begun(sky, add_record):
         sky.add_request(int(add_record(status='').observation_id))
     run(sky)
     assert {seen.path.split('/')[1] for seen in sky.requests_seen} == {'api'}
+
+
+def test_times_that_are_none_are_that_records_trouble(sky, observe):
+    """A portal's list whose times are nonsense does not end the run."""
+    records = [observe() for _ in range(RECORDS)]
+
+    def nonsense(page):
+        for block in page['results']:
+            block['end'] = 'soon' if block['request']['id'] % 2 else '2026-09-12T10:00'
+
+    sky.break_('/api/observations/', faults.edit(nonsense))
+    _, report = updatedata()
+    assert report['saved'] == len(records)

@@ -10,16 +10,17 @@ than is stored. No record is settled by a list: its last check asks for it alone
 
 import logging
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import urlencode, urljoin
 
-from dateutil.parser import parse
 from tom_observations.facilities.ocs import OCSFacility, make_request
 from tom_observations.models import ObservationRecord
 
 from ..models import StoredFrame
 from .errors import BadAnswer
+from .facilities import moment
 from .frames import PAGE, checksums
 from .portal_lists import A_PAGE_IS_WORTH, CHUNK, FEWEST, News
 
@@ -75,16 +76,13 @@ def wanted_of(due: Collection[int], news: dict[str, News], since: datetime) -> d
         )
         for request, start, end, proposal in rows:
             said = news.get(request, News({}))
-            start = _time(said.answer.get('scheduled_start')) or start
-            end = _time(said.answer.get('scheduled_end')) or end
-            proposal = said.proposal or proposal
-            if said.begun and start and end and end > since and isinstance(proposal, str):
-                wanted[request] = Wanted(proposal, start - MARGIN, end + MARGIN)
+            with suppress(Exception):  # of a time that is none: the record is asked singly
+                start = moment(said.answer.get('scheduled_start')) or start
+                end = moment(said.answer.get('scheduled_end')) or end
+                proposal = said.proposal or proposal
+                if said.begun and start and end and end > since and isinstance(proposal, str):
+                    wanted[request] = Wanted(proposal, start - MARGIN, end + MARGIN)
     return wanted
-
-
-def _time(said: object) -> datetime | None:
-    return parse(said) if isinstance(said, str) else None
 
 
 def known_frames(due: Collection[int], archive: str) -> set[int]:

@@ -162,13 +162,13 @@ def status_of(answer: object, facility: str) -> Status:
     moments, faults = {}, []
     for name in TIMES:
         try:
-            moments[name] = _moment(answer.get(name))
+            moments[name] = moment(answer.get(name))
         except Exception:  # whatever dateutil makes of nonsense
             faults.append(f'{facility} gave a {name.replace("_", " ")} that is not a time')
     return Status(state, **moments, fault='; '.join(faults))
 
 
-def _moment(value: object) -> datetime | None:
+def moment(value: object) -> datetime | None:
     """A time that a facility gave, as a datetime or as text; None where it gave none.
 
     tomtoolkit stores the text itself, and then receivers that expect a datetime fail.
@@ -177,6 +177,6 @@ def _moment(value: object) -> datetime | None:
         return None
     if not isinstance(value, datetime | str):
         raise TypeError(type(value))
-    moment = value if isinstance(value, datetime) else parse(value)
+    time = value if isinstance(value, datetime) else parse(value)
     # In UTC, as it will be stored: there are times on the verge that have no place there.
-    return (make_aware(moment) if is_naive(moment) else moment).astimezone(UTC)
+    return (make_aware(time) if is_naive(time) else time).astimezone(UTC)
