@@ -24,5 +24,5 @@
 | `runs` | Keeps one run of a job at a time, and the history of runs |
 | `storage` | Where the files of data products lie: on a disk of this host, or in a store such as S3 |
 | `whole_file` | Tells a frame from what archives send in its stead: error pages, stumps, other bytes |
-| `workers` | The workers of one facility: they take records in turn, and stop when it is no use |
+| `workers` | The workers of one facility: they take records in turn, and stop if it does not answer |
 """

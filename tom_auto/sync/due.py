@@ -17,7 +17,7 @@ the data window is over               never: it is settled
 
 A record whose facility class cannot be asked is due at the next run: looking costs nothing.
 After a failed check it is due at the next run, then after half an hour, an hour, two hours,
-and so on up to a day, for ever.
+and so on up to a day, until it succeeds.
 """
 
 from collections.abc import Collection
@@ -75,7 +75,7 @@ def records_due(now: datetime, selection: Selection | None = None) -> QuerySet[O
 
 
 def changed_by_others() -> QuerySet[ObservationRecord]:
-    """The records that were never checked, or whose status is not the one that a check left.
+    """The records that were never checked, or whose status has changed since their last check.
 
     Every record is compared with its state: 200,000 of them take a quarter of a second.
     """

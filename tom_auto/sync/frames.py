@@ -15,7 +15,7 @@ from .errors import BadAnswer, NoKey, Unsupported
 
 PAGE = 1000  # frames: more are cut off without a word
 BATCH = 100  # frames in one question to the database
-MOST_PAGES = 1000  # of one list: a list that says "next" for ever must end
+MOST_PAGES = 1000  # of one list, in case its "next" never ends
 QUERY = re.compile(r'\?[\w.~%-]+=.*', re.DOTALL)  # of an address
 
 

@@ -102,9 +102,9 @@ def announce_products(record: ObservationRecord) -> None:
     """Call the hooks for every product of `record` for which they are owed.
 
     As tomtoolkit's page does that saves chosen products: `data_product_post_save` with a list
-    of one for each, and `multiple_data_products_post_save` with all. A hook may be called again
-    for the same product after a failure, never not at all. Raises HookFailed, after all have
-    been tried, where one raised.
+    of one for each, and `multiple_data_products_post_save` with all. After a failure a hook
+    may be called twice for the same product, but it is never skipped. Raises HookFailed if one
+    of them raised, after all have been tried.
     """
     owed = DataProduct.objects.filter(
         observation_record=record, stored_frame__hooks_owed=True

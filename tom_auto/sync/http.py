@@ -118,7 +118,7 @@ class Turns:
     """
 
     def __init__(self, most: int, deadline: float = inf) -> None:
-        """`deadline`: when it is no use to wait any longer, in the seconds of `monotonic()`."""
+        """`deadline`: when to stop waiting, in the seconds of `monotonic()`."""
         self._most, self._deadline = most, deadline
         self._hosts: dict[str, tuple[Condition, Counter[int]]] = {}  # and turns by thread
 
@@ -237,7 +237,7 @@ def download(url: str, into: BinaryIO, limits: Automation, room: float = inf) ->
     """Stream what `url` names, `room` bytes at most, into `into`, in constant memory.
 
     No credentials go along: an archive's URLs are presigned and refuse them. Raises NoAnswer
-    where the server does not answer or breaks off, SyncError where it answers that there is no
+    if the server does not answer or breaks off, and SyncError if it says that it has no such
     file. Whether the bytes are those of the wanted frame is for the caller to judge.
     """
     try:

@@ -60,7 +60,7 @@ def _make(record: ObservationRecord, product: DataProduct, new: bool, limits: Au
 
 
 def _draw(product: DataProduct, picture: str) -> bool:
-    """Write a JPEG of the image in the file of `product` to `picture`; False where there is none."""
+    """Draw the image in the file of `product` as the JPEG `picture`; False if it has no image."""
     if not product.data.name.lower().endswith(whole_file.FITS + whole_file.ZIPPED_FITS):
         return False
     with _local_file(product) as path:

@@ -1,4 +1,4 @@
-"""The workers of one facility: they take records in turn, and stop when it is no use."""
+"""The workers of one facility: they take records in turn, and stop if it does not answer."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -41,7 +41,7 @@ class Checks(Protocol):
 class Crew:
     """The threads that check the records of one facility, a few at a time.
 
-    They are daemons: a facility class that hangs for ever in a client of its own must not keep
+    They are daemons: a facility class that hangs in a client of its own must not keep
     the process from ending.
     """
 
@@ -122,7 +122,7 @@ class Crew:
             return pk
 
     def _verdict(self, outcome: Outcome) -> Iterator[Outcome]:
-        """`outcome`, and why the crew stops where that says that it is no use to go on.
+        """`outcome`, and the reason if the crew stops because of it.
 
         That the facility as a whole is in trouble is said once, not by each thread.
         """
@@ -140,8 +140,7 @@ class Crew:
 
 
 def at_work(crews: list[Crew], workers: int, deadline: float) -> Iterator[list[Outcome]]:
-    """The outcomes of all crews as they come, some at a time; none, about once a second, while
-    there are none.
+    """The outcomes of all crews, a list at a time. The list is empty if a second brings nothing.
 
     Ends when every thread has, or soon after `deadline`: then what is still under way is given
     up, and reported as an outcome of its own. Where it is closed, or interrupted, before that,
