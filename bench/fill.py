@@ -30,9 +30,9 @@ RECORDS = """
 """
 STATES = """
     INSERT INTO tom_auto_recordsync
-        (record_id, status, asked_at, checked_at, terminal_since, settled_at, failures,
-         error, error_kind)
-    SELECT id, status, created, created, created, created, 0, '', ''
+        (record_id, state, status, next_check, asked_at, checked_at, terminal_since, failures,
+         error, error_kind, owes_hook, status_before, saving, newest_product)
+    SELECT id, 'settled', status, created, created, created, created, 0, '', '', %s, '', %s, 0
     FROM tom_observations_observationrecord WHERE status = 'COMPLETED'
 """
 PRODUCTS = """
@@ -43,8 +43,12 @@ PRODUCTS = """
     FROM tom_observations_observationrecord WHERE status = 'COMPLETED'
 """
 FRAMES = """
-    INSERT INTO tom_auto_storedframe (frame_id, name, product_id, md5, size, stored_at, hooks_owed)
-    SELECT product_id, data, id, '', 0, created, %s FROM tom_dataproducts_dataproduct
+    INSERT INTO tom_auto_storedframe
+        (archive, frame_id, state, record_id, product_id, filename, name, archive_md5, md5, size,
+         stored_at, hooks_owed)
+    SELECT 'archive', product_id, 'stored', observation_record_id, id, data, data, '', '', 0,
+        created, %s
+    FROM tom_dataproducts_dataproduct
 """
 
 
@@ -67,7 +71,7 @@ def add_due(target: object, count: int) -> None:
             ObservationRecord(
                 target=target,
                 facility='LCO',
-                status='PENDING',
+                status='',  # as tomtoolkit's pages leave it
                 parameters={},
                 observation_id=str(number),
             )
@@ -85,7 +89,7 @@ def add_settled(target: object, count: int) -> None:
     statement = RECORDS.format(numbers=NUMBERS[connection.vendor])
     with connection.cursor() as cursor:
         cursor.execute(statement, [count, target.pk, then, then])
-        cursor.execute(STATES)
+        cursor.execute(STATES, [False, False])
         cursor.execute(PRODUCTS, [False])
         cursor.execute(FRAMES, [False])
         # As PostgreSQL does by itself after a minute.

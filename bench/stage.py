@@ -83,7 +83,11 @@ def cost_of(project: Path, *command: str, sky: Sky | None = None, **variables: s
     cost, said = measured([str(tom_python()), *program], project, variables)
     if sky:
         vars(cost).update(sky.counts())
-    cost.frames = sum(1 for file in (project / 'data').rglob('*') if file.is_file()) - 1
+    cost.frames = sum(
+        1
+        for file in (project / 'data').rglob('*')
+        if file.is_file() and not file.name.startswith('.')
+    )
     return cost
 
 

@@ -43,6 +43,12 @@ def completed(stage: Stage, sizes: Namespace) -> Costs:
     }
 
 
+def hourly(stage: Stage, sizes: Namespace) -> Costs:
+    """The same an hour later: every frame is here, and the archive has nothing new."""
+    frames = {'latency': sizes.latency, 'frames': sizes.frames, 'size': sizes.size}
+    return {'ours': _again(stage, frames | {'completed': sizes.records})}
+
+
 def pending(stage: Stage, sizes: Namespace) -> Costs:
     """Every record is pending, as it was an hour ago. T and U have `few` records only."""
     scene = {'latency': sizes.latency, 'pending': sizes.records}
@@ -122,7 +128,8 @@ def _once(stage: Stage, scene: dict, *command: str) -> Cost:
 
 def _again(stage: Stage, scene: dict) -> Cost:
     """The cost of the second run of two, when the first has seen all there is."""
-    with stage.tom(due=scene['pending']) as tom, sky(**scene) as observatory:
+    due = scene.get('completed', 0) + scene.get('pending', 0)
+    with stage.tom(due=due) as tom, sky(**scene) as observatory:
         cost_of(tom, 'updatedata', sky=observatory)
         return cost_of(tom, 'updatedata', sky=observatory)
 
@@ -155,5 +162,5 @@ def _address(observatory: Sky) -> str:
 
 WORKS: dict[str, Callable[[Stage, object], Costs]] = {
     work.__name__: work
-    for work in (idle, completed, pending, huge_account, history, big_file, many)
+    for work in (idle, completed, hourly, pending, huge_account, history, big_file, many)
 }

@@ -56,14 +56,14 @@ LOCKED_PACKAGES = """
     aiosmtpd alerce allauth apscheduler asdf asdf_astropy asdf_coordinates_schemas asdf_standard
     asdf_transform_schemas asdf_wcs_schemas asgiref astroplan astropy astropy_iers_data
     astroquery asttokens attr attrs backports bs4 certifi cffi charset_normalizer colorama
-    concurrent_log_handler contourpy crispy_bootstrap5 crispy_forms cron_descriptor cronsim
+    contourpy crispy_bootstrap5 crispy_forms cron_descriptor cronsim
     cryptography cycler dateutil dj_database_url django django_bootstrap5 django_comments
     django_extensions django_filters django_gravatar django_htmx django_stubs_ext django_tables2
     django_tasks dotenv erfa executing fido2 fits2image guardian gunicorn gwcs html5lib idna
     importlib_metadata importlib_resources iniconfig ipython_pygments_lexers jaraco jedi jeepney
     jmespath jupyterlab_plotly keyring kiwisolver lazy_importer markdown matplotlib
     matplotlib_inline more_itertools mpl_toolkits ndcube numpy packaging pandas parso pexpect
-    plotly pluggy portalocker prompt_toolkit psutil psycopg psycopg_binary ptyprocess public
+    plotly pluggy prompt_toolkit psutil psycopg psycopg_binary ptyprocess public
     pure_eval pycparser pygments pylab pyparsing pytest pytest_django pytz pyvo qrcode requests
     rest_framework ruff scipy secretstorage semantic_version six soupsieve specutils sqlparse
     stack_data tenacity traitlets typing_extensions tzdata tzlocal urllib3 wcwidth webencodings

@@ -7,9 +7,9 @@
 | `page` | `/automation/`: views, tables, charts, buttons, JSON, metrics |
 | `observatory` | a simulated observatory, for the demo and the tests |
 | `access` | who may see what, and who may act |
-| `health` | is it working? |
+| `health` | is it working? Every other place repeats what it says |
 | `alerts` | mail, webhook, dead-man's switch |
-| `doctor` | checks the machine, the observatories and the schedule |
+| `doctor` | what to fix: checks the machine, the observatories and the schedule |
 | `data_files` | serves data files to those who may see them |
 | `middleware` | what the automation adds to every page |
 | `demo` | the invented targets and observations of `manage.py demo` |

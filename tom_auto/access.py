@@ -49,7 +49,6 @@ def sees_target(user: Visitor, target: str) -> Combinable:
 
 
 def may_see_target(user: Visitor, pk: int) -> bool:
-    """Whether `user` may see the target `pk`."""
     return _targets(user).filter(pk=pk).exists()
 
 

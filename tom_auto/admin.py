@@ -12,8 +12,7 @@ class ReadOnly:
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
+    has_change_permission = has_add_permission
 
 
 class RunFailureInline(ReadOnly, admin.TabularInline):
@@ -31,5 +30,5 @@ class UpdateRunAdmin(ReadOnly, admin.ModelAdmin):
 
 @admin.register(RecordSync)
 class RecordSyncAdmin(ReadOnly, admin.ModelAdmin):
-    list_display = ('record', 'status', 'checked_at', 'next_check', 'failures', 'error')
+    list_display = ('record', 'state', 'status', 'checked_at', 'next_check', 'failures', 'error')
     list_select_related = ('record__target',)

@@ -20,7 +20,7 @@ from django.utils import timezone
 from .conf import automation
 from .health import WORKING, Health, healths
 from .models import Alert, RecordSync
-from .sync.redact import redact
+from .redact import redact
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,11 @@ def send_mail(health: Health, again: bool) -> None:
     subject = f'{health.job} {health.words.replace("is ", f"is {still}", 1)}'
     if health.state == WORKING:
         subject = f'{health.job} is working again'
-    lines = [health.sentence(), *_named_failures(health), '', *_what_to_do(health)]
+    lines = [health.sentence(), *_named_failures(health), '']
+    if health.is_trouble:
+        lines.append('To find out what is wrong: manage.py doctor')
+    if page_address():
+        lines.append(f'The automation page: {page_address()}')
     mail_admins(redact(subject), redact('\n'.join(lines)))
 
 
@@ -122,13 +126,6 @@ def _named_failures(health: Health) -> list[str]:
     ]
     more = health.failing - len(named)
     return ['', *named, *([f'- and {more} more'] if more > 0 else [])]
-
-
-def _what_to_do(health: Health) -> list[str]:
-    page = [f'The automation page: {page_address()}'] if page_address() else []
-    if not health.is_trouble:
-        return page
-    return ['To find out what is wrong: manage.py doctor', *page]
 
 
 def page_address() -> str:

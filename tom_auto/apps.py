@@ -15,9 +15,7 @@ class TomAutoConfig(AppConfig):
         from . import conf  # noqa: F401  (importing it registers the system checks)
 
     def include_url_paths(self) -> list[URLPattern | URLResolver]:
-        """The pages below /automation/."""
         return [path('automation/', include('tom_auto.page.urls'))]
 
     def nav_items(self) -> list[dict]:
-        """The link in the TOM's navigation bar."""
         return [{'partial': 'tom_auto/nav.html'}]

@@ -5,11 +5,14 @@
 
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
+from pathlib import Path
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands, load_command_class
+
+from .scheduling.obstacles import database_on_a_share
 
 MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY')
 VISITORS = ('everyone', 'users', 'staff')
@@ -21,6 +24,8 @@ class Automation:
 
     #: Requests in flight to one facility, at most.
     WORKERS: int = 8
+    #: Connections to the database that a run may have at a time; 3 at least.
+    CONNECTIONS: int = 4
     #: A run starts no new work after this time, and ends soon after.
     DEADLINE: float = 3000
     #: How long to wait for frames of a finished observation: they may arrive days late.
@@ -99,7 +104,12 @@ def _mistake(option: Field, value: object) -> tuple[str, str] | None:
         return f'{found}, not a number.', hint
     elif option.type is int and not isinstance(value, int):
         return f'{found}, not a whole number.', hint
-    elif value < 0 or (value == 0 and option.name not in MAY_BE_ZERO):
+    elif (
+        option.name == 'CONNECTIONS'
+        and value < 3
+        or value < 0
+        or (value == 0 and option.name not in MAY_BE_ZERO)
+    ):
         return f'{found}, which is too small.', hint
     return None
 
@@ -133,4 +143,20 @@ def check_command(**kwargs: object) -> list[CheckMessage]:
                 id='tom_auto.W001',
             )
         ]
+    return []
+
+
+def shared_database() -> str:
+    """What is wrong with the place of the database, if it is SQLite's on a share; else empty."""
+    database = settings.DATABASES['default']
+    if not database['ENGINE'].endswith('sqlite3'):
+        return ''
+    return database_on_a_share(Path(str(database['NAME'])).resolve())
+
+
+@register(Tags.compatibility)
+def check_database(**kwargs: object) -> list[CheckMessage]:
+    """tom_auto.W002: SQLite on a network file system."""
+    if warning := shared_database():
+        return [Warning(warning, hint='Set DATABASE_URL in .env.', id='tom_auto.W002')]
     return []

@@ -4,11 +4,11 @@ Every number is fixed, so that a second demo finds what the first one stored. Th
 far above any that LCO has used.
 """
 
-from dataclasses import dataclass
+import itertools
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.db.models import QuerySet
-from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.facility import get_service_classes
 from tom_observations.models import ObservationRecord
@@ -21,8 +21,7 @@ MARK = {'demo': True}  # in the parameters of every record of the demo
 PIXELS = 512
 
 
-@dataclass(frozen=True)
-class Story:
+class Story(NamedTuple):
     """One observation request: its target, its outcome, and its number of frames."""
 
     target: str
@@ -56,7 +55,6 @@ FACILITIES = sorted({story.facility for story in STORIES} | {'LCO'})
 
 
 def demo_records() -> QuerySet[ObservationRecord]:
-    """The records of the demo."""
     return ObservationRecord.objects.filter(parameters__has_key='demo')
 
 
@@ -91,7 +89,7 @@ def make_records() -> list[ObservationRecord]:
 
 def observe(sky: Observatory, records: list[ObservationRecord]) -> None:
     """Let `sky` carry out the stories, an hour before each record was made."""
-    frame_ids = iter(range(FIRST_FRAME, FIRST_FRAME + 1000))
+    frame_ids = itertools.count(FIRST_FRAME)
     for record, story in zip(records, STORIES, strict=True):
         request = int(record.observation_id)
         sky.add_request(
@@ -102,12 +100,10 @@ def observe(sky: Observatory, records: list[ObservationRecord]) -> None:
             state=story.state if not story.frames else 'PENDING',
             **TARGETS[story.target],
         )
-        if not story.frames:
-            continue
         begun = record.created - timedelta(hours=1)
-        sky.observe(request, begun)
-        for exposure in range(story.frames):
-            frame_id = next(frame_ids)
+        if story.frames:
+            sky.observe(request, begun)
+        for exposure, frame_id in zip(range(story.frames), frame_ids, strict=False):
             sky.add_frame(
                 request,
                 frame_id=frame_id,
@@ -120,7 +116,7 @@ def observe(sky: Observatory, records: list[ObservationRecord]) -> None:
 def settle_records() -> None:
     """Settle the demo's records, so that no run asks a real observatory about them."""
     RecordSync.objects.filter(record__in=demo_records()).update(
-        next_check=None, settled_at=timezone.now()
+        state=RecordSync.State.SETTLED, failures=0
     )
 
 
@@ -129,7 +125,6 @@ def remove_everything() -> int:
     records = demo_records()
     for product in DataProduct.objects.filter(observation_record__in=records):
         product.data.delete(save=False)
-        product.delete()
     count = records.count()
     records.delete()
     Target.objects.filter(name__in=TARGETS, observationrecord=None).delete()

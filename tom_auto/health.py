@@ -1,4 +1,4 @@
-"""Answers one question: is it working?"""
+"""Is it working? The one answer, which page, JSON, mails, doctor and `schedule status` give."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,10 +13,10 @@ from tom_observations.models import ObservationRecord
 from .access import Visitor, seen_by, sees_everything
 from .jobs import has_history, is_main, jobs, next_run, site
 from .models import JobPause, RecordSync, RunFailure, UpdateRun
-from .scheduling.cli import Site
+from .redact import redact
 from .scheduling.definition import Job
 from .scheduling.moved import installed_at
-from .sync.redact import redact
+from .scheduling.plan import Site
 
 #: A run without a heartbeat for this long counts as dead.
 SILENT = timedelta(minutes=5)
@@ -46,12 +46,10 @@ class Health:
     state: str
     since: datetime | None = None
     reasons: tuple[str, ...] = ()
-    when: str = ''
     last: UpdateRun | None = None
     running: UpdateRun | None = None
     next: datetime | None = None
     failing: int = 0
-    command: str = ''  # of manage.py
     main: bool = False
     recorded: bool = True  # whether its runs are recorded, and can be paused
 
@@ -88,7 +86,6 @@ def healths(user: Visitor | None = None) -> list[Health]:
 
 
 def health(job: Job, user: Visitor | None = None) -> Health:
-    """The state of `job`, for `user`."""
     return _Question(job, user).answer()
 
 
@@ -105,9 +102,8 @@ def _for_schedule() -> tuple[list[str], list[str]]:
             if state.state != OFF:
                 (wrong if state.is_trouble else well).append(state.sentence())
             if state.running:
-                well.append(
-                    f'{state.job} has been running since {state.running.started:%H:%M} UTC.'
-                )
+                began = f'{state.running.started:%H:%M} UTC'
+                well.append(f'{state.job} has been running since {began}.')
             if state.next:
                 well.append(f'{state.job} runs next at {state.next:%Y-%m-%d %H:%M %Z}.')
     except (OperationalError, ProgrammingError) as error:
@@ -123,23 +119,21 @@ class _Question:
 
     def answer(self) -> Health:
         job, upcoming = self.job, next_run(self.job, self.now)
-        known = {'job': job.name, 'when': job.when, 'command': job.words[0]}
         if not has_history(job):
             state = UNRECORDED if job.enabled else OFF
-            return Health(**known, state=state, next=upcoming, recorded=False)
+            return Health(job.name, state, next=upcoming, recorded=False)
         runs = UpdateRun.objects.filter(job=self.job.words[0])
-        self.running = runs.filter(
-            status=UpdateRun.Status.RUNNING, heartbeat__gte=self.now - SILENT
-        ).first()
+        running = runs.filter(status=UpdateRun.Status.RUNNING)
+        self.running = running.filter(heartbeat__gte=self.now - SILENT).first()
         self.whole = runs.filter(only='').exclude(pk=self.running.pk if self.running else None)
         self.last = self.whole.first()
         self.trouble = self._records_in_trouble()
         state, since, reasons = self._state()
         return Health(
-            **known,
-            state=state,
-            since=since,
-            reasons=tuple(reasons),
+            job.name,
+            state,
+            since,
+            tuple(reasons),
             last=self.last,
             running=self.running,
             next=None if state == PAUSED else upcoming,
@@ -197,8 +191,8 @@ class _Question:
         """Their names; "an observatory" for those where the visitor may see no observation."""
         troubles = RunFailure.objects.filter(run=self.last, observation_id='')
         if not sees_everything(self.user):
-            awaited = RecordSync.objects.filter(
-                next_check__isnull=False, record__facility=OuterRef('facility')
+            awaited = RecordSync.objects.exclude(state=RecordSync.State.SETTLED).filter(
+                record__facility=OuterRef('facility')
             )
             troubles = troubles.annotate(seen=Exists(seen_by(self.user, awaited, 'record')))
         else:

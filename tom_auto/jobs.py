@@ -12,9 +12,9 @@ from django.core.management import get_commands
 from django.utils import timezone
 
 from .scheduling import next_times
-from .scheduling.cli import Site
+from .scheduling.cron_line import crontab_lines
 from .scheduling.definition import Job, ScheduleError, read_schedule
-from .scheduling.install import wanted
+from .scheduling.plan import Site, plan_of
 
 MAIN = 'updatedata'
 #: The commands that record their runs. When others last ran is not known.
@@ -34,15 +34,14 @@ class Jobs:
 
 def jobs() -> Jobs:
     """The jobs of this TOM. `updatedata` is always among them, disabled if it is not scheduled."""
+    unscheduled = Job(MAIN, '', enabled=False)
     try:
         schedule = read_schedule(Path(settings.BASE_DIR))
-        found, mistake = schedule.jobs, ''
-        contained = schedule.environment in ('docker', 'kubernetes')
     except ScheduleError as error:
-        found, mistake, contained = (), str(error), False
-    if not any(is_main(job) for job in found):
-        found = (Job(MAIN, '', enabled=False), *found)
-    return Jobs(found, mistake, contained)
+        return Jobs((unscheduled,), str(error))
+    missing = () if any(map(is_main, schedule.jobs)) else (unscheduled,)
+    contained = schedule.environment in ('docker', 'kubernetes')
+    return Jobs((*missing, *schedule.jobs), contained=contained)
 
 
 def main_job() -> Job:
@@ -71,8 +70,7 @@ def next_run(job: Job, after: datetime | None = None) -> datetime | None:
 def lines_to_install() -> list[str]:
     """The lines that `manage.py schedule install` puts into the crontab; empty if unknown."""
     try:
-        here = site()
-        lines = wanted(here.project, here.python, here.commands).lines
+        lines = crontab_lines(plan_of(site()))
     except ScheduleError:
         return []
     return [os.fsdecode(line) for line in lines]

@@ -4,48 +4,53 @@ With TERMINAL_LOG=INFO in the environment, the terminal shows everything too, as
 """
 
 import os
+import sys
 from pathlib import Path
+
+from .scheduling.job_log import rotate
 
 FORMAT = '[{asctime}] {levelname} {name}: {message}'
 MAX_BYTES = 5_000_000  # of one file
-BACKUPS = 5
 
 
 def logging_for(directory: Path) -> dict:
     """Django's LOGGING: warnings to the terminal, everything to `directory/tom.log`.
 
-    The web server and cron's job may write to the file at the same time, so the handler rotates it
-    under a lock. If the directory cannot be written (in a read-only container), everything goes to the
-    terminal instead: a log must never stop the TOM.
+    Several processes append to the file at the same time, which needs no lock: a full one is set
+    aside when a process starts, and the others notice. Where the file cannot be written (it is
+    another user's, say, or in a read-only container), everything goes to the terminal instead: a
+    log must never stop the TOM.
     """
-    writable = directory.is_dir() and os.access(directory, os.W_OK)
-    handlers = {
-        'console': {
-            'class': 'logging.StreamHandler',
-            'formatter': 'dated',
-            'level': os.environ.get('TERMINAL_LOG') or ('WARNING' if writable else 'INFO'),
-        }
-    }
+    file = directory / 'tom.log'
+    rotate(file, MAX_BYTES)
+    writable = _can_be_written(file)
+    level = os.environ.get('TERMINAL_LOG') or ('WARNING' if writable else 'INFO')
+    handlers = {'console': {'class': 'logging.StreamHandler', 'level': level}}
     if writable:
         handlers['file'] = {
-            'class': 'concurrent_log_handler.ConcurrentRotatingFileHandler',
-            'formatter': 'dated',
-            'filename': str(directory / 'tom.log'),
-            'maxBytes': MAX_BYTES,
-            'backupCount': BACKUPS,
+            'class': 'logging.handlers.WatchedFileHandler',
+            'filename': str(file),
             'encoding': 'utf-8',
+            'delay': True,
         }
+    # Tokens and signed addresses never reach a log, whoever logs them.
+    dated = {'()': 'tom_auto.redact.RedactingFormatter', 'format': FORMAT, 'style': '{'}
     return {
         'version': 1,
         'disable_existing_loggers': False,
-        'formatters': {
-            # Removes tokens and signed URLs, whichever code logs them.
-            'dated': {
-                '()': 'tom_auto.sync.redact.RedactingFormatter',
-                'format': FORMAT,
-                'style': '{',
-            }
-        },
-        'handlers': handlers,
+        'formatters': {'dated': dated},
+        'handlers': {name: each | {'formatter': 'dated'} for name, each in handlers.items()},
         'root': {'handlers': list(handlers), 'level': 'INFO'},
     }
+
+
+def _can_be_written(file: Path) -> bool:
+    """Whether this process can append to `file`; says once why not."""
+    try:
+        with file.open('ab'):
+            return True
+    except OSError as error:
+        if file.parent.is_dir():
+            # Not by logging, which is being set up.
+            sys.stderr.write(f'No log in {file}: {error.strerror}. It goes to the terminal.\n')
+        return False

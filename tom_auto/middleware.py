@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.deprecation import MiddlewareMixin
 from tom_common.exceptions import ImproperCredentialsException
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
@@ -22,17 +23,7 @@ from .page.actions import run_in_progress, start_run
 from .sync.explain import explained
 
 
-class PassingMiddleware:
-    """Passes each request on; what a subclass does is in its hooks."""
-
-    def __init__(self, get_response: Callable) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
-
-
-class ObservatoryDownMiddleware(PassingMiddleware):
+class ObservatoryDownMiddleware(MiddlewareMixin):
     """Shows a message instead of an error page when an observatory does not answer.
 
     tomtoolkit queries the archive each time an observation's page is opened, and lets the error
@@ -45,25 +36,19 @@ class ObservatoryDownMiddleware(PassingMiddleware):
         match = request.resolver_match
         unreachable = isinstance(error, requests.RequestException) and request.method == 'GET'
         refused = isinstance(error, ImproperCredentialsException)
-        nowhere_to_go = match.view_name == 'home'
-        if nowhere_to_go or not (unreachable or refused):
+        if match.view_name == 'home' or not (unreachable or refused):
             return None
         reason = explained(error, 'The observatory')
-        messages.warning(
-            request, f'{reason}. The data that this TOM has saved is on its own pages.'
-        )
-        return redirect(*self._elsewhere(request))
-
-    def _elsewhere(self, request: HttpRequest) -> tuple:
-        match = request.resolver_match
+        text = f'{reason}. The data that this TOM has saved is on its own pages.'
+        messages.warning(request, text)
         if (match.app_name, match.url_name) == ('tom_observations', 'detail'):
             record = ObservationRecord.objects.filter(pk=match.kwargs['pk']).first()
             if record is not None:
-                return 'targets:detail', record.target_id
-        return ('home',)
+                return redirect('targets:detail', record.target_id)
+        return redirect('home')
 
 
-class BackgroundUpdateMiddleware(PassingMiddleware):
+class BackgroundUpdateMiddleware(MiddlewareMixin):
     """Makes tomtoolkit's own buttons start a run in the background.
 
     Without it, "Update Observations" and "Refresh Observation List" check one record after another
@@ -94,19 +79,16 @@ class BackgroundUpdateMiddleware(PassingMiddleware):
         if target is not None and not may_see_target(request.user, target):
             raise PermissionDenied
         if target is None and not may_act(request.user):
-            messages.info(request, 'Only staff may update all observations. The schedule updates '
-                                   'them; each page says when.')  # fmt: skip
-            return
-        if run_in_progress():  # however often they click
-            messages.info(request, 'An update is already in progress. Reload the page in a '
-                                   'moment.')  # fmt: skip
-            return
-        start_run(request.user, MAIN, *(['--target_id', str(target)] if target else []))
-        messages.info(request, 'The update runs in the background. Reload the page in a '
-                               'moment.')  # fmt: skip
+            text = 'Only staff may update all observations. The schedule does; each page says when.'
+        elif run_in_progress():  # however often they click
+            text = 'An update is already in progress. Reload the page in a moment.'
+        else:
+            start_run(request.user, MAIN, *(['--target_id', str(target)] if target else []))
+            text = 'The update runs in the background. Reload the page in a moment.'
+        messages.info(request, text)
 
 
-class WatchMiddleware:
+class WatchMiddleware(MiddlewareMixin):
     """Checks now and then that the jobs run, so that a dead cron does not go unnoticed.
 
     It checks after a request, in its own thread, and at most every `WATCH_EVERY` seconds in each
@@ -114,12 +96,11 @@ class WatchMiddleware:
     """
 
     def __init__(self, get_response: Callable) -> None:
-        self.get_response = get_response
+        super().__init__(get_response)
         self._lock = Lock()
         self._checked: float | None = None
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        answer = self.get_response(request)
+    def process_response(self, request: HttpRequest, answer: HttpResponse) -> HttpResponse:
         if self._is_time():
             Thread(target=_check_jobs, daemon=True).start()
         return answer

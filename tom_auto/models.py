@@ -3,63 +3,129 @@
 from datetime import timedelta
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from django.db.models.deletion import Collector
+from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 
-class RecordSync(models.Model):
-    """How one observation record stands with its observatory.
+def remember_deleted(
+    collector: Collector, field: models.Field, frames: QuerySet, using: str
+) -> None:
+    """What becomes of a stored frame when its data product is deleted: rule 7.
 
-    A record without such a row was never checked. `sync.due` decides from it what is due.
+    A product that somebody deletes stays deleted. One that goes along with its target or its
+    record is forgotten with them.
     """
+    origin = collector.origin
+    if getattr(origin, 'model', type(origin)) is not DataProduct:
+        models.CASCADE(collector, field, frames, using)
+        return
+    # In this order: each is a statement of its own, and `frames` are found by their product.
+    state = StoredFrame._meta.get_field('state')
+    collector.add_field_update(state, StoredFrame.State.DELETED, frames)
+    collector.add_field_update(field, None, frames)
+
+
+class RecordSync(models.Model):
+    """How one observation record stands with its observatory: rule 1. `sync.due` decides by it."""
+
+    class State(models.TextChoices):
+        """What the automation is going to do about a record."""
+
+        NEW = 'new', 'never checked'
+        WAITING = 'waiting', 'waiting for its next check'
+        BACKING_OFF = 'backing off', 'backing off after a failure'
+        SETTLED = 'settled', 'settled'
 
     record = models.OneToOneField(
         ObservationRecord, on_delete=models.CASCADE, primary_key=True, related_name='sync'
     )
-    status = models.CharField(max_length=200, help_text='The status that the last check left.')
-    asked_at = models.DateTimeField(
-        null=True, db_index=True, help_text='When it was last checked, well or not.'
+    state = models.CharField(max_length=12, choices=State.choices, default=State.NEW)
+    status = models.CharField(
+        max_length=200, blank=True, help_text='The status that the last check left.'
     )
-    checked_at = models.DateTimeField(null=True, help_text='When a check last went well.')
     next_check = models.DateTimeField(
-        null=True, db_index=True, help_text='Due from then on; empty: settled.'
+        default=timezone.now, help_text='Due from then on, unless it is settled.'
     )
+    asked_at = models.DateTimeField(null=True, db_index=True, help_text='When it was last asked.')
+    checked_at = models.DateTimeField(null=True, help_text='When a check last succeeded.')
     terminal_since = models.DateTimeField(null=True, help_text='First seen in this terminal state.')
-    settled_at = models.DateTimeField(null=True, help_text='No more frames are awaited.')
     failures = models.PositiveIntegerField(default=0, help_text='Failed checks in a row.')
-    failing_since = models.DateTimeField(null=True, db_index=True)
-    error = models.TextField(blank=True, help_text='Why the last check failed.')
+    failing_since = models.DateTimeField(
+        null=True, db_index=True, help_text='When the first of the failed checks in a row began.'
+    )
+    error = models.TextField(
+        blank=True, help_text='Why the last check failed, or what is not supported: no failure.'
+    )
     error_kind = models.CharField(max_length=30, blank=True, help_text='See sync.errors.')
-    hook_owed = models.CharField(
-        max_length=200,
-        null=True,
-        help_text='The state before a change whose observation_change_state hook has not ended.',
+    owes_hook = models.BooleanField(
+        default=False, help_text='The observation_change_state hook has not ended.'
+    )
+    status_before = models.CharField(
+        max_length=200, blank=True, help_text='The status before the change that the hook is for.'
+    )
+
+    saving = models.BooleanField(
+        default=False, help_text="The facility class's own save_data_products has not ended."
+    )
+    newest_product = models.BigIntegerField(
+        default=0, help_text='The newest data product of the TOM before that began.'
     )
 
     class Meta:
         verbose_name = 'state of a record'
         verbose_name_plural = 'states of records'
+        indexes = [
+            models.Index(
+                fields=['next_check'], condition=~Q(state='settled'), name='tom_auto_next_checks'
+            )
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=['new', 'waiting', 'backing off', 'settled']),
+                name='tom_auto_state_has_a_name',
+            ),
+            models.CheckConstraint(
+                condition=~Q(state='settled') | Q(failures=0), name='tom_auto_settled_is_well'
+            ),
+        ]
 
     def __str__(self) -> str:
-        return f'{self.record_id}: {self.error or self.status}'
+        return f'{self.record_id}: {self.get_state_display()}'
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no more frames are awaited."""
+        return self.state == self.State.SETTLED
 
 
 class StoredFrame(models.Model):
-    """Where one frame of an archive is kept, and what was verified of it.
+    """A frame of an archive that was stored, and what was verified of it: rules 6 to 8."""
 
-    The row is written before the download: its unique name reserves the file's place, and a
-    row that was never completed tells the next run what a killed one may have left behind.
-    """
+    class State(models.TextChoices):
+        """How the frame's file stands."""
 
-    frame_id = models.CharField(max_length=255, unique=True, help_text="The archive's id.")
-    name = models.CharField(max_length=255, unique=True, help_text='The name in the storage.')
-    product = models.OneToOneField(
-        DataProduct, null=True, on_delete=models.CASCADE, related_name='stored_frame'
+        STORED = 'stored', 'stored'
+        BROKEN = 'broken', 'being fetched anew'
+        DELETED = 'deleted', 'deleted here'
+
+    archive = models.CharField(max_length=100, help_text='Whose ids these are.')
+    frame_id = models.CharField(max_length=255, help_text="The archive's id.")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.STORED)
+    record = models.ForeignKey(
+        ObservationRecord, on_delete=models.CASCADE, related_name='stored_frames'
     )
-    md5 = models.CharField(max_length=32, blank=True, help_text='Of the file, in hexadecimal.')
-    size = models.BigIntegerField(null=True, help_text='Of the file, in bytes.')
-    stored_at = models.DateTimeField(null=True, db_index=True, help_text='Empty: not whole yet.')
+    product = models.OneToOneField(
+        DataProduct, null=True, on_delete=remember_deleted, related_name='stored_frame'
+    )
+    filename = models.CharField(max_length=255, help_text="The archive's name for the file.")
+    name = models.CharField(max_length=255, help_text='The name in the storage.')
+    archive_md5 = models.CharField(max_length=32, blank=True, help_text='As the archive gives it.')
+    md5 = models.CharField(max_length=32, help_text='Of the file as it was stored.')
+    size = models.BigIntegerField(help_text='Of the file as it was stored, in bytes.')
+    stored_at = models.DateTimeField(db_index=True)
     hooks_owed = models.BooleanField(
         default=False, help_text='The hooks for a saved data product have not ended.'
     )
@@ -67,15 +133,63 @@ class StoredFrame(models.Model):
     class Meta:
         indexes = [  # of the few that something is left to do for
             models.Index(
-                fields=['id'], condition=Q(stored_at=None), name='tom_auto_frame_not_whole'
-            ),
-            models.Index(
-                fields=['product'], condition=Q(hooks_owed=True), name='tom_auto_hooks_owed'
+                fields=['record'], condition=Q(hooks_owed=True), name='tom_auto_hooks_owed'
+            )
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=['archive', 'frame_id'], name='tom_auto_one_frame'),
+            models.CheckConstraint(
+                condition=Q(state='deleted')
+                | Q(state__in=['stored', 'broken'], product__isnull=False),
+                name='tom_auto_stored_has_a_product',
             ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether its file has to be fetched anew."""
+        return self.state == self.State.BROKEN
+
+
+class SharedFrame(models.Model):
+    """A frame that a record has beside the one for which it was stored.
+
+    When the frame goes with its own record, the other records get it back: see `sync.due`.
+    """
+
+    record = models.ForeignKey(ObservationRecord, on_delete=models.CASCADE)
+    archive = models.CharField(max_length=100)
+    frame_id = models.CharField(max_length=255)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=['record', 'archive', 'frame_id'], name='tom_auto_shared_once'
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f'{self.frame_id} of {self.archive}'
+
+
+class StorageMark(models.Model):
+    """The id that the storage of this TOM carries: rule 7. There is one row at most."""
+
+    mark = models.CharField(max_length=32)
+    pending = models.BooleanField(default=False, help_text='The storage does not carry it yet.')
+
+    def __str__(self) -> str:
+        return self.mark
+
+
+#: What a run counts, in the order in which people read it.
+COUNTS = (
+    'due', 'checked', 'changed', 'found', 'saved', 'repaired', 'failed', 'unsupported', 'set_aside',
+    'not_reached', 'gone', 'filtered',
+)  # fmt: skip
 
 
 class UpdateRun(models.Model):
@@ -93,7 +207,7 @@ class UpdateRun(models.Model):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
     host = models.CharField(max_length=255)
     lock = models.CharField(
-        max_length=50, blank=True, help_text='Which file of the host it has locked; empty: none.'
+        max_length=50, blank=True, help_text='Which file of the host it has locked, if any.'
     )
     pid = models.PositiveIntegerField()
     started_by = models.CharField(
@@ -113,6 +227,10 @@ class UpdateRun(models.Model):
     repaired = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
     unsupported = models.PositiveIntegerField(default=0)
+    set_aside = models.PositiveIntegerField(default=0)
+    not_reached = models.PositiveIntegerField(default=0)
+    gone = models.PositiveIntegerField(default=0)
+    filtered = models.PositiveIntegerField(default=0)
 
     class Meta:
         ordering = ('-started',)
@@ -130,8 +248,7 @@ class UpdateRun(models.Model):
 
     def counts(self) -> list[tuple[str, int]]:
         """What it counted, by name."""
-        names = ('due', 'checked', 'changed', 'found', 'saved', 'repaired', 'failed', 'unsupported')
-        return [(name, getattr(self, name)) for name in names]
+        return [(name, getattr(self, name)) for name in COUNTS]
 
     @property
     def took(self) -> timedelta | None:
@@ -143,7 +260,10 @@ class RunFailure(models.Model):
     """One thing that failed in a run: a record, or a facility as a whole (no record)."""
 
     run = models.ForeignKey(UpdateRun, on_delete=models.CASCADE, related_name='failures')
-    record = models.ForeignKey(ObservationRecord, null=True, on_delete=models.SET_NULL)
+    # No constraint: whoever keeps the record's row locked does not keep a run from telling of it.
+    record = models.ForeignKey(
+        ObservationRecord, null=True, on_delete=models.SET_NULL, db_constraint=False
+    )
     observation_id = models.CharField(max_length=255, blank=True)
     facility = models.CharField(max_length=50)
     error = models.TextField()

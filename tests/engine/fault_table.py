@@ -11,7 +11,7 @@ from email.utils import format_datetime
 
 import faults
 from faults import Fault
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 from tom_auto.observatory.messages import Call, Reply
 
 #: Another host, which answers everything with a page, as the log-in page of a network does.
@@ -111,7 +111,7 @@ ANSWERS = [
     ('a gzip that lies', 'does not answer', faults.lying_gzip()),
     ('a slow drip', 'does not answer', faults.drip(0.05)),
     ('a redirect to another host', 'not JSON', elsewhere),
-    ('a redirect loop', 'could not be asked', faults.redirect_loop()),
+    ('a redirect loop', 'does not answer', faults.redirect_loop()),
 ]
 
 #: What goes wrong with a file, and lasts.
@@ -124,8 +124,8 @@ FILES = [
     ('truncated', 'did not arrive', faults.truncated()),
     ('HTML with 200', "its checksum is not the archive's", faults.html()),
     ('a wrong md5', "its checksum is not the archive's", faults.corrupt()),
-    ('zero bytes', 'the file is empty', faults.empty()),
-    ('a gzip that lies', 'did not arrive', faults.lying_gzip()),
+    ('zero bytes', "its checksum is not the archive's", faults.empty()),
+    ('a gzip that lies', '', faults.lying_gzip()),
     ('a slow drip', 'did not arrive', faults.drip(0.05)),
     ('a Content-Length of 10 GB', 'did not arrive | no room', faults.huge(10**10)),
     ('a redirect to another host', "its checksum is not the archive's", elsewhere),
@@ -162,10 +162,12 @@ MATRIX = [
     Trouble('schedule: 500', 'answered 500', {'schedule': faults.status(500)}),
     Trouble(
         'schedule: an invalid time',
-        'a time that is not valid',
+        'that is not a time',
         {'schedule': faults.edit(lambda observations: observations[0].update(start='soon'))},
     ),
-    Trouble('list: a missing key', 'without id, filename or url', {'list': without('url')}),
+    Trouble(
+        'list: a missing key', 'without an id, a file name or an address', {'list': without('url')}
+    ),
     Trouble(
         'list: a list instead of an object',
         'other than a list of frames',
@@ -197,7 +199,7 @@ MATRIX = [
 ]
 
 CIRCUMSTANCES = {
-    'credentials: expired in the middle of a run': 'refuses its credentials',
+    'credentials: expired in the middle of a run': 'refuses | shows this account no frames',
     "clock: the observatory's is five hours ahead": '',
     "clock: the observatory's is five hours behind": '',
     "clock: the TOM's is five hours ahead for one run": '',
@@ -207,7 +209,7 @@ APART = {
     'disk: full': 'a file cannot be read or written: No space left on device',
     'disk: less than MIN_FREE_BYTES free': 'downloads stop',
     'disk: read-only': 'a file cannot be read or written',
-    'database: locked for 20 s': '',
+    'database: locked for 15 s': '',
     'database: locked for longer than it waits': 'the database of this TOM could not be used',
     'database: gone for a while': 'the database of this TOM could not be used',
 }

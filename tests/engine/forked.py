@@ -47,7 +47,7 @@ def _updatedata(first: Callable[[], object], arguments: tuple[str, ...]) -> None
 def start(printed: Path, work: Callable[..., object], *arguments: object) -> BaseProcess:
     """Start a child that calls `work` with `arguments`, and ends as a program would."""
     connections.close_all()  # a connection that parent and child share serves neither
-    child = fork.Process(target=_child, args=(printed, work, *arguments), daemon=True)
+    child = fork.Process(target=_child, args=(printed, work, *arguments))
     child.start()
     _children.append(child)
     return child

@@ -10,8 +10,9 @@ from time import monotonic
 from django.conf import settings
 from django.db import connection
 
-HERE = Path(__file__).parent
-PROJECT = HERE.parent / 'project'
+TESTS = Path(__file__).parents[1]
+PROJECT = TESTS / 'project'
+PATHS = (TESTS.parent, TESTS, TESTS / 'engine')
 #: What a test changes, and the program is to find so as well.
 SETTINGS = ('FACILITIES', 'TOM_FACILITY_CLASSES', 'TOM_AUTO', 'HOOKS')
 PATIENCE = 60  # seconds: no program of any test takes so long
@@ -25,7 +26,7 @@ class Program:
         write_settings(directory)
         environment = os.environ | {
             'DJANGO_SETTINGS_MODULE': 'settings_of_the_test',
-            'PYTHONPATH': f'{directory}:{HERE}:{HERE.parent}:{HERE.parent / "shared"}:{HERE.parents[1]}',
+            'PYTHONPATH': ':'.join(map(str, (directory, *PATHS))),
             'PYTHONDONTWRITEBYTECODE': '1',
         }
         self._begun = monotonic()

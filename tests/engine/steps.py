@@ -15,6 +15,8 @@ from pathlib import Path
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+import forked
+
 IN_TRANSACTION = '(in a transaction)'
 WRITES = ('INSERT', 'UPDATE', 'DELETE')
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -32,10 +34,11 @@ class Steps:
         self._world = world
         self._last = last
         self._blow = blow
-        self._count = 0
+        self._count = forked.fork.Value('i', 0)  # the processes of facility classes count, too
 
     def watch(self) -> None:
         """From now on, and until this process ends, number its steps."""
+        self._run = os.getpid()
         self._lines = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         commit, fsync = BaseDatabaseWrapper.commit, os.fsync
 
@@ -52,7 +55,8 @@ class Steps:
         sys.addaudithook(self._event)
 
     def _connected(self, connection: BaseDatabaseWrapper, **rest: object) -> None:
-        connection.execute_wrappers.append(self._statement)
+        if self._statement not in connection.execute_wrappers:
+            connection.execute_wrappers.append(self._statement)
 
     def _statement(self, execute, sql, params, many, context):  # noqa: ANN001, ANN202
         if sql.startswith(WRITES):
@@ -68,8 +72,12 @@ class Steps:
                 self._step(f'{event} {path.relative_to(self._world)}')
 
     def _step(self, name: str) -> None:
-        self._count += 1
-        os.write(self._lines, f'{name}\n'.encode())
-        if self._count == self._last:
+        with self._count.get_lock():
+            self._count.value += 1
+            os.write(self._lines, f'{name}\n'.encode())
+            reached = self._count.value == self._last
+        if reached:
+            if os.getpid() != self._run:
+                os.kill(self._run, self._blow)
             # To this very thread: it must not go on until the others have noticed.
             signal.pthread_kill(threading.get_ident(), self._blow)

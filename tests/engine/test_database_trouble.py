@@ -19,6 +19,7 @@ from fault_table import APART, then
 from home import everything_is_home, only_frames_are_stored, two_clean_runs
 from postgres import Server, server
 from tom_auto.models import UpdateRun
+from tom_auto.sync import db_retry
 from unit.running import updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MOMENTS = ['/api/', '/frames/', '/store/']
 
 
-@pytest.mark.parametrize(('moment', 'seconds'), [('before the run', 5), ('in the middle', 20)])
+@pytest.mark.parametrize(('moment', 'seconds'), [('before the run', 5), ('in the middle', 15)])
 def test_a_database_that_is_locked_for_a_while(sky, observed, moment, seconds):
     for _ in range(6):
         observed()
@@ -46,10 +47,11 @@ def test_a_database_that_is_locked_for_a_while(sky, observed, moment, seconds):
 
 
 @pytest.fixture
-def impatient(transactional_db: None) -> Iterator[None]:
+def impatient(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A database that waits for a lock for one second only."""
+    monkeypatch.setitem(db_retry.LONGEST_WAITS, 'lock_timeout', 1000)
     options = dict(connection.settings_dict.get('OPTIONS', {}))
-    short = {'timeout': 1} if connection.vendor == 'sqlite' else {'options': '-c lock_timeout=1000'}
+    short = {'timeout': 1} if connection.vendor == 'sqlite' else {}
     with elsewhere(OPTIONS=options | short):
         yield
 
@@ -63,7 +65,7 @@ def test_a_database_that_is_locked_for_longer_than_it_waits(sky, observed, impat
 
     assert status == 1
     some_records_failed(report, records, 'database: locked for longer than it waits')
-    only_frames_are_stored(sky, claimed=True)
+    only_frames_are_stored(sky, rows_may_lack=True)
     two_clean_runs(sky)
 
 
@@ -104,16 +106,17 @@ def test_a_database_that_goes_away_and_comes_back(own_server, sky, observed, mom
     status, report = updatedata('--workers', '2')
     back.join()
 
-    assert status == 1
-    some_records_failed(report, records, 'database: gone for a while')
+    assert status == bool(report['failed'])
+    at_least = 0 if moment == '/api/' else 1  # while lists are read no record is in hand
+    some_records_failed(report, records, 'database: gone for a while', at_least)
     assert report['failed'] <= 3, 'more than the threads of two workers had in hand'
-    only_frames_are_stored(sky, claimed=True)
+    only_frames_are_stored(sky, rows_may_lack=True)
     two_clean_runs(sky)
 
 
-def some_records_failed(report: dict, records: list, trouble: str) -> None:
+def some_records_failed(report: dict, records: list, trouble: str, at_least: int = 1) -> None:
     """Each that failed is named with `trouble`; all the others were checked."""
-    assert report['failed'] >= 1
+    assert report['failed'] >= at_least
     assert report['checked'] + report['failed'] == report['due'] == len(records)
     for failure in report['failures']:
         assert failure['record'] in {record.pk for record in records}, failure

@@ -5,8 +5,8 @@ of one facility expire half way, and no two clocks agree. What is promised: the 
 record that failed what was wrong with it and blames no other; it stores whole frames and nothing
 else; and two runs later every frame that exists is at home, once.
 
-Five records in a row without an answer set a facility aside for the run (rule 3), which would
-keep its other records from meeting their faults. So each facility's records are checked one after
+Five requests in a row without an answer set a host aside for the run (rule 3), which would keep
+its other records from meeting their faults. So each facility's records are checked one after
 another (`--workers 1`), and behind each that is in trouble stands a healthy one.
 """
 
@@ -23,9 +23,8 @@ from tom_observations.models import ObservationRecord
 import faults
 from fault_table import APART, CIRCUMSTANCES, ELSEWHERE, MATRIX, Trouble, then
 from home import only_frames_are_stored, two_clean_runs
+from simulated import Break, Observatory
 from tom_auto.models import RunFailure, UpdateRun
-from tom_auto.observatory import Observatory
-from tom_auto.observatory.observatory import Break
 from unit.running import updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -77,13 +76,13 @@ class Scene:
 
     def observed(self, facility: str, names: tuple[str, ...], size: int) -> ObservationRecord:
         """A record whose request is completed, with a frame for each of `names`."""
-        sky, record = self.skies[facility], self.add_record(facility)
+        sky, record = self.skies[facility], self.add_record(facility, status='')
         request = int(record.observation_id)
         sky.add_request(request)
         sky.complete(request, frames=0)
         for name in names:
             number = next(self.numbers)  # the three share one archive, as those of LCO do
-            content = f'SIMPLE  = {number:>20}'.encode().ljust(size, b'.')
+            content = a_fits_file(number, size)
             sky.add_frame(request, frame_id=number, filename=name or None, content=content)
         return record
 
@@ -104,10 +103,10 @@ class Scene:
         self.add_healthy(facility)
 
     def credentials_expire(self) -> None:
-        """BLANCO's token is refused from the third of its five records on."""
-        for _ in range(5):
+        """BLANCO's token is refused from the third of its eight records on."""
+        for _ in range(8):
             self.add_healthy('BLANCO')
-        sky, third = self.skies['BLANCO'], self.healthy[-3]
+        sky, third = self.skies['BLANCO'], self.healthy[-6]
         path = PATHS['status'].format(request=third.observation_id)
         sky.break_(path, then(lambda: sky.revoke(sky.token)), times=1)
 
@@ -115,13 +114,21 @@ class Scene:
         """All is well again, and what was still to come has come."""
         for sky in self.all:
             sky.mend()
-        self.skies['BLANCO'].accounts[self.skies['BLANCO'].token].revoked = False
+        blanco = self.skies['BLANCO']
+        blanco.add_token(blanco.token, proposals=[blanco.proposal], username='demo')
         for trouble, record in self.troubled.values():
             trouble.later(self.skies[record.facility], int(record.observation_id))
 
     def frames_of(self, record: ObservationRecord) -> set[str]:
         frames = self.skies[record.facility].frames_of[int(record.observation_id)]
         return {str(frame.id) for frame in frames}
+
+
+def a_fits_file(number: int, size: int) -> bytes:
+    """One that is whole, with `number` in its header."""
+    values = {'SIMPLE': 'T', 'BITPIX': 8, 'NAXIS': 1, 'NAXIS1': size - 2880, 'NUMBER': number}
+    cards = ''.join(f'{key:<8}= {value:>20}'.ljust(80) for key, value in values.items())
+    return f'{cards}END'.encode().ljust(2880) + bytes(size - 2880)
 
 
 def five_hours_ahead() -> datetime:
@@ -166,10 +173,17 @@ def test_all_faults_in_one_run_and_two_clean_runs(scene, automation, monkeypatch
 def each_failure_is_told(scene: Scene, report: dict) -> None:
     """Every record that failed is named with its reason, and no other is."""
     told = {failure['observation_id']: failure['error'] for failure in report['failures']}
-    [credentials] = [failure for failure in report['failures'] if failure['record'] is None]
-    assert credentials['facility'] == 'BLANCO'
-    assert CIRCUMSTANCES['credentials: expired in the middle of a run'] in credentials['error']
+    # The portal's, or the archive's, or both: several records are under way at that moment.
+    credentials = [failure for failure in report['failures'] if failure['record'] is None]
+    assert {failure['facility'] for failure in credentials} <= {'BLANCO', "BLANCO's archive"}
+    expired = CIRCUMSTANCES['credentials: expired in the middle of a run']
+    assert all(fits(expired, failure['error']) for failure in credentials)
     del told['']
+    refused = [told.pop(record.observation_id, None) for record in scene.healthy[-8:]]
+    assert refused[-2:] == [None] * 2, 'records that are set aside have not failed'
+    errors = [error for error in refused if error]
+    assert len(errors) >= 3
+    assert all(fits(expired, error) for error in errors)
     by_name = {
         name: told.pop(record.observation_id, '')
         for name, (trouble, record) in scene.troubled.items()
@@ -180,7 +194,7 @@ def each_failure_is_told(scene: Scene, report: dict) -> None:
         for name, (trouble, record) in scene.troubled.items()
         if not fits(trouble.says, by_name[name])
     }
-    assert wrong == {}
+    assert not wrong, '\n'.join(map(str, wrong.items()))
 
 
 def fits(says: str, error: str) -> bool:
@@ -237,6 +251,5 @@ def documented() -> dict[str, tuple[list[str], str]]:
     """The faults of `docs/faults.md`: the messages of each, and what the run does."""
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith('| ')]
     rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
-    return {
-        name: (re.findall('`([^`]+)`', says), does) for name, says, does, _ in rows if ':' in name
-    }
+    faults = (row for row in rows if len(row) == 4 and ':' in row[0])
+    return {name: (re.findall('`([^`]+)`', says), does) for name, says, does, _ in faults}

@@ -24,8 +24,11 @@ from tom_targets.models import Target
 import faults
 from forked import ended
 from forked import updatedata as forked_updatedata
+from home import md5
 from object_store import ObjectStore, cut, forget, hold, keep_half, status
-from tom_auto.models import StoredFrame
+from tom_auto.models import RecordSync, StoredFrame
+from tom_auto.sync.storage_id import MARK
+from tom_auto.sync.workers import ENOUGH
 from unit.running import contents, files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -100,10 +103,10 @@ def nothing_in_the_media_folder() -> Iterator[None]:
 
 
 def stored(directory: str = '') -> dict[str, bytes]:
-    """Every file in the storage, by its name."""
+    """Every file in the storage, by its name; not the storage's id."""
     directories, names = default_storage.listdir(directory)
     found = {}
-    for name in names:
+    for name in set(names) - {MARK}:
         path = f'{directory}/{name}'.lstrip('/')
         with default_storage.open(path) as file:
             found[path] = file.read()
@@ -118,9 +121,26 @@ def everything_is_home(sky) -> None:
     rows = {product.product_id: product for product in DataProduct.objects.all()}
     assert set(rows) == {str(number) for number in sky.frames}
     assert {row.data.name for row in rows.values()} == set(stored())
+    kept = {row.frame_id: row for row in StoredFrame.objects.all()}
+    assert set(kept) == set(rows)
     for number, frame in sky.frames.items():
-        assert rows[str(number)].data.read() == frame.content
-    assert StoredFrame.objects.filter(stored_at=None).count() == 0
+        row, known = rows[str(number)], kept[str(number)]
+        assert row.data.read() == frame.content
+        assert (known.product_id, known.name, known.state) == (row.pk, row.data.name, 'stored')
+        assert (known.md5, known.size) == (md5(frame.content), len(frame.content))
+        assert not known.hooks_owed
+
+
+def downloads(sky) -> list:
+    """What was asked of the file server."""
+    return [seen for seen in sky.requests_seen if seen.path.startswith('/store/')]
+
+
+def without_checksums(answer: dict) -> None:
+    """A list of frames as an archive gives it that keeps no checksums."""
+    for frame in answer['results']:
+        for version in frame['version_set']:
+            version['md5'] = ''
 
 
 def row_of(sky, record, content: bytes | None = None) -> DataProduct:
@@ -154,7 +174,8 @@ class TestAnyStorage:
         for damage in ('no file', 'file gone', 'a web page', 'cut', 'outside'):
             record = observed(frames=1, status='COMPLETED')
             [frame] = sky.frames_of[int(record.observation_id)]
-            content = {'no file': None, 'a web page': PAGE}.get(damage, frame.content[:-100])
+            half = frame.content[: len(frame.content) // 2]
+            content = {'no file': None, 'a web page': PAGE}.get(damage, half)
             product = row_of(sky, record, content)
             if damage in ('file gone', 'outside'):
                 default_storage.delete(product.data.name)
@@ -172,7 +193,7 @@ class TestAnyStorage:
         _, report = updatedata()
         assert (report['found'], report['saved'], report['repaired']) == (1, 0, 0)
         everything_is_home(sky)
-        assert not [seen for seen in sky.requests_seen if seen.path.startswith('/store/')]
+        assert not downloads(sky)
 
     def test_a_new_version_replaces_the_file(self, sky, observed):
         record = observed(frames=2)
@@ -206,10 +227,12 @@ class TestAnyStorage:
     def test_a_file_that_was_there_before_is_not_overwritten(self, sky, observed):
         record = observed(frames=0)
         sky.add_frame(int(record.observation_id), filename='image.fits', content=FITS)
-        default_storage.save('m-31/lco/image.fits', ContentFile(b'my own'))
-        updatedata()
-        assert stored()['m-31/lco/image.fits'] == b'my own'
-        assert sorted(stored().values()) == sorted([b'my own', FITS])
+        [frame] = sky.frames.values()
+        place = f'm-31/lco/{frame.id}/image.fits'
+        default_storage.save(place, ContentFile(b'my own'))
+        for _ in range(2):
+            assert updatedata()[0] == 0
+            assert stored() == {place: b'my own', place.replace('image', 'image-2'): FITS}
 
     def test_names_from_outside_are_made_safe(self, sky, observed):
         names = [
@@ -240,15 +263,20 @@ class TestAnyStorage:
         assert updatedata()[0] == 0
         everything_is_home(sky)
 
-    def test_what_a_killed_run_left_is_swept_away(self, sky, observed):
-        """A claim, and an object for which no row was written: of a frame that is, and was."""
+    @pytest.mark.parametrize('checksum', [True, False], ids=['checksum', 'no checksum'])
+    def test_a_file_that_a_killed_run_left_without_a_row_is_kept(self, sky, observed, checksum):
         record = observed(frames=1)
         [frame] = sky.frames_of[int(record.observation_id)]
-        for frame_id, name in ((str(frame.id), frame.filename), ('0', 'vanished.fits')):
-            StoredFrame.objects.create(frame_id=frame_id, name=f'm-31/lco/{name}')
-            default_storage.save(f'm-31/lco/{name}', ContentFile(b'whole, perhaps'))
-        updatedata()
+        place = f'm-31/lco/{frame.id}/{frame.filename}'
+        default_storage.save(place, ContentFile(frame.content))
+        if not checksum:
+            sky.break_('/frames/', faults.edit(without_checksums))
+
+        assert updatedata()[0] == 0
+
         everything_is_home(sky)
+        assert set(stored()) == {place}
+        assert len(downloads(sky)) == (0 if checksum else 1)
 
     def test_previews_are_stored_beside_the_frames(self, sky, observed, settings):
         settings.AUTO_THUMBNAILS = True
@@ -295,32 +323,52 @@ TROUBLE = {
 
 @pytest.fixture(params=TROUBLE)
 def trouble(request: pytest.FixtureRequest, s3: ObjectStore) -> Iterator[Callable]:
-    """Makes the store fail; and then well again."""
-    where, fault = TROUBLE[request.param]
+    """Makes the store fail for files of a kind, such as 'fits'; and then well again."""
+    method, fault = TROUBLE[request.param]
 
     def stop(environ: dict, start_response: Callable, store: Callable) -> Iterable[bytes]:
         s3.stop()
         return fault(environ, start_response, store)
 
-    yield lambda: s3.break_(where, stop if request.param == DOWN else fault)
+    yield lambda kind: s3.break_(f'{method} .*{kind}', stop if request.param == DOWN else fault)
     s3.recover()
 
 
 def test_a_failed_upload_leaves_no_row_and_is_repeated(sky, observed, s3, trouble):
     record = observed(frames=2)
-    trouble()
+    trouble('fits')
 
     code, report = updatedata()
 
-    assert code == 1
-    assert report['failures'][0]['record'] == record.pk
-    assert report['failures'][0]['error'].startswith('2 of 2 frames: ')
+    assert (code, report['changed'], report['failed']) == (1, 1, 1)
+    [failure] = report['failures']
+    assert failure['record'] == record.pk
+    assert failure['kind'] in ('storage away', 'local trouble'), 'the observatory is blamed'
+    assert failure['error'].startswith('2 of 2 frames: the storage ')
     assert DataProduct.objects.count() == 0
 
     s3.recover()
     assert stored() == {}
     assert updatedata()[0] == 0
     everything_is_home(sky)
+
+
+def test_a_store_that_cannot_be_given_an_id_is_not_used(sky, observed, s3, trouble):
+    record = observed(frames=2)
+    trouble(MARK)
+
+    code, report = updatedata()
+
+    assert (code, report['changed'], report['set_aside'], report['failed']) == (1, 1, 1, 1)
+    [failure] = report['failures']
+    assert (failure['record'], failure['kind']) == (None, 'storage away')
+    assert not downloads(sky)
+
+    s3.recover()
+    assert stored() == {}
+    assert updatedata()[0] == 0
+    everything_is_home(sky)
+    assert not RecordSync.objects.get(pk=record.pk).failures
 
 
 def test_a_failed_upload_of_a_new_version_is_repeated(sky, observed, s3, trouble):
@@ -330,7 +378,7 @@ def test_a_failed_upload_of_a_new_version_is_repeated(sky, observed, s3, trouble
     before = stored()
     [frame, _] = sky.frames_of[int(record.observation_id)]
     sky.reprocess(frame, content=FITS)
-    trouble()
+    trouble('fits')
 
     assert updatedata()[0] == 1
 
@@ -340,6 +388,26 @@ def test_a_failed_upload_of_a_new_version_is_repeated(sky, observed, s3, trouble
     assert {**left, name: before[name]} == before
     assert left.get(name, before[name]) == before[name], 'junk in the place of the frame'
     assert updatedata()[0] == 0
+    everything_is_home(sky)
+
+
+@pytest.mark.parametrize('fault', [status(403, 'AccessDenied'), cut()], ids=['refuses', 'cuts off'])
+def test_a_store_that_fails_again_and_again_is_set_aside(sky, observed, s3, fault):
+    """Or each run would download every frame in vain."""
+    records = [observed(frames=1) for _ in range(12)]
+    s3.break_('PUT .*fits', fault)
+
+    code, report = updatedata()
+
+    assert (code, report['changed'], report['checked']) == (1, len(records), 0)
+    shared = [failure for failure in report['failures'] if failure['record'] is None]
+    assert [failure['kind'] for failure in shared] == ['storage away']
+    assert report['failed'] + report['set_aside'] == len(records) + 1
+    assert ENOUGH <= len(downloads(sky)) <= ENOUGH + 2, 'with one request at a time'
+
+    s3.recover()
+    assert stored() == {}
+    assert (updatedata()[0], updatedata()[0]) == (0, 0)
     everything_is_home(sky)
 
 
@@ -356,24 +424,31 @@ def test_an_upload_in_parts_that_fails_is_called_off(sky, observed, s3):
     everything_is_home(sky)
 
 
-def test_other_records_and_facilities_go_on_without_the_store(sky, observed, add_record, s3):
-    """Their statuses come home, what was stored stays known, and leftovers are swept later."""
+@pytest.mark.parametrize('known', [False, True], ids=['at first', 'later'])
+def test_other_records_and_facilities_go_on_without_the_store(sky, observed, add_record, s3, known):
+    """Their statuses come home, and what was stored stays known."""
+    before = observed('LCO', frames=1) if known else None
+    if known:
+        updatedata()
     records = [observed('LCO', frames=1), observed('SOAR', frames=1)]
     waiting = add_record('BLANCO')
     sky.add_request(int(waiting.observation_id))
-    StoredFrame.objects.create(frame_id='0', name='m-31/lco/vanished.fits')
-    default_storage.save('m-31/lco/vanished.fits', ContentFile(b'whole, perhaps'))
     s3.stop()
     try:
         code, report = updatedata()
     finally:
         s3.start()
 
-    assert (code, report['changed'], report['checked'], report['failed']) == (1, 2, 1, 2)
+    assert (code, report['changed'], report['checked']) == (1, 2, 1)
+    assert (report['failed'], report['set_aside']) == (1, 3 if known else 2)
+    [failure] = report['failures']
+    assert (failure['record'], failure['kind']) == (None, 'storage away')
     for record in records:
         record.refresh_from_db()
         assert record.status == 'COMPLETED'
-    assert 'vanished' in StoredFrame.objects.get().name
+    assert list(DataProduct.objects.values_list('observation_record')) == (
+        [(before.pk,)] if known else []
+    )
     assert updatedata()[0] == 0
     everything_is_home(sky)
 
@@ -381,13 +456,13 @@ def test_other_records_and_facilities_go_on_without_the_store(sky, observed, add
 @pytest.mark.parametrize('kept', [False, True], ids=['before it is kept', 'after it is kept'])
 @pytest.mark.parametrize('version', ['first', 'second'])
 def test_a_run_killed_in_mid_upload(sky, observed, s3, tmp_path, version, kept):
-    """With SIGKILL, while the store has the object but not yet the row's claim, or neither."""
+    """With SIGKILL, while the store has the object and there is no row of it yet, or neither."""
     record = observed(frames=2)
     if version == 'second':
         updatedata()
         sky.reprocess(sky.frames_of[int(record.observation_id)][0])
     reached, release = Event(), Event()
-    s3.break_('PUT', hold(reached, release, kept))
+    s3.break_('PUT .*fits', hold(reached, release, kept))
 
     child = forked_updatedata(tmp_path / 'printed', '--workers', '1')
     assert reached.wait(30)
@@ -407,7 +482,8 @@ def test_the_store_is_not_asked_for_what_it_has_already(sky, observed, s3):
     updatedata()
     s3.seen.clear()
     updatedata()
-    assert {question.partition(' ')[0] for question in s3.seen} == {'HEAD'}
+    read = [question for question in s3.seen if not question.startswith('HEAD ')]
+    assert read == [f'GET /tom-data/{MARK}']
 
 
 def test_a_signed_address_is_given_and_never_kept(sky, observed, s3, caplog):

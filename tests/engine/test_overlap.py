@@ -32,7 +32,7 @@ from stage import Stage
 from steps import IN_TRANSACTION, Steps
 from tom_auto.models import UpdateRun
 from tom_auto.observatory.messages import Call, Reply
-from tom_auto.sync import runs, workers
+from tom_auto.sync import engine, runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -106,13 +106,14 @@ def has_ended(run: BaseProcess) -> bool:
 def test_twelve_that_start_together_do_the_work_once(stage, place):
     for _ in range(8):
         stage.observe(frames=2)
+    before = len(stage.sky.requests_seen)
 
     assert together(stage, place) == {0: 1, BUSY: TOGETHER - 1}, stage.printed.read_text()
 
     assert 'Traceback' not in stage.printed.read_text()
-    asked = Counter(seen.path for seen in stage.sky.requests_seen)
+    asked = Counter(seen.path for seen in stage.sky.requests_seen[before:])
     assert asked['/api/requestgroups/'] == 2  # the pending ones, and those that have ended
-    assert asked['/frames/'] == len(stage.sky.requests)
+    assert asked['/frames/'] == 1  # of all of them
     downloads = [count for path, count in asked.items() if path.startswith('/store/')]
     assert downloads == [1] * len(stage.sky.frames)
     everything_is_home(stage.sky)
@@ -145,6 +146,21 @@ def test_nobody_fails_while_the_web_application_writes(stage):
     last = {int(pk): number for pk, number in json.loads(edited.read_text()).items()}
     assert last, 'nobody edited anything'
     assert last == {pk: edits[pk] for pk in last}, 'an edit was lost'
+
+
+def test_a_page_that_is_slower_leaves_no_second_file(stage):
+    """It has its row first, and knows nothing of the file that a run has stored for it meanwhile."""
+    record = stage.observe()
+    [frame] = stage.sky.frames.values()
+    pages = DataProduct.objects.create(
+        product_id=str(frame.id), target=record.target, observation_record=record
+    )
+    assert stage.run() == 0, stage.printed.read_text()
+    pages.data.save(frame.filename, ContentFile(frame.content))
+
+    assert stage.run('--recheck') == 0, stage.printed.read_text()
+
+    everything_is_home(stage.sky)
 
 
 def the_web_application(stop: object, edited: Path) -> None:
@@ -218,7 +234,7 @@ def test_a_run_that_waits_long_for_an_answer_is_not_taken_over(stage, monkeypatc
     """It says that it is alive all the while."""
     monkeypatch.setattr(runs, 'SILENCE', timedelta(seconds=3))
     monkeypatch.setattr(runs, 'BEAT', 0.2)
-    monkeypatch.setattr(workers, 'TICK', 0.1)
+    monkeypatch.setattr(engine, 'TICK', 0.1)
     stage.settings.TOM_AUTO['READ_TIMEOUT'] = forked.PATIENCE
     stage.observe()
     gate = Gate()
@@ -241,17 +257,28 @@ class Sleeper:
     When it wakes up, its clock has gone on for so long that others took it for dead.
     """
 
-    def __init__(self, stage: Stage, number: int | None = None, tick: float = 0.05) -> None:
-        """`tick`: how many seconds it may take until it looks at the clock again."""
+    def __init__(self, stage: Stage, number: int | None = None, looks_up: bool = True) -> None:
+        """`looks_up`: whether its heart beats as soon as it wakes up."""
         self.steps = Steps(stage.world.root, number, signal.SIGSTOP)
-        self._tick = tick
+        self._looks_up = looks_up
         self.run = stage.start(first=self._first)
 
     def _first(self) -> None:
         woken = []
+
+        def clock() -> float:
+            return monotonic() + (LONG.total_seconds() if woken else 0)
+
+        class Waking(Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                end = clock() + timeout
+                while not self.is_set() and clock() < end:
+                    super().wait(0.02)
+                return self.is_set()
+
         signal.signal(signal.SIGCONT, lambda *_: woken.append(True))
-        runs.monotonic = lambda: monotonic() + (LONG.total_seconds() if woken else 0)
-        workers.TICK = self._tick
+        if self._looks_up:
+            runs.Event = Waking
         on_a_host_each(1)
         self.steps.watch()
 
@@ -307,7 +334,7 @@ def test_who_wakes_up_after_another_has_done_the_work_does_no_harm(stage, scene)
 
     for number in sleeping_places(stage):
         stage.world.restore()
-        sleeper = Sleeper(stage, number, tick=forked.PATIENCE)
+        sleeper = Sleeper(stage, number, looks_up=False)
         sleeper.fall_asleep()
         assert stage.run(first=partial(on_a_host_each, 2)) == 0, stage.printed.read_text()
         sleeper.wake_up()

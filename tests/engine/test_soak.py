@@ -32,8 +32,8 @@ from tom_observations.models import ObservationRecord
 
 import faults
 from home import everything_is_home, two_clean_runs
+from simulated import Observatory
 from tom_auto.models import RecordSync, RunFailure, StoredFrame, UpdateRun
-from tom_auto.observatory import Observatory
 from tom_auto.observatory.messages import Call, Reply, json_reply
 from unit.running import files, updatedata
 
@@ -259,7 +259,7 @@ def elsewhere() -> Iterator[Observatory]:
 
 def test_five_hundred_runs(sky, elsewhere, clock, add_record, settings, monkeypatch):
     settings.TOM_AUTO |= {
-        'RETRIES': 1, 'READ_TIMEOUT': 0.25, 'TRANSFER_TIMEOUT': 0.4, 'KEEP_RUNS': KEEP_RUNS,
+        'RETRIES': 1, 'READ_TIMEOUT': 0.15, 'TRANSFER_TIMEOUT': 0.25, 'KEEP_RUNS': KEEP_RUNS,
     }  # fmt: skip
     forget_log_records(monkeypatch)
     trouble, weeks = Trouble(elsewhere), Weeks(sky, clock, add_record)

@@ -10,12 +10,20 @@ from guardian.models import GroupObjectPermission
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
-from tom_auto.models import RecordSync, RunFailure, StoredFrame, UpdateRun
+from tom_auto.models import (
+    RecordSync,
+    RunFailure,
+    SharedFrame,
+    StorageMark,
+    StoredFrame,
+    UpdateRun,
+)
+from tom_auto.sync.storage_id import MARK
 
 #: What a run writes to; parents first.
 MODELS = (
-    ObservationRecord, RecordSync, DataProduct, StoredFrame, GroupObjectPermission, UpdateRun,
-    RunFailure,
+    ObservationRecord, RecordSync, DataProduct, StoredFrame, SharedFrame, GroupObjectPermission,
+    UpdateRun, RunFailure, StorageMark,
 )  # fmt: skip
 
 
@@ -59,7 +67,9 @@ class World:
         """What there is now, without what differs between two runs: times, and the runs' rows."""
         return {
             'records': _values(ObservationRecord, 'status', 'scheduled_start', 'scheduled_end'),
-            'checks': _values(RecordSync, 'status', 'failures', 'error', 'hook_owed'),
+            'checks': _values(
+                RecordSync, 'state', 'status', 'failures', 'error', 'owes_hook', 'saving'
+            ),
             'records not checked': _values(RecordSync.objects.filter(checked_at=None), 'pk'),
             'products': _values(
                 DataProduct, 'product_id', 'data', 'thumbnail', 'data_product_type',
@@ -67,17 +77,24 @@ class World:
             ),
             'rights': _values(GroupObjectPermission, 'group', 'permission__codename'),
             'frames': _values(
-                StoredFrame, 'frame_id', 'name', 'product__product_id', 'md5', 'size', 'hooks_owed'
+                StoredFrame, 'archive', 'frame_id', 'state', 'record', 'filename', 'name',
+                'product__product_id', 'archive_md5', 'md5', 'size', 'hooks_owed',
             ),
-            'unfinished claims': _values(StoredFrame.objects.filter(stored_at=None), 'name'),
+            'shared frames': _values(SharedFrame, 'record', 'archive', 'frame_id'),
+            'the storage has its id': self._mark() == [row.mark for row in StorageMark.objects.all()],
             'runs at work': _values(UpdateRun.objects.filter(status='running'), 'host'),
             'files': {
                 str(path.relative_to(self.root)): md5(path.read_bytes())
                 for path in (*_files(self.media), *_files(self.temporary))
+                if path.name != MARK
             },
             # A hook may be called twice for one thing, never not at all.
             'hooks called': set(self.heard.read_text().splitlines()),
         }  # fmt: skip
+
+    def _mark(self) -> list[str]:
+        file = self.media / MARK
+        return [file.read_text()] if file.exists() else []
 
 
 def differences(state: dict, expected: dict) -> dict:

@@ -124,7 +124,7 @@ LOGGING = {
     'disable_existing_loggers': False,
     'formatters': {
         'dated': {
-            '()': 'tom_auto.sync.redact.RedactingFormatter',
+            '()': 'tom_auto.redact.RedactingFormatter',
             'format': '[{asctime}] {levelname} {name}: {message}',
             'style': '{',
         }

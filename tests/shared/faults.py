@@ -33,12 +33,14 @@ from tom_auto.observatory.lists import with_query
 from tom_auto.observatory.messages import (
     Call,
     Cut,
-    Fault,
     Reply,
     html_reply,
     json_reply,
     redirect_reply,
 )
+
+#: Takes the question and the right answer; gives another answer, waits, or raises Cut.
+Fault = Callable[[Call, Reply], Reply]
 
 
 def status(code: int, *, retry_after: int | str | None = None, **headers: str) -> Fault:

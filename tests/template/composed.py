@@ -45,10 +45,10 @@ target, _ = Target.objects.get_or_create(
     name='M 31', defaults={{'type': 'SIDEREAL', 'ra': 10.7, 'dec': 41.3, 'permissions': 'OPEN'}})
 for number in range({first}, {last} + 1):
     ObservationRecord.objects.create(target=target, facility='LCO', observation_id=str(number),
-        status='PENDING', parameters={{}})
+        status='', parameters={{}})
 """
 
-#: What the TOM holds: the frames in the table with their files' checksums, and every file.
+#: What the TOM holds: the frames in the table with their files' checksums, and every file of data.
 HOLDS = """
 import hashlib, json, pathlib
 from django.apps import apps
@@ -56,7 +56,7 @@ from django.conf import settings
 from tom_dataproducts.models import DataProduct
 root = pathlib.Path(settings.MEDIA_ROOT)
 files = {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-         for path in root.rglob('*') if path.is_file()}
+         for path in root.rglob('*') if path.is_file() and path.name != '.tom-storage-id'}
 rows = {model._meta.label: model._default_manager.count() for model in apps.get_models()}
 frames = sorted((product.observation_record.observation_id, product.product_id, product.data.name)
                 for product in DataProduct.objects.all())
@@ -213,7 +213,12 @@ class Tom:
         numbers = [request for request, _, _ in has.frames]
         wanted = [str(number) for number in range(1, self.added + 1)] * FRAMES_A_REQUEST
         assert sorted(numbers) == sorted(wanted), self.inside(
-            'database', 'psql', '-U', 'tom', '-c', 'SELECT * FROM app_recordsync WHERE failures > 0'
+            'database',
+            'psql',
+            '-U',
+            'tom',
+            '-c',
+            'SELECT * FROM tom_auto_recordsync WHERE failures > 0',
         )
         assert {name for _, _, name in has.frames} == set(has.files)
         assert len({frame for _, frame, _ in has.frames}) == len(has.frames)

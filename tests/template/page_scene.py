@@ -31,6 +31,13 @@ from tom_auto.models import (  # noqa: E402
     StoredFrame,
     UpdateRun,
 )
+from tom_auto.sync.errors import (  # noqa: E402
+    CredentialsRefused,
+    NoAnswer,
+    NotFound,
+    ServerError,
+    SyncError,
+)
 
 NOW = timezone.now()
 PASSWORD = 'only-for-this-test'
@@ -45,13 +52,16 @@ MORE_RECORDS = """
     SELECT facility, parameters, i, status, created, modified, target_id
     FROM n JOIN tom_observations_observationrecord r ON r.id = %s + (i - 1) %% %s
 """
-MORE_STATES = """
-    INSERT INTO tom_auto_recordsync
-        (record_id, status, asked_at, checked_at, next_check, failures, error, error_kind)
-    SELECT r.id, s.status, s.asked_at, s.checked_at, s.next_check, s.failures, s.error, s.error_kind
+#: The same for their states, column by column.
+COLUMNS = [
+    field.column for field in RecordSync._meta.concrete_fields if field.column != 'record_id'
+]
+MORE_STATES = f"""
+    INSERT INTO tom_auto_recordsync (record_id, {', '.join(COLUMNS)})
+    SELECT r.id, {', '.join(f's.{column}' for column in COLUMNS)}
     FROM tom_observations_observationrecord r JOIN tom_auto_recordsync s ON s.record_id = %s
     WHERE r.id > %s
-"""
+"""  # noqa: S608
 
 
 def base(records: int = 12) -> list[ObservationRecord]:
@@ -85,6 +95,7 @@ def base(records: int = 12) -> list[ObservationRecord]:
     RecordSync.objects.bulk_create(
         RecordSync(
             record_id=record.pk,
+            state=RecordSync.State.WAITING,
             status='PENDING',
             asked_at=NOW,
             checked_at=NOW - timedelta(minutes=14),
@@ -132,17 +143,20 @@ def frames(records: list[ObservationRecord], count: int) -> None:
         stored = NOW - timedelta(hours=n * 27 * 24 / count)
         size = 12_000_000 + n % 7 * 1_000_000
         StoredFrame.objects.create(
-            frame_id=name, name=name, product=product, size=size, stored_at=stored
-        )
+            archive=record.facility, frame_id=name, record=record, product=product,
+            filename=name, name=name, size=size, stored_at=stored,
+        )  # fmt: skip
 
 
-def fail(records: list[ObservationRecord], error: str, hours: float = 5) -> None:
-    """Let the last check of these have failed."""
+def fail(records: list[ObservationRecord], error: SyncError) -> None:
+    """Let the last check of these have failed, as it has for five hours."""
     RecordSync.objects.filter(record__in=[record.pk for record in records]).update(
+        state=RecordSync.State.BACKING_OFF,
         failures=3,
-        failing_since=NOW - timedelta(hours=hours),
+        failing_since=NOW - timedelta(hours=5),
         next_check=NOW + timedelta(hours=1),
-        error=error,
+        error=str(error),
+        error_kind=error.kind,
     )
 
 
@@ -165,7 +179,7 @@ def dead() -> None:
 
 def retired() -> None:
     """Nothing is awaited any more, whatever else there is."""
-    RecordSync.objects.update(next_check=None, settled_at=NOW)
+    RecordSync.objects.update(state=RecordSync.State.SETTLED, failures=0)
 
 
 def failing() -> None:
@@ -184,11 +198,13 @@ def failing() -> None:
         checked=9,
         failed=4,
     )
-    error = 'SOAR refuses its credentials: check its API key in .env'
-    RunFailure.objects.create(run=last, facility='SOAR', error=error)
-    gone = 'LCO does not know it, or not for this account (404)'
-    fail(records[0:6:3], gone)
-    fail(records[2:3], '1 of 4 frames: the download broke off after 4096 of 12000000 bytes')
+    refused = CredentialsRefused('SOAR refuses the login')
+    RunFailure.objects.create(
+        run=last, facility='SOAR', error=str(refused), error_kind=refused.kind
+    )
+    fail(records[0:6:3], NotFound('LCO does not know it, or hides it from this account (404)'))
+    broken = '1 of 4 frames: the download broke off after 4096 of 12000000 bytes'
+    fail(records[2:3], NoAnswer(broken))
     note(last, 'WARNING tom_auto.sync: SOAR refused the credentials of 4 records')
     for record in (*records[0:6:3], records[2]):
         RunFailure.objects.create(
@@ -197,6 +213,7 @@ def failing() -> None:
             observation_id=record.observation_id,
             facility=record.facility,
             error=record.sync.error,
+            error_kind=record.sync.error_kind,
         )
 
 
@@ -204,7 +221,7 @@ def retry() -> None:
     """A record that the observatory has completed, and whose last check failed."""
     records = base(1)
     runs(3, timedelta(hours=1))
-    fail(records, 'LCO does not answer (ConnectTimeout)')
+    fail(records, NoAnswer('LCO does not answer (ConnectTimeout)'))
 
 
 def at_work() -> None:
@@ -234,9 +251,9 @@ def ended() -> None:
 def big() -> None:
     records = base(100_000)
     runs(10_000, timedelta(minutes=15))
-    fail(records[:3000:3], 'LCO answered 500')
+    fail(records[:3000:3], ServerError('LCO answered 500'))
     RecordSync.objects.filter(record_id__gt=records[30_000].pk).update(
-        next_check=None, settled_at=NOW
+        state=RecordSync.State.SETTLED, failures=0
     )
     frames(records[:300], 300)
 

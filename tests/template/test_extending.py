@@ -69,16 +69,18 @@ class Note(models.Model):
     assert 'Applying app.0001_initial... OK' in done(tom, 'migrate')
 
     # An update of the library brings a migration, which has nothing to do with the user's.
-    newer = tom / 'tom_auto' / 'migrations' / '0002_newer.py'
-    newer.write_text("""
+    migrations = tom / 'tom_auto' / 'migrations'
+    newest = max(migrations.glob('[0-9]*.py')).stem
+    newer = migrations / '9999_newer.py'
+    newer.write_text(f"""
 from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [('tom_auto', '0001_initial')]
+    dependencies = [('tom_auto', '{newest}')]
     operations = [migrations.RunSQL('SELECT 1')]
 """)
-    assert 'Applying tom_auto.0002_newer... OK' in done(tom, 'migrate')
+    assert 'Applying tom_auto.9999_newer... OK' in done(tom, 'migrate')
     newer.unlink()
 
 

@@ -35,7 +35,7 @@ enabled = false
 RENDER = """
 import json, os, sys
 from pathlib import Path
-from tom_auto.scheduling import cron_line, definition, interpreter, kubernetes, systemd
+from tom_auto.scheduling import cron_line, definition, interpreter, kubernetes, plan, systemd
 cron_line.shutil.which = interpreter.shutil.which = lambda name: f'/usr/bin/{name}'
 text, place, slug = json.load(sys.stdin)
 project = Path(place)
@@ -46,9 +46,10 @@ if schedule.environment == 'kubernetes':
 else:
     machines = Path('/usr/bin/python3') if schedule.environment == 'system' else None
     start = interpreter.command_start(schedule, project, machines)
-    lines = cron_line.crontab_lines(schedule, project, start)
+    plan = plan.Plan(project, slug, schedule, start)
+    lines = cron_line.crontab_lines(plan)
     told['crontab'] = ''.join(os.fsdecode(line) + '\\n' for line in lines)
-    files = systemd.units(schedule, project, slug, start)
+    files = systemd.units(plan)
     told['units'] = {name: os.fsdecode(text) for name, text in files.items()}
 print(json.dumps(told))
 """

@@ -155,7 +155,7 @@ def test_progress_is_shown_live(scene: Callable, tom: Path, opened: Window, url:
     shown = page.locator('#progress')
     expect(shown).to_contain_text('2 observations checked so far')  # and one that is not hers
     end = time.monotonic() + 60
-    while 'Another updatedata is at work' not in (tom / 'logs' / 'page.log').read_text():
+    while 'Another updatedata is in progress' not in (tom / 'logs' / 'page.log').read_text():
         assert time.monotonic() < end
         time.sleep(0.2)
     scene('further')

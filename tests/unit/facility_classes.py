@@ -4,6 +4,14 @@ The first part follows classes that people have installed, each named in its doc
 second holds what else a class may do. `tom_auto.sync.facilities` has to get along with all of them.
 """
 
+import asyncio
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from threading import Event
+
 import requests
 from django.conf import settings
 from django.core.files.base import ContentFile
@@ -243,6 +251,71 @@ class SavesPages(Saves):
 
     name = 'SavesPages'
     content = b'<!DOCTYPE html><html>Service unavailable</html>'
+
+
+class Accounts(Robotic):
+    """Has credentials for each user, and tells whose it uses."""
+
+    name = 'Accounts'
+
+    def get_observation_status(self, observation_id):
+        return str(self.user)
+
+
+class Hangs(Robotic):
+    """Waits for something that does not come, and has been told not to listen to anybody."""
+
+    name = 'Hangs'
+
+    def get_observation_status(self, observation_id):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        Event().wait()
+
+
+class Crashes(Robotic):
+    """Takes its process along, as mistakes in a library written in C do."""
+
+    name = 'Crashes'
+
+    def get_observation_status(self, observation_id):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Exits(Robotic):
+    """Ends the program, as scripts do that became a class."""
+
+    name = 'Exits'
+
+    def get_observation_status(self, observation_id):
+        sys.exit('wrong password')
+
+
+class MainThread(Robotic):
+    """Asks by a client that has an event loop, and ends it with an alarm: both want a main thread."""
+
+    name = 'MainThread'
+
+    def get_observation_status(self, observation_id):
+        signal.signal(signal.SIGALRM, lambda *args: None)
+        signal.alarm(5)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            loop = asyncio.get_event_loop()
+        loop.run_until_complete(asyncio.sleep(0))
+        signal.alarm(0)
+        return 'DONE'
+
+
+class Login(Robotic):
+    """Logs in as soon as it is given a user, and the password of one of them is wrong."""
+
+    name = 'Login'
+
+    def set_user(self, user):
+        with Path(settings.FACILITIES['Login']['log']).open('a') as log:
+            log.write(f'{user}\n')
+        if user.username == 'bob':
+            raise RuntimeError('no, not you')
 
 
 class Broken(Robotic):

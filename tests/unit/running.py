@@ -7,7 +7,8 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management import call_command
 
-from tom_auto.observatory import Observatory
+from simulated import Observatory
+from tom_auto.sync.storage_id import MARK
 
 
 def updatedata(*arguments: str) -> tuple[int, dict]:
@@ -21,10 +22,12 @@ def updatedata(*arguments: str) -> tuple[int, dict]:
 
 
 def files() -> dict[str, bytes]:
-    """Every file in the media folder, hidden ones too, by its name there."""
+    """Every file in the media folder, hidden ones too, by its name there; not the storage's id."""
     root = Path(settings.MEDIA_ROOT)
     return {
-        str(file.relative_to(root)): file.read_bytes() for file in root.rglob('*') if file.is_file()
+        str(file.relative_to(root)): file.read_bytes()
+        for file in root.rglob('*')
+        if file.is_file() and file.name != MARK
     }
 
 

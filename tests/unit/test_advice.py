@@ -21,7 +21,10 @@ def answered(status):
 @pytest.mark.parametrize(
     ('error', 'advice'),
     [
-        (ImproperCredentialsException(), KEY),
+        (ImproperCredentialsException(), 'If other records have the same problem'),
+        (answered(401), 'If other records have the same problem'),
+        (answered(403), 'If other records have the same problem'),
+        (errors.CredentialsRefused('the login failed'), KEY),
         (answered(404), 'Look it up'),
         (ValidationError('x'), 'Look it up'),
         (answered(429), WAIT),

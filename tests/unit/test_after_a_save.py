@@ -8,6 +8,8 @@ import pytest
 from astropy.io import fits
 from django.contrib.auth.models import Group
 from django.core.files.base import ContentFile
+from django.core.management import CommandError
+from django.db import connections
 from guardian.shortcuts import assign_perm, get_group_perms, remove_perm
 from PIL import Image
 from tom_dataproducts.models import DataProduct
@@ -24,9 +26,14 @@ def never(*args):
     """Stands for what a killed run did not come to."""
 
 
+def kill(*args, **options):
+    """Ends the run there."""
+    raise KeyboardInterrupt
+
+
 def settle(record):
     """As if the data window of `record` were over."""
-    RecordSync.objects.filter(record=record).update(next_check=None)
+    RecordSync.objects.filter(record=record).update(state=RecordSync.State.SETTLED)
 
 
 def row_of(sky, record):
@@ -306,7 +313,7 @@ class TestHooks:
     def test_that_a_killed_run_owes_are_called_by_the_next(self, sky, observed, hooks, monkeypatch):
         record = observed(frames=2)
         with monkeypatch.context() as killed:
-            killed.setattr('tom_auto.sync.check_record.announce_products', never)
+            killed.setattr('tom_auto.sync.hooks.pay_product_hooks', never)
             updatedata()
         RecordSync.objects.filter(record=record).delete()  # it did not come to that either
         assert hooks.one == []
@@ -333,7 +340,7 @@ class TestHooks:
     ):
         observed(frames=1)
         with monkeypatch.context() as killed:
-            killed.setattr('tom_auto.sync.check_record.announce_products', never)
+            killed.setattr('tom_auto.sync.hooks.pay_product_hooks', never)
             updatedata()
         settings.TOM_FACILITY_CLASSES = []
 
@@ -440,14 +447,16 @@ class TestPreviews:
         assert self.sizes() == [(90, 50)]
 
     def test_are_made_after_a_killed_run(self, observed, monkeypatch):
-        """Killed between the frame's row and its JPEG."""
+        """Killed when the frame and its JPEG have files, and neither has a row."""
         observed(frames=1, pixels=64)
         with monkeypatch.context() as killed:
-            killed.setattr('tom_auto.sync.previews.make_preview', never)
-            killed.setattr('tom_auto.sync.check_record.announce_products', never)
-            updatedata()
+            killed.setattr('tom_auto.sync.products.write', kill)
+            with pytest.raises(CommandError, match='Stopped'):
+                updatedata()
+        assert (len(files()), DataProduct.objects.count()) == (2, 0)
         updatedata()
         assert self.sizes() == [(64, 64)]
+        assert len(files()) == DataProduct.objects.count() == 2
 
     @pytest.mark.parametrize(
         ('content', 'filename'),
@@ -476,6 +485,24 @@ class TestPreviews:
         )
         assert updatedata('--recheck')[0] == 0
         assert tried == []
+
+    def test_leave_nothing_where_a_web_page_was_faster(self, sky, observed):
+        record = observed(frames=1, pixels=64)
+        [frame] = sky.frames.values()
+        product = DataProduct(
+            product_id=str(frame.id), target=record.target, observation_record=record
+        )
+        product.save()
+
+        def save_on_the_web(call, reply):
+            product.data.save('by-hand.fits.fz', ContentFile(frame.content))
+            connections.close_all()  # this is a thread of the observatory
+            return reply
+
+        sky.break_('/store/', save_on_the_web, times=1)
+        assert updatedata()[0] == 0
+        stored = {product.data.name for product in DataProduct.objects.all()}
+        assert set(files()) == stored
 
     def test_of_two_frames_of_one_name_are_two(self, observed, sky):
         for width in (60, 70):

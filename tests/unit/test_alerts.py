@@ -11,7 +11,7 @@ from django.utils import timezone
 import faults
 from tom_auto.alerts import send_alerts
 from tom_auto.models import Alert, JobPause, RecordSync, UpdateRun
-from tom_auto.sync.redact import redact
+from tom_auto.redact import redact
 from tom_auto.sync.runs import ASKED_BY
 
 from .page import ran
@@ -267,7 +267,7 @@ def test_the_switch_hears_of_no_run_by_hand(web, settings, monkeypatch):
 def test_a_run_that_is_refused_pings_nobody(web, settings):
     settings.TOM_AUTO |= {'PING_URL': f'{web.url}/ping/0123-4567'}
     ran(status='running', finished=None, heartbeat=timezone.now() + timedelta(minutes=1), host='x')
-    with pytest.raises(Exception, match='at work'):
+    with pytest.raises(Exception, match='in progress'):
         updatedata()
     assert web.seen == []
 

@@ -16,9 +16,9 @@ from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from tom_auto.jobs import lines_to_install
-from tom_auto.models import JobPause, RecordSync, RunFailure, StoredFrame, UpdateRun
+from tom_auto.models import JobPause, RecordSync, RunFailure, UpdateRun
 
-from .page import failing, ran, text
+from .page import failing, ran, stored, text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures('hourly')]
 
@@ -335,7 +335,6 @@ def test_the_state_as_text_for_prometheus(client, add_record):
 
 def fill(count, target):
     """So many of everything that the pages show."""
-    now = timezone.now()
     records = ObservationRecord.objects.bulk_create(
         ObservationRecord(
             target_id=target.pk, facility='LCO', parameters={}, observation_id=str(n), status='P'
@@ -347,7 +346,7 @@ def fill(count, target):
     for n in range(count):
         run = ran(timedelta(hours=n + 1), status='failed')
         RunFailure.objects.create(run=run, record_id=records[0].pk, facility='LCO', error='x')
-        StoredFrame.objects.create(frame_id=f'{run.pk}-{n}', name=f'{run.pk}-{n}', stored_at=now)
+        stored(records[0], f'{run.pk}-{n}')
 
 
 @pytest.mark.parametrize('who', ['visitor', 'user', 'superuser'])

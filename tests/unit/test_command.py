@@ -8,10 +8,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from tom_observations.facilities.lco import LCOFacility
+from tom_observations.models import ObservationRecord
 from tom_targets.models import Target, TargetName
 
 from tom_auto.models import RecordSync, UpdateRun
 
+from .facility_classes import Accounts
 from .running import updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -107,7 +109,7 @@ def test_only_one_facility(observed):
 def test_recheck_asks_about_settled_records(observed):
     record = observed()
     updatedata()
-    RecordSync.objects.filter(record=record).update(next_check=None)
+    RecordSync.objects.filter(record=record).update(state='settled')
     assert updatedata()[1]['due'] == 0
     assert updatedata('--recheck')[1]['due'] == 1
 
@@ -156,17 +158,18 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(sky, observed):
     assert record.status == 'PENDING'
 
 
-def test_the_records_own_user_is_asked_for_unless_another_is_named(observed, monkeypatch):
+def test_the_records_own_user_is_asked_for_unless_another_is_named(add_record, settings):
+    settings.TOM_FACILITY_CLASSES = [f'{Accounts.__module__}.Accounts']
     owner, chief = User.objects.create(username='owner'), User.objects.create(username='chief')
-    observed(user=owner)
-    observed()
-    seen = []
-    monkeypatch.setattr(LCOFacility, 'set_user', lambda self, user: seen.append(user.username))
-    updatedata('--workers', '1')
-    assert seen == ['owner']
-    seen.clear()
-    updatedata('--recheck', '--username', 'chief', '--workers', '1')
-    assert set(seen) == {chief.username}
+    records = add_record('Accounts', user=owner), add_record('Accounts')
+
+    def statuses():
+        return [ObservationRecord.objects.get(pk=record.pk).status for record in records]
+
+    updatedata()
+    assert statuses() == ['owner', 'None']
+    updatedata('--recheck', '--username', chief.username)
+    assert statuses() == ['chief', 'chief']
 
 
 def test_on_a_terminal_there_is_a_table(observed, monkeypatch):
@@ -188,7 +191,7 @@ def test_without_tables_it_says_what_to_do(db, monkeypatch):
     def no_such_table(*args, **kwargs):
         from django.db import OperationalError
 
-        raise OperationalError('no such table: app_updaterun')
+        raise OperationalError('no such table: tom_auto_updaterun')
 
     monkeypatch.setattr('tom_auto.management.commands.updatedata.update', no_such_table)
     with pytest.raises(CommandError, match='manage.py migrate'):

@@ -12,7 +12,6 @@ from django.utils import timezone
 
 import faults
 from tom_auto import doctor
-from tom_auto.jobs import Jobs
 from tom_auto.models import UpdateRun
 
 from .page import ran
@@ -28,7 +27,6 @@ def machine(settings, tmp_path, monkeypatch, hourly):
     (tmp_path / '.env.example').touch()  # a generated TOM
     settings.FACILITIES = {}
     monkeypatch.setattr(doctor.cli, 'state', lambda site: (0, ['Installed and current:']))
-    monkeypatch.setattr(doctor, 'cron_daemon_runs', lambda: True)
     monkeypatch.setattr(doctor.metadata, 'version', lambda name: '1.0')
     ran()
 
@@ -143,12 +141,6 @@ def test_a_facility_that_cannot_be_asked_is_named():
     assert 'GEM' in examined('Observatories')[2]
 
 
-def test_a_container_needs_no_cron(hourly, monkeypatch):
-    hourly.write_text('environment = "kubernetes"\n[updatedata]\nwhen = "hourly"\n')
-    monkeypatch.setattr(doctor, 'cron_daemon_runs', lambda: False)
-    assert examined('Cron')[1] == ['ok']
-
-
 def test_no_migration_at_all_is_one_screen(monkeypatch):
     """Where every check fails, each has its line and its fix, and nothing is raised."""
 
@@ -166,15 +158,11 @@ def test_no_migration_at_all_is_one_screen(monkeypatch):
     assert all(len(line) < 400 for line in lines)
 
 
-def test_no_schedule_and_no_cron(monkeypatch):
+def test_a_schedule_that_is_not_installed(monkeypatch):
     monkeypatch.setattr(doctor.cli, 'state', lambda site: (1, ['Not installed.']))
-    monkeypatch.setattr(doctor, 'cron_daemon_runs', lambda: False)
     status, states, words = examined('Schedule')
     assert (status, states) == (1, ['failed'])
     assert 'schedule install' in words
-    assert examined('Cron')[1] == ['warning']
-    monkeypatch.setattr(doctor, 'jobs', lambda: Jobs((), contained=True))
-    assert examined('Cron')[1] == ['ok']
 
 
 def test_runs_that_died():

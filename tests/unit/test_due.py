@@ -1,23 +1,39 @@
-"""What is due when: the table of app/sync/due.py, with a clock that the test sets."""
+"""What is due when: the table of tom_auto/sync/due.py, with a clock that the test sets."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tom_auto.models import RecordSync
-from tom_auto.sync.due import Selection, note_failure, note_success, note_unsupported, records_due
-from tom_auto.sync.outcomes import Outcome
+from tom_auto.models import RecordSync, SharedFrame
+from tom_auto.sync.due import Selection, enrol, note, records_due
+from tom_auto.sync.outcomes import Ending, Outcome
+
+from .page import stored
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 WINDOW = timedelta(days=7)
-NO_ANSWER = Outcome('LCO', error='no answer', kind='no answer')
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-def settle(sync, days=7.1, status='COMPLETED'):
-    """Check `sync` well, once when it becomes terminal and once when the window is over."""
-    note_success(sync, status, True, START, WINDOW)
-    note_success(sync, status, True, START + timedelta(days=days), WINDOW)
+def end(sync, ending, status, terminal, now, window=WINDOW, **fields):
+    """Note what came of a check of `sync` in the run that began at `now`."""
+    outcome = Outcome('LCO', 1, ending=ending, status=status, terminal=terminal, **fields)
+    note(sync, outcome, now, window)
+
+
+def succeed(sync, status, terminal, now, window=WINDOW, **fields):
+    end(sync, Ending.CHECKED, status, terminal, now, window, **fields)
+
+
+def fail(sync, status, terminal, now, ending=Ending.FAILED):
+    end(sync, ending, status, terminal, now, error='no answer', kind='no answer')
+
+
+def settle(sync, status='COMPLETED'):
+    """Check `sync` well from when it becomes terminal until the window is over."""
+    for days in (0, 4, 7.1):
+        succeed(sync, status, True, START + days * DAY)
+    assert sync.is_settled
 
 
 @pytest.mark.parametrize(
@@ -31,32 +47,49 @@ def settle(sync, days=7.1, status='COMPLETED'):
         (6 * DAY, 16.2 * HOUR),
         (6.9 * DAY, 2.4 * HOUR),  # not past the end of the window
         (7 * DAY, None),
-        (400 * DAY, None),
     ],
 )
 def test_a_terminal_record_is_asked_more_and_more_rarely_and_then_settled(age, again_after):
     sync = RecordSync()
-    note_success(sync, 'COMPLETED', True, START, WINDOW)
+    succeed(sync, 'COMPLETED', True, START)
     now = START + age
 
-    note_success(sync, 'COMPLETED', True, now, WINDOW)
+    succeed(sync, 'COMPLETED', True, now)
 
     if again_after is None:
-        assert (sync.next_check, sync.settled_at) == (None, now)
+        assert sync.is_settled
     else:
         assert abs(sync.next_check - now - again_after) < timedelta(seconds=1)
-        assert sync.settled_at is None
+        assert not sync.is_settled
+
+
+def test_the_window_counts_from_the_end_of_the_observation_where_that_is_known():
+    sync, seen = RecordSync(), START + 5 * DAY
+    succeed(sync, 'COMPLETED', True, seen, ended=START)
+    assert (sync.state, sync.next_check > seen) == ('waiting', True)
+    succeed(sync, 'COMPLETED', True, START + 7 * DAY, ended=START)
+    assert sync.is_settled
+
+
+@pytest.mark.parametrize('ended', [None, START + 370 * DAY])
+@pytest.mark.parametrize('gap', [7.1 * DAY, 365 * DAY])
+def test_a_time_in_which_nobody_looked_is_no_part_of_the_window(gap, ended):
+    """Nor is one that passed on the clock alone: it was slow at the first check."""
+    sync, now = RecordSync(), START + gap
+    succeed(sync, 'COMPLETED', True, START, ended=ended)
+    succeed(sync, 'COMPLETED', True, now, ended=ended)
+    assert (sync.terminal_since, sync.next_check, sync.state) == (now, now, 'waiting')
 
 
 def test_no_window_means_settled_at_once():
     sync = RecordSync()
-    note_success(sync, 'COMPLETED', True, START, timedelta(0))
-    assert sync.settled_at == START
+    succeed(sync, 'COMPLETED', True, START, timedelta(0))
+    assert sync.is_settled
 
 
 def test_a_pending_record_is_due_at_every_run():
     sync = RecordSync()
-    note_success(sync, 'PENDING', False, START, WINDOW)
+    succeed(sync, 'PENDING', False, START)
     assert (sync.next_check, sync.terminal_since) == (START, None)
 
 
@@ -65,17 +98,17 @@ def test_another_terminal_state_opens_the_window_again():
     settle(sync, status='WINDOW_EXPIRED')
     later = START + 30 * DAY
 
-    note_success(sync, 'COMPLETED', True, later, WINDOW)
+    succeed(sync, 'COMPLETED', True, later)
 
-    assert (sync.terminal_since, sync.next_check, sync.settled_at) == (later, later, None)
+    assert (sync.terminal_since, sync.next_check, sync.state) == (later, later, 'waiting')
 
 
 def test_terminal_is_not_final():
     """COMPLETED goes back to PENDING when its data is judged bad."""
     sync = RecordSync()
     settle(sync)
-    note_success(sync, 'PENDING', False, START + 9 * DAY, WINDOW)
-    assert (sync.terminal_since, sync.settled_at) == (None, None)
+    succeed(sync, 'PENDING', False, START + 9 * DAY)
+    assert (sync.terminal_since, sync.state) == (None, 'waiting')
 
 
 @pytest.mark.parametrize(
@@ -85,7 +118,7 @@ def test_terminal_is_not_final():
 def test_failures_back_off_up_to_a_day_and_are_retried_for_ever(failures, again_after):
     sync = RecordSync()
     for _ in range(failures):
-        note_failure(sync, 'COMPLETED', True, NO_ANSWER, START)
+        fail(sync, 'COMPLETED', True, START)
     assert sync.next_check - START == again_after * HOUR * 0.9
     assert sync.failures == failures
     assert sync.failing_since == START
@@ -93,20 +126,38 @@ def test_failures_back_off_up_to_a_day_and_are_retried_for_ever(failures, again_
 
 def test_a_record_that_failed_through_its_whole_window_is_not_settled_by_it():
     sync = RecordSync()
-    note_success(sync, 'COMPLETED', True, START, WINDOW)
-    note_failure(sync, 'COMPLETED', True, NO_ANSWER, START + 30 * DAY)
-    assert sync.settled_at is None
-    assert sync.next_check is not None
+    succeed(sync, 'COMPLETED', True, START)
+    fail(sync, 'COMPLETED', True, START + 30 * DAY)
+    assert sync.state == 'backing off'
 
-    note_success(sync, 'COMPLETED', True, START + 31 * DAY, WINDOW)
-    assert sync.settled_at == START + 31 * DAY
+    succeed(sync, 'COMPLETED', True, START + 31 * DAY)
+    assert sync.is_settled
     assert (sync.failures, sync.failing_since, sync.error) == (0, None, '')
 
 
-def test_what_cannot_be_asked_is_looked_at_again():
+def test_what_cannot_be_asked_is_looked_at_again_until_its_status_is_terminal():
     sync = RecordSync()
-    note_unsupported(sync, 'ON_HOLD', True, START)
-    assert (sync.next_check, sync.checked_at) == (START, None)
+    end(sync, Ending.UNSUPPORTED, 'ON_HOLD', False, START)
+    assert (sync.next_check, sync.checked_at, sync.state) == (START, None, 'waiting')
+    end(sync, Ending.UNSUPPORTED, 'CANCELED', True, START)
+    assert sync.is_settled
+
+
+def test_what_was_set_aside_is_due_and_no_failure_of_its_own():
+    sync = RecordSync()
+    fail(sync, 'PENDING', False, START, Ending.SET_ASIDE)
+    assert (sync.failures, sync.failing_since, sync.error) == (0, START, 'no answer')
+    assert (sync.state, sync.next_check, sync.asked_at) == ('backing off', START, START)
+
+
+@pytest.mark.parametrize('saved', [0, 3])
+def test_what_the_deadline_cut_short_is_due_and_well_where_frames_came_home(saved):
+    sync = RecordSync()
+    for _ in range(4):
+        fail(sync, 'COMPLETED', True, START)
+    end(sync, Ending.NOT_REACHED, 'COMPLETED', True, START + DAY, saved=saved)
+    assert (sync.next_check, sync.failures) == (START + DAY, 0 if saved else 4)
+    assert sync.state == ('waiting' if saved else 'backing off')
 
 
 @pytest.mark.django_db(transaction=True)
@@ -116,9 +167,31 @@ class TestInTheDatabase:
     def due(self, now=START, **selection):
         return list(records_due(now, Selection(**selection)))
 
-    def test_never_checked(self, add_record):
-        record = add_record(status='COMPLETED')
+    @pytest.mark.parametrize('status', ['', 'PENDING', 'COMPLETED'])
+    def test_never_checked(self, add_record, status):
+        """tomtoolkit's own pages create records with an empty status."""
+        record = add_record(status=status)
         assert self.due() == [record]
+        enrol()
+        RecordSync.objects.update(next_check=START)
+        assert RecordSync.objects.get().state == 'new'
+        assert self.due() == [record]
+
+    def test_a_frame_that_went_with_another_record(self, add_record):
+        first, second, third = (add_record(status='COMPLETED') for _ in range(3))
+        for record in (second, third):
+            sync = RecordSync(record=record)
+            settle(sync)
+            sync.save()
+        stored(first, '1')
+        SharedFrame.objects.create(record=second, archive='archive', frame_id='1')
+        first.delete()
+        assert self.due(START + 30 * DAY) == []
+
+        enrol()
+
+        assert self.due(START + 30 * DAY) == [second]
+        assert not SharedFrame.objects.exists()
 
     def test_settled(self, add_record):
         sync = RecordSync(record=add_record(status='COMPLETED'))
@@ -143,7 +216,7 @@ class TestInTheDatabase:
         record = add_record()
         sync = RecordSync(record=record)
         for _ in range(3):
-            note_failure(sync, 'PENDING', False, NO_ANSWER, START)
+            fail(sync, 'PENDING', False, START)
         sync.save()
         assert self.due(START + HOUR / 2) == []
         assert self.due(START + HOUR) == [record]
@@ -154,18 +227,18 @@ class TestInTheDatabase:
         """What that run wrote down must not put the record off until the clock gets there."""
         sync, then = RecordSync(record=add_record(status='COMPLETED')), START + ahead
         {
-            'pending': lambda: note_success(sync, 'COMPLETED', False, then, WINDOW),
-            'terminal': lambda: note_success(sync, 'COMPLETED', True, then, WINDOW),
-            'settled': lambda: note_success(sync, 'COMPLETED', True, then, 0 * DAY),
-            'failing': lambda: note_failure(sync, 'COMPLETED', True, NO_ANSWER, then),
-            'unsupported': lambda: note_unsupported(sync, 'COMPLETED', True, then),
+            'pending': lambda: succeed(sync, 'COMPLETED', False, then),
+            'terminal': lambda: succeed(sync, 'COMPLETED', True, then),
+            'settled': lambda: succeed(sync, 'COMPLETED', True, then, 0 * DAY),
+            'failing': lambda: fail(sync, 'COMPLETED', True, then),
+            'unsupported': lambda: end(sync, Ending.UNSUPPORTED, 'COMPLETED', True, then),
         }[note]()
         sync.save()
 
         assert self.due() == [sync.record]
 
-        note_success(sync, 'COMPLETED', True, START, WINDOW)
-        assert (sync.terminal_since, sync.next_check, sync.settled_at) == (START, START, None)
+        succeed(sync, 'COMPLETED', True, START)
+        assert (sync.terminal_since, sync.next_check, sync.state) == (START, START, 'waiting')
 
     def test_only_these_targets_and_facilities(self, add_record):
         lco, soar = add_record('LCO'), add_record('SOAR')

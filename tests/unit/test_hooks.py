@@ -29,6 +29,11 @@ def own_hook(settings, monkeypatch):
     monkeypatch.setattr(f'{__name__}.broken', False)
 
 
+def owed(record):
+    sync = RecordSync.objects.get(record=record)
+    return sync.owes_hook, sync.status_before
+
+
 def changes():
     return [call for call in calls if call[1] is not None]
 
@@ -51,7 +56,7 @@ def test_a_hook_that_raises_is_reported_and_owed_and_the_data_comes_all_the_same
     record.refresh_from_db()
     assert (status, record.status, report['saved']) == (1, 'COMPLETED', 2)
     assert 'observation_change_state raised RuntimeError' in report['failures'][0]['error']
-    assert RecordSync.objects.get(record=record).hook_owed == 'PENDING'
+    assert owed(record) == (True, 'PENDING')
 
     status, report = updatedata()
     assert status == 1  # and it is not forgotten
@@ -60,13 +65,13 @@ def test_a_hook_that_raises_is_reported_and_owed_and_the_data_comes_all_the_same
     status, report = updatedata('--recheck')
     assert (status, report['failed']) == (0, 0)
     assert changes() == [(record.observation_id, 'PENDING', 'COMPLETED')]
-    assert RecordSync.objects.get(record=record).hook_owed is None
+    assert owed(record) == (False, '')
 
 
 def test_a_hook_that_a_killed_run_owes_is_paid(observed):
     """Killed after the status was committed and before the hook had run."""
     record = observed(status='COMPLETED')
-    RecordSync.objects.create(record=record, hook_owed='PENDING')
+    RecordSync.objects.create(record=record, owes_hook=True, status_before='PENDING')
     updatedata()
     assert changes() == [(record.observation_id, 'PENDING', 'COMPLETED')]
 
@@ -74,10 +79,10 @@ def test_a_hook_that_a_killed_run_owes_is_paid(observed):
 def test_a_change_that_a_killed_run_never_made_is_not_announced(sky, add_record):
     record = add_record()
     sky.add_request(int(record.observation_id))
-    RecordSync.objects.create(record=record, hook_owed='PENDING')
+    RecordSync.objects.create(record=record, owes_hook=True, status_before='PENDING')
     updatedata()
     assert changes() == []
-    assert RecordSync.objects.get(record=record).hook_owed is None
+    assert owed(record) == (False, '')
 
 
 def test_nothing_is_written_where_nothing_changed(sky, add_record):

@@ -1,16 +1,18 @@
 """Every wait ends, and what cannot succeed is not tried again.
 
-`patient_requests` is the one seam: whatever a facility class does with `requests`, it keeps the
+`limited_requests` is the one seam: whatever a facility class does with `requests`, it keeps the
 limits of the run without knowing of them. `CALLERS` holds the ways in which they do it.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from multiprocessing import get_context
 from threading import Thread
 from time import monotonic
 
@@ -19,11 +21,13 @@ import requests
 from requests.adapters import HTTPAdapter
 
 import faults
+from simulated import Observatory
 from tom_auto.conf import Automation
-from tom_auto.observatory import Observatory
+from tom_auto.sync.downloads import download
 from tom_auto.sync.errors import NoAnswer, SyncError
-from tom_auto.sync.http import download, patient_requests
+from tom_auto.sync.http import limited_requests
 
+fork = get_context('fork')
 LIMITS = Automation(
     CONNECT_TIMEOUT=0.5, READ_TIMEOUT=0.5, TRANSFER_TIMEOUT=1, RETRIES=2, RETRY_WAIT=0
 )
@@ -40,16 +44,27 @@ def sky():
 @pytest.fixture
 def url(sky):
     [frame] = sky.complete(1, frames=1, size=5_000_000)
-    with patient_requests(LIMITS):
+    with limited_requests(LIMITS):
         headers = {'Authorization': f'Token {sky.token}'}
         return requests.get(f'{sky.url}/frames/{frame.id}/', headers=headers).json()['url']
+
+
+@contextmanager
+def plenty(size, limits):
+    """A disk on which there is always room."""
+    yield
+
+
+def fetch(url, into=None, filename='a.fits', md5=''):
+    """Download what `url` names."""
+    return download(url, filename, into or BytesIO(), LIMITS, plenty, md5)
 
 
 @pytest.mark.parametrize('fault', [faults.hang(30), faults.hang(30, after=20), faults.drip(0.2)])
 def test_no_answer_takes_long(sky, fault):
     sky.break_('/api/', fault)
     begun = monotonic()
-    with patient_requests(LIMITS), pytest.raises(requests.RequestException):
+    with limited_requests(LIMITS), pytest.raises(requests.RequestException):
         requests.get(f'{sky.url}/api/requests/')
     assert monotonic() - begun < 4
 
@@ -58,15 +73,15 @@ def test_no_answer_takes_long(sky, fault):
 def test_no_download_takes_long(sky, url, fault):
     sky.break_('/store/', fault)
     begun = monotonic()
-    with patient_requests(LIMITS), pytest.raises(NoAnswer):
-        download(url, BytesIO(), LIMITS)
+    with limited_requests(LIMITS), pytest.raises(NoAnswer):
+        fetch(url)
     assert monotonic() - begun < 4
 
 
 def test_a_timeout_of_the_caller_is_kept(sky):
     sky.break_('/api/', faults.hang(30))
     begun = monotonic()
-    with patient_requests(Automation(RETRIES=0)), pytest.raises(requests.RequestException):
+    with limited_requests(Automation(RETRIES=0)), pytest.raises(requests.RequestException):
         requests.get(f'{sky.url}/api/requests/', timeout=0.2)
     assert monotonic() - begun < 2
 
@@ -120,13 +135,13 @@ CALLERS: dict[str, Callable] = {
 def test_no_caller_waits_for_ever(sky, caller):
     sky.break_('/api/', faults.hang(30))
     begun = monotonic()
-    with patient_requests(IMPATIENT), pytest.raises(requests.RequestException):
+    with limited_requests(IMPATIENT), pytest.raises(requests.RequestException):
         CALLERS[caller](f'{sky.url}/api/requests/')
     assert monotonic() - begun < 4
 
 
 def test_an_adapter_class_is_kept(sky):
-    with patient_requests(LIMITS):
+    with limited_requests(LIMITS):
         response = get_with_own_adapter(f'{sky.url}/api/requests/')
     assert (response.status_code, response.request.headers['X-Own']) == (200, 'yes')
 
@@ -134,21 +149,21 @@ def test_an_adapter_class_is_kept(sky):
 @pytest.mark.parametrize('status', [429, 500, 502, 503, 504])
 def test_what_may_pass_is_tried_again(sky, status):
     sky.break_('/api/', faults.status(status), times=2)
-    with patient_requests(LIMITS):
+    with limited_requests(LIMITS):
         assert requests.get(f'{sky.url}/api/requests/').status_code == 200
 
 
 @pytest.mark.parametrize('status', [400, 401, 403, 404, 410])
 def test_what_cannot_succeed_is_asked_once(sky, status):
     sky.break_('/api/', faults.status(status))
-    with patient_requests(LIMITS):
+    with limited_requests(LIMITS):
         assert requests.get(f'{sky.url}/api/requests/').status_code == status
     assert len(sky.requests_seen) == 1
 
 
 def test_retries_are_bounded(sky):
     sky.break_('/api/', faults.status(503))
-    with patient_requests(LIMITS):
+    with limited_requests(LIMITS):
         assert requests.get(f'{sky.url}/api/requests/').status_code == 503
     assert len(sky.requests_seen) == 1 + LIMITS.RETRIES
 
@@ -157,7 +172,7 @@ def test_retries_are_bounded(sky):
 @pytest.mark.parametrize('fault', [faults.status(503, retry_after=0), faults.reset()])
 def test_what_changes_something_is_never_sent_twice(sky, method, fault):
     sky.break_('/api/', fault)
-    with patient_requests(LIMITS), suppress(requests.ConnectionError):
+    with limited_requests(LIMITS), suppress(requests.ConnectionError):
         requests.request(method, f'{sky.url}/api/requestgroups/', json={})
     assert len(sky.requests_seen) == 1
 
@@ -171,7 +186,7 @@ def in_seconds(seconds):
 def test_a_short_retry_after_is_honoured(sky, wish, least):
     sky.break_('/api/', faults.status(429, retry_after=wish()), times=1)
     begun = monotonic()
-    with patient_requests(LIMITS):
+    with limited_requests(LIMITS):
         assert requests.get(f'{sky.url}/api/requests/').status_code == 200
     assert least <= monotonic() - begun < least + 3
 
@@ -192,7 +207,7 @@ def test_a_long_retry_after_is_left_for_the_next_run(sky, status, wish, deadline
     """Longer than RETRY_AFTER_MAX (60 s), or than the run lasts: neither waited for nor ignored."""
     sky.break_('/api/', faults.status(status, retry_after=wish()))
     begun = monotonic()
-    with patient_requests(LIMITS, deadline=begun + deadline):
+    with limited_requests(LIMITS, deadline=begun + deadline):
         assert requests.get(f'{sky.url}/api/requests/').status_code == status
     assert monotonic() - begun < 2
     assert len(sky.requests_seen) == 1
@@ -204,20 +219,20 @@ def test_a_long_retry_after_is_left_for_the_next_run(sky, status, wish, deadline
 def test_a_retry_after_that_says_nothing_is_as_none(sky, wish):
     sky.break_('/api/', faults.status(503, retry_after=wish), times=1)
     begun = monotonic()
-    with patient_requests(LIMITS):
+    with limited_requests(LIMITS):
         assert requests.get(f'{sky.url}/api/requests/').status_code == 200
     assert monotonic() - begun < 2
 
 
 def test_a_retry_after_in_the_past_is_no_wait(sky):
     sky.break_('/api/', faults.status(503, retry_after=in_seconds(-3600)), times=1)
-    with patient_requests(LIMITS):
+    with limited_requests(LIMITS):
         assert requests.get(f'{sky.url}/api/requests/').status_code == 200
 
 
 def test_nothing_is_repeated_after_the_deadline(sky):
     sky.break_('/api/', faults.reset())
-    with patient_requests(LIMITS, monotonic()), pytest.raises(requests.ConnectionError):
+    with limited_requests(LIMITS, monotonic()), pytest.raises(requests.ConnectionError):
         requests.get(f'{sky.url}/api/requests/')
     assert len(sky.requests_seen) == 1
 
@@ -228,7 +243,7 @@ def test_no_token_follows_a_redirect_to_another_host(sky):
     with Observatory() as other:
         other.add_request(1)
         sky.break_('/api/', faults.redirect(other.url))
-        with patient_requests(LIMITS):
+        with limited_requests(LIMITS):
             for call in (requests.get, requests.Session().get):
                 call(f'{sky.url}/api/requests/1/', headers=headers)
         assert [seen.had_token for seen in sky.requests_seen] == [True, True]
@@ -238,14 +253,14 @@ def test_no_token_follows_a_redirect_to_another_host(sky):
 def test_a_token_follows_a_redirect_on_the_same_host(sky):
     """The portal redirects an address without its final slash, as tomtoolkit asks."""
     headers = {'Authorization': f'Token {sky.token}'}
-    with patient_requests(LIMITS):
+    with limited_requests(LIMITS):
         answer = requests.get(f'{sky.url}/api/requests/1', headers=headers)
     assert answer.json()['id'] == 1
     assert [seen.had_token for seen in sky.requests_seen] == [True, True]
 
 
 def test_connections_are_kept(sky):
-    with patient_requests(LIMITS):
+    with limited_requests(LIMITS):
         for _ in range(10):
             requests.get(f'{sky.url}/api/requests/')
     assert sky.connections == 1
@@ -253,7 +268,7 @@ def test_connections_are_kept(sky):
 
 def test_afterwards_requests_is_as_it_was(sky):
     before = requests.adapters.HTTPAdapter.send
-    with pytest.raises(ZeroDivisionError), patient_requests(LIMITS):
+    with pytest.raises(ZeroDivisionError), limited_requests(LIMITS):
         raise ZeroDivisionError
     assert requests.adapters.HTTPAdapter.send is before
 
@@ -261,11 +276,47 @@ def test_afterwards_requests_is_as_it_was(sky):
 def test_a_download_says_what_came(sky, url):
     [frame] = sky.frames.values()
     into = BytesIO()
-    with patient_requests(LIMITS):
-        received = download(url, into, LIMITS)
+    with limited_requests(LIMITS):
+        received = fetch(url, into)
     assert received.size == into.tell() == 5_000_000
     assert received.md5 == frame.md5
     assert into.getvalue().startswith(received.head)
+
+
+class SaysWhoAsks(BaseHTTPRequestHandler):
+    """Answers with the port at the other end of the connection, and keeps it open."""
+
+    protocol_version = 'HTTP/1.1'
+
+    def do_GET(self):
+        body = str(self.client_address[1]).encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_forked_process_shares_no_connection():
+    """Each would read answers to the other: a class's process is started again during a run."""
+    ours, its_end = fork.Pipe()
+    with ThreadingHTTPServer(('127.0.0.1', 0), SaysWhoAsks) as server, limited_requests(LIMITS):
+        server.daemon_threads = True
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+
+        def port():
+            return requests.get(f'http://127.0.0.1:{server.server_port}/').text
+
+        before = port()
+        child = fork.Process(target=lambda: its_end.send(port()), daemon=True)
+        child.start()
+        assert ours.poll(10)
+        theirs = ours.recv()
+        child.join(10)
+        assert (before == port(), before == theirs) == (True, False)
+        server.shutdown()
 
 
 def test_no_credentials_go_along_with_a_download(sky, url, tmp_path, monkeypatch):
@@ -274,82 +325,19 @@ def test_no_credentials_go_along_with_a_download(sky, url, tmp_path, monkeypatch
     netrc.write_text('machine 127.0.0.1 login me password secret\n')
     monkeypatch.setenv('NETRC', str(netrc))
     sky.forget()
-    with patient_requests(LIMITS):
-        download(url, BytesIO(), LIMITS)
+    with limited_requests(LIMITS):
+        fetch(url)
     assert [seen.had_token for seen in sky.requests_seen] == [False]
 
 
 def test_an_expired_address_is_an_error(sky, url):
     sky.advance(hours=49)
-    with patient_requests(LIMITS), pytest.raises(SyncError, match='403'):
-        download(url, BytesIO(), LIMITS)
+    with limited_requests(LIMITS), pytest.raises(SyncError, match='403'):
+        fetch(url)
 
 
 def test_an_endless_answer_is_cut_off(sky, monkeypatch):
-    monkeypatch.setattr('tom_auto.sync.http.MAX_ANSWER', 1_000_000)
+    monkeypatch.setattr('tom_auto.sync.http.answer_limit', [1_000_000])
     sky.break_('/api/', faults.answer(['x' * 1000] * 2000))
-    with patient_requests(LIMITS), pytest.raises(requests.ConnectionError, match='more than'):
+    with limited_requests(LIMITS), pytest.raises(requests.ConnectionError, match='more than'):
         requests.get(f'{sky.url}/api/requests/')
-
-
-class TestTurns:
-    """No host is asked by more than WORKERS at a time, whoever asks."""
-
-    @pytest.fixture
-    def limits(self):
-        return replace(LIMITS, WORKERS=2)
-
-    def ask_together(self, act, count=8):
-        threads = [Thread(target=act) for _ in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(20)
-
-    @pytest.mark.parametrize('stream', [False, True])
-    def test_at_one_host(self, limits, stream):
-        def act():
-            with requests.get(f'{sky.url}/api/requests/', stream=stream) as answer:
-                assert answer.content
-
-        with Observatory(latency=0.05) as sky, patient_requests(limits):
-            self.ask_together(act)
-            assert (len(sky.requests_seen), sky.most_at_once) == (8, 2)
-            assert sky.connections <= limits.WORKERS + 2
-
-    def test_each_host_has_turns_of_its_own(self, limits):
-        with Observatory() as one, Observatory() as other, patient_requests(limits):
-            held = [requests.get(f'{one.url}/api/requests/', stream=True) for _ in range(2)]
-            assert requests.get(f'{other.url}/api/requests/').status_code == 200
-            assert len(held) == 2
-
-    def test_who_reads_one_answer_may_ask_for_another(self, limits):
-        with Observatory() as sky, patient_requests(replace(limits, WORKERS=1)):
-            with requests.get(f'{sky.url}/api/requests/', stream=True) as first:
-                assert requests.get(f'{sky.url}/api/requests/').status_code == 200
-            assert first
-
-    def test_an_answer_that_is_dropped_ends_its_turn(self, limits):
-        def drop():
-            requests.get(f'{sky.url}/api/requests/', stream=True)
-
-        with Observatory() as sky, patient_requests(replace(limits, WORKERS=1)):
-            self.ask_together(drop, count=4)
-            assert len(sky.requests_seen) == 4
-
-    def test_a_turn_is_not_waited_for_for_ever(self, limits):
-        errors = []
-
-        def act():
-            try:
-                requests.get(f'{sky.url}/api/requests/')
-            except requests.ConnectTimeout as error:
-                errors.append(error)
-
-        with (
-            Observatory() as sky,
-            patient_requests(replace(limits, WORKERS=1), deadline=monotonic() + 0.5),
-            requests.get(f'{sky.url}/api/requests/', stream=True),
-        ):
-            self.ask_together(act, count=1)
-        assert len(errors) == 1

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 import faults
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 
 TOKEN = {'Authorization': 'Token demo-token'}
 CONTENT = b'SIMPLE  = ' + bytes(10_000)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import requests
 
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 import faults
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 
 TOKEN = {'Authorization': 'Token demo-token'}
 
@@ -35,7 +35,6 @@ def test_a_connection_serves_many_questions(sky):
         assert session.post(sky.url + '/frames/', data=b'x' * 9999, timeout=5).status_code == 405
         assert session.head(sky.url + '/api/', timeout=5).status_code == 404
     assert sky.connections == 1
-    assert {seen.connection for seen in sky.requests_seen} == {1}
 
 
 def test_the_log_of_questions(sky):

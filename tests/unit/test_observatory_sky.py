@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 
 
 @pytest.fixture(scope='module')

@@ -13,7 +13,7 @@ from tom_observations.facilities.lco_redirect import LCORedirectFacility
 from tom_observations.facilities.soar import SOARFacility
 
 import faults
-from tom_auto.observatory import Observatory
+from simulated import Observatory
 
 FACILITIES = [LCOFacility, SOARFacility, BLANCOFacility, LCORedirectFacility]
 
@@ -75,7 +75,7 @@ def test_all_pages_come_unless_the_count_is_an_estimate(sky):
     for _ in range(1100):
         sky.add_frame(1234, content=b'x')
     assert len(LCOFacility().data_products(1234)) == 1100
-    sky.reqnum_estimate = 1
+    sky.estimate = 1
     assert len(LCOFacility().data_products(1234)) == 1000
 
 

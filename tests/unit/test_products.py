@@ -1,5 +1,7 @@
 """A row means a whole, verified file; bad ones of others are found and repaired."""
 
+import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -10,14 +12,17 @@ from tom_targets.models import Target
 
 import faults
 from tom_auto.models import StoredFrame
-from tom_auto.sync.storage import part_path
+from tom_auto.sync import storage
+from tom_auto.sync.storage_id import accept_storage
 
 from .running import contents, files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PAGE = b'<!DOCTYPE html><html><body>503 Service Unavailable</body></html>'
-FITS = b'SIMPLE  =                    T'.ljust(2880) * 2
+CARDS = ('SIMPLE  =                    T', 'BITPIX  =                    8',
+         'NAXIS   =                    1', 'NAXIS1  =                 2880', 'END')  # fmt: skip
+FITS = ''.join(card.ljust(80) for card in CARDS).ljust(2880).encode() + bytes(2880)
 
 
 @pytest.mark.parametrize(
@@ -30,8 +35,7 @@ FITS = b'SIMPLE  =                    T'.ljust(2880) * 2
         (faults.reset(), 'did not arrive'),
         (faults.truncated(), 'did not arrive'),
         (faults.corrupt(), 'checksum'),
-        (faults.empty(), 'empty'),
-        (faults.lying_gzip(), 'did not arrive'),
+        (faults.empty(), 'checksum'),
         (faults.redirect_loop(), 'circles'),
     ],
 )
@@ -57,8 +61,15 @@ def test_what_is_not_the_frame_is_not_stored(sky, observed, media, fault, reason
         ('a.fits', PAGE, 'it is a web page'),
         ('a.fits', b'not found'.ljust(2880), 'it is not a FITS file'),
         ('a.fits.fz', b'\x1f\x8b'.ljust(2880), 'it is not a FITS file'),
-        ('a.fits.gz', FITS, 'it is not a compressed FITS file'),
+        ('a.fits.gz', FITS, 'it breaks off, or is damaged'),
+        (
+            'a.fits.gz',
+            gzip.compress(b'wavelength,flux', mtime=0),
+            'it is not a compressed FITS file',
+        ),
+        ('a.fits.gz', gzip.compress(FITS, mtime=0)[:-9], 'it breaks off, or is damaged'),
         ('a.fits', FITS[:-7], 'it is a FITS file that breaks off'),
+        ('a.fits', FITS[:2880], 'it is a FITS file that breaks off'),
         ('spectrum.csv', PAGE, 'it is a web page'),
         ('a.tar.gz', b'\n <HTML>', 'it is a web page'),
         ('a.jpg', b'<?xml version="1.0"?><Error/>', 'it is an XML message'),
@@ -83,7 +94,7 @@ def test_without_a_checksum_the_content_has_to_fit_the_name(sky, observed, name,
         ('A.FITS', FITS, 'fits_file'),
         ('notes.html', PAGE, ''),
         ('table.xml', b'<?xml version="1.0"?><VOTABLE/>', ''),
-        ('preview.png', b'\x89PNG', 'image_file'),
+        ('preview.png', b'\x89PNG\r\n\x1a\n', 'image_file'),
         ('spectrum.csv', b'wavelength,flux\n', ''),
         ('README', b'as is', ''),
     ],
@@ -100,6 +111,13 @@ def test_what_fits_its_name_is_stored_with_its_type(sky, observed, name, content
     assert product.data.read() == content
 
 
+def test_a_label_that_says_that_a_plain_body_is_packed_does_no_harm(sky, observed):
+    observed(frames=1)
+    sky.break_('/store/', faults.lying_gzip())
+    assert updatedata()[0] == 0
+    assert sorted(files().values()) == contents(sky)
+
+
 def without_checksums(answer):
     for frame in answer['results']:
         frame['version_set'] = []
@@ -108,11 +126,12 @@ def without_checksums(answer):
 @pytest.mark.parametrize('damage', ['no file', 'file gone', 'a web page', 'cut', 'outside'])
 def test_rows_that_others_left_are_repaired(sky, observed, media, damage):
     """tomtoolkit writes the row before it downloads, and stores whatever comes."""
+    accept_storage()
     record = observed(frames=1, status='COMPLETED')
     [frame] = sky.frames.values()
     product = DataProduct(product_id=str(frame.id), target=record.target, observation_record=record)
     if damage != 'no file':
-        broken = PAGE if damage == 'a web page' else frame.content[:-100]
+        broken = PAGE if damage == 'a web page' else frame.content[:-2000]
         product.data.save(frame.filename, ContentFile(broken))
     product.save()
     if damage == 'file gone':
@@ -152,13 +171,34 @@ def test_someone_saves_the_same_frame_on_the_web_at_the_same_moment(sky, observe
     product = DataProduct(product_id=str(frame.id), target=record.target, observation_record=record)
     product.save()
     updatedata()
+    [ours] = files()
     product.data.save(frame.filename, ContentFile(content or frame.content))
     product.save()
     assert len(files()) == 2
 
-    assert updatedata()[0] == 0
+    for repaired in (1 if content else 0, 0):
+        status, report = updatedata()
+        assert (status, report['repaired'], report['saved']) == (0, repaired, 0)
 
-    assert list(files().items()) == [(DataProduct.objects.get().data.name, frame.content)]
+    assert DataProduct.objects.get().data.read() == frame.content
+    assert files().keys() - {ours} == {DataProduct.objects.get().data.name}
+
+
+@pytest.mark.parametrize('content', [FITS, b'my own notes'])
+def test_what_others_stored_and_worked_on_is_not_replaced_by_a_new_version(sky, observed, content):
+    """It is whole, and not what the archive ever had."""
+    record = observed(frames=0)
+    frame = sky.add_frame(int(record.observation_id), filename='a.txt', content=b'as it was')
+    product = DataProduct(product_id=str(frame.id), target=record.target, observation_record=record)
+    product.data.save('a.txt', ContentFile(content))
+    product.save()
+    updatedata()
+    sky.reprocess(frame, content=b'as it is now')
+
+    status, report = updatedata()
+
+    assert (status, report['saved'], report['repaired']) == (0, 0, 0)
+    assert list(files().values()) == [content]
 
 
 @pytest.mark.parametrize('content', [None, PAGE], ids=['the frame', 'a web page'])
@@ -175,7 +215,7 @@ def test_someone_saves_the_same_frame_on_the_web_in_the_middle_of_the_download(
         connections.close_all()  # this is a thread of the observatory
         return reply
 
-    sky.break_('/store/', save_on_the_web)
+    sky.break_('/store/', save_on_the_web, times=1)
     assert updatedata()[0] == 0
 
     assert list(files().items()) == [(DataProduct.objects.get().data.name, frame.content)]
@@ -183,6 +223,19 @@ def test_someone_saves_the_same_frame_on_the_web_in_the_middle_of_the_download(
         product.save()  # once more, as tomtoolkit does: a name that it has in hand must stay good
         assert list(files()) == [DataProduct.objects.get().data.name]
         assert updatedata('--recheck')[1]['repaired'] == 0
+
+
+def test_a_row_without_a_file_in_place_of_a_deleted_product_is_repaired(sky, observed):
+    """Somebody deletes a frame here, and asks for it on the web, where the download breaks off."""
+    record = observed(frames=1)
+    updatedata()
+    [frame] = sky.frames.values()
+    DataProduct.objects.get().delete()
+    DataProduct(product_id=str(frame.id), target=record.target, observation_record=record).save()
+
+    assert updatedata('--recheck')[0] == 0
+
+    assert list(files().items()) == [(DataProduct.objects.get().data.name, frame.content)]
 
 
 def test_a_file_that_vanishes_is_fetched_again(sky, observed):
@@ -215,14 +268,14 @@ def test_a_new_version_replaces_the_file(sky, observed):
 @pytest.mark.parametrize(
     ('filename', 'stored'),
     [
-        ('../../etc/passwd.fits', 'm-31/lco/passwd.fits'),
-        ('/etc/cron.d/evil.fits', 'm-31/lco/evil.fits'),
-        ('..\\..\\evil.fits', 'm-31/lco/evil.fits'),
-        ('.hidden.fits', 'm-31/lco/hidden.fits'),
-        ('my frame #1?.fits.fz', 'm-31/lco/my_frame_1.fits.fz'),
-        ('été.fits', 'm-31/lco/été.fits'),
-        ('x' * 300 + '.fits.fz', 'm-31/lco/' + 'x' * 72 + '.fits.fz'),
-        ('𠮷' * 90 + '.fits', 'm-31/lco/' + '𠮷' * 48 + '.fits'),  # of four bytes each
+        ('../../etc/passwd.fits', 'm-31/lco/5/passwd.fits'),
+        ('/etc/cron.d/evil.fits', 'm-31/lco/5/evil.fits'),
+        ('..\\..\\evil.fits', 'm-31/lco/5/evil.fits'),
+        ('.hidden.fits', 'm-31/lco/5/hidden.fits'),
+        ('my frame #1?.fits.fz', 'm-31/lco/5/my_frame_1.fits.fz'),
+        ('été.fits', 'm-31/lco/5/été.fits'),
+        ('x' * 300 + '.fits.fz', 'm-31/lco/5/' + 'x' * 72 + '.fits.fz'),
+        ('𠮷' * 90 + '.fits', 'm-31/lco/5/' + '𠮷' * 48 + '.fits'),  # of four bytes each
     ],
 )
 def test_names_from_outside_are_made_safe(sky, observed, media, filename, stored):
@@ -245,7 +298,7 @@ def test_names_of_nothing_get_a_name(sky, observed, filename):
     assert updatedata()[0] == 0
 
     [name] = files()
-    assert name.startswith('m-31/lco/frame-')
+    assert re.fullmatch(r'm-31/lco/\d+/frame-[0-9a-f]{10}', name)
 
 
 def rename(answer, filename):
@@ -271,13 +324,14 @@ def test_one_name_for_many_frames(sky, observed, workers):
 
 def test_a_file_that_was_there_before_is_not_overwritten(sky, observed, media):
     record = observed(frames=0)
-    sky.add_frame(int(record.observation_id), filename='image.fits', content=FITS)
-    (media / 'm-31' / 'lco').mkdir(parents=True)
-    (media / 'm-31' / 'lco' / 'image.fits').write_bytes(b'my own')
+    frame = sky.add_frame(int(record.observation_id), filename='image.fits', content=FITS)
+    folder = media / 'm-31' / 'lco' / str(frame.id)
+    folder.mkdir(parents=True)
+    (folder / 'image.fits').write_bytes(b'my own')
 
     updatedata()
 
-    assert files()['m-31/lco/image.fits'] == b'my own'
+    assert files()[f'm-31/lco/{frame.id}/image.fits'] == b'my own'
     assert sorted(files().values()) == sorted([b'my own', FITS])
 
 
@@ -302,57 +356,60 @@ def test_a_folder_that_cannot_be_written_is_a_clear_failure(sky, observed, media
     status, report = updatedata()
 
     assert status == 1
-    assert 'cannot be read or written' in report['failures'][0]['error']
+    assert 'the storage of the data cannot be written' in report['failures'][0]['error']
     assert DataProduct.objects.count() == 0
 
 
 class TestLeftovers:
     """What a killed run leaves, by the step at which it was killed."""
 
-    def claim(self, sky, record):
-        [frame] = sky.frames_of[int(record.observation_id)]
-        return StoredFrame.objects.create(frame_id=str(frame.id), name=f'm-31/lco/{frame.filename}')
-
-    def check(self, sky, report):
-        assert report['failed'] == 0
-        assert sorted(files().values()) == contents(sky)
-        assert DataProduct.objects.count() == len(sky.frames)
-        assert StoredFrame.objects.filter(stored_at=None).count() == 0
-
-    def test_a_claim_alone(self, sky, observed):
-        self.claim(sky, observed(frames=1))
-        self.check(sky, updatedata()[1])
-
-    def test_half_a_file_beside_its_place(self, sky, observed, media):
-        claim = self.claim(sky, observed(frames=1))
-        part = part_path(DataProduct().data.storage, claim)
-        part.parent.mkdir(parents=True)
-        part.write_bytes(b'half')
-        self.check(sky, updatedata()[1])
-
-    def test_a_file_in_its_place_without_a_row(self, sky, observed, media):
-        claim = self.claim(sky, observed(frames=1))
-        (media / claim.name).parent.mkdir(parents=True)
-        (media / claim.name).write_bytes(b'whole, perhaps')
-        self.check(sky, updatedata()[1])
-
-    def test_of_a_frame_that_the_archive_no_longer_has(self, sky, observed, media):
+    @pytest.fixture
+    def place(self, sky, observed, media):
+        """Where the one frame that there is will lie."""
         record = observed(frames=1)
-        claim = self.claim(sky, record)
-        (media / claim.name).parent.mkdir(parents=True)
-        (media / claim.name).write_bytes(b'whole, perhaps')
-        sky.frames_of[int(record.observation_id)].clear()
-        sky.frames.clear()
+        [frame] = sky.frames_of[int(record.observation_id)]
+        place = media / 'm-31' / 'lco' / str(frame.id) / frame.filename
+        place.parent.mkdir(parents=True)
+        return place
 
-        updatedata()
+    def check(self, sky, saved=1):
+        status, report = updatedata()
+        assert (status, report['saved'], report['failed']) == (0, saved, 0)
+        assert sorted(files().values()) == contents(sky)
+        assert DataProduct.objects.count() == StoredFrame.objects.count() == len(sky.frames)
 
-        assert (files(), StoredFrame.objects.count()) == ({}, 0)
+    def fetched(self, sky):
+        return [seen for seen in sky.requests_seen if seen.path.startswith('/store/')]
+
+    def test_half_a_file_among_the_parts(self, sky, place, media):
+        (media / storage.PARTS).mkdir()
+        (media / storage.PARTS / '4242-1').write_bytes(b'half')
+        self.check(sky)
+        assert place.is_file()
+
+    def test_a_whole_file_in_its_place_without_a_row(self, sky, place):
+        """Its checksum is the archive's: it need not come once more."""
+        place.write_bytes(contents(sky)[0])
+        self.check(sky)
+        assert self.fetched(sky) == []
 
     def test_half_a_new_version(self, sky, observed, media):
         record = observed(frames=1)
         updatedata()
         [frame] = sky.frames_of[int(record.observation_id)]
-        StoredFrame.objects.update(stored_at=None)
-        part_path(DataProduct().data.storage, StoredFrame.objects.get()).write_bytes(b'half')
+        (media / storage.PARTS).mkdir(exist_ok=True)
+        (media / storage.PARTS / '4242-1').write_bytes(b'half')
         sky.reprocess(frame)
-        self.check(sky, updatedata()[1])
+        self.check(sky)
+
+    def test_a_new_version_in_its_place_that_its_row_does_not_know(self, sky, observed):
+        """Killed between the file and the row: it is neither the owner's nor fetched again."""
+        record = observed(frames=1)
+        updatedata()
+        [frame] = sky.frames_of[int(record.observation_id)]
+        sky.reprocess(frame)
+        Path(DataProduct.objects.get().data.path).write_bytes(frame.content)
+        before = len(self.fetched(sky))
+        self.check(sky)
+        assert len(self.fetched(sky)) == before
+        assert StoredFrame.objects.get().size == len(frame.content)

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from tom_auto.sync.redact import RedactingFormatter, overheard, redact, secrets
+from tom_auto.redact import RedactingFormatter, overheard, redact, secrets
 
 TOKEN = 'f00dcafe0123456789abcdef'
 PASSWORD = 'p/ss w"rd&é$1'
@@ -183,7 +183,7 @@ def test_a_line_that_cannot_be_formatted_is_no_leak(handler, written, capsys, me
 @pytest.fixture
 def logged(handler, written, monkeypatch):
     """Gives what was logged of what was printed, line by line."""
-    logger = logging.getLogger('tom_auto.sync.redact')
+    logger = logging.getLogger('tom_auto.redact')
     monkeypatch.setattr(logger, 'handlers', [handler])
     monkeypatch.setattr(logger, 'level', logging.INFO)
     monkeypatch.setattr(logger, 'propagate', False)

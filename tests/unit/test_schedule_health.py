@@ -16,7 +16,7 @@ from django.utils import timezone
 from tom_auto import health
 from tom_auto.models import UpdateRun
 from tom_auto.scheduling import cli, next_times
-from tom_auto.scheduling import status as status_module
+from tom_auto.scheduling import install as install_module
 from tom_auto.scheduling.cron_expression import BadExpression, five_fields
 from tom_auto.scheduling.moved import NOTE
 from tom_auto.scheduling.next_times import next_run, sentence
@@ -94,7 +94,7 @@ def test_edited_by_hand(project: Path, cron: FakeCrontab) -> None:
 
 
 def test_no_daemon(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, 'cron_daemon_runs', lambda: False)
+    monkeypatch.setattr(install_module, 'cron_daemon_runs', lambda: False)
     status, told = schedule('status')
     assert (status, 'no cron daemon seems to run' in told) == (2, True)
 

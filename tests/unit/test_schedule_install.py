@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tom_auto.scheduling import cron_table
+from tom_auto.scheduling.cron_line import crontab_lines
 from tom_auto.scheduling.definition import ScheduleError
-from tom_auto.scheduling.install import install, remove, wanted
+from tom_auto.scheduling.install import install, remove
+from tom_auto.scheduling.plan import Site, plan_of
 
 from .schedule_project import FakeCrontab, fake_crontab, make_project, with_path, write_schedule
 
@@ -33,7 +35,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def install_now(project: Path) -> str:
-    return '\n'.join(install(wanted(project)))
+    return '\n'.join(install(plan_of(Site(project))))
 
 
 def backups(project: Path) -> list[bytes]:
@@ -83,7 +85,7 @@ def test_a_change_of_the_schedule_changes_the_line(cron: FakeCrontab, project: P
 def test_a_line_that_was_copied_by_hand_is_not_installed_again(
     cron: FakeCrontab, project: Path
 ) -> None:
-    cron.table = FOREIGN + wanted(project).lines[0] + b'\n'
+    cron.table = FOREIGN + crontab_lines(plan_of(Site(project)))[0] + b'\n'
     assert 'Nothing to do' in install_now(project)
     assert '-' not in cron.calls()
 

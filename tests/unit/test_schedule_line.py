@@ -8,6 +8,7 @@ import pytest
 
 from tom_auto.scheduling.cron_line import crontab_lines, quoted
 from tom_auto.scheduling.definition import Job, Schedule, ScheduleError
+from tom_auto.scheduling.plan import Plan
 
 JOB = Job('updatedata', '17 * * * *')
 
@@ -107,7 +108,9 @@ def test_the_line_has_the_form_of_the_tutorial() -> None:
     jobs = (JOB, Job('off', '1 1 * * *', enabled=False), Job('updatetargets', '5 4 * * *'))
     schedule = Schedule('virtualenv', None, jobs)
     project = Path('/home/me/my_tom')
-    assert crontab_lines(schedule, project, ['/home/me/my_tom/.venv/bin/python']) == [
+    assert crontab_lines(
+        Plan(project, 'my_tom', schedule, ['/home/me/my_tom/.venv/bin/python'])
+    ) == [
         b'17 * * * * /home/me/my_tom/.venv/bin/python /home/me/my_tom/manage.py updatedata'
         b' >> /home/me/my_tom/logs/cron.log 2>&1',
         b'5 4 * * * /home/me/my_tom/.venv/bin/python /home/me/my_tom/manage.py updatetargets'
@@ -119,20 +122,22 @@ def test_the_line_has_the_form_of_the_tutorial() -> None:
 def test_what_no_line_can_hold_is_refused(ending: str) -> None:
     schedule = Schedule('virtualenv', None, (JOB,))
     with pytest.raises(ScheduleError, match='line break'):
-        crontab_lines(schedule, Path(f'/home/me/my{ending}tom'), ['/usr/bin/python3'])
+        crontab_lines(
+            Plan(Path(f'/home/me/my{ending}tom'), 'my_tom', schedule, ['/usr/bin/python3'])
+        )
 
 
 def test_a_command_is_as_long_as_cron_takes_and_no_longer() -> None:
     schedule = Schedule('system', None, (JOB,))
     fixed = len('/p /manage.py updatedata >> /logs/cron.log 2>&1')
     longest = Path('/' + 'x' * ((998 - fixed) // 2 - 1))
-    [line] = crontab_lines(schedule, longest, ['/p' + '/' * ((998 - fixed) % 2)])
+    [line] = crontab_lines(Plan(longest, 'my_tom', schedule, ['/p' + '/' * ((998 - fixed) % 2)]))
     assert len(line.removeprefix(b'17 * * * * ')) == 998
     with pytest.raises(ScheduleError, match='999 bytes long, and cron accepts at most 998'):
-        crontab_lines(schedule, longest, ['/p/' + '/' * ((998 - fixed) % 2)])
+        crontab_lines(Plan(longest, 'my_tom', schedule, ['/p/' + '/' * ((998 - fixed) % 2)]))
 
 
 def test_bytes_that_are_no_text_reach_the_line() -> None:
     schedule = Schedule('virtualenv', None, (JOB,))
-    [line] = crontab_lines(schedule, Path('/data/caf\udce9'), ['/usr/bin/python3'])
+    [line] = crontab_lines(Plan(Path('/data/caf\udce9'), 'my_tom', schedule, ['/usr/bin/python3']))
     assert b'/data/caf\xe9/manage.py' in line

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tom_auto.scheduling import status as status_module
-from tom_auto.scheduling.install import install, wanted
+from tom_auto.scheduling import install as install_module
+from tom_auto.scheduling.cron_line import crontab_lines
+from tom_auto.scheduling.install import install, status
 from tom_auto.scheduling.obstacles import cron_daemon_runs
-from tom_auto.scheduling.status import status
+from tom_auto.scheduling.plan import Site, plan_of
 
 from .schedule_project import FakeCrontab, make_project, write_program, write_schedule
 
@@ -16,12 +17,12 @@ from .schedule_project import FakeCrontab, make_project, write_program, write_sc
 def project(tmp_path: Path, cron: FakeCrontab) -> Path:
     """A project whose line is installed."""
     project = make_project(tmp_path / 'my_tom')
-    install(wanted(project))
+    install(plan_of(Site(project)))
     return project
 
 
 def status_of(project: Path) -> tuple[int, str]:
-    code, told = status(wanted(project))
+    code, told = status(plan_of(Site(project)))
     return code, '\n'.join(told)
 
 
@@ -45,7 +46,7 @@ def test_installed_and_current(project: Path) -> None:
 
 
 def test_installed_by_hand(cron: FakeCrontab, project: Path) -> None:
-    cron.table = wanted(project).lines[0] + b'\n'
+    cron.table = crontab_lines(plan_of(Site(project)))[0] + b'\n'
     assert status_of(project)[0] == 0
 
 
@@ -72,7 +73,7 @@ def test_the_project_moved(project: Path, tmp_path: Path) -> None:
     moved = project.rename(tmp_path / 'moved')
     code, told = status_of(moved)
     assert (code, str(project) in told) == (2, True)
-    install(wanted(moved))
+    install(plan_of(Site(moved)))
     assert status_of(moved)[0] == 0
 
 
@@ -88,23 +89,25 @@ def test_the_machine_has_a_newer_python(project: Path) -> None:
     old, new = project.parent / 'python3.11', project.parent / 'python3.12'
     for python in (old, new):
         write_program(python, '#!/bin/sh\n')
-    install(wanted(project, old))
-    assert status(wanted(project, old))[0] == 0
-    assert status(wanted(project, new))[0] == 2
-    install(wanted(project, new))
-    assert status(wanted(project, new))[0] == 0
+    install(plan_of(Site(project, old)))
+    assert status(plan_of(Site(project, old)))[0] == 0
+    assert status(plan_of(Site(project, new)))[0] == 2
+    install(plan_of(Site(project, new)))
+    assert status(plan_of(Site(project, new)))[0] == 0
 
 
 def test_the_log_directory_is_gone(project: Path) -> None:
     (project / 'logs').rmdir()
     code, told = status_of(project)
     assert (code, 'cannot run: its log directory' in told) == (2, True)
-    install(wanted(project))
+    install(plan_of(Site(project)))
     assert status_of(project)[0] == 0
 
 
 def test_the_same_line_a_second_time(cron: FakeCrontab, project: Path) -> None:
-    cron.table = b'# one\n' + cron.table + b'# two\n' + wanted(project).lines[0] + b'\n'
+    cron.table = (
+        b'# one\n' + cron.table + b'# two\n' + crontab_lines(plan_of(Site(project)))[0] + b'\n'
+    )
     code, told = status_of(project)
     assert code == 0
     assert 'Warning: line 7 of your crontab runs the same job a second time' in told
@@ -145,7 +148,7 @@ def test_the_block_of_a_project_that_is_gone(cron: FakeCrontab, project: Path) -
 
 @pytest.mark.parametrize('runs', [True, False, None])
 def test_no_cron_daemon(project: Path, monkeypatch: pytest.MonkeyPatch, runs: bool | None) -> None:
-    monkeypatch.setattr(status_module, 'cron_daemon_runs', lambda: runs)
+    monkeypatch.setattr(install_module, 'cron_daemon_runs', lambda: runs)
     code, told = status_of(project)
     assert (code, 'no cron daemon seems to run' in told) == (
         2 if runs is False else 0,

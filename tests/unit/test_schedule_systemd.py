@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tom_auto.scheduling.cli import Site, act
+from tom_auto.scheduling.cli import act
+from tom_auto.scheduling.plan import Site
 
 from .schedule_project import FakeCrontab, make_project, with_path, write_program, write_schedule
 
@@ -105,9 +106,9 @@ def test_status_finds_the_timers_by_itself_and_tells_of_a_second_start(
 ) -> None:
     do('install')
     assert do('status', scheduler=None)[0] == 0
-    assert 'systemd timers start the same jobs a second time' in do('install', scheduler=None)[1]
-    assert 'your crontab starts the same jobs a second time' in do('status')[1]
-    assert 'your crontab starts the same jobs a second time' in do('install')[1]
+    assert 'systemd starts the same jobs a second time' in do('install', scheduler=None)[1]
+    assert 'crontab starts the same jobs a second time' in do('status')[1]
+    assert 'crontab starts the same jobs a second time' in do('install')[1]
     do('remove')
     status, told = do('status', scheduler=None)
     assert (status, 'a second time' in told) == (0, False)

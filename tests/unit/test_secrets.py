@@ -23,10 +23,11 @@ from django.db import OperationalError, connection
 from tom_dataproducts.models import DataProduct
 
 import faults
+from simulated import Observatory
 from tom_auto.models import RecordSync, UpdateRun
-from tom_auto.observatory import Observatory, archive
+from tom_auto.observatory import archive
 from tom_auto.observatory.messages import Call, Reply, html_reply, json_reply
-from tom_auto.sync.redact import RedactingFormatter
+from tom_auto.redact import RedactingFormatter
 
 from .leaky import WAYS, LeakyFacility
 

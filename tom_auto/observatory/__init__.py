@@ -2,21 +2,18 @@
 
 `manage.py demo` and the tests use it through the same facility classes that talk to Las Cumbres
 Observatory. It behaves as the open-source servers behind LCO, SOAR and BLANCO do, as measured
-(observation portal 4.18.9, science archive 2.7.2), or worse if a test wants that (the faults are
-in `tests/shared/faults.py`):
+(observation portal 4.18.9, science archive 2.7.2). What goes wrong is in `tests/shared/`:
 
     with Observatory() as sky:
         sky.add_request(1234, target='M 31')
         sky.complete(1234, frames=2)
-        sky.break_('/frames/', faults.status(503, retry_after=30), times=2)
         ...                                    # FACILITIES = {'LCO': sky.settings()}
-        assert len(sky.requests_seen) == 7
 
 It needs no Django, and also runs alone: `python -m tom_auto.observatory`.
 
 | module | what it does |
 |---|---|
-| `observatory` | `Observatory`: a night, the services that report it, and the faults |
+| `observatory` | `Observatory`: a night, and the services that report it |
 | `model` | Requests, observations, frames and their files, as the observatory stores them |
 | `night` | What happened: who asked for what, and what was observed |
 | `portal` | The observation portal: requests and their states (`/api/`) |

@@ -4,9 +4,12 @@ Measured on science archive 2.7.2. A bad token: 401. No token, or one that was r
 only what is public, which is mostly nothing. A missing frame and a forbidden one: the same 404.
 Pages of 100 frames, never more than 1000, whatever the limit asked for.
 
-`?REQNUM=` takes the query planner's estimate for the count, and so for whether there is a next
-page: 1,500 frames were seen to come back as `count: 1`, 1,000 results, `next: null`. Give the
-night a `reqnum_estimate` to have that here. `?request_id=` counts exactly.
+Where a list does not count exactly, it takes the query planner's estimate for the count, and so
+for whether there is a next page: 1,500 frames of a `REQNUM` were seen to come back as `count: 1`,
+1,000 results, `next: null`. Give the night an `estimate` to have that here. See `is_exact`.
+
+The default order, by the time of the exposure, is not unique: which of the frames of one time are
+on a page is open, so that some come twice and others never. `ordering=id` is right.
 
 The file store answers as Amazon's S3 does. Measured: a presigned address is good for 48 hours,
 and refuses a request that carries an Authorization header as well (400).
@@ -63,6 +66,7 @@ FILTERS |= {
     'target_name': lambda frame, values: values[-1].lower() in frame.request.target.lower(),
     'basename': lambda frame, values: values[-1].lower() in frame.basename.lower(),
     'basename_exact': lambda frame, values: frame.basename == values[-1],
+    'target_name_exact': lambda frame, values: frame.request.target == values[-1],
     'start': lambda frame, values: frame.observed_at >= moment(values),
     'end': lambda frame, values: frame.observed_at <= moment(values),
 }
@@ -70,26 +74,21 @@ FILTERS |= {old: FILTERS[name] for name, (old, _) in FIELDS.items() if name in F
 
 
 def answer(night: Night, call: Call) -> Reply:
-    """What the archive says to `call`."""
-    if call.has_token and call.token not in night.accounts:
+    if call.token not in (None, *night.accounts):
         return json_reply({'detail': 'Invalid token.'}, 401, {'WWW-Authenticate': 'Token'})
     if call.method not in ('GET', 'HEAD'):
         return json_reply({'detail': f'Method "{call.method}" not allowed.'}, 405)
     if not call.path.endswith('/'):
         return redirect_reply(f'{call.path}/{call.target[len(call.path) :]}')
-    account = night.account(call.token)
+    account = night.accounts.get(call.token)
     if call.path == '/frames/':
         return all_frames(night, account, call)
-    found = re.fullmatch(r'/frames/(\d+)/(headers/)?', call.path)
+    found = re.fullmatch(r'/frames/(\d+)/', call.path)
     if not found:
         return html_reply('Not Found', 404)
     frame = night.frames.get(int(found[1]))
     if frame is None or not _may_see(night, account, frame):
         return json_reply({'detail': 'Not found.'}, 404)
-    if found[2]:
-        from . import sky  # numpy and astropy take half a second to import
-
-        return json_reply({'data': sky.cards(frame, frame.versions[0])})
     return json_reply(show_frame(night, frame, call))
 
 
@@ -100,19 +99,45 @@ def all_frames(night: Night, account: Account | None, call: Call) -> Reply:
     except BadFilter as error:
         return json_reply(error.body, 400)
     rows = [frame for frame in rows if _may_see(night, account, frame)]
-    rows.sort(key=lambda frame: (frame.observed_at, frame.id), reverse=True)
-
-    def show(frame: Frame) -> dict[str, Any]:
-        return show_frame(night, frame, call)
-
-    limits = {'default': DEFAULT_LIMIT, 'maximum': MAXIMUM_LIMIT}
-    if call.query.get('pagination_style') == ['cursor']:
-        answer = page(rows, call, show, **limits, place='cursor')
-        del answer['count']
+    if call.query.get('ordering') == ['id']:
+        rows.sort(key=lambda frame: frame.id)
     else:
-        count = night.reqnum_estimate if 'REQNUM' in call.query else None
-        answer = page(rows, call, show, **limits, count=count)
-    return json_reply(answer)
+        start = call.query.get('offset', ['0'])[-1]
+        rows.sort(key=lambda frame: hash((frame.id, start)))
+        rows.sort(key=lambda frame: frame.observed_at, reverse=True)
+    exact = is_exact(call.query)
+    shown = page(
+        rows,
+        call,
+        lambda frame: show_frame(night, frame, call),
+        default=DEFAULT_LIMIT,
+        maximum=MAXIMUM_LIMIT,
+        count=None if exact else night.estimate,
+    )
+    return json_reply(shown | {'count_estimated': not exact})
+
+
+def is_exact(query: dict[str, list[str]]) -> bool:
+    """Whether the archive counts what it finds for this `query`, rather than estimate it."""
+    if query.keys() & {'request_id', 'observation_id', 'basename_exact'}:
+        return True
+    if not query.keys() >= {'start', 'end'}:
+        return False
+    narrowed = query.keys() & {'proposal_id', 'target_name_exact'}
+    most = timedelta(weeks=9) if narrowed else timedelta(days=7)
+    return moment(query['end']) - moment(query['start']) <= most
+
+
+def profile(night: Night, call: Call) -> Reply:
+    """Whose token this is, and which proposals it may see: none, once the portal has revoked it."""
+    if call.token is None:
+        return json_reply({'username': '', 'profile': {}, 'is_staff': False})
+    if call.token not in night.accounts:
+        return json_reply({'detail': 'Invalid token.'}, 401, {'WWW-Authenticate': 'Token'})
+    account = night.accounts[call.token]
+    proposals = sorted(account.proposals) if account else []
+    name = account.username if account else ''
+    return json_reply({'username': name, 'profile': {'proposals': proposals}, 'is_staff': False})
 
 
 def _candidates(night: Night, call: Call) -> list[Frame]:
@@ -128,10 +153,7 @@ def _may_see(night: Night, account: Account | None, frame: Frame) -> bool:
 
 
 def show_frame(night: Night, frame: Frame, call: Call) -> dict[str, Any]:
-    """A frame as JSON. There is no field for its size.
-
-    Its `url` differs in every answer, and is good for 48 hours.
-    """
+    """A frame as JSON. There is no field for its size. Its `url` differs in every answer."""
     private = timedelta(days=0 if frame.proposal in night.public else 365 * PRIVATE_YEARS)
     public_date = stamp(frame.observed_at + private)
     fields = {name: value(frame) for name, (_, value) in FIELDS.items()}
@@ -189,7 +211,7 @@ def signature(method: str, path: str, query: str) -> str:
 
 def file(night: Night, call: Call) -> Reply:
     """The file, or why not. A presigned address is for GET alone: HEAD gets 403."""
-    if call.has_token:
+    if call.token is not None:
         return refusal(400, 'InvalidArgument', 'Only one auth mechanism allowed.')
     query, _, signed = urlsplit(call.target).query.rpartition('&X-Amz-Signature=')
     if not hmac.compare_digest(signed.encode(), signature(call.method, call.path, query).encode()):
@@ -199,30 +221,12 @@ def file(night: Night, call: Call) -> Reply:
     if night.now() > signed_at + GOOD_FOR:
         return refusal(403, 'AccessDenied', 'Request has expired')
     version = night.versions[parameters['versionId']]
-    return file_reply(version, call.headers.get('Range', ''))
-
-
-def file_reply(version: Version, wanted: str) -> Reply:
-    """The whole body, or the one range of bytes that the header Range asks for."""
-    body = version.body
     headers = {
         'Content-Type': 'binary/octet-stream',
-        'ETag': f'"{body.md5}"',
+        'ETag': f'"{version.body.md5}"',
         'Last-Modified': f'{version.created:%a, %d %b %Y %H:%M:%S GMT}',
-        'Accept-Ranges': 'bytes',
     }
-    asked = re.fullmatch(r'bytes=(\d*)-(\d*)', wanted)
-    if not asked or asked[0] == 'bytes=-':
-        return Reply(200, headers, body.chunks(), body.size)
-    if asked[1]:
-        start = int(asked[1])
-        stop = min(int(asked[2]) + 1, body.size) if asked[2] else body.size
-    else:
-        start, stop = max(body.size - int(asked[2]), 0), body.size
-    if start >= stop:
-        return refusal(416, 'InvalidRange', 'The requested range is not satisfiable')
-    headers['Content-Range'] = f'bytes {start}-{stop - 1}/{body.size}'
-    return Reply(206, headers, body.chunks(start, stop), stop - start)
+    return Reply(200, headers, version.body.chunks(), version.body.size)
 
 
 def refusal(status: int, code: str, message: str) -> Reply:

@@ -73,19 +73,18 @@ def page(
     default: int,
     maximum: int | None = None,
     count: int | None = None,
-    place: str = 'offset',
 ) -> dict[str, Any]:
-    """One page of `rows`, with links to its neighbours; `place` is the parameter for its start.
+    """One page of `rows`, with links to its neighbours.
 
     A limit above `maximum` is reduced to it. `count`, if given, is believed instead of the length
     of `rows`, also for whether there is a next page.
     """
     limit = _whole(call, 'limit') or default
     limit = min(limit, maximum) if maximum else limit
-    start = _whole(call, place) or 0
+    start = _whole(call, 'offset') or 0
     count = len(rows) if count is None else count
-    after = with_query(call.url, **{'limit': limit, place: start + limit})
-    before = with_query(call.url, **{'limit': limit, place: max(start - limit, 0)})
+    after = with_query(call.url, limit=limit, offset=start + limit)
+    before = with_query(call.url, limit=limit, offset=max(start - limit, 0))
     return {
         'count': count,
         'next': after if start + limit < count else None,

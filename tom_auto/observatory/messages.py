@@ -52,15 +52,10 @@ class Call:
         return self.base + self.target
 
     @property
-    def has_token(self) -> bool:
-        return 'Authorization' in self.headers
-
-    @property
     def token(self) -> str | None:
         """What follows the word Token (or Bearer); None without an Authorization header."""
-        if not self.has_token:
-            return None
-        return str(self.headers['Authorization']).partition(' ')[2].strip()
+        sent = self.headers.get('Authorization')
+        return None if sent is None else str(sent).partition(' ')[2].strip()
 
 
 @dataclass
@@ -80,10 +75,6 @@ class Reply:
         return (self.body,) if isinstance(self.body, bytes) else self.body
 
 
-#: Takes the question and the right answer; gives another answer, waits, or raises Cut.
-Fault = Callable[[Call, Reply], Reply]
-
-
 def json_reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
     """`value` as JSON, with more `headers` if need be."""
     sent = {'Content-Type': 'application/json', 'Vary': 'Accept, Authorization', **(headers or {})}
@@ -97,19 +88,17 @@ def html_reply(text: str, status: int = 200) -> Reply:
 
 
 def redirect_reply(location: str, status: int = 301) -> Reply:
-    """Go there instead."""
     return Reply(status, {'Content-Type': 'text/html; charset=utf-8', 'Location': location}, b'')
 
 
 @dataclass
 class Seen:
-    """A request that arrived. `target` is path and query, `connection` counts from 1."""
+    """A request that arrived. `target` is path and query."""
 
     method: str
     path: str
     query: str
     had_token: bool
-    connection: int
     answered: bool = False
 
     @property
@@ -129,21 +118,15 @@ class Logbook:
         self.questions = 0
         self.bytes_sent = 0
 
-    def connected(self) -> int:
-        """The number of a new connection."""
+    def count(self, connections: int = 0, bytes_sent: int = 0) -> None:
         with self._lock:
-            self.connections += 1
-            return self.connections
+            self.connections += connections
+            self.bytes_sent += bytes_sent
 
-    def sent(self, count: int) -> None:
-        """Count the bytes that were sent, headers included."""
-        with self._lock:
-            self.bytes_sent += count
-
-    def begun(self, call: Call, connection: int) -> Seen:
+    def begun(self, call: Call) -> Seen:
         """Note `call`, and that it is being answered until `ended`."""
         parts = urlsplit(call.target)
-        seen = Seen(call.method, parts.path, parts.query, call.has_token, connection)
+        seen = Seen(call.method, parts.path, parts.query, call.token is not None)
         with self._lock:
             self._seen.append(seen)
             self.questions += 1

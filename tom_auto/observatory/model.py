@@ -32,17 +32,18 @@ class Telescope(NamedTuple):
     telid: str
     camera: str
 
+    @property
+    def size(self) -> str:
+        return self.code[:3]
+
 
 #: One of LCO's one-metre telescopes at each of five sites.
 TELESCOPES = {
-    telescope.site: telescope
-    for telescope in (
-        Telescope('coj', 'doma', '1m0a', '1m0-11', 'fa12'),
-        Telescope('cpt', 'domb', '1m0a', '1m0-13', 'fa01'),
-        Telescope('elp', 'doma', '1m0a', '1m0-08', 'fa05'),
-        Telescope('lsc', 'doma', '1m0a', '1m0-05', 'fa15'),
-        Telescope('tfn', 'doma', '1m0a', '1m0-01', 'fa20'),
-    )
+    'coj': Telescope('coj', 'doma', '1m0a', '1m0-11', 'fa12'),
+    'cpt': Telescope('cpt', 'domb', '1m0a', '1m0-13', 'fa01'),
+    'elp': Telescope('elp', 'doma', '1m0a', '1m0-08', 'fa05'),
+    'lsc': Telescope('lsc', 'doma', '1m0a', '1m0-05', 'fa15'),
+    'tfn': Telescope('tfn', 'doma', '1m0a', '1m0-01', 'fa20'),
 }
 
 
@@ -52,7 +53,6 @@ class Account:
 
     username: str
     proposals: set[str]
-    revoked: bool = False
 
 
 @dataclass
@@ -79,14 +79,14 @@ class Request:
     id: int
     group: 'RequestGroup'
     state: str
-    target: str
-    ra: float
-    dec: float
     telescope: Telescope
-    filter: str
-    exposure: float
     created: datetime
     modified: datetime
+    target: str = 'M 31'
+    ra: float = 10.6847
+    dec: float = 41.269
+    filter: str = 'rp'
+    exposure: float = 60.0
     observations: list[Observation] = field(default_factory=list)
 
     @property
@@ -126,14 +126,10 @@ class Body:
     def size(self) -> int:
         return len(_drawn(self))
 
-    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """The bytes from `start` up to `stop`, a chunk of at most CHUNK at a time."""
-        stop = self.size if stop is None else min(stop, self.size)
-        for offset in range(start, stop, CHUNK):
-            yield self._read(offset, min(CHUNK, stop - offset))
-
-    def _read(self, offset: int, length: int) -> bytes:
-        return _drawn(self)[offset : offset + length]
+    def chunks(self) -> Iterator[bytes]:
+        content = _drawn(self)
+        for start in range(0, len(content), CHUNK):
+            yield content[start : start + CHUNK]
 
     @cached_property
     def md5(self) -> str:
@@ -155,19 +151,17 @@ class Filler(Body):
     It is a valid FITS file when `size` is a multiple of 2880.
     """
 
-    pattern = bytes(range(256)) * (CHUNK // 256 + 1)
-
     def __init__(self, size: int) -> None:
         self.size = size
-        length = max(size - FITS_BLOCK, 0)
+
+    def chunks(self) -> Iterator[bytes]:
+        length = max(self.size - FITS_BLOCK, 0)
         cards = ('SIMPLE', 'T'), ('BITPIX', '8'), ('NAXIS', '1'), ('NAXIS1', str(length))
         header = ''.join(f'{name:<8}= {value:>20}'.ljust(80) for name, value in cards)
-        self.header = (header + 'END').ljust(FITS_BLOCK).encode()
-
-    def _read(self, offset: int, length: int) -> bytes:
-        head = self.header[offset : offset + length]
-        start = (offset + len(head)) % 256
-        return head + self.pattern[start : start + length - len(head)]
+        yield (header + 'END').ljust(FITS_BLOCK).encode()[: self.size]
+        pattern = bytes(range(256)) * (CHUNK // 256)
+        for left in range(length, 0, -CHUNK):
+            yield pattern[:left]
 
 
 @dataclass
@@ -196,7 +190,7 @@ class Frame:
     reduction_level: int
     observed_at: datetime
     available_from: datetime
-    pixels: int
+    pixels: int = 256
     related: list[int] = field(default_factory=list)  # the ids of its exposure's other frames
     versions: list[Version] = field(default_factory=list)
 
@@ -215,7 +209,6 @@ class Frame:
 
     @property
     def content(self) -> bytes:
-        """The bytes of the newest version, all of them."""
         return b''.join(self.versions[0].body.chunks())
 
 

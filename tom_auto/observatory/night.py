@@ -1,29 +1,20 @@
 """People, requests, the schedule of observations, and the frames that were taken."""
 
-import hashlib
 import itertools
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .model import (
-    REQUEST_STATES,
-    TELESCOPES,
-    Account,
-    Body,
-    Filler,
-    Frame,
-    Observation,
-    Request,
-    RequestGroup,
-    Version,
-)
+from . import model
+from .model import Account, Frame, Observation, Request, RequestGroup, Version
 
 PROPOSAL = 'DEMO2026'
 TOKEN = 'demo-token'
 REDUCED = 91  # the reduction level of a finished frame; 0 is raw
+NAME = r'(.+?)((?:\.fits\.fz|\.[^.]*)?)'  # of a file: .fits.fz is one extension
 
 
 class Night:
@@ -43,7 +34,7 @@ class Night:
         self.lock = threading.RLock()
         self.token = token
         self.proposal = proposal
-        self.accounts: dict[str, Account] = {}
+        self.accounts: dict[str, Account | None] = {}  # None: a token that was revoked
         self.public: set[str] = set()  # proposals that everyone sees
         self.groups: dict[int, RequestGroup] = {}
         self.requests: dict[int, Request] = {}
@@ -51,8 +42,8 @@ class Night:
         self.frames: dict[int, Frame] = {}
         self.frames_of: defaultdict[int, list[Frame]] = defaultdict(list)  # by request id
         self.versions: dict[str, Version] = {}  # by key
-        #: What `?REQNUM=` takes for the number of frames; None: the truth. See `archive`.
-        self.reqnum_estimate: int | None = None
+        #: What the archive takes for a number of frames that it does not count; None: the truth.
+        self.estimate: int | None = None
         self._clock = clock or (lambda: datetime.now(UTC))
         self._ahead = timedelta(0)
         self._ids = itertools.count(1)
@@ -61,7 +52,6 @@ class Night:
     # --- time ---
 
     def now(self) -> datetime:
-        """The time at the observatory."""
         return self._clock() + self._ahead
 
     def advance(self, **time: float) -> None:
@@ -70,19 +60,8 @@ class Night:
 
     # --- people ---
 
-    def add_token(self, token: str, *, proposals: Collection[str], username: str) -> Account:
-        """A token of a person who belongs to `proposals`."""
+    def add_token(self, token: str, *, proposals: Collection[str], username: str) -> None:
         self.accounts[token] = Account(username, set(proposals))
-        return self.accounts[token]
-
-    def revoke(self, token: str) -> None:
-        """From now on the portal refuses `token`, and the archive takes it for nobody's."""
-        self.accounts[token].revoked = True
-
-    def account(self, token: str | None) -> Account | None:
-        """Whose `token` this is, if it still is anyone's."""
-        account = self.accounts.get(token) if token is not None else None
-        return account if account and not account.revoked else None
 
     def may_see(self, account: Account | None, proposal: str) -> bool:
         """Whether `account` (None: nobody) may see what belongs to `proposal`."""
@@ -99,39 +78,22 @@ class Night:
         group: int | None = None,
         name: str | None = None,
         submitter: str = 'demo',
-        target: str = 'M 31',
-        ra: float = 10.6847,
-        dec: float = 41.269,
         site: str = 'coj',
-        filter: str = 'rp',
-        exposure: float = 60.0,
+        **details: Any,
     ) -> Request:
-        """A request for `target` (degrees, seconds), in a new request group or in `group`."""
+        """A request in a new request group, or in `group`. `details` are those of `Request`."""
         with self.lock:
             now = self.now()
             request_id = self._unused(self.requests) if request_id is None else request_id
             if request_id in self.requests:
                 raise ValueError(f'There is already a request {request_id}.')
             group_id = self._unused(self.groups) if group is None else group
+            name = name or f'{details.get("target", Request.target)} {request_id}'
             its_group = self.groups.get(group_id) or RequestGroup(
-                id=group_id,
-                name=name or f'{target} {request_id}',
-                proposal=proposal or self.proposal,
-                submitter=submitter,
-                created=now,
+                group_id, name, proposal or self.proposal, submitter, now
             )
             request = Request(
-                id=request_id,
-                group=its_group,
-                state=_known(state),
-                target=target,
-                ra=ra,
-                dec=dec,
-                telescope=TELESCOPES[site],
-                filter=filter,
-                exposure=exposure,
-                created=now,
-                modified=now,
+                request_id, its_group, _known(state), model.TELESCOPES[site], now, now, **details
             )
             its_group.requests.append(request)
             self.groups[group_id] = its_group
@@ -159,26 +121,11 @@ class Night:
             self.observations[number] = observation
             return observation
 
-    def unschedule(self, request_id: int) -> None:
-        """Delete the pending observations of a request, as each new schedule does."""
-        with self.lock:
-            request = self.requests[request_id]
-            for observation in _pending(request):
-                request.observations.remove(observation)
-                del self.observations[observation.id]
-
-    def reject(self, request_id: int) -> None:
-        """Judge the data bad: what was COMPLETED goes back to PENDING."""
-        with self.lock:
-            for observation in self.requests[request_id].observations:
-                if observation.state == 'COMPLETED':
-                    observation.state, observation.modified = 'BAD_DATA', self.now()
-            self.set_state(request_id, 'PENDING')
-
     def observe(self, request_id: int, at: datetime) -> Observation:
         """The pending observation of a request, or a new one, ran at `at` and was COMPLETED."""
         with self.lock:
-            pending = _pending(self.requests[request_id])
+            observations = self.requests[request_id].observations
+            pending = [one for one in observations if one.state == 'PENDING']
             observation = pending[-1] if pending else self.schedule(request_id)
             length = observation.end - observation.start
             observation.start, observation.end = at, at + length
@@ -228,55 +175,47 @@ class Night:
         filename: str | None = None,
         extension: str = '.fits.fz',
         reduction_level: int = REDUCED,
-        observed_at: datetime | None = None,
-        available_from: datetime | None = None,
         number: int | None = None,
-        pixels: int = 256,
         content: bytes | None = None,
         size: int | None = None,
+        **details: Any,
     ) -> Frame:
         """An exposure of a request, in the archive from `available_from` (now) on.
 
         It is a star field of `pixels` x `pixels`, or `content`, or a filler of `size` bytes. Its
         name is LCO's, with `extension` (.fits or .fits.fz), or any `filename`. Ids are given out
-        in no order, as the archive's are not those of arrival.
+        in no order, as the archive's are not those of arrival. `details` are those of `Frame`.
         """
         with self.lock:
-            request, now = self.requests[request_id], self.now()
-            observed_at = observed_at or now
+            request = self.requests[request_id]
+            details = {'observed_at': self.now(), 'available_from': self.now()} | details
             number = next(self._ids) if number is None else number
-            basename = lco_basename(request, observed_at, number, reduction_level)
+            basename = _lco_basename(request, details['observed_at'], number, reduction_level)
             if filename is not None:
-                basename, extension = split_name(filename)
+                basename, extension = re.fullmatch(NAME, filename).groups()
             frame = Frame(
                 id=self._scattered_id() if frame_id is None else frame_id,
                 basename=basename,
                 request=request,
                 observation_id=request.observations[-1].id if request.observations else None,
                 reduction_level=reduction_level,
-                observed_at=observed_at,
-                available_from=available_from or now,
-                pixels=pixels,
+                **details,
             )
             if frame.id in self.frames:
                 raise ValueError(f'There is already a frame {frame.id}.')
             self.frames[frame.id] = frame
             self.frames_of[request_id].append(frame)
-            self._add_version(frame, extension, content, size)
+            self.add_version(frame, extension, content, size)
             return frame
 
-    def reprocess(self, frame: Frame, *, content: bytes | None = None) -> Version:
-        """Run the pipeline on `frame` again: same id, a new version with other bytes."""
-        with self.lock:
-            return self._add_version(frame, frame.versions[0].extension, content)
-
-    def _add_version(
+    def add_version(
         self, frame: Frame, extension: str, content: bytes | None, size: int | None = None
     ) -> Version:
+        """Add what one more run of the pipeline made of `frame`."""
         number = len(frame.versions)
-        key = hashlib.md5(f'{frame.id}/{number}'.encode(), usedforsecurity=False).hexdigest()
-        drawn = Body(lambda: _draw(frame, version) if content is None else content)
-        body = drawn if size is None else Filler(size)
+        key = f'{frame.id}.{number}'
+        drawn = model.Body(lambda: _draw(frame, version) if content is None else content)
+        body = drawn if size is None else model.Filler(size)
         version = Version(next(self._ids), number, key, extension, self.now(), body)
         frame.versions.insert(0, version)
         self.versions[key] = version
@@ -288,19 +227,11 @@ class Night:
         return next(number for number in candidates if number not in self.frames)
 
 
-def lco_basename(request: Request, observed_at: datetime, number: int, level: int) -> str:
+def _lco_basename(request: Request, observed_at: datetime, number: int, level: int) -> str:
     """The name of a frame, as LCO gives it: coj1m011-fa12-20260912-0123-e91."""
     site, _, _, telid, camera = request.telescope
     place = f'{site}{telid.replace("-", "")}-{camera}'
     return f'{place}-{observed_at:%Y%m%d}-{number:04d}-e{level:02d}'
-
-
-def split_name(filename: str) -> tuple[str, str]:
-    """Basename and extension; .fits.fz is one extension."""
-    if filename.endswith('.fits.fz'):
-        return filename.removesuffix('.fits.fz'), '.fits.fz'
-    stem, dot, ending = filename.rpartition('.')
-    return (stem, dot + ending) if stem else (filename, '')
 
 
 def _draw(frame: Frame, version: Version) -> bytes:
@@ -310,10 +241,6 @@ def _draw(frame: Frame, version: Version) -> bytes:
 
 
 def _known(state: str) -> str:
-    if state not in REQUEST_STATES:
-        raise ValueError(f'{state!r} is no state of a request: {", ".join(REQUEST_STATES)}.')
+    if state not in model.REQUEST_STATES:
+        raise ValueError(f'{state!r} is no state of a request: {", ".join(model.REQUEST_STATES)}.')
     return state
-
-
-def _pending(request: Request) -> list[Observation]:
-    return [one for one in request.observations if one.state == 'PENDING']

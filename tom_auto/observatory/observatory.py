@@ -1,24 +1,12 @@
-"""The observatory as a whole: a night, three services that report it, and the faults."""
+"""The observatory as a whole: a night, and three services that report it."""
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Self
 
 from . import archive, portal
-from .messages import Call, Fault, Logbook, Reply, html_reply
+from .messages import Call, Logbook, Reply, html_reply
 from .night import Night
 from .server import Server
-
-
-@dataclass
-class Break:
-    """A fault in place: how often it may still happen (None: always), and how often it has."""
-
-    where: re.Pattern[str]
-    fault: Fault
-    times: int | None
-    happened: int = 0
 
 
 class Observatory(Night, Logbook):
@@ -35,14 +23,11 @@ class Observatory(Night, Logbook):
         Night.__init__(self, **night)
         Logbook.__init__(self)
         self.latency = latency
-        self._breaks: list[Break] = []
         self._host, self._port = host, port
         self._server: Server | None = None
 
-    # --- open and closed ---
-
     def start(self) -> Self:
-        self._server = Server(self._host, self._port, self._answer, self)
+        self._server = Server(self._host, self._port, self.answer, self)
         self._port = self._server.server_port
         return self
 
@@ -52,8 +37,7 @@ class Observatory(Night, Logbook):
             self._server.stop()
             self._server = None
 
-    def __enter__(self) -> Self:
-        return self.start()
+    __enter__ = start
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
@@ -70,46 +54,17 @@ class Observatory(Night, Logbook):
         api_key = self.token if token is None else token
         return {'portal_url': self.url, 'archive_url': self.url, 'api_key': api_key}
 
-    # --- what goes wrong ---
-
-    def break_(self, where: str, fault: Fault, times: int | None = None) -> Break:
-        """From now on, the next `times` requests (None: all) for `where` meet `fault`.
-
-        `where` is matched against path and query from their beginning, as a regular expression:
-        '/api/', '/frames/', '/store/.*-e91'. Of several breaks the oldest that still holds wins.
-        """
-        broken = Break(re.compile(where), fault, times)
-        with self.lock:
-            self._breaks.append(broken)
-        return broken
-
-    def mend(self) -> None:
-        """Remove all faults."""
-        with self.lock:
-            self._breaks.clear()
-
-    # --- answers ---
-
-    def _answer(self, call: Call) -> Reply:
+    def answer(self, call: Call) -> Reply:
+        """What one of the services says to `call`."""
         call.pause(self.latency)
         with self.lock:
-            service = next(
-                (SERVICES[name] for name in SERVICES if call.path.startswith(name)), None
-            )
-            reply = service(self, call) if service else html_reply('Not Found', 404)
-            broken = self._broken(call)
-        return broken.fault(call, reply) if broken else reply
-
-    def _broken(self, call: Call) -> Break | None:
-        for broken in self._breaks:
-            if broken.times != broken.happened and broken.where.match(call.target):
-                broken.happened += 1
-                return broken
-        return None
+            found = [service for start, service in SERVICES.items() if call.path.startswith(start)]
+            return found[0](self, call) if found else html_reply('Not Found', 404)
 
 
 SERVICES: dict[str, Callable[[Night, Call], Reply]] = {
     '/api/': portal.answer,
     '/frames': archive.answer,
+    '/profile/': archive.profile,
     '/store/': archive.file,
 }

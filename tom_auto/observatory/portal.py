@@ -8,6 +8,7 @@ Of the many fields of its JSON, these are the ones that a TOM may read.
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from .messages import Call, Reply, html_reply, json_reply, redirect_reply
 from .model import OBSERVATION_STATES, REQUEST_STATES, Account, Observation, Request, RequestGroup
 from .night import Night
 
-DEFAULT_LIMIT = 10
+DEFAULT_LIMIT, ANONYMOUS_LIMIT = 10, 100
 WINDOW = timedelta(days=7)  # in which a request may be observed
 
 Row = TypeVar('Row', Request, RequestGroup, Observation)
@@ -29,23 +30,19 @@ GROUP_FILTERS: dict[str, Filter[RequestGroup]] = {
     'user': lambda group, values: values[-1].lower() in group.submitter.lower(),
     'created_after': lambda group, values: group.created >= moment(values),
     'created_before': lambda group, values: group.created <= moment(values),
-    # These three look at the requests: any one of them that fits brings the group.
-    'modified_after': lambda group, values: any(
-        request.modified >= moment(values) for request in group.requests
+    # Any one request that fits brings the group.
+    'modified_after': lambda group, values: (
+        max(one.modified for one in group.requests) >= moment(values)
     ),
-    'modified_before': lambda group, values: any(
-        request.modified <= moment(values) for request in group.requests
+    'modified_before': lambda group, values: (
+        min(one.modified for one in group.requests) <= moment(values)
     ),
-    'request_id': lambda group, values: any(
-        request.id == number(values) for request in group.requests
-    ),
+    'request_id': lambda group, values: number(values) in [one.id for one in group.requests],
 }
 REQUEST_FILTERS: dict[str, Filter[Request]] = {
     'state': lambda request, values: request.state == choices(values, REQUEST_STATES)[-1],
-    'telescope_class': lambda request, values: telescope_class(request) == values[-1],
+    'telescope_class': lambda request, values: request.telescope.size == values[-1],
 }
-
-
 OBSERVATION_FILTERS: dict[str, Filter[Observation]] = {
     'proposal': lambda one, values: one.proposal == values[-1],
     'request_id': lambda one, values: one.request.id == number(values),
@@ -59,17 +56,46 @@ OBSERVATION_FILTERS: dict[str, Filter[Observation]] = {
 }
 
 
+@dataclass(frozen=True)
+class Question:
+    """A call, and what the person who makes it may see of the night."""
+
+    night: Night
+    call: Call
+    account: Account | None
+
+    def one(self, things: dict[int, Row], number: str) -> Row:
+        """One of `things`, or KeyError: whether it exists is not for strangers to know."""
+        thing = things[int(number)]
+        if not self.night.may_see(self.account, thing.proposal):
+            raise KeyError(number)
+        return thing
+
+    def page(
+        self,
+        things: dict[int, Row],
+        filters: dict[str, Filter[Row]],
+        show: Callable[[Row], dict[str, Any]],
+    ) -> dict[str, Any]:
+        """A page of those that may be seen, newest first."""
+        seen = [row for row in things.values() if self.night.may_see(self.account, row.proposal)]
+        rows = sorted(narrow(seen, self.call.query, filters), key=lambda row: row.id, reverse=True)
+        return page(rows, self.call, show, default=DEFAULT_LIMIT)
+
+
 def answer(night: Night, call: Call) -> Reply:
-    """What the portal says to `call`."""
-    account = night.account(call.token)
-    if call.has_token and account is None:
+    question = Question(night, call, night.accounts.get(call.token))
+    limit = call.query.get('limit', ['0'])[-1]
+    if question.account is None and limit.isdecimal() and int(limit) > ANONYMOUS_LIMIT:
+        return html_reply('Large limit not allowed for anonymous users.', 400)
+    if call.token is not None and question.account is None:
         return json_reply({'detail': 'Invalid token.'}, 403)
     if call.method not in ('GET', 'HEAD'):
         return json_reply({'detail': f'Method "{call.method}" not allowed.'}, 405)
     try:
         for path, view in VIEWS.items():
             if found := re.fullmatch(path, call.path):
-                return json_reply(view(night, account, call, *map(int, found.groups())))
+                return json_reply(view(question, *found.groups()))
             if re.fullmatch(path, call.path + '/'):
                 return redirect_reply(f'{call.path}/{call.target[len(call.path) :]}')
     except BadFilter as error:
@@ -81,11 +107,9 @@ def answer(night: Night, call: Call) -> Reply:
     return html_reply('Not Found', 404)
 
 
-# --- the views: each returns its JSON, or raises what `answer` turns into a status ---
-
-
-def profile(night: Night, account: Account | None, call: Call) -> Any:
+def show_profile(question: Question) -> dict[str, Any]:
     """Who I am. tomtoolkit reads the proposals."""
+    account, token = question.account, question.call.token
     if account is None:
         raise PermissionError('Authentication credentials were not provided.')
     return {
@@ -95,99 +119,19 @@ def profile(night: Night, account: Account | None, call: Call) -> Any:
             {'id': proposal, 'title': proposal, 'current': True}
             for proposal in sorted(account.proposals)
         ],
-        'tokens': {'api_token': call.token, 'archive': call.token},
+        'tokens': {'api_token': token, 'archive': token},
     }
 
 
-def one_request(night: Night, account: Account | None, call: Call, number: int) -> Any:
-    return show_request(_visible(night, account, night.requests[number]))
-
-
-def observations_of(night: Night, account: Account | None, call: Call, number: int) -> Any:
-    """The observations of one request: a bare array, oldest first, `[]` if there are none."""
-    request = _visible(night, account, night.requests[number])
-    return [show_observation(one) for one in request.observations]
-
-
-def one_group(night: Night, account: Account | None, call: Call, number: int) -> Any:
-    return show_group(_visible(night, account, night.groups[number]))
-
-
-def all_requests(night: Night, account: Account | None, call: Call) -> Any:
-    rows = sorted(night.requests.values(), key=lambda request: -request.id)
-    return _page(night, account, call, rows, REQUEST_FILTERS, show_request)
-
-
-def all_groups(night: Night, account: Account | None, call: Call) -> Any:
-    rows = sorted(night.groups.values(), key=lambda group: -group.id)
-    return _page(night, account, call, rows, GROUP_FILTERS, show_group)
-
-
-def all_observations(night: Night, account: Account | None, call: Call) -> Any:
-    """Every observation in sight. Rows embed their request: `request.{id,state}`."""
-
-    def show(observation: Observation) -> dict[str, Any]:
-        request = observation.request
-        return show_observation(observation) | {
-            'request': show_request(request),
-            'proposal': request.proposal,
-            'submitter': request.group.submitter,
-            'name': request.group.name,
-            'request_group_id': request.group.id,
-            'created': stamp(observation.created),
-            'modified': stamp(observation.modified),
-        }
-
-    rows = list(night.observations.values())
-    return _page(night, account, call, rows, OBSERVATION_FILTERS, show)
-
-
-def nothing(night: Night, account: Account | None, call: Call) -> Any:
-    """An empty object, enough for the pages of tomtoolkit that ask for instruments and domes."""
-    return {}
-
-
-VIEWS: dict[str, Callable[..., Any]] = {
-    r'/api/profile/': profile,
-    r'/api/requests/': all_requests,
-    r'/api/requests/(\d+)/': one_request,
-    r'/api/requests/(\d+)/observations/': observations_of,
-    r'/api/requestgroups/': all_groups,
-    r'/api/requestgroups/(\d+)/': one_group,
-    r'/api/observations/': all_observations,
-    r'/api/instruments/': nothing,
-    r'/api/telescope_states/': nothing,
-}
-
-
-def _visible(night: Night, account: Account | None, thing: Row) -> Row:
-    """`thing`, or KeyError: whether it exists is not for strangers to know."""
-    if not night.may_see(account, thing.proposal):
-        raise KeyError(thing.id)
-    return thing
-
-
-def _page(
-    night: Night,
-    account: Account | None,
-    call: Call,
-    rows: list[Row],
-    filters: dict[str, Filter[Row]],
-    show: Callable[[Row], dict[str, Any]],
-) -> dict[str, Any]:
-    """A page of those of `rows` that `account` may see."""
-    rows = [row for row in rows if night.may_see(account, row.proposal)]
-    return page(narrow(rows, call.query, filters), call, show, default=DEFAULT_LIMIT)
-
-
-# --- how things are written as JSON ---
-
-
-def telescope_class(request: Request) -> str:
-    return request.telescope.code[:3]
-
-
 def show_request(request: Request) -> dict[str, Any]:
+    optics = {'filter': request.filter}
+    configuration = {
+        'id': request.id,
+        'instrument_type': '1M0-SCICAM-SINISTRO',
+        'type': 'EXPOSE',
+        'instrument_configs': [{'exposure_time': request.exposure, 'optical_elements': optics}],
+        'target': {'type': 'ICRS', 'name': request.target, 'ra': request.ra, 'dec': request.dec},
+    }
     return {
         'id': request.id,
         'state': request.state,
@@ -195,21 +139,9 @@ def show_request(request: Request) -> dict[str, Any]:
         'created': stamp(request.created),
         'duration': round(request.exposure + 120),
         'request_group': request.group.id,
-        'configurations': [show_configuration(request)],
-        'location': {'telescope_class': telescope_class(request)},
+        'configurations': [configuration],
+        'location': {'telescope_class': request.telescope.size},
         'windows': [{'start': stamp(request.created), 'end': stamp(request.created + WINDOW)}],
-    }
-
-
-def show_configuration(request: Request) -> dict[str, Any]:
-    optics = {'filter': request.filter}
-    target = {'type': 'ICRS', 'name': request.target, 'ra': request.ra, 'dec': request.dec}
-    return {
-        'id': request.id,
-        'instrument_type': '1M0-SCICAM-SINISTRO',
-        'type': 'EXPOSE',
-        'instrument_configs': [{'exposure_time': request.exposure, 'optical_elements': optics}],
-        'target': target,
     }
 
 
@@ -239,3 +171,44 @@ def show_observation(observation: Observation) -> dict[str, Any]:
         'end': stamp(observation.end),
         'state': observation.state,
     }
+
+
+def show_observation_and_request(observation: Observation) -> dict[str, Any]:
+    """As in the list of all observations: with its request, as `request.{id,state}`."""
+    request = observation.request
+    return show_observation(observation) | {
+        'request': show_request(request),
+        'proposal': request.proposal,
+        'submitter': request.group.submitter,
+        'name': request.group.name,
+        'request_group_id': request.group.id,
+        'created': stamp(observation.created),
+        'modified': stamp(observation.modified),
+    }
+
+
+#: Each path, with a function of the question and the numbers in the path. What it raises becomes a
+#: status in `answer`.
+VIEWS: dict[str, Callable[..., Any]] = {
+    r'/api/profile/': show_profile,
+    r'/api/requests/': lambda question: question.page(
+        question.night.requests, REQUEST_FILTERS, show_request
+    ),
+    r'/api/requests/(\d+)/': lambda question, number: show_request(
+        question.one(question.night.requests, number)
+    ),
+    r'/api/requests/(\d+)/observations/': lambda question, number: [  # a bare array
+        show_observation(one) for one in question.one(question.night.requests, number).observations
+    ],
+    r'/api/requestgroups/': lambda question: question.page(
+        question.night.groups, GROUP_FILTERS, show_group
+    ),
+    r'/api/requestgroups/(\d+)/': lambda question, number: show_group(
+        question.one(question.night.groups, number)
+    ),
+    r'/api/observations/': lambda question: question.page(
+        question.night.observations, OBSERVATION_FILTERS, show_observation_and_request
+    ),
+    # Enough for the pages of tomtoolkit that ask for instruments and domes.
+    r'/api/(?:instruments|telescope_states)/': lambda question: {},
+}

@@ -46,7 +46,8 @@ class Server(ThreadingHTTPServer):
         self._door.join(STOP_SECONDS)
         self.server_close()
         for connection in self._serving:
-            _shut(connection)
+            with contextlib.suppress(OSError):  # already closed
+                connection.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
         for thread in self._serving.values():
             thread.join(STOP_SECONDS)
 
@@ -78,28 +79,29 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     protocol_version = 'HTTP/1.1'
+    server_version, sys_version = 'SimulatedObservatory', ''
     disable_nagle_algorithm = True  # otherwise each answer waits for the client's last ACK
 
     def setup(self) -> None:
         super().setup()
-        self.number = self.server.logbook.connected()
+        self.server.logbook.count(connections=1)
         self._write, self.wfile.write = self.wfile.write, self.write
 
     def write(self, data: bytes) -> int:
-        """Send `data` and count it."""
-        self.server.logbook.sent(len(data))
+        self.server.logbook.count(bytes_sent=len(data))
         return self._write(data)
 
     def respond(self) -> None:
-        """Answer one request, correctly or with a fault."""
         self.rfile.read(int(self.headers.get('Content-Length') or 0))
         base = 'http://' + self.headers.get('Host', '127.0.0.1')
         call = Call(self.command, self.path, self.headers, base, self.server.pause)
-        seen = self.server.logbook.begun(call, self.number)
+        seen = self.server.logbook.begun(call)
         try:
             self.send(call, self.server.answer(call), seen)
         except Cut as cut:
-            self.hang_up(cut.reset)
+            self.close_connection = True
+            if cut.reset:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         except OSError:  # the client went away
             self.close_connection = True
         finally:
@@ -109,32 +111,23 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, call: Call, reply: Reply, seen: Seen) -> None:
         """Send `reply`. It has ended before its last byte: the client may ask again at once."""
-        body, headers, length = reply.body, reply.headers, reply.length
-        if isinstance(body, bytes) and _compressible(call, reply):
-            body = gzip.compress(body, compresslevel=1, mtime=0)
-            headers, length = headers | {'Content-Encoding': 'gzip'}, len(body)
+        if _compressible(call, reply):
+            body = gzip.compress(reply.body, compresslevel=1, mtime=0)
+            reply = Reply(reply.status, reply.headers | {'Content-Encoding': 'gzip'}, body)
         self.send_response(reply.status)
-        for name, value in (headers | {'Content-Length': str(length)}).items():
+        for name, value in (reply.headers | {'Content-Length': str(reply.length)}).items():
             self.send_header(name, value)
-        left = 0 if call.method == 'HEAD' else length
+        left = 0 if call.method == 'HEAD' else reply.length
         if not left:
             self.server.logbook.ended(seen)
         self.end_headers()
-        for chunk in (body,) if isinstance(body, bytes) else body:
+        for chunk in reply.chunks():
             if left <= 0:
                 return
             left -= len(chunk)
             if left <= 0:
                 self.server.logbook.ended(seen)
             self.wfile.write(chunk)
-
-    def hang_up(self, reset: bool) -> None:
-        self.close_connection = True
-        if reset:
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-
-    def version_string(self) -> str:
-        return 'SimulatedObservatory'
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing on standard error: the logbook has it."""
@@ -144,12 +137,7 @@ def _compressible(call: Call, reply: Reply) -> bool:
     return (
         'gzip' in call.headers.get('Accept-Encoding', '')
         and 'Content-Encoding' not in reply.headers
-        and reply.length == len(reply.body) > WORTH_COMPRESSING  # type: ignore[arg-type]
+        and isinstance(reply.body, bytes)
+        and reply.length == len(reply.body) > WORTH_COMPRESSING
         and reply.headers.get('Content-Type', '').startswith(('application/json', 'text/html'))
     )
-
-
-def _shut(connection: socket.socket) -> None:
-    """Wake the thread that waits for this connection."""
-    with contextlib.suppress(OSError):  # already closed
-        connection.shutdown(socket.SHUT_RDWR)

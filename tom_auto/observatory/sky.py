@@ -1,8 +1,4 @@
-"""Draws star fields as FITS files; the same name always gives the same bytes.
-
-It imports numpy and astropy, which takes half a second: it is imported only when a frame is
-downloaded.
-"""
+"""Draws star fields as FITS files; the same name always gives the same bytes."""
 
 import hashlib
 import io
@@ -10,6 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from astropy.coordinates import Angle
 from astropy.io import fits
 from numpy.typing import NDArray
 
@@ -36,15 +33,12 @@ def generator(text: str) -> np.random.Generator:
 
 
 def stars(field: str, pixels: int) -> tuple[Image, Image, Image]:
-    """Columns, rows (pixels from the lower left) and magnitudes of the stars of `field`.
-
-    The first one is the target, in the middle.
-    """
+    """Columns, rows (pixels from the lower left) and magnitudes of the stars of `field`."""
     random = generator(field)
     number = max(8, int(STARS_PER_PIXEL * pixels * pixels))
     columns, rows = random.uniform(0, pixels, (2, number))
     magnitudes = FAINTEST + np.log10(random.uniform(1e-4, 1, number)) / COUNT_SLOPE
-    columns[0] = rows[0] = (pixels - 1) / 2
+    columns[0] = rows[0] = (pixels - 1) / 2  # the target, in the middle
     magnitudes[0] = 14.0
     return columns, rows, magnitudes
 
@@ -113,8 +107,8 @@ def cards(frame: Frame, version: Version) -> dict[str, str | int | float]:
         'EXPTIME': request.exposure,
         'FILTER': request.filter,
         'OBJECT': plain(request.target),
-        'RA': sexagesimal(request.ra / 15),
-        'DEC': sexagesimal(request.dec, sign=True),
+        'RA': Angle(request.ra, 'deg').to_string('hour', sep=':', precision=3, pad=True),
+        'DEC': Angle(request.dec, 'deg').to_string(sep=':', precision=3, pad=True, alwayssign=True),
         'RADESYS': 'ICRS',
         'PROPID': request.proposal,
         'GROUPID': plain(request.group.name),
@@ -133,12 +127,3 @@ def world_coordinates(ra: float, dec: float, pixels: int) -> dict[str, str | int
     axes = {'CTYPE1': 'RA---TAN', 'CTYPE2': 'DEC--TAN', 'CUNIT1': 'deg', 'CUNIT2': 'deg'}
     centre = {'CRPIX1': middle, 'CRPIX2': middle, 'CRVAL1': ra, 'CRVAL2': dec}
     return {**axes, **centre, 'CD1_1': -step, 'CD1_2': 0.0, 'CD2_1': 0.0, 'CD2_2': step}
-
-
-def sexagesimal(value: float, sign: bool = False) -> str:
-    """`value` in hours or degrees as 00:42:44.330, with a sign before it if asked."""
-    thousandths = round(abs(value) * 3_600_000)
-    minutes, thousandths = divmod(thousandths, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    mark = ('-' if value < 0 else '+') if sign else ''
-    return f'{mark}{hours:02d}:{minutes:02d}:{thousandths / 1000:06.3f}'

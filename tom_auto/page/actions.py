@@ -1,10 +1,8 @@
 """Starts a run in the background, as people ask for it on a page."""
 
-import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 from typing import IO
@@ -38,15 +36,11 @@ def start_run(user: User, command: str = MAIN, *arguments: str) -> None:
     Thread(target=process.wait, daemon=True).start()
 
 
-@contextlib.contextmanager
-def _log(file: Path) -> Iterator[IO | int]:
+def _log(file: Path) -> IO[bytes]:
     try:
-        opened = file.open('ab')
+        return file.open('ab')
     except OSError:
-        yield subprocess.DEVNULL
-        return
-    with opened:
-        yield opened
+        return Path(os.devnull).open('ab')
 
 
 def _python() -> str:

@@ -19,7 +19,6 @@ STARTS_WITHIN = 120
 
 @for_staff
 def start(request: HttpRequest, job: str) -> None:
-    """Run a job now."""
     _run(request, *_known(job).words)
 
 
@@ -42,7 +41,6 @@ def retry_all(request: HttpRequest) -> None:
 
 @for_staff
 def pause(request: HttpRequest, job: str) -> None:
-    """Pause the scheduled runs of a job."""
     by = {'by': request.user.get_username(), 'since': timezone.now()}
     JobPause.objects.get_or_create(job=_pausable(job), defaults=by)
     messages.success(request, f'{job} is paused. A run in progress continues to its end.')
@@ -50,7 +48,6 @@ def pause(request: HttpRequest, job: str) -> None:
 
 @for_staff
 def resume(request: HttpRequest, job: str) -> None:
-    """Let the schedule run a job again."""
     JobPause.objects.filter(job=_pausable(job)).delete()
     messages.success(request, f'{job} is resumed. It runs when it is next due.')
 
@@ -70,8 +67,8 @@ def _run(request: HttpRequest, command: str, *arguments: str) -> None:
     }
     actions.start_run(request.user, command, *arguments)
     if busy:
-        messages.info(request, 'A run is already in progress. Anything it misses is checked in '
-                               'the next run.')  # fmt: skip
+        text = 'A run is already in progress. Anything it misses is checked in the next run.'
+        messages.info(request, text)
 
 
 @for_visitors
@@ -79,11 +76,8 @@ def progress(request: HttpRequest) -> HttpResponse:
     """The progress of the run that somebody started: a part of the page, loaded every second."""
     requested = {name: _number(request.GET.get(name, '')) for name in ('after', 'at')}
     requested['job'] = request.GET.get('job', MAIN)
-    newest = (
-        UpdateRun.objects.filter(job=requested['job'], pk__gt=requested['after'])
-        .order_by('pk')
-        .last()
-    )
+    newest = UpdateRun.objects.filter(job=requested['job'], pk__gt=requested['after'])
+    newest = newest.order_by('pk').last()
     checked = RecordSync.objects.filter(asked_at__gte=newest.started) if newest else None
     answer = render(
         request,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
-from django.db.models import Count, F, QuerySet, Sum
+from django.db.models import Count, F, Sum
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
@@ -15,17 +15,6 @@ from ..models import StoredFrame, UpdateRun
 DAYS = 28
 WIDTH, HEIGHT = 560, 120  # of the drawing; it scales with the page
 GAP = 4  # between two days
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One rectangle."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    series: int
 
 
 @dataclass(frozen=True)
@@ -47,54 +36,54 @@ class Picture:
         """The days that are not empty, newest first."""
         return [(day, numbers) for day, numbers in reversed(self.days) if any(numbers)]
 
-    def bars(self) -> Iterable[Bar]:
-        """The rectangles to draw."""
+    def bars(self) -> Iterable[dict[str, float]]:
+        """The rectangles: their place and size in the drawing, and their series."""
         step, most = WIDTH / len(self.days), self.most
         for place, (_, numbers) in enumerate(self.days):
-            top = float(HEIGHT)
+            x, top = place * step + GAP / 2, float(HEIGHT)
             for series, number in enumerate(numbers):
                 height = HEIGHT * number / most if most else 0
                 top -= height
                 if height:
-                    x, width = place * step + GAP / 2, step - GAP
-                    yield Bar(round(x, 1), round(top, 1), round(width, 1), round(height, 1), series)
+                    bar = {'x': x, 'y': top, 'width': step - GAP, 'height': height}
+                    yield {name: round(value, 1) for name, value in bar.items()} | {
+                        'series': series
+                    }
 
 
 def pictures(user: Visitor) -> list[Picture]:
     """The charts of the last weeks, with what `user` may see."""
     days = [timezone.localdate() - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     begin = timezone.make_aware(datetime.combine(days[0], time.min))
-    runs = UpdateRun.objects.filter(started__gte=begin)
-    frames = StoredFrame.objects.filter(stored_at__gte=begin, product__isnull=False)
-    return [*_of_runs(days, runs), *_of_frames(days, frames, user)]
+    return [*_of_runs(days, begin), *_of_frames(days, begin, user)]
 
 
-def _of_runs(days: list[date], runs: QuerySet) -> list[Picture]:
+def _picture(
+    title: str, series: list[str], days: list[date], numbers: dict[tuple, float], unit: str = ''
+) -> Picture:
+    rows = [(day, [numbers.get((day, one), 0) for one in series]) for day in days]
+    return Picture(title, series, rows, unit)
+
+
+def _of_runs(days: list[date], begin: datetime) -> list[Picture]:
     # Counted here, row by row: SQLite would call Python for each date to truncate anyway.
-    counts: Counter[tuple[date, str]] = Counter()
-    longest: dict[date, float] = defaultdict(float)
-    ended = runs.filter(finished__isnull=False).order_by()
+    counts: Counter[tuple] = Counter()
+    longest: dict[tuple, float] = defaultdict(float)
+    ended = UpdateRun.objects.filter(started__gte=begin, finished__isnull=False).order_by()
     for started, finished, status in ended.values_list('started', 'finished', 'status').iterator():
         day = timezone.localdate(started)
-        counts[day, status] += 1
-        longest[day] = max(longest[day], (finished - started).total_seconds())
-    statuses = [UpdateRun.Status.OK, UpdateRun.Status.FAILED, UpdateRun.Status.DIED]
+        counts[day, UpdateRun.Status(status).label] += 1
+        seconds = round((finished - started).total_seconds(), 1)
+        longest[day, 'seconds'] = max(longest[day, 'seconds'], seconds)
+    outcomes = [UpdateRun.Status.OK, UpdateRun.Status.FAILED, UpdateRun.Status.DIED]
     return [
-        Picture(
-            'Runs a day',
-            [status.label for status in statuses],
-            [(day, [counts[day, status] for status in statuses]) for day in days],
-        ),
-        Picture(
-            'The longest run of each day',
-            ['seconds'],
-            [(day, [round(longest[day], 1)]) for day in days],
-            unit='s',
-        ),
+        _picture('Runs a day', [status.label for status in outcomes], days, counts),
+        _picture('The longest run of each day', ['seconds'], days, longest, 's'),
     ]
 
 
-def _of_frames(days: list[date], frames: QuerySet, user: Visitor) -> list[Picture]:
+def _of_frames(days: list[date], begin: datetime, user: Visitor) -> list[Picture]:
+    frames = StoredFrame.objects.filter(stored_at__gte=begin, product__isnull=False)
     rows = list(
         seen_by(user, frames, 'product__observation_record')
         .annotate(day=TruncDate('stored_at'))
@@ -103,25 +92,11 @@ def _of_frames(days: list[date], frames: QuerySet, user: Visitor) -> list[Pictur
         .order_by()
     )
     facilities = sorted({row['facility'] for row in rows if row['facility']})
-    found = {(row['day'], row['facility']): row for row in rows}
-
-    def picture(title: str, key: str, per: float, unit: str = '') -> Picture:
-        return Picture(
-            title,
-            facilities,
-            [
-                (
-                    day,
-                    [
-                        round((found.get((day, name)) or {}).get(key, 0) / per, 3)
-                        for name in facilities
-                    ],
-                )
-                for day in days
-            ],
-            unit,
-        )
-
     if not facilities:
         return []
-    return [picture('Frames a day', 'n', 1), picture('Data a day', 'size', 1e6, 'MB')]
+    counts = {(row['day'], row['facility']): row['n'] for row in rows}
+    sizes = {(row['day'], row['facility']): round(row['size'] / 1e6, 3) for row in rows}
+    return [
+        _picture('Frames a day', facilities, days, counts),
+        _picture('Data a day', facilities, days, sizes, 'MB'),
+    ]

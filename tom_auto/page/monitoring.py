@@ -1,6 +1,5 @@
 """The state of the automation for other programs: JSON, and text for Prometheus."""
 
-from collections.abc import Iterator
 from datetime import datetime
 
 from django.conf import settings
@@ -19,9 +18,8 @@ class MaySeeThePage(BasePermission):
     """The same people as for the page, with a session or a token, as for the API."""
 
     def has_permission(self, request: Request, view: object) -> bool:
-        anonymous_allowed = settings.AUTH_STRATEGY != 'LOCKED'
-        known = request.user.is_authenticated or anonymous_allowed
-        return bool(known and may_see_page(request.user))
+        known = request.user.is_authenticated or settings.AUTH_STRATEGY != 'LOCKED'
+        return known and may_see_page(request.user)
 
 
 @api_view(['GET'])
@@ -34,7 +32,7 @@ def status(request: Request) -> Response:
         {
             'working': not any(state.is_trouble for state in states),
             'jobs': [_job(state, request.user) for state in states],
-            'facilities': [vars(facility) for facility in facilities(request.user, last)],
+            'facilities': facilities(request.user, last),
         }
     )
 
@@ -65,46 +63,35 @@ def _job(state: Health, user: Visitor) -> dict:
 def metrics(request: Request) -> HttpResponse:
     """The same as text for Prometheus."""
     states = healths(request.user)
+    found = facilities(request.user, _of_main(states).last)
     lines = [
-        line
-        for name, help_text, values in _families(states, request.user)
-        for line in (
-            f'# HELP {name} {help_text}',
-            f'# TYPE {name} gauge',
-            *(f'{name}{{{label}}} {value}' for label, value in values),
-        )
+        *_gauge(
+            'tom_job_trouble',
+            '1 if the job is failing or overdue.',
+            {f'job="{state.job}"': int(state.is_trouble) for state in states},
+        ),
+        *_gauge(
+            'tom_job_last_run_seconds',
+            'When the last whole run began.',
+            {f'job="{state.job}"': _seconds(state.last and state.last.started) for state in states},
+        ),
+        *_gauge(
+            'tom_job_failing_records',
+            'Records whose last check failed.',
+            {f'job="{state.job}"': state.failing for state in states},
+        ),
+        *_gauge(
+            'tom_facility_checked_seconds',
+            'When a record was last checked.',
+            {f'facility="{each["name"]}"': _seconds(each['checked_at']) for each in found},
+        ),
     ]
     return HttpResponse('\n'.join([*lines, '']), content_type='text/plain; version=0.0.4')
 
 
-Family = tuple[str, str, list[tuple[str, float]]]
-
-
-def _families(states: list[Health], user: Visitor) -> Iterator[Family]:
-    def jobs(value: object) -> list[tuple[str, float]]:
-        return [(f'job="{state.job}"', value(state)) for state in states]
-
-    yield (
-        'tom_job_trouble',
-        '1 if the job is failing or overdue.',
-        jobs(lambda state: int(state.is_trouble)),
-    )
-    yield (
-        'tom_job_last_run_seconds',
-        'When the last whole run began.',
-        jobs(lambda state: _seconds(state.last.started if state.last else None)),
-    )
-    yield (
-        'tom_job_failing_records',
-        'Records whose last check failed.',
-        jobs(lambda state: state.failing),
-    )
-    found = facilities(user, _of_main(states).last)
-    yield (
-        'tom_facility_checked_seconds',
-        'When a record was last checked.',
-        [(f'facility="{facility.name}"', _seconds(facility.checked_at)) for facility in found],
-    )
+def _gauge(name: str, help_text: str, values: dict[str, float]) -> list[str]:
+    rows = [f'{name}{{{label}}} {value}' for label, value in values.items()]
+    return [f'# HELP {name} {help_text}', f'# TYPE {name} gauge', *rows]
 
 
 def _of_main(states: list[Health]) -> Health:

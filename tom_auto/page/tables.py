@@ -5,15 +5,20 @@ import django_tables2 as tables
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from tom_common.htmx_table import HTMXTable
-from tom_observations.facility import get_service_classes
 
 from ..access import Visitor, seen_by, sees_everything, sees_target
 from ..jobs import jobs
 from ..models import RecordSync, RunFailure, UpdateRun
+from ..sync.facilities import facility_classes
 
 ROWS = 25  # a page
 #: A column that is hidden on a phone.
 WIDE = {'th': {'class': 'd-none d-md-table-cell'}, 'td': {'class': 'd-none d-md-table-cell'}}
+
+
+def cell(name: str, **options: object) -> tables.TemplateColumn:
+    """A column whose cells are drawn by a template of that name."""
+    return tables.TemplateColumn(template_name=f'tom_auto/cells/{name}.html', **options)
 
 
 class Table(HTMXTable):
@@ -29,20 +34,12 @@ class Table(HTMXTable):
 class ProblemTable(Table):
     """The records whose last check failed."""
 
-    record = tables.TemplateColumn(
-        template_name='tom_auto/cells/record.html', order_by='record_id', verbose_name='Observation'
-    )
+    record = cell('record', order_by='record_id', verbose_name='Observation')
     facility = tables.Column(accessor='record__facility', attrs=WIDE)
-    error = tables.TemplateColumn(
-        template_name='tom_auto/cells/error.html', verbose_name='What failed', orderable=False
-    )
-    failing_since = tables.TemplateColumn(
-        template_name='tom_auto/cells/time.html', verbose_name='Since', attrs=WIDE
-    )
+    error = cell('error', verbose_name='What failed', orderable=False)
+    failing_since = cell('time', verbose_name='Since', attrs=WIDE)
     failures = tables.Column(verbose_name='Times', attrs=WIDE)
-    next_check = tables.TemplateColumn(
-        template_name='tom_auto/cells/next.html', verbose_name='What to do'
-    )
+    next_check = cell('next', verbose_name='What to do')
 
     class Meta(Table.Meta):
         model = RecordSync
@@ -54,12 +51,8 @@ class FailureTable(Table):
     """What failed in one run."""
 
     facility = tables.Column()
-    observation_id = tables.TemplateColumn(
-        template_name='tom_auto/cells/failure.html', verbose_name='Observation'
-    )
-    error = tables.TemplateColumn(
-        template_name='tom_auto/cells/what.html', verbose_name='What failed', orderable=False
-    )
+    observation_id = cell('failure', verbose_name='Observation')
+    error = cell('what', verbose_name='What failed', orderable=False)
 
     class Meta(Table.Meta):
         model = RunFailure
@@ -69,12 +62,10 @@ class FailureTable(Table):
 class RunTable(Table):
     """The runs, newest first."""
 
-    started = tables.TemplateColumn(template_name='tom_auto/cells/run.html')
+    started = cell('run')
     job = tables.Column(attrs=WIDE)
-    status = tables.TemplateColumn(
-        template_name='tom_auto/cells/outcome.html', verbose_name='Outcome'
-    )
-    took = tables.TemplateColumn(template_name='tom_auto/cells/took.html', orderable=False)
+    status = cell('outcome', verbose_name='Outcome')
+    took = cell('took', orderable=False)
     checked = tables.Column(attrs=WIDE)
     saved = tables.Column(verbose_name='Frames', attrs=WIDE)
     failed = tables.Column()
@@ -92,11 +83,9 @@ class RunTable(Table):
 
 
 class ProblemFilter(django_filters.FilterSet):
-    """By facility, and by target name or observation number."""
-
     facility = django_filters.ChoiceFilter(
         field_name='record__facility',
-        choices=lambda: [(name, name) for name in get_service_classes()],
+        choices=lambda: [(name, name) for name in facility_classes()[0]],
         label='Facility',
     )
     query = django_filters.CharFilter(method='found', label='Target or observation')
@@ -112,8 +101,6 @@ class ProblemFilter(django_filters.FilterSet):
 
 
 class RunFilter(django_filters.FilterSet):
-    """By outcome and by job."""
-
     status = django_filters.ChoiceFilter(choices=UpdateRun.Status.choices, label='Outcome')
     job = django_filters.ChoiceFilter(
         choices=lambda: [(name, name) for name in sorted({job.words[0] for job in jobs().jobs})],

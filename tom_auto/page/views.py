@@ -4,7 +4,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.cache import patch_cache_control
-from django_filters import FilterSet
 from django_tables2 import RequestConfig
 
 from ..access import for_visitors, may_act, sees_everything
@@ -33,7 +32,7 @@ LATEST = 5  # runs on the first page
 def home(request: HttpRequest) -> HttpResponse:
     """The automation page: is it working, what failed, the latest runs."""
     found = ProblemFilter(request.GET, problems(request))
-    table = configured(request, ProblemTable, found)
+    table = configured(request, ProblemTable(found.qs))
     if by_htmx(request):
         context = {'table': table, 'may_act': may_act(request.user), 'now': timezone.now()}
         return render(request, table.get_partial_template_name(), context)
@@ -70,9 +69,8 @@ def of_facilities(request: HttpRequest) -> HttpResponse:
     """How fresh the data of each facility is: a part of the automation page, loaded after it."""
     whole = UpdateRun.objects.filter(job=main_job().words[0], only='')
     last = whole.exclude(status=UpdateRun.Status.RUNNING).first()
-    return render(
-        request, 'tom_auto/facilities.html', {'facilities': facilities(request.user, last)}
-    )
+    context = {'facilities': facilities(request.user, last)}
+    return render(request, 'tom_auto/facilities.html', context)
 
 
 @for_visitors
@@ -85,9 +83,9 @@ def weeks(request: HttpRequest) -> HttpResponse:
 
 @for_visitors
 def runs(request: HttpRequest) -> HttpResponse:
-    """All runs in the history."""
     found = RunFilter(request.GET, UpdateRun.objects.all())
-    table = configured(request, RunTable, found, exclude=RunTable.hidden_from(request.user))
+    hidden = RunTable.hidden_from(request.user)
+    table = configured(request, RunTable(found.qs, exclude=hidden))
     name = table.get_partial_template_name() if by_htmx(request) else 'tom_auto/runs.html'
     return render(request, name, {'table': table, 'filter': found})
 
@@ -97,11 +95,8 @@ def by_htmx(request: HttpRequest) -> bool:
     return request.headers.get('HX-Request') == 'true'
 
 
-def configured(
-    request: HttpRequest, table_class: type[Table], found: FilterSet, **options: object
-) -> Table:
-    """The table of the rows that were found, sorted and paged as the URL says."""
-    table = table_class(found.qs, **options)
+def configured(request: HttpRequest, table: Table) -> Table:
+    """The table, sorted and paged as the URL says."""
     RequestConfig(request, paginate={'per_page': ROWS, 'silent': True}).configure(table)
     return table
 
@@ -111,17 +106,9 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     """One run: its counts, its failures, and its lines of the log."""
     shown = get_object_or_404(UpdateRun, pk=pk)
     everything = sees_everything(request.user)
-    table = FailureTable(failures(request.user, shown))
-    RequestConfig(request, paginate={'per_page': ROWS, 'silent': True}).configure(table)
+    table = configured(request, FailureTable(failures(request.user, shown)))
     if by_htmx(request):
         return render(request, table.get_partial_template_name(), {'table': table})
-    return render(
-        request,
-        'tom_auto/run.html',
-        {
-            'run': shown,
-            'everything': everything,
-            'table': table,
-            'log': excerpt(shown) if everything else (),
-        },
-    )
+    context = {'run': shown, 'everything': everything, 'table': table}
+    context['log'] = excerpt(shown) if everything else ()
+    return render(request, 'tom_auto/run.html', context)

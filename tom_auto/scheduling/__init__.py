@@ -10,14 +10,14 @@ The template's hook, `hooks/post_gen_project.py`, asks for consent before it ins
 | `cron_line` | Turns the schedule into lines of crontab(5) |
 | `cron_table` | Reads and writes this user's crontab as bytes, through crontab(1), one writer at a time |
 | `definition` | Reads schedule.toml, which says what runs when |
-| `install` | Puts the project's lines into this user's crontab, and removes them |
+| `install` | Puts the project's lines into this user's crontab, removes them, and says whether they work |
 | `interpreter` | Chooses the Python that runs the jobs: the project's own |
-| `job_log` | Rotates the log of the jobs |
+| `job_log` | The log of the jobs, and its rotation |
 | `kubernetes` | Turns the schedule into Kubernetes CronJobs |
 | `moved` | Distinguishes a project that was moved from another one that is gone |
 | `next_times` | Computes when a job runs next, and puts its expression into words. Needs packages of the TOM |
 | `obstacles` | Finds what on this machine would silently keep an installed line from running |
+| `plan` | What runs for a project: its jobs, and the words that start them |
 | `runner` | `manage.py schedule run`: starts the jobs without cron, for example in a container |
-| `status` | Compares the crontab with schedule.toml, and warns about what would keep it from running |
 | `systemd` | Turns the schedule into systemd units, and installs them for this user |
 """

@@ -8,11 +8,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from .cli import Site, act, add_actions
+from .cli import act, add_actions
+from .plan import Site
 
 
 def main() -> int:
-    """Carry out the command line, and return the exit status."""
     parser = argparse.ArgumentParser(prog='python -m tom_auto.scheduling', description=__doc__)
     add_actions(parser)
     options = vars(parser.parse_args())

@@ -6,8 +6,8 @@ belongs to the project in the directory PATH.
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .cron_line import quoted
 from .definition import ScheduleError
@@ -21,8 +21,7 @@ LINE = re.compile(rb'[^\n]*\n|[^\n]+')  # splitlines() would also cut at a carri
 MARKER = re.compile(rb'\s*# (>>>|<<<) tom-auto \S+ (.+) \1\s*')
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """A block in a table: its bytes are `table[start:end]`."""
 
     start: int
@@ -30,8 +29,7 @@ class Block:
     path: bytes
 
 
-@dataclass(frozen=True)
-class _Marker:
+class _Marker(NamedTuple):
     line: int
     start: int
     end: int
@@ -62,13 +60,11 @@ def abandoned(table: bytes, project: Path) -> dict[int, bytes]:
 
 
 def _markers(table: bytes) -> list[_Marker]:
-    found = []
-    for number, line in enumerate(re.finditer(LINE, table), start=1):
-        marker = MARKER.fullmatch(line.group())
-        if marker:
-            sign, path = marker.groups()
-            found.append(_Marker(number, *line.span(), sign == b'>>>', path))
-    return found
+    return [
+        _Marker(number, *line.span(), marker[1] == b'>>>', marker[2])
+        for number, line in enumerate(re.finditer(LINE, table), start=1)
+        if (marker := MARKER.fullmatch(line.group()))
+    ]
 
 
 def _pair(markers: list[_Marker], path: bytes) -> Block:
@@ -107,26 +103,17 @@ def without_block(table: bytes, old: Block) -> bytes:
 
 
 def _block(project: Path, slug: str, lines: list[bytes]) -> bytes:
-    name = slug.encode() + b' ' + os.fsencode(project)
-    return b''.join(
-        [
-            b'# >>> tom-auto ' + name + b' >>>\n',
-            NOTE,
-            *(line + b'\n' for line in lines),
-            b'# <<< tom-auto ' + name + b' <<<\n',
-        ]
-    )
+    name = b'tom-auto ' + slug.encode() + b' ' + os.fsencode(project)
+    inside = b''.join(line + b'\n' for line in lines)
+    return b'# >>> ' + name + b' >>>\n' + NOTE + inside + b'# <<< ' + name + b' <<<\n'
 
 
 def _after(table: bytes, block: Block) -> bytes:
     """What follows the block, after any foreign lines that were put inside it by hand."""
     ours = _names_of(block.path)
     inside = re.findall(LINE, table[block.start : block.end])[1:-1]
-    strays = [
-        line
-        for line in inside
-        if line.strip() != NOTE.strip() and not any(name in line for name in ours)
-    ]
+    known = (NOTE.strip(), *ours)
+    strays = [line for line in inside if not any(name in line for name in known)]
     return b''.join(strays) + table[block.end :]
 
 
@@ -145,6 +132,11 @@ def copies_outside(table: bytes, block: Block | None, lines: list[bytes]) -> dic
         table = table[: block.start] + rest + table[block.end :]
     rows = enumerate(table.split(b'\n'), start=1)
     return {number: row.strip() for number, row in rows if row.strip() in lines}
+
+
+def all_copied(table: bytes, lines: list[bytes]) -> bool:
+    """Whether somebody copied all `lines` by hand into a table that has no block."""
+    return set(copies_outside(table, None, lines).values()) == set(lines) != set()
 
 
 def refuse_what_cannot_be_kept(table: bytes) -> None:

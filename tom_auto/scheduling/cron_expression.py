@@ -7,8 +7,8 @@ was meant, or nothing. So this parser is stricter than cron.
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 WORDS = ('hourly', 'every 15 minutes', 'every 6 hours', 'daily')
 ADVICE = (
@@ -23,8 +23,7 @@ class BadExpression(ValueError):
     """A schedule that cron would refuse or misread."""
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """One of the five fields, and the range of its numbers."""
 
     name: str
@@ -32,12 +31,13 @@ class Field:
     last: int
 
 
-MINUTE = Field('minute', 0, 59)
-HOUR = Field('hour', 0, 23)
-DAY = Field('day of month', 1, 31)
-MONTH = Field('month', 1, 12)
-WEEKDAY = Field('day of week', 0, 7)
-FIELDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
+FIELDS = (
+    Field('minute', 0, 59),
+    Field('hour', 0, 23),
+    Field('day of month', 1, 31),
+    Field('month', 1, 12),
+    Field('day of week', 0, 7),
+)
 
 
 def five_fields(when: object, project: Path, job: str) -> str:
@@ -75,21 +75,17 @@ def _times_of_its_own(word: str, project: Path, job: str) -> str:
     digest = hashlib.sha256(os.fsencode(project) + b'\n' + job.encode()).digest()
     one, other = int.from_bytes(digest[:8], 'big'), int.from_bytes(digest[8:16], 'big')
     minute = 1 + one % 59
-    if word == 'every 15 minutes':
-        return f'{_every(15, 60, 1 + one % 14)} * * * *'
-    if word == 'every 6 hours':
-        return f'{minute} {_every(6, 24, other % 6)} * * *'
-    if word == 'daily':
-        return f'{minute} {4 + other % 20} * * *'
-    return f'{minute} * * * *'
-
-
-def _every(step: int, end: int, start: int) -> str:
-    return ','.join(str(number) for number in range(start, end, step))
+    quarters = ','.join(map(str, range(1 + one % 14, 60, 15)))
+    hours = ','.join(map(str, range(other % 6, 24, 6)))
+    return {
+        'hourly': f'{minute} * * * *',
+        'every 15 minutes': f'{quarters} * * * *',
+        'every 6 hours': f'{minute} {hours} * * *',
+        'daily': f'{minute} {4 + other % 20} * * *',
+    }[word]
 
 
 def _numbers(field: Field, text: str) -> set[int]:
-    """The numbers that `text` stands for in `field`."""
     return set().union(*(_item(field, item) for item in text.split(',')))
 
 
@@ -102,7 +98,7 @@ def _item(field: Field, item: str) -> range:
         )
     star, start, end, step = shape.groups()
     if star:
-        first, last = field.first, min(field.last, 6) if field is WEEKDAY else field.last
+        first, last = field.first, 6 if field.last == 7 else field.last  # Sunday once, not twice
     else:
         first, last = int(start), int(end or start)
     if not field.first <= first <= last <= field.last:

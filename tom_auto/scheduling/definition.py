@@ -8,19 +8,20 @@ import json
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .cron_expression import BadExpression, five_fields
 
 FILE = 'schedule.toml'
 ENVIRONMENTS = ('virtualenv', 'conda', 'system', 'docker', 'kubernetes')
-OPTIONS = ('when', 'enabled', 'command', 'timeout')
+JOB_OPTIONS = ('when', 'enabled', 'command', 'timeout')
 EXAMPLE = 'For example:\n\n    environment = "virtualenv"\n\n    [updatedata]\n    when = "hourly"'
 #: A key, or several joined by dots, as the name of a table or before a value.
 KEY = r'\s*(?:[\w-]+|"[^"]*"|\'[^\']*\')\s*'
 NAMED = re.compile(rf'\s*(\[*)({KEY}(?:\.{KEY})*)[\]=]')
-CONTROL = r'[\x00-\x1f\x7f]'
 LONGEST_TIMEOUT = 7 * 24 * 3600
 
 
@@ -61,7 +62,6 @@ class Schedule:
     jobs: tuple[Job, ...]
 
     def enabled(self) -> tuple[Job, ...]:
-        """The enabled jobs."""
         return tuple(job for job in self.jobs if job.enabled)
 
 
@@ -111,25 +111,13 @@ def _schedule(document: dict, project: Path) -> Schedule:
             f'A job is a table. {EXAMPLE}',
             name,
         )
-    return Schedule(
-        environment=_environment(document.get('environment')),
-        python=_python(document.get('python')),
-        jobs=tuple(_job(name, table, project) for name, table in tables.items()),
-    )
-
-
-def _environment(value: object) -> str:
-    if value not in ENVIRONMENTS:
-        choices = ', '.join(f'"{name}"' for name in ENVIRONMENTS)
-        raise _wrong(value, f'one of {choices}', 'environment = "virtualenv"', 'environment')
-    return str(value)
-
-
-def _python(value: object) -> str | None:
-    sound = isinstance(value, str) and value.startswith('/') and not re.search(CONTROL, value)
-    if value is not None and not sound:
-        raise _wrong(value, 'the full path of a Python', 'python = "/opt/tom/bin/python"', 'python')
-    return value
+    choices = ', '.join(f'"{name}"' for name in ENVIRONMENTS)
+    needed = f'one of {choices}. For example: environment = "virtualenv"'
+    environment = _value(document, 'environment', ENVIRONMENTS.__contains__, needed, required=True)
+    needed = 'the full path of a Python. For example: python = "/opt/tom/bin/python"'
+    python = _value(document, 'python', _is_path, needed)
+    jobs = tuple(_job(name, table, project) for name, table in tables.items())
+    return Schedule(environment, python, jobs)
 
 
 def _job(name: str, table: dict, project: Path) -> Job:
@@ -140,58 +128,64 @@ def _job(name: str, table: dict, project: Path) -> Job:
             'name, write: command = ["the-command"]',
             name,
         )
-    for option in table.keys() - set(OPTIONS):
+    for option in table.keys() - set(JOB_OPTIONS):
         raise _Mistake(
-            f'[{name}] has "{option}", but the options of a job are {", ".join(OPTIONS)}. '
+            f'[{name}] has "{option}", but the options of a job are {", ".join(JOB_OPTIONS)}. '
             f'Options of the whole file go at its top, above the first [job]. {EXAMPLE}',
             name,
             option,
         )
-    enabled = table.get('enabled', True)
-    if not isinstance(enabled, bool):
-        raise _wrong(enabled, 'true or false', 'enabled = false', name, 'enabled')
-    when = _when(name, table.get('when'), project)
-    return Job(name, when, enabled, _command(name, table), _timeout(name, table))
-
-
-def _when(name: str, value: object, project: Path) -> str:
-    try:
-        return five_fields(value, project, name)
-    except BadExpression as error:
-        raise _Mistake(f'[{name}] when = {_shown(value)}: {error}', name, 'when') from error
-
-
-def _command(name: str, table: dict) -> tuple[str, ...]:
-    if 'command' not in table:
-        return ()
-    words = table['command']
-    sound = isinstance(words, list) and all(isinstance(word, str) for word in words)
-    if not sound or not words or not re.fullmatch(r'[A-Za-z][A-Za-z0-9_-]*', words[0]):
-        needed = 'a list: a command of manage.py, then its arguments'
-        example = 'command = ["updatedata", "--facility", "LCO"]'
-        raise _wrong(words, needed, example, name, 'command')
-    if any(re.search(CONTROL, word) for word in words):
-        needed = 'without line breaks and other control characters'
-        raise _wrong(words, needed, 'command = ["updatedata"]', name, 'command')
-    return tuple(words)
-
-
-def _timeout(name: str, table: dict) -> int | None:
-    value = table.get('timeout')
-    if value is not None and not (type(value) is int and 1 <= value <= LONGEST_TIMEOUT):
-        needed = f'a whole number of seconds, from 1 to {LONGEST_TIMEOUT} (a week)'
-        raise _wrong(value, needed, 'timeout = 3600', name, 'timeout')
-    return value
-
-
-def _wrong(value: object, needed: str, example: str, *place: str) -> _Mistake:
-    """The mistake of an option with a wrong `value`; `place` is its table, if any, and its name."""
-    *tables, option = place
-    where = ''.join(f'[{table}] ' for table in tables)
-    return _Mistake(
-        f'{where}{option} = {_shown(value)}, but it must be {needed}. For example: {example}',
-        *place,
+    needed = 'true or false. For example: enabled = false'
+    enabled = _value(table, 'enabled', lambda value: isinstance(value, bool), needed, name)
+    needed = (
+        'a list: a command of manage.py, then its arguments, without line breaks. For example: '
+        'command = ["updatedata", "--facility", "LCO"]'
     )
+    command = _value(table, 'command', _is_command, needed, name)
+    needed = (
+        f'a whole number of seconds, from 1 to {LONGEST_TIMEOUT} (a week). For example: '
+        'timeout = 3600'
+    )
+    timeout = _value(table, 'timeout', _is_timeout, needed, name)
+    try:
+        when = five_fields(table.get('when'), project, name)
+    except BadExpression as error:
+        text = f'[{name}] when = {_shown(table.get("when"))}: {error}'
+        raise _Mistake(text, name, 'when') from error
+    return Job(name, when, enabled is not False, tuple(command or ()), timeout)
+
+
+def _value(
+    table: dict,
+    option: str,
+    is_sound: Callable[[Any], bool],
+    needed: str,
+    job: str = '',
+    required: bool = False,
+) -> Any:
+    """The value of an option; None without one. Raises _Mistake if it is not sound."""
+    value = table.get(option)
+    if is_sound(value) or (value is None and not required):
+        return value
+    text = f'{option} = {_shown(value)}, but it must be {needed}'
+    raise _Mistake(f'[{job}] {text}', job, option) if job else _Mistake(text, option)
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and not re.search(r'[\x00-\x1f\x7f]', value)
+
+
+def _is_path(value: object) -> bool:
+    return _is_word(value) and str(value).startswith('/')
+
+
+def _is_timeout(value: object) -> bool:
+    return type(value) is int and 1 <= value <= LONGEST_TIMEOUT
+
+
+def _is_command(value: object) -> bool:
+    is_list = isinstance(value, list) and value and all(_is_word(word) for word in value)
+    return bool(is_list and re.fullmatch(r'[A-Za-z][A-Za-z0-9_-]*', value[0]))
 
 
 def _shown(value: object) -> str:

@@ -1,95 +1,59 @@
-"""Puts the project's lines into this user's crontab, and removes them."""
+"""Puts the project's lines into this user's crontab, removes them, and says whether they work.
+
+It does so without asking, because somebody typed `schedule install`. When a TOM is generated, it is
+`hooks/post_gen_project.py` that asks for consent first.
+"""
 
 import contextlib
 import difflib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from . import cron_block, cron_table
-from .cron_line import crontab_lines, log_file
-from .definition import FILE, Schedule, ScheduleError, read_schedule
-from .interpreter import command_start, refuse_unusable
+from .cron_line import crontab_lines
+from .definition import FILE, ScheduleError
+from .interpreter import refuse_unusable
+from .job_log import log_file
 from .moved import remember
+from .obstacles import cron_daemon_runs, machine_warnings
+from .plan import CURRENT, NOT_INSTALLED, STALE, Plan
 
 BACKUPS = Path('.cache') / 'crontab'
 AGAIN = 'python manage.py schedule install'
+#: The shells that understand the lines.
+SH = re.compile(r'(.*/)?(ba|da|a|k|z|)sh')
+#: Variables that would change the Python, the settings or the time of a job.
+HARMFUL = {'PYTHONHOME', 'PYTHONPATH', 'DJANGO_SETTINGS_MODULE', 'CRON_TZ'}
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What the crontab should contain for a project."""
-
-    project: Path
-    slug: str
-    schedule: Schedule
-    lines: list[bytes]
-    start: list[str]  # the words that start Python in them
-
-    def shown(self) -> list[str]:
-        """The lines for printing, indented and with empty lines around them."""
-        return ['', *(f'    {os.fsdecode(line)}' for line in self.lines), '']
-
-
-def wanted(
-    project: Path, current_python: Path | None = None, commands: set[str] | None = None
-) -> Wanted:
-    """What the crontab should contain for the project in the directory `project`.
-
-    `current_python` is the Python that runs manage.py (None elsewhere), `commands` the names of its
-    commands (None: not known). Raises ScheduleError, as all functions here do.
-    """
-    schedule = checked_schedule(project, commands)
-    start = command_start(schedule, project, current_python)
-    lines = crontab_lines(schedule, project, start)
-    return Wanted(project, slug_of(project), schedule, lines, start)
-
-
-def checked_schedule(project: Path, commands: set[str] | None = None) -> Schedule:
-    """The schedule, whose enabled jobs must be in `commands` if those are known."""
-    schedule = read_schedule(project)
-    for job in schedule.enabled() if commands is not None else ():
-        if job.words[0] not in commands:
-            raise ScheduleError(
-                f'{project / FILE}: [{job.name}] runs {job.words[0]}, which is not a command of this '
-                'TOM, so every run would fail. `python manage.py help` lists the commands.'
-            )
-    return schedule
-
-
-def slug_of(project: Path) -> str:
-    """The name of the project's Python package, which does not change in a move."""
-    try:
-        manage = (project / 'manage.py').read_text(encoding='utf-8')
-    except OSError as error:
-        raise ScheduleError(f'The jobs run manage.py, which cannot be read: {error}') from error
-    name = re.search(r'DJANGO_SETTINGS_MODULE\W+(\w+)\.', manage)
-    return name.group(1) if name else 'tom'
-
-
-def install(want: Wanted) -> list[str]:
-    """Put the wanted lines into the crontab, once. Returns the lines to print."""
-    if not want.lines:
-        return [f'No job is enabled in {FILE}.', *remove(want.project)]
-    refuse_unusable(want.start, want.project)
-    _make_log_directory(log_file(want.project).parent)
-    backup = cron_table.change_table(lambda table: _with_lines(table, want), want.project / BACKUPS)
-    remember(want.project, changed=backup is not None)
+def install(plan: Plan) -> list[str]:
+    """Put the lines of `plan` into the crontab, once. Returns the lines to print."""
+    if not crontab_lines(plan):  # which refuses a path that no crontab can hold
+        return [f'No job is enabled in {FILE}.', *remove(plan.project)]
+    refuse_unusable(plan.start, plan.project)
+    _make_log_directory(log_file(plan.project).parent)
+    backup = cron_table.change_table(lambda table: _changed(table, plan), plan.project / BACKUPS)
+    remember(plan.project, changed=backup is not None)
     if backup is None:
-        return ['Nothing to do: your crontab already has these lines.', *want.shown()]
+        return ['Nothing to do: your crontab already has these lines.', *indented(plan)]
     return [
         'Installed in your crontab:',
-        *want.shown(),
+        *indented(plan),
         'Every other line is unchanged. The output of the jobs goes to logs/cron.log',
-        f'A copy of the old crontab: {backup.relative_to(want.project)}',
+        f'A copy of the old crontab: {backup.relative_to(plan.project)}',
     ]
 
 
-def preview(want: Wanted) -> list[str]:
+def indented(plan: Plan) -> list[str]:
+    """The lines for printing, with empty lines around them."""
+    return ['', *(f'    {os.fsdecode(line)}' for line in crontab_lines(plan)), '']
+
+
+def preview(plan: Plan) -> list[str]:
     """What `install` would change in the crontab, as diff(1) would show it."""
     before = cron_table.read_table()
-    after = _with_lines(before, want) if want.lines else _without_lines(before, want.project)
+    after = _changed(before, plan)
     if after == before:
         return ['Nothing to do: your crontab already has these lines.']
     return [*difference(before, after, 'crontab'), 'Nothing was changed.']
@@ -104,14 +68,15 @@ def difference(before: bytes, after: bytes, name: str) -> list[str]:
     return list(difflib.unified_diff(old, new, name, f'{name} after install', lineterm=''))
 
 
-def _with_lines(table: bytes, want: Wanted) -> bytes:
-    old = cron_block.find_block(table, want.project)
-    if not old and set(cron_block.copies_outside(table, None, want.lines).values()) == set(
-        want.lines
-    ):
-        return table  # copied by hand from `schedule show`: a block as well would run them twice
+def _changed(table: bytes, plan: Plan) -> bytes:
+    lines = crontab_lines(plan)
+    if not lines:
+        return _without_lines(table, plan.project)
+    old = cron_block.find_block(table, plan.project)
+    if not old and cron_block.all_copied(table, lines):
+        return table  # from `schedule show`, by hand: a block as well would run them twice
     cron_block.refuse_what_cannot_be_kept(table)
-    return cron_block.with_block(table, want.project, want.slug, want.lines, old)
+    return cron_block.with_block(table, plan.project, plan.slug, lines, old)
 
 
 def _make_log_directory(logs: Path) -> None:
@@ -146,8 +111,81 @@ def _without_lines(table: bytes, project: Path) -> bytes:
     return cron_block.without_block(table, old)
 
 
-def has_lines(project: Path) -> bool:
+def installed(project: Path) -> bool:
     """Whether the crontab has lines of the project; False if it cannot be read."""
     with contextlib.suppress(ScheduleError):
         return cron_block.find_block(cron_table.read_table(), project) is not None
     return False
+
+
+def status(plan: Plan) -> tuple[int, list[str]]:
+    """An exit status (CURRENT, NOT_INSTALLED, STALE), and the lines to print."""
+    table, lines = cron_table.read_table(), crontab_lines(plan)
+    try:
+        old = cron_block.find_block(table, plan.project)
+    except ScheduleError as error:
+        return STALE, [str(error)]
+    if not old and not cron_block.all_copied(table, lines):
+        reason = '' if lines else f' No job is enabled in {FILE}.'
+        return NOT_INSTALLED, [f'Not installed.{reason}', f'To install: {AGAIN}']
+    trouble = _trouble(table, plan, old)
+    if trouble:
+        return STALE, [f'Installed, but {trouble}', f'After fixing that: {AGAIN}']
+    report = ['Installed and current:', *indented(plan), *warnings(plan)]
+    return (STALE if cron_daemon_runs() is False else CURRENT), report
+
+
+def _trouble(table: bytes, plan: Plan, old: cron_block.Block | None) -> str:
+    """Why the lines in the crontab would not work; empty if they would."""
+    if old and old.path != os.fsencode(plan.project):
+        return f'for {os.fsdecode(old.path)}, and this TOM is now in {plan.project}.'
+    lines = crontab_lines(plan)
+    if old and cron_block.with_block(table, plan.project, plan.slug, lines, old) != table:
+        return (
+            'out of date: the lines in the crontab, schedule.toml or the Python of this TOM '
+            'have changed since.'
+        )
+    try:
+        refuse_unusable(plan.start, plan.project)
+    except ScheduleError as error:
+        return f'it cannot run: {error}'
+    logs = log_file(plan.project).parent
+    if not os.access(logs, os.W_OK | os.X_OK):
+        return f'it cannot run: its log directory {logs} is missing or cannot be written.'
+    return ''
+
+
+def warnings(plan: Plan) -> list[str]:
+    """What else could keep the installed lines from running, or run them twice."""
+    table = cron_table.read_table()
+    old = cron_block.find_block(table, plan.project)
+    copies = cron_block.copies_outside(table, old, crontab_lines(plan)) if old else ()
+    found = [
+        f'line {number} of your crontab runs the same job a second time. Delete it: crontab -e'
+        for number in copies
+    ]
+    found += [
+        f'from line {number} on, your crontab has the jobs of a TOM in {os.fsdecode(path)}, which no '
+        'longer exists. If it will not come back, delete these lines: crontab -e'
+        for number, path in cron_block.abandoned(table, plan.project).items()
+    ]
+    found += _harmful_settings(table[: old.start] if old else b'')
+    media = plan.media or plan.project / 'data'
+    machine = machine_warnings(plan.project, media, cron_daemon_runs())
+    return [f'Warning: {sentence}' for sentence in [*found, *machine]]
+
+
+def _harmful_settings(above: bytes) -> list[str]:
+    """The variables that the crontab sets `above` the lines and that may break them."""
+    setting = rb'(?m)^[ \t]*["\']?(\w+)["\']?[ \t]*=[ \t]*["\']?(.*?)["\']?[ \t]*$'
+    variables = {os.fsdecode(name): os.fsdecode(text) for name, text in re.findall(setting, above)}
+    harmful = {
+        name: text
+        for name, text in variables.items()
+        if name in HARMFUL or (name == 'SHELL' and not SH.fullmatch(text))
+    }
+    return [
+        f'your crontab sets {name}={text} above this job, which may break it. Move the block above '
+        'that line: crontab -e'
+        for name, text in harmful.items()
+    ]

@@ -27,7 +27,9 @@ def command_start(schedule: Schedule, project: Path, current_python: Path | None
             'python manage.py schedule show --format kubernetes'
         )
     if schedule.environment == 'docker':
-        return [*_into_container(project), schedule.python or 'python']
+        docker = shutil.which('docker') or '/usr/bin/docker'  # cron needs full paths
+        into = ['compose', '-f', str(project / COMPOSE_FILE), 'exec', '-T', SERVICE]
+        return [docker, *into, schedule.python or 'python']
     if schedule.python:
         return [schedule.python]
     python = _interpreter(schedule.environment, project, current_python)
@@ -36,23 +38,10 @@ def command_start(schedule: Schedule, project: Path, current_python: Path | None
 
 def _interpreter(environment: str, project: Path, current_python: Path | None) -> Path:
     own = OWN_ENVIRONMENT.get(environment)
-    if own is None:
-        return _absolute(current_python or sys.executable)
-    if current_python and not os.path.lexists(project / own):
-        return _absolute(current_python)
-    return project / own / 'bin' / 'python'
-
-
-def _into_container(project: Path) -> list[str]:
-    """Into the running container: cron needs full paths and has no terminal."""
-    docker = shutil.which('docker') or '/usr/bin/docker'
-    file = str(project / COMPOSE_FILE)
-    return [docker, 'compose', '-f', file, 'exec', '-T', SERVICE]
-
-
-def _absolute(path: Path | str) -> Path:
+    if own and (current_python is None or os.path.lexists(project / own)):
+        return project / own / 'bin' / 'python'
     # Not resolve(): a virtual environment's link leads to a Python without its packages.
-    return Path(os.path.abspath(path))  # noqa: PTH100
+    return Path(os.path.abspath(current_python or sys.executable))  # noqa: PTH100
 
 
 def _through_conda(python: Path) -> list[str]:
@@ -110,25 +99,27 @@ def _refuse_without_packages(start: list[str]) -> None:
 
     It is tried in cron's environment, without what a shell has set, such as a `module load`.
     """
+    bare = {'HOME': str(Path.home()), 'SHELL': '/bin/sh', 'PATH': '/usr/bin:/bin'}
+    status, said = run([*start, '-c', 'import django'], IMPORT_SECONDS, env=bare)
+    if status:
+        raise ScheduleError(
+            f'{start[-1]} cannot import Django in the bare environment of cron '
+            f'({said.splitlines()[-1] if said else status}). Was Python upgraded, or does it need a '
+            'module that your shell loads? Make the environment of the TOM again (README.md says how).'
+        )
+
+
+def run(words: list[str], seconds: float, env: dict | None = None) -> tuple[int | str, str]:
+    """Run a program: its exit status and what it said. `failed` is the status if it has none."""
     try:
         done = subprocess.run(
-            [*start, '-c', 'import django'],
-            env={'HOME': str(Path.home()), 'SHELL': '/bin/sh', 'PATH': '/usr/bin:/bin'},
+            words,
+            env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
-            errors='replace',
-            timeout=IMPORT_SECONDS,
+            timeout=seconds,
             check=False,
         )
-        reason = done.stderr.strip().rpartition('\n')[2] or f'status {done.returncode}'
     except (OSError, subprocess.TimeoutExpired) as error:
-        reason = str(error)
-    else:
-        if done.returncode == 0:
-            return
-    raise ScheduleError(
-        f'{start[-1]} cannot import Django in the bare environment of cron '
-        f'({reason}). Was Python upgraded, or does it need a module that your shell '
-        'loads? Make the environment of the TOM again (README.md says how).'
-    )
+        return 'failed', str(error)
+    return done.returncode, os.fsdecode(done.stderr or done.stdout).strip()

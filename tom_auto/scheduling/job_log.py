@@ -1,4 +1,4 @@
-"""Rotates the log of the jobs."""
+"""The log of the jobs, and its rotation."""
 
 import contextlib
 import os
@@ -8,13 +8,18 @@ FULL = 1_000_000  # bytes
 KEPT = 3
 
 
-def rotate(log: Path) -> None:
+def log_file(project: Path) -> Path:
+    """The file for the output of the jobs. Its directory must exist, or no job starts."""
+    return project / 'logs' / 'cron.log'
+
+
+def rotate(log: Path, full: int | None = None) -> None:
     """Rename `log` to `log.1`, and `log.1` to `log.2`, when it is full.
 
     A process that writes to it continues in the renamed file, so no line is lost.
     """
     with contextlib.suppress(OSError):  # a log must never stop a job
-        if log.stat().st_size < FULL:
+        if log.stat().st_size < (full or FULL):
             return
         for number in range(KEPT, 1, -1):
             with contextlib.suppress(FileNotFoundError):

@@ -53,20 +53,18 @@ def manifests(schedule: Schedule, slug: str, image: str) -> str:
 
 def _manifest(job: Job, slug: str, image: str) -> str:
     limit = f'      activeDeadlineSeconds: {job.timeout}\n' if job.timeout else ''
+    labels = {'name': slug.strip('_'), 'component': job.name}
+    labels = {f'app.kubernetes.io/{key}': value for key, value in labels.items()}
+    words = [word.replace('$(', '$$(') for word in job.words]  # not the value of a variable
     return MANIFEST.format(
         name=_short(f'{_name(slug)}-{_name(job.name)}'),
-        labels=_text(
-            {
-                'app.kubernetes.io/name': slug.strip('_'),
-                'app.kubernetes.io/component': job.name,
-            }
-        ),
-        schedule=_text(_expression(job.when)),
+        labels=_yaml(labels),
+        schedule=_yaml(_expression(job.when)),
         starting_deadline=STARTING_DEADLINE,
         limit=limit,
         container=_name(job.name),
-        image=_text(image),
-        command=_text(['python', 'manage.py', *map(_literal, job.words)]),
+        image=_yaml(image),
+        command=_yaml(['python', 'manage.py', *words]),
         secret=_name(slug),
     )
 
@@ -80,14 +78,9 @@ def _expression(when: str) -> str:
     return ' '.join([*others, weekdays])
 
 
-def _text(value: object) -> str:
+def _yaml(value: object) -> str:
     """`value` as YAML: JSON is valid YAML."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def _literal(word: str) -> str:
-    """`word`, escaped: Kubernetes would replace $(NAME) by the value of a variable."""
-    return word.replace('$(', '$$(')
 
 
 def _name(text: str) -> str:

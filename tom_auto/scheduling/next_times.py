@@ -1,7 +1,4 @@
-"""Computes when a job runs next, and puts its expression into words. Needs packages of the TOM.
-
-The rest of this package needs only the standard library: see definition.py.
-"""
+"""Computes when a job runs next, and puts its expression into words. Needs packages of the TOM."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo

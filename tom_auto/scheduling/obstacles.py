@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 DAEMONS = {'cron', 'crond', 'fcron', 'dcron'}
+#: File systems that several hosts may share, by the beginnings of their names.
+NETWORK = ('nfs', 'cifs', 'smb', 'fuse.sshfs', 'lustre', 'gpfs', 'beegfs', 'ceph', 'afs', '9p')
 #: Folders that cron on macOS cannot read without "Full Disk Access".
 PRIVATE_ON_MACOS = ('Desktop', 'Documents', 'Downloads', 'Library/Mobile Documents')
 
@@ -41,6 +43,25 @@ def machine_warnings(
     return [sentence for sentence in found if sentence]
 
 
+def database_on_a_share(file: Path, root: Path = Path('/')) -> str:
+    """What is wrong with an SQLite database that lies on a network file system; else empty.
+
+    SQLite's locks do not work there, and a run on another host would not be noticed.
+    """
+    kinds = {}
+    for line in _text(root / 'proc' / 'self' / 'mountinfo').splitlines():
+        mount, _, rest = line.partition(' - ')
+        kinds[Path(mount.split()[4].replace('\\040', ' '))] = rest.split(' ')[0]
+    where = next((place for place in (file, *file.parents) if place in kinds), None)
+    kind = kinds.get(where, '')
+    if not kind.startswith(NETWORK):
+        return ''
+    return (
+        f'the SQLite database {file} is on a network file system ({kind}), where its locks do not '
+        'work. Move it to a local disk (DATABASE_URL in .env), or use PostgreSQL.'
+    )
+
+
 def _no_daemon(root: Path) -> str:
     start = 'ask the administrator (Debian and Ubuntu: systemctl enable --now cron)'
     if 'microsoft' in _text(root / 'proc' / 'version').lower():  # Windows Subsystem for Linux
@@ -55,10 +76,8 @@ def _no_daemon(root: Path) -> str:
 
 
 def _private_folder(project: Path) -> str:
-    if sys.platform != 'darwin':
-        return ''
-    folders = [Path.home() / name for name in PRIVATE_ON_MACOS]
-    if not any(folder in project.parents for folder in folders):
+    folders = {Path.home() / name for name in PRIVATE_ON_MACOS}
+    if sys.platform != 'darwin' or not folders & set(project.parents):
         return ''
     return (
         f'macOS does not let cron read the folder of {project}. Move the TOM, or give '

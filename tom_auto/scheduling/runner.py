@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,20 +24,19 @@ LOOK_EVERY = 20
 STOP_SECONDS = 8
 
 
+@dataclass
 class Runner:
-    """Runs jobs in processes of their own, one at a time, until it is stopped."""
+    """Runs jobs in processes of their own, one at a time, until it is stopped.
 
-    def __init__(
-        self,
-        start: list[str],
-        log: Path,
-        say: Callable[[str], object],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        """`start` is the words before those of a job. Output goes to `say` and to `log`."""
-        self.start, self.log, self.say, self.clock = start, log, say, clock
-        self.stopped = threading.Event()
-        self.process: subprocess.Popen[bytes] | None = None
+    `start` is the words before those of a job. Output goes to `say` and to `log`.
+    """
+
+    start: list[str]
+    log: Path
+    say: Callable[[str], object]
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    process: subprocess.Popen[bytes] | None = None
 
     def run(self, jobs: tuple[Job, ...]) -> None:
         """Start each of `jobs` whenever it is due, until `stop` is called."""
@@ -57,8 +57,7 @@ class Runner:
     def stop(self) -> None:
         """Start no more jobs, and end the one that runs."""
         self.stopped.set()
-        process = self.process
-        if process:
+        if process := self.process:
             _end(process)
 
     def run_once(self, job: Job) -> int | None:
@@ -67,18 +66,17 @@ class Runner:
             return None
         rotate(self.log)
         began = self.clock()
-        with self._log() as write:
-            write(f'{began:%Y-%m-%d %H:%M:%S} UTC [{job.name}] started')
-            try:
-                status = self._run_process(job, write)
-            except OSError as error:
-                write(f'[{job.name}] could not be started: {error}')
-                return None
-            seconds = (self.clock() - began) / timedelta(seconds=1)
-            write(f'[{job.name}] ended with status {status} after {seconds:.0f} s')
+        self._write(f'{began:%Y-%m-%d %H:%M:%S} UTC [{job.name}] started')
+        try:
+            status = self._run_process(job)
+        except OSError as error:
+            self._write(f'[{job.name}] could not be started: {error}')
+            return None
+        seconds = (self.clock() - began) / timedelta(seconds=1)
+        self._write(f'[{job.name}] ended with status {status} after {seconds:.0f} s')
         return status
 
-    def _run_process(self, job: Job, write: Callable[[str], None]) -> int:
+    def _run_process(self, job: Job) -> int:
         self.process = process = subprocess.Popen(
             [*self.start, *job.words],
             stdin=subprocess.DEVNULL,
@@ -89,12 +87,12 @@ class Runner:
         )
         if self.stopped.is_set():  # since the check above
             _end(process)
-        overtime = threading.Timer(job.timeout or 0, self._time_is_up, [job, process, write])
+        overtime = threading.Timer(job.timeout or 0, self._time_is_up, [job, process])
         if job.timeout:
             overtime.start()
         try:
             for line in process.stdout:
-                write(os.fsdecode(line).rstrip('\n'))
+                self._write(os.fsdecode(line).rstrip('\n'))
             return process.wait()
         except BaseException:  # SIGTERM or Ctrl-C
             _end(process)
@@ -104,27 +102,14 @@ class Runner:
             process.stdout.close()
             self.process = None
 
-    def _time_is_up(
-        self, job: Job, process: subprocess.Popen[bytes], write: Callable[[str], None]
-    ) -> None:
-        write(f'[{job.name}] stopped: it took longer than its timeout of {job.timeout} s')
+    def _time_is_up(self, job: Job, process: subprocess.Popen[bytes]) -> None:
+        self._write(f'[{job.name}] stopped: it took longer than its timeout of {job.timeout} s')
         _end(process)
 
-    @contextlib.contextmanager
-    def _log(self) -> Iterator[Callable[[str], None]]:
-        """A function that writes lines to `say` and to the log, if the log can be written."""
-        with contextlib.ExitStack() as stack:
-            file = None
-            with contextlib.suppress(OSError):  # a read-only container has no log
-                file = stack.enter_context(self.log.open('ab', buffering=0))
-
-            def write(line: str) -> None:
-                self.say(line)
-                with contextlib.suppress(OSError):
-                    if file:
-                        file.write(os.fsencode(line) + b'\n')
-
-            yield write
+    def _write(self, line: str) -> None:
+        self.say(line)
+        with contextlib.suppress(OSError), self.log.open('ab') as file:
+            file.write(os.fsencode(line) + b'\n')  # a read-only container has no log
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -8,41 +8,31 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
-import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from .cron_expression import numbers_of
-from .cron_line import command_of
-from .definition import FILE, Job, Schedule, ScheduleError
+from .definition import FILE, Job, ScheduleError
 from .install import difference
+from .interpreter import run
 from .moved import is_of, remember
+from .plan import CURRENT, NOT_INSTALLED, STALE, Plan
 
 WEEKDAYS = ('Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun')
 COMMAND_SECONDS = 30
 OWNER = re.compile(rb'# tom-auto \S+ (.+)')
 
 
-def units(schedule: Schedule, project: Path, slug: str, start: list[str]) -> dict[str, bytes]:
-    """The unit files of the enabled jobs, by name.
-
-    `start` is the words that start Python. Raises ScheduleError if no unit can be written.
-    """
+def units(plan: Plan) -> dict[str, bytes]:
+    """The unit files of the enabled jobs, by name. Raises ScheduleError if no unit can be written."""
+    owner = b'# tom-auto ' + plan.slug.encode() + b' ' + _utf8(os.fsencode(plan.project)) + b'\n'
+    # Two projects may share a name.
+    prefix = f'tom-auto-{plan.slug}-{hashlib.sha256(os.fsencode(plan.project)).hexdigest()[:8]}'
     files = {}
-    for job in schedule.enabled():
-        name = f'{_prefix(project, slug)}{job.name}'
-        files[f'{name}.service'] = _service(job, schedule, project, slug, start)
-        files[f'{name}.timer'] = _timer(job, project, slug)
+    for job in plan.schedule.enabled():
+        files[f'{prefix}-{job.name}.service'] = owner + _service(job, plan)
+        files[f'{prefix}-{job.name}.timer'] = owner + _timer(job, plan)
     return files
-
-
-def _prefix(project: Path, slug: str) -> str:
-    """The prefix of the project's units. It has a hash, because two projects may share a name."""
-    return f'tom-auto-{slug}-{hashlib.sha256(os.fsencode(project)).hexdigest()[:8]}-'
-
-
-def _owner(project: Path, slug: str) -> bytes:
-    return b'# tom-auto ' + slug.encode() + b' ' + _utf8(os.fsencode(project)) + b'\n'
 
 
 def _utf8(path: bytes) -> bytes:
@@ -50,25 +40,22 @@ def _utf8(path: bytes) -> bytes:
     return path.decode('utf-8', 'backslashreplace').encode()
 
 
-def _service(job: Job, schedule: Schedule, project: Path, slug: str, start: list[str]) -> bytes:
-    words = [os.fsencode(word) for word in command_of(job, schedule, project, start)]
+def _service(job: Job, plan: Plan) -> bytes:
+    words = [os.fsencode(word) for word in plan.command(job)]
     if any(b'\n' in word for word in words):
         raise ScheduleError(
-            f'{str(project)!r} contains a line break. Move the project to a path without one.'
+            f'{str(plan.project)!r} contains a line break. Move the project to a path without one.'
         )
+    limit = f'TimeoutStartSec={job.timeout}\n' if job.timeout else ''
+    text = (
+        f'# From {FILE}. Change it there, then: python manage.py schedule install '
+        '--format systemd\n'
+        f'[Unit]\nDescription=manage.py {job.name}, of the TOM {plan.slug}\n\n'
+        f'[Service]\nType=oneshot\n{limit}'
+    )
     # systemd accepts no program path with quotes or backslashes, but any argument of sh.
     command = b' '.join([b'/bin/sh -c \'exec "$$0" "$$@"\'', *map(_quoted, words)])
-    limit = f'TimeoutStartSec={job.timeout}\n' if job.timeout else ''
-    return (
-        _owner(project, slug)
-        + f'# From {FILE}. Change it there, then: python manage.py schedule install '
-        '--format systemd\n'
-        f'[Unit]\nDescription=manage.py {job.name}, of the TOM {slug}\n\n'
-        f'[Service]\nType=oneshot\n{limit}'.encode()
-        + b'ExecStart='
-        + command
-        + b'\n'
-    )
+    return text.encode() + b'ExecStart=' + command + b'\n'
 
 
 def _quoted(word: bytes) -> bytes:
@@ -81,14 +68,13 @@ def _quoted(word: bytes) -> bytes:
     return b'"' + _utf8(text) + b'"'
 
 
-def _timer(job: Job, project: Path, slug: str) -> bytes:
+def _timer(job: Job, plan: Plan) -> bytes:
     times = ''.join(f'OnCalendar={when}\n' for when in calendar(job.when))
     return (
-        _owner(project, slug)
-        + f'[Unit]\nDescription=When manage.py {job.name} of the TOM {slug} runs\n\n'
+        f'[Unit]\nDescription=When manage.py {job.name} of the TOM {plan.slug} runs\n\n'
         # Persistent: runs missed while the machine was off are made up for, once.
-        f'[Timer]\n{times}Persistent=true\n\n[Install]\nWantedBy=timers.target\n'.encode()
-    )
+        f'[Timer]\n{times}Persistent=true\n\n[Install]\nWantedBy=timers.target\n'
+    ).encode()
 
 
 def calendar(expression: str) -> list[str]:
@@ -107,15 +93,16 @@ def _list(numbers: list[int] | None) -> str:
     return '*' if numbers is None else ','.join(f'{number:02}' for number in numbers)
 
 
-def install_units(files: dict[str, bytes], project: Path) -> list[str]:
-    """Install `files` as the project's units of this user, and start their timers.
+def install(plan: Plan) -> list[str]:
+    """Install the units of `plan` for this user, and start their timers.
 
     Returns the lines to print. Raises ScheduleError if systemd does not answer.
     """
+    files = units(plan)
     _systemctl('show-environment')
     if not files:
-        return [f'No job is enabled in {FILE}.', *remove_units(project)]
-    old = installed_units(project)
+        return [f'No job is enabled in {FILE}.', *remove(plan.project)]
+    old = installed(plan.project)
     _disable([name for name in old if name not in files])
     directory = unit_directory()
     try:
@@ -125,23 +112,21 @@ def install_units(files: dict[str, bytes], project: Path) -> list[str]:
     except OSError as error:
         raise ScheduleError(f'The units cannot be written: {error}') from error
     _systemctl('daemon-reload')
-    timers = [name for name in files if name.endswith('.timer')]
+    timers = _timers(files)
     _systemctl('enable', *timers)
     _systemctl('restart', *timers)
-    remember(project, changed=old != files)
+    remember(plan.project, changed=old != files)
     return [
         f'Installed in {directory}:',
         '',
         *(f'    {name}' for name in files),
         '',
         f'The output of the jobs: journalctl --user -u {timers[0].removesuffix(".timer")}',
-        *_lingering(),
     ]
 
 
-def preview_units(files: dict[str, bytes], project: Path) -> list[str]:
-    """What `install_units` would change, as diff(1) would show it."""
-    old = installed_units(project)
+def preview(plan: Plan) -> list[str]:
+    old, files = installed(plan.project), units(plan)
     if old == files:
         return ['Nothing to do: systemd already has these units.']
     changes = (
@@ -151,9 +136,9 @@ def preview_units(files: dict[str, bytes], project: Path) -> list[str]:
     return [*(line for change in changes for line in change), 'Nothing was changed.']
 
 
-def remove_units(project: Path) -> list[str]:
+def remove(project: Path) -> list[str]:
     """Stop the project's timers and remove its units. Returns the lines to print."""
-    old = installed_units(project)
+    old = installed(project)
     if not old:
         return ['Nothing to remove: you have no systemd units of this TOM.']
     _disable([*old])
@@ -161,29 +146,28 @@ def remove_units(project: Path) -> list[str]:
     return [f'Removed from {unit_directory()}:', '', *(f'    {name}' for name in old), '']
 
 
-def unit_state(files: dict[str, bytes], project: Path) -> tuple[int, str]:
-    """0, 1 or 2, as in `schedule status`, and why."""
-    found = installed_units(project)
+def status(plan: Plan) -> tuple[int, list[str]]:
+    found, files = installed(plan.project), units(plan)
     if not found:
-        return 1, 'Not installed.'
+        return NOT_INSTALLED, ['Not installed.']
     if found != files:
-        return 2, 'Installed, but out of date: schedule.toml, the TOM or its Python have changed.'
-    for name in files:
-        if name.endswith('.timer'):
-            try:
-                _systemctl('is-active', name)
-            except ScheduleError as error:
-                return 2, f'Installed, but {name} is not active. {error}'
-    return 0, 'Installed and current: ' + ', '.join(files)
+        return STALE, [
+            'Installed, but out of date: schedule.toml, the TOM or its Python have changed.'
+        ]
+    for name in _timers(files):
+        try:
+            _systemctl('is-active', name)
+        except ScheduleError as error:
+            return STALE, [f'Installed, but {name} is not active. {error}']
+    return CURRENT, ['Installed and current: ' + ', '.join(files)]
 
 
 def unit_directory() -> Path:
-    """The directory of this user's systemd units."""
     config = os.environ.get('XDG_CONFIG_HOME', '')
     return (Path(config) if config.startswith('/') else Path.home() / '.config') / 'systemd/user'
 
 
-def installed_units(project: Path) -> dict[str, bytes]:
+def installed(project: Path) -> dict[str, bytes]:
     """The units of the project by name, including those that it left behind in a move."""
     found = {}
     with contextlib.suppress(OSError):  # a home that is not readable has none
@@ -203,40 +187,30 @@ def _belongs(unit: bytes, project: Path) -> bool:
     )
 
 
+def _timers(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.endswith('.timer')]
+
+
 def _disable(names: list[str]) -> None:
-    timers = [name for name in names if name.endswith('.timer')]
-    if timers:
+    if timers := _timers(names):
         _systemctl('disable', '--now', *timers)
     for name in names:
         (unit_directory() / name).unlink(missing_ok=True)
 
 
-def _lingering() -> list[str]:
+def warnings(plan: Plan) -> list[str]:
     """Without lingering, a user's units stop when the user logs out."""
-    program = shutil.which('loginctl')
-    command = [program or 'loginctl', 'show-user', str(os.getuid()), '--property=Linger']
-    try:
-        answer = subprocess.run(command, capture_output=True, timeout=COMMAND_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    if b'Linger=yes' in answer.stdout:
+    command = ['loginctl', 'show-user', str(os.getuid()), '--property=Linger']
+    status, said = run(command, COMMAND_SECONDS)
+    if status == 'failed' or 'Linger=yes' in said:
         return []
     return ['Warning: they stop when you log out. To keep them running: loginctl enable-linger']
 
 
 def _systemctl(*words: str) -> None:
-    try:
-        done = subprocess.run(
-            ['systemctl', '--user', *words],
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-        failure = os.fsdecode(done.stderr or done.stdout).strip() if done.returncode else None
-    except (OSError, subprocess.TimeoutExpired) as error:
-        failure = str(error)
-    if failure is not None:
+    status, said = run(['systemctl', '--user', *words], COMMAND_SECONDS)
+    if status:
         raise ScheduleError(
-            f'systemd does not work here (systemctl --user {" ".join(words)}): {failure}\n'
+            f'systemd does not work here (systemctl --user {" ".join(words)}): {said}\n'
             'For cron instead: python manage.py schedule install'
         )

@@ -2,192 +2,152 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fnmatch import fnmatch
-from functools import lru_cache
 
-from django.conf import settings
-from django.contrib.auth.models import User
-from django.db import Error as DatabaseTrouble
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
-from tom_targets.base_models import BaseTarget
 
 from ..conf import Automation
-from .errors import BrokenClass, FacilityDown, NoAnswer, PartFailed, SyncError, Unsupported
-from .explain import explained
-from .facilities import Gateway
-from .file_names import safe_name
-from .frames import Frame, in_batches
-from .hooks import announce_products, refresh_status
-from .http import Turns
-from .outcomes import Outcome
-from .portal_lists import Sweep
-from .prefetch import Ahead
-from .products import discard_broken, known_products, store_frame
+from ..models import StoredFrame
+from . import hooks
+from .bring_frames import RecordFrames
+from .class_saves import let_it_save
+from .errors import BrokenClass, OutOfTime, PartFailed, SetAside, SyncError, Unsupported
+from .facilities import TIMES, Stock
+from .facility_jobs import Facilities, Jobs, one
+from .outcomes import Ending, Outcome
+from .workers import Job
 
 
-class Checker:
-    """Checks records of one facility, one after another. Each thread needs one of its own."""
+class Check:
+    """The check of one record, as far as it has come."""
 
-    def __init__(
-        self,
-        facility: str,
-        limits: Automation,
-        user: User | None,
-        ahead: Ahead,
-        sweep: Sweep,
-        turns: Turns,
-    ) -> None:
-        """`user`: whose credentials are used, in place of each record's own user.
+    def __init__(self, name: str, pk: int, facilities: Facilities, limits: Automation) -> None:
+        self.outcome = Outcome(name, pk)
+        self.ended = False
+        self.doing = name
+        self._facilities, self._limits = facilities, limits
+        self._steps = self._run()
+        self._results: list = []
+        self._open = 0
+        self._frames = RecordFrames(self.outcome, facilities, limits)
+        self._unsupported: Unsupported | None = None
 
-        Shared by all threads of the facility: `ahead` has the records, `sweep` answers for many
-        of them at once, and `turns` says who may ask the facility now.
-        """
-        self.facility = facility
-        self._ahead, self._sweep, self._turns = ahead, sweep, turns
-        self._limits = limits
-        self._user = user
-        self._target = lru_cache(maxsize=100)(BaseTarget.objects.get)  # many records have the same
-        self._gateways: dict[int | None, Gateway] = {}
-        self._at_work: Gateway | None = None
-        self._busy = ''
+    def advance(self) -> Iterator[tuple[int, Job]]:
+        """Go on with the results of the last jobs; gives the next ones, numbered."""
+        try:
+            jobs = self._steps.send(self._results or None)
+        except StopIteration:
+            self.ended = True
+            return
+        self.doing = jobs[0].doing
+        self._results, self._open = [None] * len(jobs), len(jobs)
+        yield from enumerate(jobs)
 
-    @property
-    def doing(self) -> str:
-        """What it is at, or what the facility class was asked last: where it hangs, if it does."""
-        return self._busy or (self._at_work.doing if self._at_work else self.facility)
+    def receive(self, number: int, result: object, error: Exception | None) -> bool:
+        """Take the result of a job; whether it was the last that was missing."""
+        self._results[number] = result, error
+        self._open -= 1
+        return not self._open
+
+    def fail(self, error: SyncError) -> None:
+        """End the check: `error` keeps it from going on."""
+        self.outcome.note(error)
+        self.outcome.ending, self.ended = Ending.FAILED, True
+        self._steps.close()
+
+    def _run(self) -> Jobs:
+        outcome = self.outcome
+        rows = ObservationRecord.objects.select_related('user', 'sync')
+        record = rows.filter(pk=outcome.record).first()
+        if record is None:
+            outcome.ending = Ending.GONE
+            return
+        outcome.observation_id, outcome.status = record.observation_id, record.status
+        outcome.ending = Ending.CHECKED
+        try:
+            with self._noted():
+                yield from self._ask(record)
+        except OutOfTime:
+            outcome.ending = Ending.NOT_REACHED
+        except SyncError as error:
+            outcome.note(error)
+            if isinstance(error, SetAside):
+                outcome.ending = Ending.SET_ASIDE
+        with self._noted():
+            hooks.pay_product_hooks(record.pk, self._frames.saved)
+        if outcome.ending is Ending.CHECKED and outcome.error:
+            outcome.ending = Ending.FAILED
+        elif outcome.ending is Ending.CHECKED and self._unsupported:  # which hides no failure
+            outcome.note(self._unsupported)
+            outcome.ending = Ending.UNSUPPORTED
 
     @contextmanager
-    def _doing(self, what: str) -> Iterator[None]:
-        self._busy = what
+    def _noted(self) -> Iterator[None]:
+        """Around a part of the check: where it cannot be done, the rest goes on."""
         try:
             yield
-        finally:
-            self._busy = ''
-
-    def check(self, pk: int) -> Outcome:
-        """What came of checking the record `pk`. Never raises: one record's trouble is its own.
-
-        The outcome has no record where the facility as a whole is in trouble, and where the
-        record has been deleted meanwhile.
-        """
-        outcome = Outcome(self.facility, pk)
-        try:
-            record = self._ahead.take(pk)
-            record.target = self._target(pk=record.target_id)
-            outcome.observation_id = record.observation_id
-            self._check(record, outcome)
         except Unsupported as reason:
-            outcome.unsupported = outcome.unsupported or str(reason)
-        except BaseException as error:  # a facility class may even call sys.exit()
-            return self._failed(pk, error, outcome)
-        return outcome
+            self._unsupported = self._unsupported or reason
+        except PartFailed as error:
+            self.outcome.note(error)
 
-    def _failed(self, pk: int, error: BaseException, outcome: Outcome) -> Outcome:
-        if not self._exists(pk):
-            return Outcome(self.facility)
-        trouble = explained(error, self.facility)
-        if isinstance(trouble, FacilityDown):
-            return Outcome(self.facility, error=str(trouble), kind=trouble.kind)
-        outcome.note(trouble)
-        outcome.no_answer = isinstance(trouble, NoAnswer)
-        return outcome
+    def _ask(self, record: ObservationRecord) -> Jobs:
+        name, outcome = self.outcome.facility, self.outcome
+        if reason := self._facilities.unsupported.get(name):
+            raise Unsupported(reason)
+        stock = self._facilities.stock(name)
+        if stock is not None and not record.observation_id.isdecimal():
+            raise Unsupported(f'{record.observation_id!r} is not the number of a request')
+        with self._noted():
+            hooks.pay_status_hook(record.pk)
+        begun = True  # whatever becomes of the status, the data is wanted
+        with self._noted():
+            begun = yield from self._refresh_status(record, stock)
+        outcome.changed, outcome.status = record.status != outcome.status, record.status
+        with self._noted():
+            hooks.pay_status_hook(record.pk)
+        with self._noted():
+            outcome.terminal = yield from self._is_terminal(record, stock)
+        outcome.ended = record.scheduled_end if outcome.terminal else None
+        if self._facilities.overrides(name, 'save_data_products'):
+            yield from let_it_save(record, outcome, self._facilities)
+        elif begun or StoredFrame.objects.filter(record=record).exists():
+            yield from self._frames.bring(record, stock)
+        success = stock.is_success(record.status) if stock else record.status == 'COMPLETED'
+        if success and not outcome.found:
+            outcome.has_data = DataProduct.objects.filter(observation_record=record).exists()
 
-    def _exists(self, pk: int) -> bool:
-        """Whether there still is a record `pk`, as far as the database can say."""
-        try:
-            return ObservationRecord.objects.filter(pk=pk).exists()
-        except DatabaseTrouble:
+    def _refresh_status(self, record: ObservationRecord, stock: Stock | None) -> Jobs:
+        """Have the status of `record` written; whether it may have frames."""
+        name, news = self.outcome.facility, None
+        if self._facilities.overrides(name, 'update_observation_status'):
+            hooks.note_owed(record)
+            job = self._facilities.class_job(name, record, 'update', record.observation_id)
+            try:
+                yield from one(job)
+            finally:
+                record.refresh_from_db(fields=['status', *TIMES])
             return True
+        if stock is not None:
+            found = self._facilities.lists.get(stock.account, {})
+            news = found.get(record.observation_id)
+        if news is not None and news.status_then == record.status:
+            times = {field: getattr(record, field) for field in TIMES}
+            status, begun = stock.status_of(times | news.answer), news.begun
+        else:
+            status = yield from one(self._facilities.status_job(name, record))
+            begun = True
+        if status.fault:
+            self.outcome.note(BrokenClass(status.fault))
+        if not hooks.write_status(record, status):
+            record.refresh_from_db(fields=['status', *TIMES])  # a newer one: it is due again
+        return begun
 
-    def _check(self, record: ObservationRecord, outcome: Outcome) -> None:
-        outcome.status = record.status
-        try:
-            self._ask(record, outcome)
-        finally:  # whatever became of that: the hooks are owed for what is stored
-            if outcome.found or record.owes_hooks:
-                self._announce(record, outcome)
-        outcome.checked = not outcome.error and not outcome.unsupported
-
-    def _ask(self, record: ObservationRecord, outcome: Outcome) -> None:
-        gateway = self._gateway(record)
-        outcome.terminal = gateway.is_terminal(record.status)
-        try:
-            refresh_status(record, gateway)
-        except Unsupported as reason:
-            outcome.unsupported = str(reason)
-        except PartFailed as error:
-            outcome.note(error)  # and still: the data is wanted
-        outcome.changed = record.status != outcome.status
-        outcome.status = record.status
-        outcome.terminal = gateway.is_terminal(record.status)
-        self._fetch(record, gateway, outcome)
-
-    def _announce(self, record: ObservationRecord, outcome: Outcome) -> None:
-        try:
-            with self._doing('a hook for saved data products'):
-                announce_products(record)
-        except PartFailed as error:
-            outcome.note(error)
-
-    def _gateway(self, record: ObservationRecord) -> Gateway:
-        key = self._user.pk if self._user else record.user_id
-        if key not in self._gateways:
-            user = self._user or record.user
-            self._at_work = gateway = Gateway(self.facility, self._sweep, self._turns)
-            if user:
-                gateway.act_for(user)
-            self._gateways[key] = gateway
-        self._at_work = self._gateways[key]
-        return self._at_work
-
-    def _fetch(self, record: ObservationRecord, gateway: Gateway, outcome: Outcome) -> None:
-        if gateway.saves_products_itself():
-            _let_it_save(record, gateway, outcome)
-            return
-        if not (gateway.may_have_frames(record) or record.has_products):
-            return
-        troubles: list[SyncError] = []
-        for some in in_batches(filter(self._is_wanted, gateway.frames(record))):
-            outcome.found += len(some)
-            known = known_products(some)
-            for frame in some:
-                try:
-                    self._store(record, frame, known.get(frame.product_id), outcome)
-                except Exception as error:
-                    troubles.append(explained(error, self.facility))
-        if troubles:
-            first = troubles[0]
-            raise type(first)(f'{len(troubles)} of {outcome.found} frames: {first}') from first
-
-    def _store(
-        self, record: ObservationRecord, frame: Frame, known: DataProduct | None, outcome: Outcome
-    ) -> None:
-        with self._doing(f'the download of {safe_name(frame.filename)}'):
-            stored = store_frame(record, frame, self._limits, known)
-            if getattr(settings, 'AUTO_THUMBNAILS', False):
-                self._make_preview(record, frame)
-        outcome.saved += stored == 'saved'
-        outcome.repaired += stored == 'repaired'
-
-    def _make_preview(self, record: ObservationRecord, frame: Frame) -> None:
-        from .previews import make_preview
-
-        make_preview(record, frame, self._limits)
-
-    def _is_wanted(self, frame: Frame) -> bool:
-        patterns = self._limits.WANTED_FRAMES.get(self.facility)
-        return patterns is None or any(fnmatch(frame.filename, pattern) for pattern in patterns)
-
-
-def _let_it_save(record: ObservationRecord, gateway: Gateway, outcome: Outcome) -> None:
-    """Let a class save by itself, and see that what it saved are files."""
-    outcome.repaired = len(discard_broken(record))
-    products = DataProduct.objects.filter(observation_record=record)
-    before = products.count()
-    gateway.save_products(record)
-    faults = discard_broken(record)
-    outcome.found = products.count()
-    outcome.saved = max(0, outcome.found - before)
-    if faults:
-        raise BrokenClass(f'{gateway.name} saved a broken file: {faults[0]}')
+    def _is_terminal(self, record: ObservationRecord, stock: Stock | None) -> Jobs:
+        if stock is not None:
+            return stock.is_terminal(record.status)
+        key, known = (self.outcome.facility, record.user_id), self._facilities.terminal
+        if key not in known:
+            job = self._facilities.class_job(key[0], record, 'terminal_states')
+            known[key] = yield from one(job)
+        return record.status in known[key]

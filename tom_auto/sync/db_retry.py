@@ -1,22 +1,24 @@
 """Waits for a database that has gone away, or that another program keeps to itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from time import monotonic, sleep
-from typing import ParamSpec, TypeVar
 
 from django.db import InterfaceError, OperationalError, connection
-
-P, T = ParamSpec('P'), TypeVar('T')
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 PATIENCE = 60  # seconds: a server that is started again is back by then
+#: Milliseconds. What another program keeps to itself for longer fails one record.
+LONGEST_WAITS = {'lock_timeout': 20_000, 'statement_timeout': 60_000}
 
 
-def patient(act: Callable[P, T]) -> Callable[P, T]:
+def patient(act: Callable) -> Callable:
     """Have `act`, which reads or is all or nothing, tried again while the database is away."""
 
     @wraps(act)
-    def until_it_is_back(*args: P.args, **kwargs: P.kwargs) -> T:
+    def until_it_is_back(*args: object, **kwargs: object) -> object:
         end = monotonic() + PATIENCE
         while True:
             try:
@@ -28,6 +30,28 @@ def patient(act: Callable[P, T]) -> Callable[P, T]:
                 sleep(1)
 
     return until_it_is_back
+
+
+@contextmanager
+def limited_waits() -> Iterator[None]:
+    """Let no statement wait for the database without an end while this lasts: rule 11.
+
+    That goes for every connection, also of other threads. SQLite has the `timeout` of the settings.
+    """
+    connection_created.connect(_limit_waits, dispatch_uid=__name__)
+    if connection.connection is not None:
+        _limit_waits(connection=connection)
+    try:
+        yield
+    finally:
+        connection_created.disconnect(dispatch_uid=__name__)
+
+
+def _limit_waits(connection: BaseDatabaseWrapper, **rest: object) -> None:
+    if connection.vendor == 'postgresql':
+        with connection.cursor() as cursor:
+            for name, milliseconds in LONGEST_WAITS.items():
+                cursor.execute(f'SET {name} = {milliseconds}')
 
 
 @patient

@@ -8,34 +8,36 @@ or is now, or when its time has come:
 after a check that went well, and     the record is due again
 ====================================  =================================================
 its status is not terminal            at the next run
-it became terminal less than a day    at the next run: raw frames arrive within minutes,
-ago                                   reduced ones within hours
-it is terminal, but the data window   after an eighth of the time since it became
-is not over                           terminal, and once more when the window is over
+it ended less than a day ago          at the next run: raw frames arrive within minutes,
+                                      reduced ones within hours
+it is terminal, but the data window   after an eighth of the time since it ended, and once
+is not over                           more when the window is over
 the data window is over               never: it is settled
 ====================================  =================================================
 
-A record whose facility class cannot be asked is due at the next run: looking costs nothing.
-After a failed check it is due at the next run, then after half an hour, an hour, two hours,
-and so on up to a day, until it succeeds.
+A record whose facility class cannot be asked is due at the next run, until its status is terminal.
+After a failed check it is due at the next run, then after half an hour, an hour, two hours, and
+so on up to a day, until it succeeds.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from tom_observations.models import ObservationRecord
 
-from ..models import RecordSync
-from .outcomes import Outcome
+from ..models import RecordSync, SharedFrame, StoredFrame
+from .outcomes import Ending, Outcome
 
-EAGER = timedelta(days=1)  # after becoming terminal: asked at every run
+State = RecordSync.State
+EAGER = timedelta(days=1)  # after the end: asked at every run
 FIRST_BACKOFF = timedelta(minutes=30)
 LONGEST_BACKOFF = timedelta(days=1)
 # Runs do not start on the dot: what is due within a few minutes of the run after next must
 # not be put off by a whole period.
 SLACK = 0.9
+CHUNK = 1000  # rows in one statement
 
 
 @dataclass(frozen=True)
@@ -62,75 +64,95 @@ class Selection:
         return records
 
 
+def enrol() -> None:
+    """Give every record a state of its own: one that has none was never checked.
+
+    Records that shared a frame which is gone are due again.
+    """
+    missing = (
+        ObservationRecord.objects.filter(sync=None).order_by('pk').values_list('pk', flat=True)
+    )
+    while keys := list(missing[:CHUNK]):
+        RecordSync.objects.bulk_create((RecordSync(pk=pk) for pk in keys), ignore_conflicts=True)
+    kept = StoredFrame.objects.filter(archive=OuterRef('archive'), frame_id=OuterRef('frame_id'))
+    lost = SharedFrame.objects.filter(~Exists(kept))
+    if keys := set(lost.values_list('record', flat=True)):
+        RecordSync.objects.filter(pk__in=keys, state=State.SETTLED).update(state=State.WAITING)
+        lost.delete()
+
+
 def records_due(now: datetime, selection: Selection | None = None) -> QuerySet[ObservationRecord]:
     """The selected records that are due at `now`; with `recheck`, all that are selected."""
     selection = selection or Selection()
     if selection.recheck:
         return selection.records()
     # A union, as a database looks up each part by its index: an OR would have it read all.
-    time_has_come = RecordSync.objects.filter(next_check__lte=now).values('pk')
+    waiting = RecordSync.objects.exclude(state=State.SETTLED)
+    never_checked = waiting.filter(state=State.NEW).values('pk')
+    time_has_come = waiting.filter(next_check__lte=now).values('pk')
     clock_went_back = RecordSync.objects.filter(asked_at__gt=now).values('pk')
-    due = time_has_come.union(clock_went_back, changed_by_others().values('pk'))
-    return selection.records().filter(pk__in=due)
-
-
-def changed_by_others() -> QuerySet[ObservationRecord]:
-    """The records that were never checked, or whose status has changed since their last check.
-
-    Every record is compared with its state: 200,000 of them take a quarter of a second.
-    """
+    # Every record is compared with its state: 200,000 of them take a quarter of a second.
     records = ObservationRecord.objects.order_by()
-    return records.filter(Q(sync=None) | ~Q(status=F('sync__status')))
+    changed = records.filter(Q(sync=None) | ~Q(status=F('sync__status'))).values('pk')
+    return selection.records().filter(
+        pk__in=time_has_come.union(never_checked, clock_went_back, changed)
+    )
 
 
-def note_success(
-    sync: RecordSync, status: str, terminal: bool, now: datetime, window: timedelta
-) -> None:
-    """Write into `sync` that the record was checked at `now`, and when it is due again."""
-    _note_status(sync, status, terminal, now)
-    sync.checked_at = now
+def note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -> None:
+    """Write into `sync` what came of its check in the run that began at `now`."""
+    before = sync.asked_at
+    _note_status(sync, outcome, now)
+    if outcome.ending is Ending.CHECKED:
+        sync.checked_at = now
+        _note_well(sync)
+        sync.next_check, settled = _next_check(sync, outcome, before, now, window)
+        sync.state = State.SETTLED if settled else State.WAITING
+    elif outcome.ending is Ending.UNSUPPORTED:
+        _note_well(sync)
+        sync.error, sync.error_kind = outcome.error, outcome.kind  # not a failure: a reason
+        sync.next_check = now
+        sync.state = State.SETTLED if outcome.terminal else State.WAITING
+    elif outcome.ending is Ending.NOT_REACHED:
+        if outcome.saved or outcome.repaired:  # progress is not a failure
+            _note_well(sync)
+        sync.next_check = now
+        sync.state = State.BACKING_OFF if sync.failing_since else State.WAITING
+    else:
+        sync.failures += outcome.ending is Ending.FAILED
+        sync.failing_since = min(sync.failing_since or now, now)
+        sync.error, sync.error_kind = outcome.error, outcome.kind
+        sync.next_check = now + _backoff(sync.failures)
+        sync.state = State.BACKING_OFF
+
+
+def _note_well(sync: RecordSync) -> None:
     sync.failures, sync.failing_since, sync.error, sync.error_kind = 0, None, '', ''
-    sync.next_check = _next_check(sync.terminal_since, now, window)
-    sync.settled_at = None if sync.next_check else now
 
 
-def note_failure(
-    sync: RecordSync, status: str, terminal: bool, failure: Outcome, now: datetime
-) -> None:
-    """Write into `sync` that the check at `now` failed, why, and when to try again."""
-    _note_status(sync, status, terminal, now)
-    sync.failures += 1
-    sync.failing_since = min(sync.failing_since or now, now)
-    sync.error, sync.error_kind = failure.error, failure.kind
-    sync.settled_at = None
-    sync.next_check = now + _backoff(sync.failures)
-
-
-def note_unsupported(sync: RecordSync, status: str, terminal: bool, now: datetime) -> None:
-    """Write into `sync` that the facility class cannot be asked: another version of it may."""
-    _note_status(sync, status, terminal, now)
-    sync.next_check = now
-
-
-def _note_status(sync: RecordSync, status: str, terminal: bool, now: datetime) -> None:
-    if not terminal:
+def _note_status(sync: RecordSync, outcome: Outcome, now: datetime) -> None:
+    if not outcome.terminal:
         sync.terminal_since = None
-    elif sync.terminal_since is None or sync.terminal_since > now or sync.status != status:
+    elif sync.terminal_since is None or sync.terminal_since > now or sync.status != outcome.status:
         sync.terminal_since = now
-    sync.status, sync.asked_at = status, now
+    sync.status, sync.asked_at = outcome.status, now
 
 
 def _next_check(
-    terminal_since: datetime | None, now: datetime, window: timedelta
-) -> datetime | None:
-    if terminal_since is None:
-        return now
-    age = now - terminal_since
+    sync: RecordSync, outcome: Outcome, before: datetime | None, now: datetime, window: timedelta
+) -> tuple[datetime, bool]:
+    """When the record is due again, and whether it is settled instead."""
+    if sync.terminal_since is None:
+        return now, False
+    known = outcome.ended is not None and outcome.ended <= now
+    if not known and before and now - before > max(window, EAGER) and sync.terminal_since < now:
+        sync.terminal_since = now  # nobody looked for so long, or the clock has jumped
+    age = now - (outcome.ended if known else sync.terminal_since)
     if age >= window:
-        return None
+        return now, True
     if age < EAGER:
-        return now
-    return min(now + age / 8 * SLACK, terminal_since + window)
+        return now, False
+    return now + min(age / 8 * SLACK, window - age), False
 
 
 def _backoff(failures: int) -> timedelta:

@@ -1,19 +1,27 @@
 """What can go wrong with a record or a facility. The type decides; the text is for a person.
 
-Each type has a `kind`, under which it is stored, and `advice`: what a person can do about it.
+Each type has a `kind`, its name in words, under which it is stored, and `advice`: what a person
+can do about it.
 """
+
+import re
 
 WAIT = 'Nothing to do unless it lasts: it is retried automatically.'
 KEY = 'Put a valid API key into .env, then retry.'
 LOG = 'Read logs/tom.log, which has the traceback.'
 DOCTOR = 'Run: python manage.py doctor'
 
-_advice: dict[str, str] = {}
+_kinds: dict[str, type['SyncError']] = {}
 
 
 def advice_for(kind: str) -> str:
     """What a person can do about an error of this kind."""
-    return _advice.get(kind, SyncError.advice)
+    return by_kind(kind).advice
+
+
+def by_kind(kind: str) -> type['SyncError']:
+    """The type of the errors of this kind."""
+    return _kinds.get(kind, SyncError)
 
 
 class SyncError(Exception):
@@ -22,116 +30,98 @@ class SyncError(Exception):
     kind = 'unknown'
     advice = f'{LOG} {DOCTOR}'
 
-    def __init_subclass__(cls) -> None:
-        """Remember the advice of each kind."""
-        _advice[cls.kind] = cls.advice
+    def __init_subclass__(cls, advice: str = '') -> None:
+        """Name each kind, and remember it; without `advice` of its own it has its parent's."""
+        cls.kind = ' '.join(re.findall('[A-Z][a-z]*', cls.__name__)).lower()
+        cls.advice = advice or cls.advice
+        _kinds[cls.kind] = cls
 
 
-class NoAnswer(SyncError):
+class NoAnswer(SyncError, advice=WAIT):
     """The observatory could not be reached, or did not answer in time."""
 
-    kind = 'no answer'
-    advice = WAIT
 
-
-class BadAnswer(SyncError):
+class BadAnswer(SyncError, advice=WAIT):
     """The observatory answered something that cannot be used, or sent a broken file."""
 
-    kind = 'bad answer'
-    advice = WAIT
+
+class ServerError(BadAnswer):
+    """The observatory answered with an error of its own (5xx)."""
 
 
-class OutOfTime(SyncError):
+class OutOfTime(SyncError, advice=WAIT):
     """The run had to end before this was done."""
 
-    kind = 'out of time'
-    advice = WAIT
 
-
-class NotFound(SyncError):
+class NotFound(
+    SyncError,
+    advice='Look it up at the observatory. If it is gone there, delete the record here; if it '
+    'belongs to another account, check the API key.',
+):
     """The observatory does not know the request, or hides it from this account."""
 
-    kind = 'not found'
-    advice = (
-        'Look it up at the observatory. If it is gone there, delete the record here; if it '
-        'belongs to another account, check the API key.'
-    )
 
-
-class NotUnderstood(SyncError):
+class NotUnderstood(SyncError, advice='Look it up at the observatory: its number may be wrong.'):
     """The observatory cannot make sense of the request's number."""
 
-    kind = 'not understood'
-    advice = 'Look it up at the observatory: its number may be wrong.'
 
-
-class NoKey(SyncError):
+class NoKey(SyncError, advice=KEY):
     """There is no API key, and without one there is nothing to see."""
 
-    kind = 'no key'
-    advice = KEY
 
-
-class NoRoom(SyncError):
+class NoRoom(SyncError, advice=f'Free some disk space. {DOCTOR}'):
     """The disk is full, or fuller than the settings allow."""
 
-    kind = 'no room'
-    advice = f'Free some disk space. {DOCTOR}'
 
-
-class LocalTrouble(SyncError):
+class LocalTrouble(SyncError, advice=DOCTOR):
     """The database, a file or the storage of this TOM cannot be used."""
 
-    kind = 'local trouble'
-    advice = DOCTOR
+
+class Clash(
+    SyncError,
+    advice='Report it to those who run the archive, or to the authors of the facility class.',
+):
+    """Two different files have the same id in one archive."""
 
 
-class PlaceTaken(SyncError):
-    """The place of a file is taken, or its claim was lost."""
-
-    kind = 'place taken'
-    advice = f'Retry. If it lasts: {LOG}'
-
-
-class FacilityDown(SyncError):
-    """Nothing more can be had from this facility in this run; its records stay due."""
-
-    kind = 'facility down'
-    advice = WAIT
+class NoFrames(
+    SyncError, advice='Look it up at the observatory, and check WANTED_FRAMES in the settings.'
+):
+    """A successful observation has settled without one wanted frame."""
 
 
-class CredentialsRefused(FacilityDown):
-    """The facility refuses the credentials."""
+class StorageAway(
+    SyncError, advice=f'Mount the storage, or see that it answers and can be written. {DOCTOR}'
+):
+    """The storage of the data is not the one that was there, or does not work."""
 
-    kind = 'credentials refused'
-    advice = KEY
+
+class SetAside(SyncError, advice=WAIT):
+    """Something that the record needs was set aside for this run."""
 
 
-class Unsupported(SyncError):
+class AccessRefused(SyncError, advice=f'If other records have the same problem: {KEY}'):
+    """The observatory refuses access (401 or 403)."""
+
+
+class CredentialsRefused(SyncError, advice=KEY):
+    """A login was refused, and is not tried again in this run."""
+
+
+class Unsupported(SyncError, advice='Use a facility class that implements it.'):
     """The facility class cannot be asked for this. Not a failure: asking again changes nothing."""
-
-    kind = 'unsupported'
-    advice = 'Use a facility class that implements it.'
 
 
 class PartFailed(SyncError):
     """One part of the check failed; the rest of it goes on."""
 
-    kind = 'part failed'
 
-
-class BrokenClass(PartFailed):
+class BrokenClass(PartFailed, advice=f'Report it to the authors of the facility class. {LOG}'):
     """A facility class raised an error, or returned something that makes no sense."""
 
-    kind = 'broken class'
-    advice = f'Report it to the authors of the facility class. {LOG}'
 
-
-class HookFailed(PartFailed):
+class HookFailed(PartFailed, advice=f'Fix the hook, which is code of this TOM. {LOG}'):
     """A hook of this TOM (HOOKS in the settings) raised; it is owed and called again."""
-
-    kind = 'hook failed'
-    advice = f'Fix the hook, which is code of this TOM. {LOG}'
 
 
 class AnotherRun(Exception):

@@ -3,31 +3,53 @@
 import re
 from collections.abc import Iterator
 from hashlib import sha256
+from itertools import count
 from pathlib import PurePosixPath
 
 from django.core.exceptions import SuspiciousFileOperation
-from django.utils.text import get_valid_filename
+from django.utils.text import get_valid_filename, slugify
 from tom_dataproducts.models import DataProduct, data_product_path
 
 LONGEST = DataProduct._meta.get_field('data').max_length
 LONGEST_FILE = 80  # characters of a file's own name, so that its directory keeps some
-MOST_BYTES = 200  # of it: file systems take 255, of which a mark and `.part` need some
+LONGEST_ID = 40  # characters of a frame's id that its folder shows
+MOST_BYTES = 200  # of a name: file systems take 255
 #: What belongs together at the end of a name: tools go by all of it.
 EXTENSION = re.compile(r'(\.[A-Za-z0-9]{1,8}){1,2}$')
 
 
-def places(product: DataProduct, filename: str) -> Iterator[str]:
-    """Where in the storage the file of `product` may go: the wish first, then a sure one.
+def place(product: DataProduct, archive: str, frame_id: str, filename: str) -> str:
+    """Where in the storage a frame goes: a folder of its own, named after its id.
 
     `product` need not be saved. `filename` comes from outside: it may hold a path, characters
-    that no file system takes, or nothing. The second place holds a mark made from the product's
-    id, so that two frames of one name never want it both. Each place fits the column.
+    that no file system takes, or nothing. DATA_PRODUCT_PATH is honoured, made to fit the column
+    and to be relative. Another archive's frame of the same id has another folder.
     """
-    mark = sha256(product.product_id.encode()).hexdigest()[:10]
+    mark = sha256(f'{archive} {frame_id}'.encode()).hexdigest()[:10]
     name = safe_name(filename) or f'frame-{mark}'
-    yield _place(product, name)
+    wanted = PurePosixPath(data_product_path(product, name))
+    parts = [part for part in wanted.parent.parts if part not in ('/', '..', '.')]
+    if wanted.is_absolute():
+        parts.insert(0, f'target-{product.target_id}')
+    facility = slugify(product.observation_record.facility)
+    folder = frame_id if re.fullmatch(r'[A-Za-z0-9_-]+', frame_id) else ''
+    if not folder or len(folder) > LONGEST_ID or facility not in map(slugify, parts):
+        folder = f'{folder[:LONGEST_ID]}-{mark}'.lstrip('-')
+    last = wanted.name if len(wanted.name) <= LONGEST_FILE else safe_name(wanted.name)
+    room = LONGEST - len(last) - len('/-99')  # see `beside`
+    if len(folder) > room:
+        folder = mark
+    directory = '/'.join(parts)[: max(0, room - len(folder) - 1)].rstrip('/')
+    return '/'.join(filter(None, [directory, folder, last]))
+
+
+def beside(place: str) -> Iterator[str]:
+    """`place`, and then names beside it that fit the column, without end."""
+    yield place
+    folder, slash, name = place.rpartition('/')
     stem, extension = split(name)
-    yield _place(product, f'{stem}-{mark}{extension}')
+    for number in count(2):
+        yield f'{folder}{slash}{stem}-{number}{extension}'
 
 
 def safe_name(filename: str) -> str:
@@ -47,17 +69,3 @@ def split(name: str) -> tuple[str, str]:
     found = EXTENSION.search(name)
     cut = found.start() if found and found.start() else len(name)
     return name[:cut], name[cut:]
-
-
-def _place(product: DataProduct, name: str) -> str:
-    """The place that tomtoolkit (or DATA_PRODUCT_PATH) gives, made to fit and to be relative.
-
-    The slug of a target's name without any ASCII letter is empty; that of a long one is too
-    long for the column.
-    """
-    wanted = PurePosixPath(data_product_path(product, name))
-    parts = [part for part in wanted.parent.parts if part not in ('/', '..', '.')]
-    if wanted.is_absolute():
-        parts.insert(0, f'target-{product.target_id}')
-    directory = '/'.join(parts)[: LONGEST - len(wanted.name) - 1].rstrip('/')
-    return f'{directory}/{wanted.name}' if directory else wanted.name

@@ -1,21 +1,23 @@
 """Frames, as the archives of observatories and facility classes list them."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import PurePath
 from urllib.parse import urlencode, urljoin, urlsplit
 from uuid import UUID
 
 from tom_observations.facilities.ocs import OCSFacility, make_request
-from tom_observations.models import ObservationRecord
 
-from .errors import BadAnswer, NoKey, Unsupported
+from ..redact import redact
+from .errors import BadAnswer, Clash, SyncError, Unsupported
+from .explain import explained
 
 PAGE = 1000  # frames: more are cut off without a word
-BATCH = 100  # frames in one question to the database
-MOST_PAGES = 1000  # of one list, in case its "next" never ends
+MOST_PAGES = 1000  # of one list: a list that says "next" without end must end
+PRODUCT = {'id', 'filename', 'url'}  # what a facility class has to say of one
+LONGEST_NAME = 100  # characters of a frame's name in a message
 QUERY = re.compile(r'\?[\w.~%-]+=.*', re.DOTALL)  # of an address
 
 
@@ -23,57 +25,70 @@ QUERY = re.compile(r'\?[\w.~%-]+=.*', re.DOTALL)  # of an address
 class Frame:
     """A file that an archive offers; `md5` is empty where the archive publishes none."""
 
-    product_id: str
+    id: str
     filename: str
     url: str
     md5: str = ''
+    older: frozenset[str] = frozenset()  # checksums of the versions before
 
 
-def frame_of(product: object, facility: str) -> Frame:
-    """The frame of one entry of `data_products`: a dictionary with id, filename and url."""
-    try:
-        return Frame(_named(product['id']), _filename(product['filename']), _named(product['url']))
-    except (TypeError, KeyError):
-        raise Unsupported(f'{facility} lists products without id, filename and url') from None
+@dataclass
+class Listing:
+    """What an archive lists for one record: frames by id, and what is wrong with other entries."""
+
+    frames: dict[str, Frame] = field(default_factory=dict)
+    faults: list[SyncError] = field(default_factory=list)
+
+    def add(self, entries: Iterable[object], lister: str) -> None:
+        """Add the frame of each entry; one that cannot be used is a fault of its own.
+
+        Where the list breaks off, that is a fault as well, and what came before it is good.
+        """
+        try:
+            for entry in entries:
+                try:
+                    frame = _frame(entry)
+                except (AttributeError, IndexError, KeyError, TypeError):
+                    self.faults.append(BadAnswer(_name_of(entry)))
+                    continue
+                # Pages shift while they are read, so that a frame may be listed twice.
+                first = self.frames.setdefault(frame.id, frame)
+                if (first.filename, first.md5) != (frame.filename, frame.md5):
+                    self.faults.append(Clash(f'frame {frame.id} is listed as two different files'))
+        except Exception as error:
+            if not self.frames:
+                raise
+            self.faults.append(explained(error, lister))
 
 
-def archived_frames(facility: OCSFacility, record: ObservationRecord) -> Iterator[Frame]:
-    """The frames of one record, page by page, from the archive of an OCS facility.
+def listed_by_class(answer: object, facility: str) -> Listing:
+    """What `data_products` of a facility class returned: dictionaries with id, filename, url."""
+    listing, usable = Listing(), set()
 
-    Without an API key the archive shows public frames only and does not say that others are
-    missing, so a completed record without any is an error then.
-    """
-    facility_settings, empty = facility.facility_settings, True
-    for frame in _listed(facility, record.observation_id):
-        empty = False
-        yield frame
-    completed = record.status in facility_settings.get_successful_observing_states()
-    if completed and empty and not facility_settings.get_setting('api_key'):
-        name = facility_settings.facility_name
-        raise NoKey(f'no frames can be seen without an API key: set {name}_API_KEY in .env')
+    def entries() -> Iterator[object]:
+        for entry in answer or ():
+            usable.add(isinstance(entry, dict) and entry.keys() >= PRODUCT)
+            yield entry
 
-
-def in_batches(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
-    """`frames`, BATCH at a time: also those that came before the list broke off."""
-    some: list[Frame] = []
-    try:
-        for frame in frames:
-            some.append(frame)
-            if len(some) == BATCH:
-                yield some
-                some = []
-    except Exception:
-        yield some
-        raise
-    yield some
+    listing.add(entries(), facility)
+    if usable == {False}:
+        raise Unsupported(f'{facility} lists products without id, filename and url')
+    return listing
 
 
-def _listed(facility: OCSFacility, request_id: str) -> Iterator[Frame]:
+def listed_by_archive(facility: OCSFacility, request_id: str, archive: str) -> Listing:
     """The archive's whole list of the frames of one request.
 
     tomtoolkit asks by REQNUM, whose count, and so its `next`, is an estimate that can lose
-    frames in silence; `request_id` counts exactly. Measured: science archive 2.7.2.
+    frames in silence; `request_id` counts exactly. Measured: science archive 2.7.2. An archive
+    that ignores a filter is found out by the frames of other requests.
     """
+    listing = Listing()
+    listing.add(_entries(facility, request_id), archive)
+    return listing
+
+
+def _entries(facility: OCSFacility, request_id: str) -> Iterator[object]:
     url = urljoin(facility.facility_settings.get_setting('archive_url'), '/frames/')
     query = urlencode({'request_id': request_id, 'limit': PAGE, 'include_related_frames': 'false'})
     asked = set()
@@ -82,40 +97,57 @@ def _listed(facility: OCSFacility, request_id: str) -> Iterator[Frame]:
         page = make_request('GET', f'{url}?{query}', headers=facility._portal_headers()).json()
         if not isinstance(page, dict) or not isinstance(page.get('results'), list):
             raise BadAnswer('the archive answered something other than a list of frames')
-        yield from map(_ocs_frame, page['results'])
+        for entry in page['results']:
+            if isinstance(entry, dict) and str(entry.get('request_id', request_id)) != request_id:
+                raise BadAnswer('the archive lists frames of another request')
+        yield from page['results']
         # Only the query of `next` is used: the token must not follow it to another host.
         query = urlsplit(str(page.get('next') or '')).query
     if query:
         raise BadAnswer('the list of frames has no end')
 
 
-def _ocs_frame(entry: object) -> Frame:
-    try:
-        versions = entry.get('version_set') or [{}]
-        return Frame(
-            product_id=_named(entry['id']),
-            filename=_filename(entry['filename']),
-            url=_named(entry['url']),
-            md5=str(versions[0].get('md5') or '').lower(),
-        )
-    except (AttributeError, KeyError, TypeError, IndexError):
-        raise BadAnswer('the archive lists a frame without id, filename or url') from None
+def _frame(entry: dict) -> Frame:
+    """The frame of an entry: archives list its versions, the newest first, and classes one."""
+    newest, *older = checksums(entry)
+    return Frame(
+        id=_named(entry['id']),
+        filename=_filename(entry['filename']),
+        url=_named(entry['url']),
+        md5=newest,
+        older=frozenset(filter(None, older)),
+    )
+
+
+def checksums(entry: dict) -> list[str]:
+    """Those of the versions of an entry, the newest first; empty where the archive gives none."""
+    versions = entry.get('version_set') or [entry]
+    return [str(version.get('md5') or '').lower() for version in versions]
+
+
+def _name_of(entry: object) -> str:
+    """What an entry that cannot be used calls itself: with an address, signature and all, maybe."""
+    named = entry.get('filename') or entry.get('id') if isinstance(entry, dict) else ''
+    named = redact(QUERY.sub('', str(named or '')))
+    named = ''.join(filter(str.isprintable, named))[:LONGEST_NAME]
+    return f'{named or "a frame"} is listed without an id, a file name or an address'
 
 
 def _text(value: object) -> str:
-    """`value` as text; raises TypeError where it stands for none, as null and objects do."""
+    """Raises TypeError where `value` stands for no text, as null and objects do."""
     if isinstance(value, bool) or not isinstance(value, str | Integral | UUID | PurePath):
         raise TypeError(type(value))
     return str(value)
 
 
 def _named(value: object) -> str:
-    """`value` as text that is not empty; raises TypeError where it is no such thing."""
-    if not (text := _text(value)).strip():
-        raise TypeError('empty')
+    """`value` as text that any database can hold; raises TypeError where it is no such thing."""
+    text = _text(value)
+    if not text.strip() or not text.isprintable():
+        raise TypeError('empty, or not printable')
     return text
 
 
 def _filename(value: object) -> str:
     """`value` as a file's name: some classes take it from an address, signature and all."""
-    return QUERY.sub('', _text(value))
+    return ''.join(filter(str.isprintable, QUERY.sub('', _text(value))))

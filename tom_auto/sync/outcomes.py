@@ -1,36 +1,49 @@
 """What came of checking one record, and of a whole run."""
 
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 
 from .errors import SyncError
 
+MOST_NAMED = 10  # failures in the one-line summary; the rest is counted
 #: What `--json` prints of each failure.
 FAILURE = ('record', 'observation_id', 'facility', 'error', 'kind')
-MOST_NAMED = 10  # failures in the one-line summary; the rest is counted
+
+
+class Ending(StrEnum):
+    """Where a due record went: each goes to one of these, and the sum is checked (rule 16)."""
+
+    CHECKED = 'checked'
+    FAILED = 'failed'
+    UNSUPPORTED = 'unsupported'
+    SET_ASIDE = 'set_aside'
+    NOT_REACHED = 'not_reached'
+    GONE = 'gone'
 
 
 @dataclass
 class Outcome:
-    """What came of checking one record, or (without a record) what became of a facility."""
+    """What came of checking one record, or (without a record) what became of something shared."""
 
     facility: str
     record: int | None = None
     observation_id: str = ''
+    ending: Ending = Ending.NOT_REACHED
     status: str = ''
     terminal: bool = False
-    checked: bool = False
+    ended: object = None  # when the observation ended, as far as the facility said
     changed: bool = False
     found: int = 0
     saved: int = 0
     repaired: int = 0
+    filtered: int = 0
+    has_data: bool = True
     error: str = ''
     kind: str = ''  # of the error
-    unsupported: str = ''
-    no_answer: bool = False  # the error is that the facility could not be reached
 
     def sentence(self) -> str:
         """What failed, and why."""
-        return f'{self.facility} {self.observation_id}'.rstrip() + f': {self.error}'
+        return f'{self.facility} {self.observation_id}'.strip() + f': {self.error}'
 
     def note(self, error: SyncError) -> None:
         """Add `error` to what went wrong; the first one gives the kind."""
@@ -52,24 +65,34 @@ class Report:
     repaired: int = 0
     failed: int = 0
     unsupported: int = 0
+    set_aside: int = 0
+    not_reached: int = 0
+    gone: int = 0
+    filtered: int = 0
+    waiting_after_failures: int = 0
     seconds: float = 0.0
     failures: list[Outcome] = field(default_factory=list)
     unsupported_facilities: dict[str, str] = field(default_factory=dict)
 
     def add(self, outcome: Outcome) -> None:
         """Count `outcome`."""
-        self.checked += outcome.checked
-        self.changed += outcome.changed
-        self.found += outcome.found
-        self.saved += outcome.saved
-        self.repaired += outcome.repaired
-        if outcome.unsupported:
-            self.unsupported += 1
-            self.unsupported_facilities.setdefault(outcome.facility, outcome.unsupported)
-        if outcome.error:
-            self.failed += 1
-            self.status = 'failed'
+        for name in ('changed', 'found', 'saved', 'repaired', 'filtered'):
+            setattr(self, name, getattr(self, name) + getattr(outcome, name))
+        if outcome.record is not None:
+            setattr(self, outcome.ending, getattr(self, outcome.ending) + 1)
+        if outcome.ending is Ending.UNSUPPORTED:
+            self.unsupported_facilities.setdefault(outcome.facility, outcome.error)
+        elif outcome.error and outcome.ending is not Ending.SET_ASIDE:
+            self.failed += outcome.record is None
             self.failures.append(outcome)
+            self.status = 'failed'
+
+    def unaccounted(self) -> int:
+        """How many due records went nowhere: rule 16."""
+        return self.due - sum(getattr(self, ending) for ending in Ending) + self._shared()
+
+    def _shared(self) -> int:
+        return sum(failure.record is None for failure in self.failures)
 
     def as_dict(self) -> dict:
         """The object that `--json` prints."""
@@ -78,20 +101,34 @@ class Report:
 
     def counts(self) -> dict[str, int]:
         """The counts alone, under the names that they have in the run's row."""
-        names = ('due', 'checked', 'changed', 'found', 'saved', 'repaired', 'failed', 'unsupported')
-        return {name: getattr(self, name) for name in names}
+        from ..models import COUNTS
+
+        return {name: getattr(self, name) for name in COUNTS}
 
     def sentence(self) -> str:
         """The one-line summary, which names what failed."""
+        waiting = (
+            f' {self.waiting_after_failures} records wait after failures.'
+            if self.waiting_after_failures
+            else ''
+        )
         if not self.due and not self.failed:
-            return 'Success! Nothing was due.'
+            return 'Nothing was due.' + waiting if waiting else 'Success! Nothing was due.'
         counts = (
             f'{self.due} due, {self.checked} checked, {self.changed} changed; '
             f'{self.found} frames found, {self.saved} saved, {self.repaired} repaired; '
-            f'{self.failed} failed, {self.unsupported} unsupported; {self.seconds:.1f} s.'
+            f'{self.failed} failed, {self.unsupported} unsupported'
         )
-        if not self.failed:
-            return f'Success! {counts}'
+        others = {'set aside': self.set_aside, 'not reached': self.not_reached,
+                  'gone': self.gone, 'frames not wanted': self.filtered}  # fmt: skip
+        counts += ''.join(f', {number} {name}' for name, number in others.items() if number)
+        counts += f'; {self.seconds:.1f} s.'
+        unsupported = ''.join(
+            f' Not supported at {name}: {reason}.'
+            for name, reason in self.unsupported_facilities.items()
+        )
+        if self.status == 'ok':
+            return f'{"" if waiting else "Success! "}{counts}{unsupported}{waiting}'
         named = '; '.join(failure.sentence() for failure in self.failures[:MOST_NAMED])
-        more = f'; and {self.failed - MOST_NAMED} more' if self.failed > MOST_NAMED else ''
-        return f'Failed: {counts} {named}{more}'
+        more = len(self.failures) - MOST_NAMED
+        return f'Failed: {counts} {named}{f"; and {more} more" if more > 0 else ""}{unsupported}'

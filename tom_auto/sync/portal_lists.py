@@ -12,7 +12,6 @@ import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from threading import Lock
 from urllib.parse import urlencode, urljoin
 
 from dateutil.parser import parse
@@ -37,6 +36,8 @@ class News:
 
     answer: dict  # as `get_observation_status` would have it; without times: they are as before
     begun: bool = True  # whether it may have frames
+    status_then: str = ''  # of the record, when the lists were read
+    proposal: str = ''  # empty where no list names it
 
 
 @dataclass
@@ -45,6 +46,8 @@ class _Wanted:
 
     since: datetime
     status_before: str
+    status_then: str
+    proposal: str = ''
     blocks: list[dict] = field(default_factory=list)
 
 
@@ -53,41 +56,26 @@ Wanted = dict[str, _Wanted]  # by request number
 Found = dict[str, News]
 
 
-class Sweep:
-    """The lists of one facility's portal, read once in a run, when the first record is asked for."""
-
-    def __init__(self, due: Collection[int]) -> None:
-        """`due`: the primary keys of the records that the run is about."""
-        self._due = due
-        self._lock = Lock()
-        self._read: dict[tuple, Found] = {}
-
-    def news(self, facility: OCSFacility, observation_id: str) -> News | None:
-        """What the lists say, with the credentials of `facility`; None where they do not."""
-        if len(self._due) < FEWEST:
-            return None
-        address = facility.facility_settings.get_setting('portal_url')
-        portal = address, facility._portal_headers()
-        key = address, *portal[1].items()
-        with self._lock:  # the other threads wait: it is for them too
-            if key not in self._read:
-                self._read[key] = _read_lists(portal, self._due)
-        return self._read[key].get(observation_id)
-
-
-def _read_lists(portal: Portal, due: Collection[int]) -> Found:
-    """What the lists say of each record that is due; nothing where they cannot be had."""
+def read_lists(facility: OCSFacility, wanted: Wanted) -> Found:
+    """What the lists say of each wanted record; nothing where they cannot be had."""
     found: Found = {}
+    if len(wanted) < FEWEST:
+        return found
+    all_of_them = dict(wanted)
+    portal = facility.facility_settings.get_setting('portal_url'), facility._portal_headers()
     try:
-        wanted = _wanted(due)
         _find_pending(portal, wanted, found)
         _find_ended(portal, wanted, found)
     except Exception as error:  # the single calls will say what is wrong, record by record
         logger.warning('%s has no lists for us (%s)', portal[0], type(error).__name__)
+    for observation_id, news in found.items():
+        one = all_of_them[observation_id]
+        news.status_then, news.proposal = one.status_then, one.proposal
     return found
 
 
-def _wanted(due: Collection[int]) -> Wanted:
+def wanted_of(due: Collection[int]) -> Wanted:
+    """What there is to ask about these records, by request number."""
     wanted, keys = {}, list(due)
     for start in range(0, len(keys), CHUNK):
         some = keys[start : start + CHUNK]
@@ -96,12 +84,14 @@ def _wanted(due: Collection[int]) -> Wanted:
             'sync__status', 'sync__terminal_since', 'sync__checked_at',
         )  # fmt: skip
         for observation_id, status, created, checked, terminal_since, checked_at in rows:
+            if not observation_id.isdecimal():
+                continue  # and no request
             since = terminal_since or checked_at or created
             before = status if status == checked else ''
             twin = wanted.get(observation_id)
             if twin is not None and twin.status_before != before:
                 before = ''  # what one of two records knows, the other may not
-            wanted[observation_id] = _Wanted(since - MARGIN, before)
+            wanted[observation_id] = _Wanted(since - MARGIN, before, status)
     return wanted
 
 
@@ -141,12 +131,12 @@ def _note_ended(observation_id: str, state: str, one: _Wanted, found: Found) -> 
 
 def _states(portal: Portal, wanted: Wanted, **filters: str) -> dict[str, str]:
     """The states of those wanted requests whose groups pass `filters`."""
-    return {
-        str(request['id']): request['state']
-        for group in _Rows(portal, '/api/requestgroups/', len(wanted), filters)
-        for request in group['requests']
-        if str(request['id']) in wanted
-    }
+    states = {}
+    for group in _Rows(portal, '/api/requestgroups/', len(wanted), filters):
+        for request in group['requests']:
+            if (one := wanted.get(number := str(request['id']))) is not None:
+                states[number], one.proposal = request['state'], group.get('proposal', '')
+    return states
 
 
 def _read_blocks(portal: Portal, wanted: Wanted, count: int, **filters: str) -> bool:

@@ -1,7 +1,8 @@
-"""Keeps one run of a job at a time, and the history of runs."""
+"""One run of a job at a time, and the history of runs."""
 
 import contextlib
 import fcntl
+import logging
 import os
 import socket
 import sys
@@ -9,32 +10,34 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from getpass import getuser
 from pathlib import Path
-from time import monotonic
+from threading import Event, Thread
 from typing import IO
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
-from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
 from ..models import RecordSync, RunFailure, UpdateRun
 from .db_retry import patient
-from .due import note_failure, note_success, note_unsupported
-from .errors import AnotherRun
-from .outcomes import Outcome, Report
+from .due import note
+from .errors import AnotherRun, LocalTrouble, NoFrames
+from .outcomes import Ending, Outcome, Report
+
+logger = logging.getLogger(__name__)
 
 BEAT = 15  # seconds: a run says that it is alive about this often
-SILENCE = timedelta(seconds=90)  # a run on another host that says nothing for so long is dead
+SILENCE = timedelta(seconds=90)  # a run that says nothing for so long is dead, or suspended
+TAKEN_OVER = 'This run was taken for dead, and another has taken over.'
 #: The variable by which the page tells the run that it starts who has asked for it.
 ASKED_BY = 'TOM_RUN_ASKED_BY'
-#: What a check leaves in the state of a record; what hooks it owes is written as they are called.
+#: What a check leaves in the state of a record; which hooks it owes is written with the status.
 NOTED = [
     field.name
     for field in RecordSync._meta.concrete_fields
-    if field.name not in ('record', 'hook_owed')
+    if field.name not in ('record', 'owes_hook', 'status_before', 'saving', 'newest_product')
 ]
 
 
@@ -45,15 +48,15 @@ def the_only_run(job: str, limits: Automation, only: str = '') -> Iterator[Updat
     `only`: what it is limited to, in words, if it is.
 
     The database's constraint lets one run of a job be at work, on one host or many. Raises
-    AnotherRun where there is one that lives. A dead one is taken over: at once where its lock
-    was, which the system frees when a process dies, and after SILENCE otherwise.
+    AnotherRun where there is one that lives. A dead one is taken over: after SILENCE, or at once
+    where the lock that it held on this host is free.
     """
     with _host_lock(job) as lock:
         run = _begin(job, lock, only)
         try:
             yield run
         except BaseException:
-            _end(run, UpdateRun.Status.DIED)  # with the counts that its heart told last
+            _end(run, UpdateRun.Status.DIED)  # with the counts that its heart wrote last
             raise
         _end(run, run.status, Report().counts())
         UpdateRun.objects.filter(job=job, started__lt=run.started - limits.KEEP_RUNS).delete()
@@ -61,75 +64,50 @@ def the_only_run(job: str, limits: Automation, only: str = '') -> Iterator[Updat
 
 @contextlib.contextmanager
 def _host_lock(job: str) -> Iterator[str]:
-    """Hold this project's lock for `job`; raises AnotherRun where a living process holds it.
+    """Hold this project's lock for `job`, if it is free, and give what its host knows it by.
 
-    Gives what its host knows the lock by, or '' where none can be kept: then the heartbeat alone
-    has to do.
+    It proves that runs which held it before are dead. That somebody holds it proves nothing: a
+    run that is suspended does, too. Where no lock can be had, heartbeats alone have to do.
     """
-    file = _lock_file(job)
-    if file is None:
-        yield ''
-        return
-    with file:
-        yield _locked(file, job)
-
-
-def _locked(file: IO, job: str) -> str:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise AnotherRun(f'Another {job} is at work on this host.') from None
-    except OSError:  # a file system without locks, as those of clusters may be
-        return ''
-    # Not the path: two containers may have one host name, and each a file of its own there.
-    known = os.fstat(file.fileno())
-    return f'{known.st_dev}:{known.st_ino}'
-
-
-def _lock_file(job: str) -> IO | None:
-    try:
-        return (Path(settings.BASE_DIR) / 'logs' / f'.{job}.lock').open('w')
-    except OSError:
-        return None
+    with contextlib.ExitStack() as stack:
+        known = ''
+        with contextlib.suppress(OSError):  # no directory, or a file system without locks
+            file: IO = (Path(settings.BASE_DIR) / 'logs' / f'.{job}.lock').open('w')
+            stack.enter_context(file)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Not the path: two containers may have one host name, and each a file of its own.
+            status = os.fstat(file.fileno())
+            known = f'{status.st_dev}:{status.st_ino}'
+        yield known
 
 
 def _begin(job: str, lock: str, only: str) -> UpdateRun:
     now = timezone.now()
-    _bury_the_dead(job, lock)
+    _end_dead_runs(job, lock)
     try:
         with transaction.atomic():
             return UpdateRun.objects.create(
-                job=job,
-                host=_host(),
-                lock=lock,
-                pid=os.getpid(),
-                started_by=started_by(),
-                only=only[:200],
-                started=now,
-                heartbeat=Now(),
-            )
+                job=job, host=socket.gethostname(), lock=lock, pid=os.getpid(),
+                started_by=started_by(), only=only[:200], started=now, heartbeat=Now(),
+            )  # fmt: skip
     except IntegrityError:
         other = UpdateRun.objects.filter(job=job, status=UpdateRun.Status.RUNNING).first()
         where = f' on {other.host} since {other.started:%Y-%m-%d %H:%M} UTC' if other else ''
-        raise AnotherRun(f'Another {job} is at work{where}.') from None
+        raise AnotherRun(f'Another {job} is in progress{where}.') from None
 
 
-def _bury_the_dead(job: str, lock: str) -> None:
-    """Mark as dead the runs that say they are at work and cannot be.
+def _end_dead_runs(job: str, lock: str) -> None:
+    """Record the end of runs that say they are at work and cannot be.
 
     Who holds a lock knows that every run that had it before is dead. Heartbeats are in the
     database's time, as the clocks of two hosts may differ.
     """
     dead = Q(heartbeat__lt=Now() - SILENCE)
     if lock:
-        dead |= Q(host=_host(), lock=lock)
+        dead |= Q(host=socket.gethostname(), lock=lock)
     UpdateRun.objects.filter(dead, job=job, status=UpdateRun.Status.RUNNING).update(
         status=UpdateRun.Status.DIED, finished=timezone.now()
     )
-
-
-def _host() -> str:
-    return socket.gethostname()
 
 
 @patient
@@ -141,85 +119,94 @@ def _end(run: UpdateRun, status: str, counts: Iterable[str] = ()) -> None:
 
 
 class Heart:
-    """Says now and then that a run is alive, and how far it is."""
+    """Says that a run is alive, in a thread of its own."""
 
-    def __init__(self, run: UpdateRun) -> None:
-        self._run = run
-        self._beaten = monotonic()
+    def __init__(self, run: UpdateRun, report: Report) -> None:
+        self.lost = False  # whether another run has taken over
+        self._run, self._report = run, report
+        self._ended = Event()
+        Thread(target=self._beat, daemon=True, name='heart').start()
 
-    def beat(self, report: Report) -> None:
-        """Say it, if it has not been said for a while.
+    def stop(self) -> None:
+        """The run has ended."""
+        self._ended.set()
 
-        Raises AnotherRun where the run was silent for so long that another has taken over.
-        """
-        if monotonic() - self._beaten < BEAT:
-            return
-        self._beaten = monotonic()
-        if not say_alive(self._run, report):
-            raise AnotherRun('This run was taken for dead, and another has taken over.')
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT):
+            with contextlib.suppress(Exception):  # the database is away: the run will say so
+                self.lost = not say_alive(self._run, self._report)
+        connection.close()
 
 
-@patient
 def say_alive(run: UpdateRun, report: Report) -> bool:
     """Write the heartbeat of `run` and its counts; False where it counts as ended."""
-    alive = UpdateRun.objects.filter(pk=run.pk, status=UpdateRun.Status.RUNNING)
-    return bool(alive.update(heartbeat=Now(), **report.counts()))
+    return bool(_at_work(run).update(heartbeat=Now(), **report.counts()))
+
+
+def _at_work(run: UpdateRun) -> QuerySet[UpdateRun]:
+    return UpdateRun.objects.filter(pk=run.pk, status=UpdateRun.Status.RUNNING)
 
 
 @patient
 def record_outcomes(run: UpdateRun, outcomes: list[Outcome], limits: Automation) -> None:
     """Write what came of some records: when each is due again, and its failure if there is one.
 
-    Times count from the start of the run, so that a run that takes long puts nothing off.
+    Times count from the start of the run, so that a run that takes long puts nothing off. Raises
+    AnotherRun where this one was taken for dead: another has the records in hand.
     """
     with transaction.atomic():
-        syncs = _syncs({outcome.record for outcome in outcomes})
-        told = [outcome for outcome in outcomes if outcome.record in (None, *syncs)]
-        for outcome in told:
-            if outcome.record is not None:
+        if not _at_work(run).update(heartbeat=Now()):
+            raise AnotherRun(TAKEN_OVER)
+        syncs, locked = _syncs({outcome.record for outcome in outcomes} - {None})
+        for outcome in outcomes:
+            if outcome.record in syncs:
                 _note(syncs[outcome.record], outcome, run.started, limits.DATA_WINDOW)
+            elif outcome.record in locked:  # it stays as due as it was
+                outcome.note(LocalTrouble('another program keeps its state locked'))
+                outcome.ending = Ending.FAILED
+            elif outcome.record is not None:
+                outcome.ending, outcome.error = Ending.GONE, ''
+        # These rows are there: an upsert of them takes a tenth of the time of `bulk_update`.
         RecordSync.objects.bulk_create(
             syncs.values(), update_conflicts=True, unique_fields=['record'], update_fields=NOTED
         )
-        RunFailure.objects.bulk_create(_failure(run, outcome) for outcome in told if outcome.error)
+        RunFailure.objects.bulk_create(
+            _failure(run, outcome)
+            for outcome in outcomes
+            if outcome.error and outcome.ending not in (Ending.SET_ASIDE, Ending.UNSUPPORTED)
+        )
 
 
-def _syncs(records: set[int | None]) -> dict[int, RecordSync]:
-    """The states of those records that have not been deleted, and will not be in this transaction."""
-    there = ObservationRecord.objects.select_for_update(no_key=True).filter(pk__in=records)
-    keys = list(there.order_by('pk').values_list('pk', flat=True))
-    known = RecordSync.objects.in_bulk(keys)
-    return {pk: known.get(pk) or RecordSync(pk=pk) for pk in keys}
+def _syncs(records: set[int]) -> tuple[dict[int, RecordSync], set[int]]:
+    """The states of those records that are there, and the records whose state is locked."""
+    there = RecordSync.objects.filter(pk__in=records)
+    if not connection.features.has_select_for_update_skip_locked:  # SQLite locks it all
+        return {sync.pk: sync for sync in there}, set()
+    syncs = {sync.pk: sync for sync in there.select_for_update(skip_locked=True)}
+    return syncs, set(there.exclude(pk__in=syncs).values_list('pk', flat=True))
 
 
 def _failure(run: UpdateRun, outcome: Outcome) -> RunFailure:
     return RunFailure(
-        run=run,
-        record_id=outcome.record,
-        observation_id=outcome.observation_id,
-        facility=outcome.facility,
-        error=outcome.error,
-        error_kind=outcome.kind,
-    )
+        run=run, record_id=outcome.record, observation_id=outcome.observation_id,
+        facility=outcome.facility[:50], error=outcome.error, error_kind=outcome.kind,
+    )  # fmt: skip
 
 
 def _note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -> None:
-    status, terminal = outcome.status, outcome.terminal
-    if not status:  # given up before it was known
-        status, terminal = sync.status, sync.terminal_since is not None
-    if outcome.error:
-        note_failure(sync, status, terminal, outcome, now)
-    elif outcome.unsupported:
-        note_unsupported(sync, status, terminal, now)
-    else:
-        note_success(sync, status, terminal, now, window)
+    was_settled = sync.is_settled
+    note(sync, outcome, now, window)
+    if sync.is_settled and not was_settled and not outcome.has_data:
+        outcome.note(NoFrames('the observation succeeded, and not one wanted frame has come'))
+        outcome.ending = Ending.FAILED  # told once: the record is settled, and not in trouble
 
 
 def close(run: UpdateRun, report: Report) -> None:
     """Write the counts of a run that has done its work into its row."""
     for name, count in report.counts().items():
         setattr(run, name, count)
-    run.status = UpdateRun.Status.FAILED if report.failed else UpdateRun.Status.OK
+    failed = report.status == 'failed'
+    run.status = UpdateRun.Status.FAILED if failed else UpdateRun.Status.OK
     report.run = run.pk
 
 

@@ -1,15 +1,18 @@
 """Where the files of data products lie: on a disk of this host, or in a store such as S3.
 
-On a disk a file is received beside its place, so that moving it there is one step.
+On a disk a file is received into a folder of part files beside the data, so that moving it into
+place is one step.
 """
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from math import inf
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import IO
 
 from django.conf import settings
@@ -20,8 +23,16 @@ from django.core.files.utils import validate_file_name
 from tom_dataproducts.models import DataProduct
 
 from ..conf import Automation
-from ..models import StoredFrame
+from . import file_names, whole_file
 from .errors import LocalTrouble, NoRoom
+from .explain import in_the_storage
+from .whole_file import Received
+
+PARTS = '.tom-parts'
+
+_numbers = count(1)
+_room = Lock()
+_promised = [0]  # bytes that downloads in progress may still write
 
 
 def the_storage() -> Storage:
@@ -29,6 +40,7 @@ def the_storage() -> Storage:
     return DataProduct._meta.get_field('data').storage
 
 
+@in_the_storage()
 def exists(name: str) -> bool:
     """Whether there is a file of that name."""
     return is_proper(name) and the_storage().exists(name)
@@ -43,76 +55,140 @@ def is_proper(name: str) -> bool:
     return True
 
 
-def room(limits: Automation) -> float:
-    """How many bytes a download may have: rule 15. Only a disk of this host has such a limit.
-
-    Raises SyncError where less is free than MIN_FREE_BYTES.
-    """
+@in_the_storage()
+def sizes(names: list[str]) -> dict[str, int | None]:
+    """The sizes of these files in bytes; None for those that are not there."""
     storage = the_storage()
-    if not isinstance(storage, FileSystemStorage):
-        return inf
-    Path(storage.location).mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(storage.location).free
-    if free < limits.MIN_FREE_BYTES:
-        raise NoRoom(
-            f'downloads stop: only {free / 1e6:.0f} MB are free where the data goes '
-            f'(TOM_AUTO: MIN_FREE_BYTES is {limits.MIN_FREE_BYTES / 1e6:.0f} MB)'
-        )
-    return free - limits.MIN_FREE_BYTES
-
-
-def part_path(storage: FileSystemStorage, claim: StoredFrame) -> Path:
-    """Where the file of `claim` is received."""
-    return Path(storage.path(claim.name)).with_name(f'.{claim.pk}.part')
+    return {name: storage.size(name) if exists(name) else None for name in names}
 
 
 @contextmanager
-def part_file(claim: StoredFrame) -> Iterator[IO[bytes]]:
-    """A file to receive what `claim` is for. It is left where it is: see `remove_part`."""
+def opened(name: str) -> Iterator[IO[bytes]]:
+    """A file that is stored, for reading."""
+    with in_the_storage(), the_storage().open(name) as file:
+        yield file
+
+
+def read(name: str) -> Received:
+    """What is known of a file that is stored."""
+    with opened(name) as file:
+        return whole_file.read(file)
+
+
+def free_place(name: str, md5: str) -> str:
+    """`name`, or one beside it, for a file with this checksum: where no other file is."""
+    places = file_names.beside(name)
+    return next(place for place in places if not exists(place) or read(place).md5 == md5)
+
+
+def delete(name: str) -> None:
+    """Remove a file that was stored here and that no row refers to."""
+    if name and is_proper(name) and not DataProduct.objects.filter(data=name).exists():
+        with suppress(OSError), in_the_storage():
+            the_storage().delete(name)
+
+
+@contextmanager
+def room_for(size: int, limits: Automation) -> Iterator[None]:
+    """Reserve `size` bytes of the disk while this lasts: rule 15. Other stores have no limit.
+
+    Raises NoRoom where less than MIN_FREE_BYTES would be left.
+    """
+    storage = the_storage()
+    if not isinstance(storage, FileSystemStorage):
+        yield
+        return
+    with _room:
+        free = shutil.disk_usage(storage.location).free - _promised[0]
+        if free - size < limits.MIN_FREE_BYTES:
+            needs = f', and the next file needs {size / 1e6:.0f} MB' if size else ''
+            raise NoRoom(
+                f'downloads stop: {free / 1e6:.0f} MB are free where the data goes{needs} '
+                f'(TOM_AUTO: MIN_FREE_BYTES is {limits.MIN_FREE_BYTES / 1e6:.0f} MB)'
+            )
+        _promised[0] += size
+    try:
+        yield
+    finally:
+        with _room:
+            _promised[0] -= size
+
+
+def empty_parts() -> None:
+    """Remove what runs that were killed have left. To be called when no other run is at work."""
+    storage = the_storage()
+    if isinstance(storage, FileSystemStorage):
+        shutil.rmtree(Path(storage.location) / PARTS, ignore_errors=True)
+
+
+@contextmanager
+def part_file() -> Iterator[IO[bytes]]:
+    """A file to receive something in; it is gone afterwards, unless it was moved into place."""
     storage = the_storage()
     if not isinstance(storage, FileSystemStorage):
         with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as file:
             yield file
         return
-    part = part_path(storage, claim)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    with part.open('w+b') as file:
-        yield file
+    part = Path(storage.location) / PARTS / f'{os.getpid()}-{next(_numbers)}'
+    _make_directory(part.parent, storage.directory_permissions_mode)
+    try:
+        with part.open('x+b') as file:
+            yield file
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def remove_part(claim: StoredFrame) -> None:
-    """Remove what is left of an attempt, while there still is a claim that tells of it."""
-    storage = the_storage()
-    if isinstance(storage, FileSystemStorage):
-        part_path(storage, claim).unlink(missing_ok=True)
-
-
-def move_into_place(file: IO[bytes], claim: StoredFrame, size: int) -> None:
-    """Make the part `file`, of `size` bytes, the file of `claim`, and see that it lasts."""
+@in_the_storage()
+def move_into_place(file: IO[bytes], name: str, size: int) -> None:
+    """Make the part `file`, of `size` bytes, the file `name`, and see that it lasts."""
     storage = the_storage()
     file.flush()
     if not isinstance(storage, FileSystemStorage):
-        _upload(storage, file, claim.name, size)
+        _upload(storage, file, name, size)
         return
     os.fsync(file.fileno())
-    place, part = Path(storage.path(claim.name)), part_path(storage, claim)
-    part.chmod(settings.FILE_UPLOAD_PERMISSIONS or 0o644)
-    part.replace(place)
-    directory = os.open(place.parent, os.O_RDONLY)
+    place = Path(storage.path(name))
+    _make_directory(place.parent, storage.directory_permissions_mode)
+    _allow(Path(file.name), storage.file_permissions_mode)
+    Path(file.name).replace(place)
+    _flush_directory(place.parent)
+
+
+def _make_directory(directory: Path, mode: int | None) -> None:
+    missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        _allow(new, mode)
+
+
+def _allow(path: Path, mode: int | None) -> None:
+    """Give `path` its permissions as Django's own storage does: FILE_UPLOAD_PERMISSIONS and so on."""
+    if mode is not None:
+        with suppress(OSError):  # some shares know no permissions
+            path.chmod(mode)
+
+
+def _flush_directory(directory: Path) -> None:
+    """Or the new name may be lost with the machine's power. Shares cannot flush directories."""
+    opened = os.open(directory, os.O_RDONLY)
     try:
-        os.fsync(directory)  # or the new name may be lost with the machine's power
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
-        os.close(directory)
+        os.close(opened)
 
 
 def _upload(storage: Storage, file: IO[bytes], name: str, size: int) -> None:
     # Not `save`, which would choose another name where there is a version before: an object
-    # store replaces that in one step, and until then it stays. A storage that cannot replace a
-    # file gets a second chance, without one.
+    # store replaces that in one step. If the storage cannot overwrite, delete the old file and
+    # try once more.
     for _ in range(2):
         file.seek(0)
         kept = storage._save(name, File(file))
-        if kept == name and storage.size(kept) == size:
-            return
-        storage.delete(kept)
+        with suppress(FileNotFoundError):  # there are stores that lose what they have taken
+            if kept == name and storage.size(kept) == size:
+                return
+            storage.delete(kept)
     raise LocalTrouble(f'the storage did not keep {name} as it is')

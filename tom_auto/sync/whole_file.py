@@ -1,74 +1,148 @@
-"""Tells a frame from what archives send in its stead: error pages, stumps, other bytes."""
+"""Is a file whole, and what its name promises? Archives send error pages and stumps instead."""
 
+import bz2
+import gzip
 import hashlib
-import zlib
+import json
+import lzma
+import warnings
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import IO
 
 from django.conf import settings
 
-from .http import CHUNK, HEAD, Received
+from .http import CHUNK
 
-FITS = ('.fits', '.fit', '.fts', '.fits.fz', '.fit.fz', '.fz')
-ZIPPED_FITS = ('.fits.gz', '.fit.gz', '.fts.gz')
-IMAGES = ('.jpg', '.jpeg', '.png', '.gif')
+FITS = ('.fits', '.fit', '.fts', '.fz')
+PACKED_FITS = tuple(fits + packed for fits in FITS for packed in ('.gz', '.bz2'))
+OPENED = {'.gz': gzip.open, '.tgz': gzip.open, '.bz2': bz2.open, '.xz': lzma.open}
+PACKED = (*OPENED, '.zip', '.fz')
+IMAGES = {
+    '.jpg': b'\xff\xd8\xff', '.jpeg': b'\xff\xd8\xff', '.png': b'\x89PNG\r\n', '.gif': b'GIF8',
+}  # fmt: skip
 PAGES = ('.html', '.htm', '.xhtml')
 XML = ('.xml', '.vot', '.votable', '.xhtml', '.svg')
-# The FITS standard (4.0, section 3.3.1): the first card of a file.
-SIGNATURE = b'SIMPLE  ='
+SIGNATURE = b'SIMPLE  ='  # the first card of a file: FITS standard 4.0, section 3.3.1
 BLOCK = 2880  # bytes: the FITS standard, section 3.1
+HEAD = BLOCK  # bytes kept of a file's beginning
+LONGEST_MESSAGE = 64 * 1024  # bytes: JSON that is longer is data
 
 
-def fault(filename: str, received: Received, md5: str = '') -> str:
-    """What is wrong with a received file that is called `filename`; empty where nothing is.
+@dataclass(frozen=True)
+class Received:
+    """What is known of a file that was received whole; `head` is its beginning."""
 
-    `md5`, where it is given, is the archive's checksum and settles the matter of the content.
-    """
-    name = filename.lower()
-    if received.size == 0:
-        return 'the file is empty'
-    if md5 and received.md5 != md5:
-        return "its checksum is not the archive's"
-    if not name.endswith(PAGES) and _starts_with(received.head, b'<!doctype html', b'<html'):
-        return 'it is a web page'
-    if not name.endswith(XML) and _starts_with(received.head, b'<?xml'):
-        return 'it is an XML message'  # such as an object store's error
-    if name.endswith(FITS) and not received.head.startswith(SIGNATURE):
-        return 'it is not a FITS file'
-    if name.endswith(ZIPPED_FITS) and not _unzipped(received.head).startswith(SIGNATURE):
-        return 'it is not a compressed FITS file'
-    if name.endswith(FITS) and not md5 and received.size % BLOCK:
-        return 'it is a FITS file that breaks off'
-    return ''
+    size: int
+    md5: str
+    head: bytes
+    content_type: str = ''
 
 
-def read(file: IO[bytes]) -> Received:
-    """What `fault` needs to know of a file that is already stored."""
+def received_from(chunks: Iterable[bytes]) -> Received:
+    """What is known of a file that comes in `chunks`."""
+    # Not for security: it is the checksum that the archive publishes.
     digest, size, head = hashlib.md5(usedforsecurity=False), 0, b''
-    while chunk := file.read(CHUNK):
+    for chunk in chunks:
         digest.update(chunk)
         size += len(chunk)
         head += chunk[: HEAD - len(head)]
     return Received(size, digest.hexdigest(), head)
 
 
+def read(file: IO[bytes]) -> Received:
+    """What `fault` needs to know of a file that is already stored."""
+    return received_from(iter(partial(file.read, CHUNK), b''))
+
+
+def fault(filename: str, file: IO[bytes], received: Received, md5: str = '') -> str:
+    """What is wrong with a `file` that is called `filename`; empty where nothing is.
+
+    `md5`, where it is given, is the archive's checksum and settles the matter. Otherwise the
+    structure that the name promises decides.
+    """
+    name = filename.lower()
+    if md5:
+        return '' if received.md5 == md5 else "its checksum is not the archive's"
+    if message := no_file(name, file, received):
+        return message
+    try:
+        file.seek(0)
+        return _structure(name, file, received)
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zipfile.BadZipFile) as error:
+        return f'it breaks off, or is damaged ({type(error).__name__})'
+
+
+def no_file(filename: str, file: IO[bytes], received: Received) -> str:
+    """Whether it is what servers send in place of a file; empty where it is not."""
+    name = filename.lower()
+    if received.size == 0:
+        return 'the file is empty'
+    head = received.head.lstrip(b'\xef\xbb\xbf \t\r\n')
+    page = head[:512].lower()
+    is_page = page.startswith((b'<!doctype html', b'<html', b'<head', b'<body'))
+    is_page |= page.startswith(b'<!--') and b'<html' in received.head.lower()
+    if not name.endswith(PAGES) and (is_page or received.content_type == 'text/html'):
+        return 'it is a web page'
+    if not name.endswith((*XML, *PAGES)) and page.startswith((b'<?xml', b'<error')):
+        return 'it is an XML message'  # such as an object store's error
+    small = received.size <= LONGEST_MESSAGE
+    if small and head[:1] in (b'{', b'[') and not name.endswith('json'):
+        file.seek(0)
+        try:
+            json.loads(file.read())
+        except ValueError:
+            return ''
+        return 'it is a JSON message'
+    return ''
+
+
+def _structure(name: str, file: IO[bytes], received: Received) -> str:
+    if name.endswith(FITS):
+        return _fits(file, received.size)
+    for ending, opened in OPENED.items():
+        if name.endswith(ending):
+            with opened(file) as unpacked:
+                head = read(unpacked).head
+            if name.endswith(PACKED_FITS) and not head.startswith(SIGNATURE):
+                return 'it is not a compressed FITS file'
+            return ''
+    if name.endswith('.zip'):
+        with zipfile.ZipFile(file) as archive:
+            return 'it is damaged' if archive.testzip() else ''
+    for ending, signature in IMAGES.items():
+        if name.endswith(ending) and not received.head.startswith(signature):
+            return 'it is not an image'
+    return ''
+
+
+def _fits(file: IO[bytes], size: int) -> str:
+    """By its headers: whole if the last byte of data is there, padded or not."""
+    if file.read(len(SIGNATURE)) != SIGNATURE:
+        return 'it is not a FITS file'
+    from astropy.io import fits  # here: where the archive gives a checksum it is not needed
+
+    file.seek(0)
+    # astropy refuses a file that could be written to, and closes any other
+    reading = SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
+    as_it_is = {'memmap': False, 'lazy_load_hdus': False, 'disable_image_compression': True}
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        with fits.open(reading, **as_it_is) as units:
+            place = units[-1].fileinfo()
+            ends = place['datLoc'] + units[-1].size
+            padded = place['datLoc'] + place['datSpan']
+    file.seek(min(padded, size))
+    is_whole = size >= ends and not file.read(BLOCK).strip(b'\0 ')
+    return '' if is_whole else 'it is a FITS file that breaks off'
+
+
 def data_product_type(filename: str) -> str:
     """The type that tomtoolkit shows, by the name; empty where the TOM has no such type."""
-    name = filename.lower()
-    wanted = ''
-    if name.endswith(FITS + ZIPPED_FITS):
-        wanted = 'fits_file'
-    elif name.endswith(IMAGES):
-        wanted = 'image_file'
+    name, kinds = filename.lower(), {'fits_file': FITS + PACKED_FITS, 'image_file': tuple(IMAGES)}
     known = {kind for kind, _ in settings.DATA_PRODUCT_TYPES.values()}
-    return wanted if wanted in known else ''
-
-
-def _starts_with(head: bytes, *beginnings: bytes) -> bool:
-    return head.lstrip(b'\xef\xbb\xbf \t\r\n').lower().startswith(beginnings)
-
-
-def _unzipped(head: bytes) -> bytes:
-    try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(head, len(SIGNATURE))
-    except zlib.error:
-        return b''
+    fitting = (kind for kind, endings in kinds.items() if name.endswith(endings))
+    return next((kind for kind in fitting if kind in known), '')

@@ -1,194 +1,163 @@
-"""The workers of one facility: they take records in turn, and stop if it does not answer."""
+"""The threads of a run: they ask observatories and fetch files, and never touch the database.
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+Only so many ask one host at a time. What must not go on (a host that is silent, an account that
+is refused, a full disk) is set aside for the rest of the run: rule 3.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Hashable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Semaphore, Thread
 from time import monotonic
-from typing import Protocol
 
-from django.db import InterfaceError, OperationalError, connection, connections
+from . import errors
+from .explain import explained
 
-from .db_retry import connect_again
-from .errors import NoAnswer, OutOfTime
-from .outcomes import Outcome
-
-ENOUGH = 5  # failures to connect, in a row, after which a facility is set aside
-LAST_SECONDS = 3  # after the deadline, for what is under way
-TICK = 1  # seconds between two looks at the clock
-GATHER = 0.2  # seconds: the outcomes of so long are written together
-#: Threads at most beyond the requests that may be in flight: while these wait for the observatory,
-#: those write to the disk and to the database. `transport.Turns` keeps the limit.
-SPARE = 8
-
-
-def keep_no_log_of_statements() -> None:
-    """With DEBUG, Django remembers each statement of a connection, and that costs as much again."""
-    connection.make_debug_cursor = connection.make_cursor
+ENOUGH = 5  # failures in a row of one host, class or storage, after which it is set aside
+REFUSALS = 3  # of one account, with no success between
+DISK = ('disk',)  # the storage of the data
+ROOM = ('room',)  # on it, for what is downloaded
+#: What counts against a key, by its first word, and how many in a row set it aside.
+AGAINST = {
+    'account': ((errors.AccessRefused, errors.CredentialsRefused), REFUSALS),
+    'host': ((errors.NoAnswer, errors.ServerError), ENOUGH),
+    'class': ((errors.NoAnswer, errors.ServerError, errors.BrokenClass), ENOUGH),
+    'disk': (errors.StorageAway, ENOUGH),
+    'room': (errors.NoRoom, 1),
+}
+Ended = tuple[object, object, Exception | None]  # tag, result, error
 
 
-class Checks(Protocol):
-    """What a thread needs to check records, one after another."""
+@dataclass(frozen=True)
+class Job:
+    """Something to do in a thread.
 
-    @property
-    def doing(self) -> str:
-        """What it is at, in words."""
-
-    def check(self, pk: int) -> Outcome:
-        """What came of checking the record `pk`; never raises."""
-
-
-class Crew:
-    """The threads that check the records of one facility, a few at a time.
-
-    They are daemons: a facility class that hangs in a client of its own must not keep
-    the process from ending.
+    `keys` say what it needs: hosts, accounts, a class. `limits` are those of them that only so
+    many may use at a time.
     """
 
-    def __init__(
-        self, facility: str, records: Iterable[int], checker: Callable[[], Checks], deadline: float
-    ) -> None:
-        """`checker` makes what checks a record, one for each thread; `deadline` is in the
-        seconds of `monotonic()`."""
-        self.facility = facility
-        self.left = list(records)
-        self.left.reverse()  # taken from the end
-        self.in_hand: dict[int, tuple[Checks, float]] = {}
-        self._checker = checker
+    work: Callable[[], object]
+    doing: str
+    facility: str
+    keys: tuple[Hashable, ...] = ()
+    limits: tuple[tuple[Hashable, int], ...] = ()
+
+
+class Pool:
+    """A fixed number of threads. All but `_work` runs in the main thread, and needs no locks."""
+
+    def __init__(self, threads: int, deadline: float) -> None:
+        """`deadline`: when nothing more is started, in the seconds of `monotonic()`."""
         self._deadline = deadline
-        self._lock = Lock()
-        self._silent = 0
-        self._stopped = False
-        self._threads: list[Thread] = []
-        self._spare = 0
-        self.at_work = 0  # threads that have not ended
-
-    def start(self, workers: int, outcomes: SimpleQueue) -> None:
-        """Start as many threads as may ask at a time, `workers` at most.
-
-        Once the facility has answered well, some more are started: see SPARE. Each puts outcomes
-        into `outcomes`, and None when it ends.
-        """
-        self._spare = min(SPARE, workers - 1)
-        with self._lock:
-            self._start(workers, outcomes)
-
-    def _start(self, count: int, outcomes: SimpleQueue) -> None:
-        for _ in range(min(count, len(self.left))):
-            name = f'{self.facility}-{len(self._threads)}'
-            thread = Thread(target=self._work, args=(outcomes,), name=name, daemon=True)
-            self.at_work += 1
-            self._threads.append(thread)
-            thread.start()
+        self._todo: SimpleQueue = SimpleQueue()
+        self._done: SimpleQueue = SimpleQueue()
+        self._waiting: OrderedDict[Hashable, deque] = OrderedDict()
+        self._turns: dict[Hashable, Semaphore] = {}
+        self._started: Counter[Hashable] = Counter()
+        self._in_a_row: Counter[tuple] = Counter()
+        self.set_aside: dict[Hashable, str] = {}
+        self.news: list[tuple[str, str, str]] = []  # facility, reason, kind: what was set aside
+        self.in_hand: dict[object, tuple[Job, float]] = {}
+        self._threads, self._stopped = threads, False
+        for number in range(threads):
+            try:
+                Thread(target=self._work, name=f'worker-{number}', daemon=True).start()
+            except RuntimeError:  # this user or this machine may have no more (`ulimit -u`)
+                if not number:
+                    raise
+                break
 
     def stop(self) -> None:
-        """Take no more records."""
-        with self._lock:
-            self._stopped = True
+        """Let each thread end when it has done what it is doing; nothing more is started.
 
-    def join(self, deadline: float) -> None:
-        """Wait until what is under way has ended, but not beyond `deadline`."""
-        for thread in self._threads:
-            thread.join(max(0, deadline - monotonic()))
-
-    def _work(self, outcomes: SimpleQueue) -> None:
-        try:
-            keep_no_log_of_statements()
-            checker = self._checker()
-            while (pk := self._next(checker)) is not None:
-                outcome = checker.check(pk)
-                with self._lock:
-                    self.in_hand.pop(pk, None)
-                    if outcome.checked and not self._stopped:
-                        spare, self._spare = self._spare, 0
-                        self._start(spare, outcomes)
-                if outcome.error:  # perhaps the database has gone: the next would fail as well
-                    with suppress(OperationalError, InterfaceError):
-                        connect_again()
-                for result in self._verdict(outcome):
-                    outcomes.put(result)
-        finally:
-            connections.close_all()
-            with self._lock:
-                self.at_work -= 1
-            outcomes.put(None)
-
-    def _next(self, checker: Checks) -> int | None:
-        with self._lock:
-            if self._stopped or not self.left or monotonic() > self._deadline:
-                return None
-            pk = self.left.pop()
-            self.in_hand[pk] = checker, monotonic()
-            return pk
-
-    def _verdict(self, outcome: Outcome) -> Iterator[Outcome]:
-        """`outcome`, and the reason if the crew stops because of it.
-
-        That the facility as a whole is in trouble is said once, not by each thread.
+        Nobody waits for one that something holds.
         """
-        with self._lock:
-            already = self._stopped
-            self._silent = self._silent + 1 if outcome.no_answer else 0
-            down = outcome.record is None and bool(outcome.error)
-            silent = self._silent >= ENOUGH
-            self._stopped = already or down or silent
-        if not (down and already):
-            yield outcome
-        if silent and not already and not down:
-            error = f'set aside for this run: no answer {ENOUGH} times in a row'
-            yield Outcome(self.facility, error=error, kind=NoAnswer.kind)
+        self._stopped = True
+        for _ in range(self._threads):
+            self._todo.put(None)
 
+    def submit(self, job: Job, tag: object) -> None:
+        """Have `job` done; its result comes back with `tag`, which no other job in hand has."""
+        group = job.limits[0][0] if job.limits else None
+        self._waiting.setdefault(group, deque()).append((job, tag))
 
-def at_work(crews: list[Crew], workers: int, deadline: float) -> Iterator[list[Outcome]]:
-    """The outcomes of all crews, a list at a time. The list is empty if a second brings nothing.
+    def finished(self, seconds: float) -> list[Ended]:
+        """Tag, result and error of what has ended; waits for the first, but not longer than that."""
+        if refused := self._dispatch():
+            return refused
+        ended = []
+        with suppress(Empty):
+            ended.append(self._noted(*self._done.get(timeout=seconds)))
+            while True:
+                ended.append(self._noted(*self._done.get_nowait()))
+        return ended
 
-    Ends when every thread has, or soon after `deadline`: then what is still under way is given
-    up, and reported as an outcome of its own. Where it is closed, or interrupted, before that,
-    what is under way gets a moment to end.
-    """
-    outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
-    try:
-        for crew in crews:
-            crew.start(workers, outcomes)
-        while _are_at_work(crews, outcomes) and monotonic() < deadline + LAST_SECONDS:
-            yield _gathered(crews, outcomes)
-    except BaseException:
-        _stop(crews)
-        raise
-    yield [outcome for crew in crews for outcome in _not_done(crew)]
+    def _dispatch(self) -> list[Ended]:
+        """Hand out what may start, in turns; returns what may not start any more."""
+        refused = []
+        for group in list(self._waiting):
+            jobs = self._waiting[group]
+            self._waiting.move_to_end(group)
+            while jobs:
+                job, tag = jobs[0]
+                if error := self._refusal(job):
+                    refused.append((tag, None, error))
+                elif len(self.in_hand) >= 2 * self._threads or any(
+                    self._started[key] >= 2 * most for key, most in job.limits
+                ):
+                    break
+                else:
+                    self._start(job, tag)
+                jobs.popleft()
+            if not jobs:
+                del self._waiting[group]
+        return refused
 
+    def _refusal(self, job: Job) -> Exception | None:
+        for key in job.keys:
+            if key in self.set_aside:
+                return errors.SetAside(self.set_aside[key])
+        late = monotonic() > self._deadline
+        return errors.OutOfTime('not reached before the deadline') if late else None
 
-def _are_at_work(crews: list[Crew], outcomes: SimpleQueue) -> bool:
-    """Whether there is, or will be, something in `outcomes`."""
-    return any(crew.at_work for crew in crews) or not outcomes.empty()
+    def _start(self, job: Job, tag: object) -> None:
+        for key, most in job.limits:
+            self._started[key] += 1
+            self._turns.setdefault(key, Semaphore(most))
+        self.in_hand[tag] = job, monotonic()
+        self._todo.put((job, tag))
 
+    def _work(self) -> None:
+        while (task := self._todo.get()) is not None:
+            job, tag = task
+            result = error = None
+            with ExitStack() as turns:
+                for key, _ in job.limits:
+                    turns.enter_context(self._turns[key])
+                try:
+                    result = None if self._stopped else job.work()
+                except BaseException as raised:  # a facility class may even call sys.exit()
+                    error = explained(raised, job.facility)
+            self._done.put((job, tag, result, error))
 
-def _gathered(crews: list[Crew], outcomes: SimpleQueue) -> list[Outcome]:
-    """The next outcome and what comes within a moment after it; none where a while brings none."""
-    some: list[Outcome] = []
-    end = monotonic() + TICK
-    with suppress(Empty):
-        while _are_at_work(crews, outcomes):
-            outcome = outcomes.get(timeout=max(0, end - monotonic()))
-            if outcome is not None:
-                end = end if some else monotonic() + GATHER
-                some.append(outcome)
-    return some
+    def _noted(self, job: Job, tag: object, result: object, error: Exception | None) -> Ended:
+        self.in_hand.pop(tag, None)
+        self._started.subtract(key for key, _ in job.limits)
+        for key in job.keys:
+            self._note(key, job, error)
+        return tag, result, error
 
-
-def _stop(crews: list[Crew]) -> None:
-    for crew in crews:
-        crew.stop()
-    end = monotonic() + LAST_SECONDS
-    for crew in crews:
-        crew.join(end)
-
-
-def _not_done(crew: Crew) -> Iterator[Outcome]:
-    for pk, (checker, since) in list(crew.in_hand.items()):
-        waited = monotonic() - since
-        error = f'given up at the deadline: {checker.doing} has not ended in {waited:.0f} s'
-        yield Outcome(crew.facility, pk, error=error, kind=OutOfTime.kind)
-    if crew.left and not crew._stopped:
-        error = f'{len(crew.left)} records were not reached before the deadline'
-        yield Outcome(crew.facility, error=error, kind=OutOfTime.kind)
+    def _note(self, key: Hashable, job: Job, error: Exception | None) -> None:
+        """Count failures in a row, and set `key` aside where they are enough."""
+        kinds, most = AGAINST[key[0]]
+        if isinstance(error, errors.CredentialsRefused):
+            most = 1
+        unknown = key[0] == 'class' and type(error) is errors.SyncError
+        counts = unknown or isinstance(error, kinds)
+        self._in_a_row[key] = self._in_a_row[key] + 1 if counts else 0
+        if self._in_a_row[key] >= most and key not in self.set_aside:
+            times = f' ({most} times in a row)' if most > 1 else ''
+            self.set_aside[key] = f'set aside for this run: {error}{times}'
+            self.news.append((job.facility, self.set_aside[key], error.kind))

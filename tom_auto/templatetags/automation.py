@@ -72,7 +72,6 @@ register.filter('what_to_do', advice_for)
 
 @register.filter
 def may_see_automation(user: Visitor) -> bool:
-    """Whether `user` may open the automation page."""
     return may_see_page(user)
 
 
@@ -82,7 +81,7 @@ def record_line(context: template.Context, record: ObservationRecord) -> dict:
     sync = RecordSync.objects.filter(record=record).first()
     return {
         'sync': sync,
-        'next': None if sync and sync.settled_at else _next(sync.next_check if sync else None),
+        'next': None if sync and sync.is_settled else _next(sync.next_check if sync else None),
         'paused': _paused(),
         'frames': DataProduct.objects.filter(observation_record=record).count(),
     }
@@ -95,7 +94,7 @@ def target_line(context: template.Context, target: object) -> dict:
     found = RecordSync.objects.filter(record__in=records.order_by().values('pk')).aggregate(
         checked=Max('checked_at'),
         next=Min('next_check'),
-        awaited=Count('pk', filter=Q(settled_at=None)),
+        awaited=Count('pk', filter=~Q(state=RecordSync.State.SETTLED)),
         failing=Count('pk', filter=Q(failing_since__isnull=False)),
         known=Count('pk'),
     )
@@ -113,7 +112,6 @@ def target_line(context: template.Context, target: object) -> dict:
 
 @register.inclusion_tag('tom_auto/home_line.html', takes_context=True)
 def home_line(context: template.Context) -> dict:
-    """The state of the automation, a line for each job."""
     user = context['user']
     return {'states': healths(user) if may_see_page(user) else []}
 

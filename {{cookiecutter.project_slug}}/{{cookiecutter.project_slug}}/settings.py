@@ -162,6 +162,14 @@ if DATABASES['default']['ENGINE'] == 'django.db.backends.sqlite3':
     }
 else:
     DATABASES['default']['CONN_HEALTH_CHECKS'] = True
+    DATABASES['default']['OPTIONS'] = {
+        # A server that went away without a word is noticed within a minute.
+        'connect_timeout': 10,
+        'tcp_user_timeout': 60_000,
+        'keepalives_idle': 30,
+        'keepalives_interval': 10,
+        'keepalives_count': 3,
+    }
 DEFAULT_AUTO_FIELD = 'django.db.models.AutoField'
 
 LANGUAGE_CODE = 'en-us'

@@ -7,11 +7,16 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.test.utils import override_settings
 from django.urls import reverse
-from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ... import demo
 from ...observatory import Observatory
+
+FLAGS = {
+    '--remove': 'delete everything that the demo made',
+    '--among-real-records': 'run it even if this TOM has real observation records (it does not '
+    'change them)',
+}
 
 
 class Command(BaseCommand):
@@ -22,20 +27,21 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            '--remove', action='store_true', help='delete everything that the demo made'
-        )
-        parser.add_argument(
-            '--among-real-records',
-            action='store_true',
-            help='run it even if this TOM has real observation records (it does not change them)',
-        )
+        for flag, purpose in FLAGS.items():
+            parser.add_argument(flag, action='store_true', help=purpose)
 
     def handle(self, **options: object) -> None:
         if options['remove']:
             self.stdout.write(f'Deleted the {demo.remove_everything()} records of the demo.')
             return
-        self.refuse_a_real_tom(options['among_real_records'])
+        count = demo.real_records().count()
+        if count and not options['among_real_records']:
+            raise CommandError(
+                f'This TOM has {count} real observation records, and the demo would add invented '
+                'ones. If you want that: manage.py demo --among-real-records (and later: '
+                'manage.py demo --remove).',
+                returncode=2,
+            )
         records = demo.make_records()
         with Observatory() as sky:
             demo.observe(sky, records)
@@ -44,17 +50,6 @@ class Command(BaseCommand):
             demo.settle_records()
             self.stdout.write(f'The observatory got {len(sky.requests_seen)} requests.\n')
         self.show(records)
-
-    def refuse_a_real_tom(self, allowed: bool) -> None:
-        """Raise CommandError if this TOM has real observation records, unless `allowed`."""
-        count = demo.real_records().count()
-        if count and not allowed:
-            raise CommandError(
-                f'This TOM has {count} real observation records, and the demo would add invented '
-                'ones. If you want that: manage.py demo --among-real-records (and later: '
-                'manage.py demo --remove).',
-                returncode=2,
-            )
 
     def update_from(self, sky: Observatory, records: list[ObservationRecord]) -> None:
         """Run updatedata for the demo's targets, against `sky` only."""
@@ -70,24 +65,15 @@ class Command(BaseCommand):
 
     def show(self, records: list[ObservationRecord]) -> None:
         """Print a table of what was downloaded, and where to look at it."""
-        row = '{:16} {:12} {:>10}  {:15} {:>6} {:>9}'
-        self.stdout.write(row.format('Target', 'Facility', 'Request', 'Status', 'Frames', 'Size'))
+        row = '{:16} {:12} {:>10}  {:15} {:>6} {:>9}'.format
+        self.stdout.write(row('Target', 'Facility', 'Request', 'Status', 'Frames', 'Size'))
         for record in records:
             record.refresh_from_db()
-            sizes = [
-                product.data.size
-                for product in DataProduct.objects.filter(observation_record=record)
-            ]
-            self.stdout.write(
-                row.format(
-                    record.target.name.removesuffix(' (demo)'),
-                    record.facility,
-                    record.observation_id,
-                    record.status,
-                    len(sizes) or '',
-                    f'{sum(sizes) / 1000:.0f} kB' if sizes else '',
-                )
-            )
+            sizes = [product.data.size for product in record.dataproduct_set.all()]
+            frames = (len(sizes), f'{sum(sizes) / 1000:.0f} kB') if sizes else ('', '')
+            name = record.target.name.removesuffix(' (demo)')
+            line = row(name, record.facility, record.observation_id, record.status, *frames)
+            self.stdout.write(line)
         page = reverse('targets:detail', args=[records[0].target_id])
         self.stdout.write(
             f'\nThe files are in {settings.MEDIA_ROOT}. Start the web server and look:\n\n'

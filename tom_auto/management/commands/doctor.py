@@ -2,25 +2,32 @@
 
 import json
 from argparse import ArgumentParser
-from dataclasses import asdict
 
 from django.core.management.base import BaseCommand
 
 from ...doctor import FAILED, OK, WARNING, Finding, findings
-from ...sync.redact import overheard
+from ...redact import overheard
+from ...sync.storage_id import accept_storage
 
 
 class Command(BaseCommand):
     help = (
         'Checks everything that the automation needs, and says how to fix what is wrong. '
-        'Changes nothing. Exit status: 0 nothing failed, 1 something failed.'
+        'Changes nothing, but with --accept-storage. Exit status: 0 nothing failed, 1 something failed.'
     )
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument('--json', action='store_true', help='print one JSON object')
+        parser.add_argument(
+            '--accept-storage',
+            action='store_true',
+            help='the storage of the data is the right one: give it the id that the database knows',
+        )
 
     def handle(self, **options: object) -> None:
+        if options['accept_storage']:
+            accept_storage()
         with overheard():
             found = []
             for finding in findings():
@@ -29,7 +36,7 @@ class Command(BaseCommand):
                     self.show(finding)
         failed = any(finding.state == FAILED for finding in found)
         if options['json']:
-            checks = [asdict(finding) for finding in found]
+            checks = [finding._asdict() for finding in found]
             self.stdout.write(json.dumps({'well': not failed, 'checks': checks}))
         if failed:
             raise SystemExit(1)

@@ -8,17 +8,18 @@ from itertools import islice
 from pathlib import Path
 
 from django.conf import settings
-from django.core.management import get_commands
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from ...conf import shared_database
 from ...health import schedule_site
+from ...interrupt import terminable
+from ...jobs import site
 from ...scheduling import cli
-from ...scheduling.cron_line import log_file
 from ...scheduling.definition import FILE, ScheduleError, read_schedule
-from ...scheduling.install import checked_schedule
+from ...scheduling.job_log import log_file
 from ...scheduling.next_times import runs, sentence
+from ...scheduling.plan import checked_schedule
 from ...scheduling.runner import Runner
-from ...sync.interrupt import terminable
 
 ACTIONS = {
     'next': 'print when each job runs next, in the time of this machine',
@@ -44,13 +45,8 @@ class Command(BaseCommand):
         for name, purpose in ACTIONS.items():
             action = actions.add_parser(name, help=purpose, description=purpose)
             if name == 'next':
-                action.add_argument(
-                    '--count',
-                    type=count,
-                    default=3,
-                    metavar='N',
-                    help='how many times to print for each job',
-                )
+                what = 'how many times to print for each job'
+                action.add_argument('--count', type=count, default=3, metavar='N', help=what)
         actions.metavar = '|'.join([*cli.ACTIONS, *ACTIONS])
 
     def handle(self, **options: object) -> None:
@@ -63,12 +59,13 @@ class Command(BaseCommand):
                 return
         except ScheduleError as error:
             raise CommandError(str(error)) from None
+        if options['action'] == 'install' and (warning := shared_database()):
+            self.stderr.write(f'Warning: {warning}')
         status = cli.act(options, self.stdout.write, self.stderr.write, schedule_site())
         if status:
             sys.exit(status)
 
     def show_next(self, count: int) -> None:
-        """Print the next times of each job, and its expression in words."""
         now = datetime.now(UTC)
         for job in read_schedule(Path(settings.BASE_DIR)).jobs:
             self.stdout.write(f'{job.name}: {sentence(job.when)} ({job.when})')
@@ -81,19 +78,14 @@ class Command(BaseCommand):
     def run(self) -> None:
         """Start jobs when they are due, until SIGTERM or Ctrl-C."""
         project = Path(settings.BASE_DIR)
-        jobs = checked_schedule(project, set(get_commands())).enabled()
+        jobs = checked_schedule(site()).enabled()
         if not jobs:
             raise ScheduleError(f'No job is enabled in {project / FILE}.')
-        runner = Runner(
-            start=[sys.executable, str(project / 'manage.py')],
-            log=log_file(project),
-            say=self.print_now,
-        )
-        now = datetime.now(UTC)
+        start = [sys.executable, str(project / 'manage.py')]
+        runner = Runner(start, log_file(project), self.print_now)
         for job in jobs:
-            self.print_now(
-                f'[{job.name}] runs next at {next(runs(job.when, now)):%Y-%m-%d %H:%M %Z}'
-            )
+            first = next(runs(job.when, datetime.now(UTC)))
+            self.print_now(f'[{job.name}] runs next at {first:%Y-%m-%d %H:%M %Z}')
         with terminable():
             try:
                 runner.run(jobs)

@@ -11,23 +11,25 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, ProgrammingError
 from django.db.models import Q
 from django.utils import timezone
-from tom_observations.facility import get_service_classes
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from ...alerts import DeadMansSwitch, send_alerts
 from ...conf import Automation, automation
+from ...interrupt import Terminated, ended_after, ending_for_good, terminable
 from ...models import JobPause
+from ...redact import overheard, redact
 from ...sync.due import Selection, records_due
 from ...sync.engine import JOB, update
 from ...sync.errors import AnotherRun
-from ...sync.interrupt import Terminated, terminable
+from ...sync.facilities import facility_classes
 from ...sync.outcomes import Report
-from ...sync.redact import overheard, redact
 from ...sync.runs import started_by
 
 WRONG_USAGE = 2
 BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
+ALL_THE_REST = 120  # seconds that a program may take beside the run: questions before, mails after
+LEFT_BEHIND = 10  # seconds that the threads of others may take when all is done
 
 
 class Command(BaseCommand):
@@ -57,6 +59,10 @@ class Command(BaseCommand):
         add('--deadline', type=positive, metavar='SECONDS', help='start no new work after this')
         add('--json', action='store_true', help='print one JSON object instead of text')
 
+    def run_from_argv(self, argv: list[str]) -> None:
+        with ending_for_good(LEFT_BEHIND):
+            super().run_from_argv(argv)
+
     def handle(self, **options: object) -> None:
         # Everything that is printed on purpose goes through self.stdout and self.stderr.
         with overheard(), terminable():
@@ -66,14 +72,15 @@ class Command(BaseCommand):
         """Run with `options`, and print the result."""
         try:
             limits = chosen_limits(options)
-            selection = chosen_selection(options)
-            user = chosen_user(options['username'])
-            if options['dry_run']:
-                self.say_what_is_due(selection, options['json'])
-                return
-            if self.is_paused(options['json']):
-                return
-            report = self.watched_update(selection, limits, user)
+            with ended_after(limits.DEADLINE + ALL_THE_REST):
+                selection = chosen_selection(options)
+                user = chosen_user(options['username'])
+                if options['dry_run']:
+                    self.say_what_is_due(selection, options['json'])
+                    return
+                if self.is_paused(options['json']):
+                    return
+                report = self.watched_update(selection, limits, user)
         except AnotherRun as busy:
             raise CommandError(str(busy), returncode=BUSY) from None
         except KeyboardInterrupt as stop:
@@ -106,7 +113,7 @@ class Command(BaseCommand):
         switch = DeadMansSwitch(watched=not started_by() and not selection.words())
         try:
             report = update(selection, limits, user, self.progress, switch.begin)
-            switch.well = not report.failed
+            switch.well = not report.failed and not report.waiting_after_failures
         finally:
             switch.end()
             send_alerts()
@@ -185,7 +192,7 @@ def targets_by_name(name: str) -> list[int]:
 
 def known_facility(name: str) -> str:
     """`name`, if there is such a facility class or record."""
-    installed = get_service_classes()
+    installed, _ = facility_classes()
     if name not in installed and not ObservationRecord.objects.filter(facility=name).exists():
         raise wrong(f'There is no facility {name!r}. The facilities are: {", ".join(installed)}.')
     return name
@@ -210,6 +217,6 @@ def table(report: Report) -> str:
     """The result of a run, for a terminal."""
     lines = [f'{name:>12}  {count}' for name, count in report.counts().items()]
     lines += [f'Not supported: {reason}' for reason in report.unsupported_facilities.values()]
-    lines += [f'Failed: {failure}' for failure in report.failures]
+    lines += [f'Failed: {failure.sentence()}' for failure in report.failures]
     done = 'Something failed; the next run tries again.' if report.failed else 'Success!'
     return '\n'.join([*lines, f'{done} ({report.seconds:.1f} s)'])

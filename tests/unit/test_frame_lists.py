@@ -1,0 +1,246 @@
+"""The archive is asked once for the frames of many records, and nothing is lost by it: rule 17."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from tom_dataproducts.models import DataProduct
+from tom_observations.models import ObservationRecord
+
+import faults
+from tom_auto.models import RecordSync
+from tom_auto.sync.portal_lists import FEWEST
+
+from .running import files, updatedata
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+RECORDS = FEWEST + 1
+LIST = r'/frames/\?proposal_id'
+
+
+@pytest.fixture
+def observe(sky, add_record):
+    """Makes a record that was observed some time ago, with a frame in the archive."""
+
+    def add(ago=timedelta(hours=2), frames=1, proposal='DEMO2026', **fields):
+        record = add_record(status='', parameters={'proposal': proposal}, **fields)
+        number = int(record.observation_id)
+        sky.add_request(number, proposal=proposal)
+        sky.observe(number, timezone.now() - ago)
+        for _ in range(frames):
+            sky.add_frame(number, pixels=32, observed_at=timezone.now() - ago)
+        return record
+
+    return add
+
+
+@pytest.fixture
+def home(observe):
+    """Records whose frames are all home."""
+    records = [observe() for _ in range(RECORDS)]
+    assert updatedata()[1]['saved'] == RECORDS
+    return records
+
+
+def run(sky, *arguments):
+    """The report of a run in which nothing fails, and what it asked the archive."""
+    sky.forget()
+    status, report = updatedata(*arguments)
+    assert (status, report['failures']) == (0, []), report
+    asked = [seen.target for seen in sky.requests_seen if seen.path == '/frames/']
+    return report, asked
+
+
+def everything_is_home(sky):
+    assert sorted(files().values()) == sorted(frame.content for frame in sky.frames.values())
+
+
+def test_one_question_for_all_records_where_nothing_is_new(sky, home):
+    report, asked = run(sky)
+    assert (report['checked'], report['found'], report['saved']) == (RECORDS, RECORDS, 0)
+    [question] = asked
+    assert 'ordering=id' in question
+    assert len(sky.requests_seen) <= 5
+
+
+def test_and_at_the_first_run(sky, observe):
+    for _ in range(RECORDS):
+        observe(frames=2)
+    report, asked = run(sky)
+    assert (report['saved'], len(asked)) == (2 * RECORDS, 1)
+    everything_is_home(sky)
+
+
+def test_late_frames_and_new_versions_come_by_the_list(sky, home):
+    late, again = (int(record.observation_id) for record in home[:2])
+    sky.add_frame(late, pixels=32, observed_at=timezone.now() - timedelta(hours=2))
+    sky.reprocess(sky.frames_of[again][0])
+    report, asked = run(sky)
+    assert (report['found'], report['saved'], len(asked)) == (RECORDS + 1, 2, 1)
+    everything_is_home(sky)
+
+
+def test_a_proposal_that_no_record_names_is_known_from_the_portal(sky, home):
+    ObservationRecord.objects.update(parameters={})
+    _, asked = run(sky)
+    assert len(asked) == 1
+
+
+def test_each_proposal_has_a_list_of_its_own(sky, observe):
+    sky.accounts[sky.token].proposals.add('SUPERNOVAE')
+    for proposal in ('DEMO2026', 'SUPERNOVAE'):
+        for _ in range(FEWEST):
+            observe(proposal=proposal)
+    report, asked = run(sky)
+    assert (report['saved'], len(asked)) == (2 * FEWEST, 2)
+
+
+def test_few_records_are_asked_singly(sky, observe):
+    for _ in range(FEWEST - 1):
+        observe()
+    _, asked = run(sky)
+    assert all('request_id=' in question for question in asked)
+
+
+def test_the_frames_of_others_are_not_read_for_a_few_records(sky, home):
+    sky.break_(LIST, faults.edit(lambda page: page.update(count=100_000)))
+    report, asked = run(sky)
+    assert (report['checked'], len(asked)) == (RECORDS, 1 + RECORDS)
+
+
+def a_row(change):
+    return faults.edit(lambda page: page['results'].__setitem__(0, page['results'][0] | change))
+
+
+FAULTS = {
+    'refuses': faults.status(500),
+    'is a page for people': faults.html(),
+    'is cut': faults.broken_json(),
+    'is empty, and says so': faults.edit(lambda page: page.update(results=[], count=0)),
+    'lacks rows': faults.edit(lambda page: page['results'].pop()),
+    'only estimates': faults.edit(lambda page: page.update(count_estimated=True)),
+    'does not say whether it estimates': faults.edit(lambda page: page.pop('count_estimated')),
+    'repeats a frame': faults.edit(lambda page: page['results'].append(page['results'][0])),
+    'ignores the proposal': a_row({'proposal_id': 'ANOTHER'}),
+    'ignores the time': a_row({'observation_date': '2001-01-01T00:00:00Z'}),
+    'has a row without a number': a_row({'request_id': None, 'id': None}),
+    'is no list': faults.answer([]),
+}
+
+
+@pytest.mark.parametrize('fault', FAULTS)
+def test_a_list_that_fails_or_lies_loses_nothing(sky, home, fault):
+    """I3 and its kind: what cannot be believed costs the single calls, and no frame."""
+    for record in home:
+        number = int(record.observation_id)
+        sky.add_frame(number, pixels=32, observed_at=timezone.now() - timedelta(hours=2))
+    sky.break_(LIST, FAULTS[fault])
+
+    report, asked = run(sky)
+
+    assert report['saved'] == RECORDS
+    assert sum('request_id=' in question for question in asked) == RECORDS
+    everything_is_home(sky)
+
+
+def test_pages_that_shift_once_are_read_again(sky, home):
+    sky.break_(LIST, FAULTS['repeats a frame'], times=1)
+    _, asked = run(sky)
+    assert len(asked) == 2
+    assert not any('request_id=' in question for question in asked)
+
+
+def test_a_list_that_lacks_what_is_stored_is_not_believed(sky, home):
+    first = sky.frames_of[int(home[0].observation_id)][0]
+
+    def without(page):
+        page['results'] = [row for row in page['results'] if row['id'] != first.id]
+        page['count'] -= 1
+
+    sky.break_(LIST, faults.edit(without))
+    _, asked = run(sky)
+    assert sum('request_id=' in question for question in asked) == 1
+
+
+def test_a_file_that_is_gone_comes_back(sky, home, settings):
+    [name, *_] = files()
+    (settings.MEDIA_ROOT / name).unlink()
+    report, asked = run(sky)
+    assert (report['repaired'], len(asked)) == (1, 2)
+    everything_is_home(sky)
+
+
+def test_before_it_is_settled_a_record_is_asked_singly(sky, observe):
+    """What an earlier observation of the request has left lies outside the times that are known."""
+    records = [observe(ago=timedelta(days=8)) for _ in range(RECORDS)]
+    lost = int(records[0].observation_id)
+    sky.add_frame(lost, pixels=32, observed_at=timezone.now() - timedelta(days=40))
+    report, asked = run(sky)
+    assert (report['saved'], len(asked)) == (RECORDS + 1, RECORDS)
+    assert all(sync.is_settled for sync in RecordSync.objects.all())
+    everything_is_home(sky)
+
+
+def test_what_was_deleted_here_is_not_fetched_again(sky, home):
+
+    DataProduct.objects.first().delete()
+    report, asked = run(sky)
+    assert (report['saved'], len(asked)) == (0, 1)
+
+
+# --- I4: nothing is believed only with a witness ---
+
+
+@pytest.mark.parametrize('proposals', [set(), {'ANOTHER'}])
+def test_an_archive_that_shows_nothing_settles_nothing(sky, observe, proposals):
+    """I4: "Success!"; finished observations settled without a frame."""
+    records = [observe(ago=timedelta(days=8)) for _ in range(RECORDS)]
+
+    def blind(page):
+        page.update(results=[], count=0)
+
+    sky.break_('/frames/', faults.edit(blind))
+    sky.break_(
+        '/profile/', faults.edit(lambda said: said.update(profile={'proposals': [*proposals]}))
+    )
+
+    status, report = updatedata()
+
+    assert status == 1
+    assert {failure['kind'] for failure in report['failures']} <= {'access refused', 'set aside'}
+    assert 'shows this account no frames' in report['failures'][0]['error']
+    assert not any(sync.is_settled for sync in RecordSync.objects.all())
+
+    sky.mend()
+    report, _ = run(sky, '--recheck')
+    assert report['saved'] == len(records)
+    everything_is_home(sky)
+
+
+def test_an_archive_that_cannot_say_what_it_shows_is_believed(sky, observe):
+    """An older one, which has no such page."""
+    sky.break_('/profile/', faults.status(404))
+    observe(ago=timedelta(days=8), frames=0)
+    status, report = updatedata()
+    assert (status, report['failures'][0]['kind']) == (1, 'no frames')
+
+
+def test_nobody_asks_the_archive_for_what_has_not_begun(sky, add_record):
+    for _ in range(RECORDS):
+        sky.add_request(int(add_record(status='').observation_id))
+    run(sky)
+    assert {seen.path.split('/')[1] for seen in sky.requests_seen} == {'api'}
+
+
+def test_times_that_are_none_are_that_records_trouble(sky, observe):
+    """A portal's list whose times are nonsense does not end the run."""
+    records = [observe() for _ in range(RECORDS)]
+
+    def nonsense(page):
+        for block in page['results']:
+            block['end'] = 'soon' if block['request']['id'] % 2 else '2026-09-12T10:00'
+
+    sky.break_('/api/observations/', faults.edit(nonsense))
+    _, report = updatedata()
+    assert report['saved'] == len(records)

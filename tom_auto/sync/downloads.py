@@ -1,0 +1,100 @@
+"""Fetches files in constant memory and without credentials; each arrives whole, or not at all."""
+
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import BinaryIO
+
+import requests
+
+from ..conf import Automation
+from .errors import BadAnswer, NoAnswer, NoRoom
+from .http import MAX_ANSWER, certificate_fault, chunks_of
+from .whole_file import PACKED, Received, received_from
+
+BIG = 8 * 1024 * 1024  # bytes: after so many it is time to look at the disk again
+#: A compressed transfer would hide how many bytes the file has.
+PLAIN = {'Accept-Encoding': 'identity'}
+
+
+class _Downloads(requests.Session):
+    """No credentials go along, not even those of .netrc on a redirect.
+
+    An archive's URLs are presigned, and refuse them.
+    """
+
+    def rebuild_auth(self, prepared: requests.PreparedRequest, response: object) -> None:
+        prepared.headers.pop('Authorization', None)
+
+
+def download(
+    url: str, filename: str, into: BinaryIO, limits: Automation, room_for: Callable, md5: str = ''
+) -> Received:
+    """Stream what `url` names into `into`, in constant memory, as it comes over the wire.
+
+    Raises NoAnswer where the server does not answer or breaks off, BadAnswer where it answers
+    that there is no file, NoRoom where `room_for` says so. Whether the bytes are those of the
+    wanted frame is for the caller to judge.
+    """
+    try:
+        with (
+            _Downloads() as session,
+            session.get(url, stream=True, auth=lambda request: request, headers=PLAIN) as response,
+        ):
+            if response.status_code != requests.codes.ok:
+                raise BadAnswer(f'the archive answered {response.status_code} for the file')
+            with room_for(response.raw.length_remaining or BIG, limits):
+                received = received_from(_written(response, into, limits, room_for))
+    except requests.TooManyRedirects:
+        raise BadAnswer('the archive sent the download in circles') from None
+    except ValueError:  # of requests, urllib3 or the codec for host names
+        raise BadAnswer('the download address is not valid') from None
+    except requests.RequestException as error:
+        reason = certificate_fault(error) or type(error).__name__
+        raise NoAnswer(f'the download did not arrive ({reason})') from error
+    # Packed for the transfer, or a packed file that was labelled so: see rule 6.
+    is_packed = response.headers.get('Content-Encoding', '').lower() in ('gzip', 'x-gzip')
+    if is_packed and received.md5 != md5 and (md5 or not filename.lower().endswith(PACKED)):
+        received = _unpacked(into, received)
+    kind = response.headers.get('Content-Type', '').partition(';')[0].strip().lower()
+    return replace(received, content_type=kind)
+
+
+def _written(
+    response: requests.Response, into: BinaryIO, limits: Automation, room_for: Callable
+) -> Iterator[bytes]:
+    """What comes, written into the file. Where no length is promised: is there still room?
+
+    The system writes a big file while the rest of it arrives: a tenth faster than at the end.
+    """
+    since_then, is_promised = 0, response.raw.length_remaining is not None
+    for chunk in chunks_of(response, decode=False):
+        into.write(chunk)
+        yield chunk
+        since_then += len(chunk)
+        if since_then < BIG:
+            continue
+        since_then = 0
+        if not is_promised:
+            with room_for(BIG, limits):
+                pass
+        into.flush()
+        with suppress(OSError, AttributeError):  # a wish: some systems and files know it not
+            os.posix_fadvise(into.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _unpacked(file: BinaryIO, packed: Received) -> Received:
+    """Unpack `file` in place, through a copy of it in memory: nobody does that to big files."""
+    if packed.size > MAX_ANSWER:
+        raise NoRoom('a file of this size cannot be unpacked')
+    file.seek(0)
+    try:
+        data = zlib.decompress(file.read(), wbits=zlib.MAX_WBITS | 16)
+    except zlib.error:
+        return packed
+    file.seek(0)
+    file.truncate()
+    file.write(data)
+    return received_from([data])

@@ -1,0 +1,137 @@
+"""What is kept of a record's frames already, and what there is to do about each: rules 6 to 8."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.utils import timezone
+from tom_dataproducts.models import DataProduct
+from tom_observations.models import ObservationRecord
+
+from ..models import StoredFrame
+from . import file_names, storage
+from .errors import Clash
+from .frames import Frame
+
+JPEG = '_jpeg'  # the end of a preview's id, as tomtoolkit has it
+
+
+class Action(StrEnum):
+    """What there is to do about a frame."""
+
+    NOTHING = 'nothing'
+    ADOPT = 'adopt'  # others have stored it: see whether that is whole
+    FETCH = 'fetch'
+    RENEW = 'renew'  # there is a new version: fetch it, unless its owner has changed the file
+
+
+@dataclass
+class Plan:
+    """One frame of a record: what is kept of it, and what there is to do."""
+
+    frame: Frame
+    archive: str
+    place: str
+    product_id: str
+    product: DataProduct | None
+    stored: StoredFrame | None
+    preview: str = ''  # the name of its JPEG's file, if it has one
+    double: str = ''  # a second file of it, which was stored here and no row refers to
+    action: Action = Action.NOTHING
+
+    @property
+    def name(self) -> str:
+        """The name of the file that is looked at first; empty where none is known."""
+        return self.product.data.name or '' if self.product else ''
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether its file comes from this engine, and from nobody else."""
+        return self.action is not Action.ADOPT or bool(self.stored and self.stored.is_broken)
+
+    def row(self, record: ObservationRecord, product: DataProduct) -> StoredFrame:
+        """What is known of the frame, old or new, for `product`."""
+        row = self.stored or StoredFrame(
+            frame_id=self.frame.id, record=product.observation_record or record,
+            size=0, stored_at=timezone.now(),
+        )  # fmt: skip
+        row.archive, row.product = self.archive, product
+        return row
+
+
+def plans_for(
+    record: ObservationRecord, archive: str, frames: list[Frame], archive_of: Callable[[str], str]
+) -> list[Plan]:
+    """What is kept of these frames. `archive_of` gives the archive of a facility."""
+    ids = [frame.id for frame in frames]
+    product_ids = [*ids, *(f'{archive}:{frame_id}' for frame_id in ids)]
+    wanted = [*ids, *map(preview_id, product_ids)]
+    rows = StoredFrame.objects.select_related('product').filter(archive=archive)
+    known = {row.frame_id: row for row in rows.filter(frame_id__in=wanted)}
+    rows = DataProduct.objects.select_related('stored_frame', 'observation_record').order_by()
+    products = {row.product_id: row for row in rows.filter(product_id__in=product_ids)}
+    plans = []
+    for frame in frames:
+        stored, namesake = known.get(frame.id), products.get(frame.id)
+        is_taken = namesake is not None and not _is_of(archive, namesake, record, archive_of)
+        longer_id = f'{archive}:{frame.id}'
+        product = stored.product if stored else products.get(longer_id)
+        if product is None and namesake is not None and not is_taken:
+            product, stored = namesake, stored or getattr(namesake, 'stored_frame', None)
+        product_id = product.product_id if product else longer_id if is_taken else frame.id
+        wanted = DataProduct(target=record.target, observation_record=record, product_id=product_id)
+        place = file_names.place(wanted, archive, frame.id, frame.filename)
+        jpeg = known.get(preview_id(product_id))
+        preview = jpeg.name if jpeg and jpeg.product else ''
+        plans.append(Plan(frame, archive, place, product_id, product, stored, preview))
+    return plans
+
+
+def _is_of(
+    archive: str, product: DataProduct, record: ObservationRecord, archive_of: Callable[[str], str]
+) -> bool:
+    """Whether a product is of `archive`: another one may have the same id."""
+    if owner := getattr(product, 'stored_frame', None):
+        return owner.archive == archive or owner.record_id == record.pk
+    its_record = product.observation_record
+    return its_record is None or archive_of(its_record.facility) == archive
+
+
+def preview_id(product_id: str) -> str:
+    """The id of the JPEG of a product."""
+    return product_id + JPEG
+
+
+def is_preview(frame_id: str) -> bool:
+    """Whether this is the id of a JPEG of ours."""
+    return frame_id.endswith(JPEG)
+
+
+def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) -> None:
+    """Choose the action of `plan`. Raises Clash where the id stands for two different files."""
+    stored, product, size = plan.stored, plan.product, sizes.get(plan.name)
+    if stored is not None and product is None:  # it was deleted here, and stays so
+        return
+    if product is None:
+        plan.action = Action.FETCH
+    elif stored is None or stored.is_broken or stored.name != plan.name:
+        plan.action = Action.FETCH if size is None else Action.ADOPT
+    elif stored.record_id != record.pk and _differ(stored, plan.frame):
+        raise Clash(
+            f'frame {plan.frame.id} is {plan.frame.filename} for this record and '
+            f'{stored.filename} for another'
+        )
+    elif size is None:
+        plan.action = Action.FETCH
+    elif plan.frame.md5 and stored.archive_md5 not in ('', plan.frame.md5):
+        plan.action = Action.RENEW
+    if product is not None and storage.is_proper(plan.name):
+        plan.place = plan.name or plan.place  # mended, or renewed, in place
+
+
+def _differ(stored: StoredFrame, frame: Frame) -> bool:
+    if stored.archive_md5 in frame.older:
+        return False  # a new version
+    if stored.archive_md5 and frame.md5:
+        return stored.archive_md5 != frame.md5
+    return file_names.safe_name(stored.filename) != file_names.safe_name(frame.filename)
