@@ -60,29 +60,31 @@ class RecordFrames:
     def _listed(self, record: ObservationRecord, stock: Stock | None) -> Jobs:
         """The frames of `record` that are new, from the lists; None where it has to be asked.
 
-        A check that may settle the record asks for it alone. A list that has not all that is
-        stored is not believed, nor where a file is not there.
+        A check that may settle the record needs lists that tell of all its life, and show frames
+        of it; or it asks for the record alone. A list that has not all that is stored is not
+        believed, nor where a file is not there.
         """
         ended, window = self._outcome.ended, self._limits.DATA_WINDOW
         lists = self._facilities.frame_lists.get(stock.account, {}) if stock else {}
         listed = lists.get(record.observation_id)
-        if listed is None or (ended and timezone.now() - ended >= window):
+        may_settle = ended and timezone.now() - ended >= window
+        if listed is None or (may_settle and not (listed and listed.is_all)):
             return None
         archive = self._facilities.archive_of(stock.name)
         stored = StoredFrame.objects.filter(record=record, archive=archive)
         rows = list(stored.values_list('frame_id', 'name', 'product'))
-        changed = {str(entry['id']) for entry in listed.entries}
+        changed = set(map(str, listed.entries))
         same = {frame_id for frame_id, *_ in rows if not is_preview(frame_id)} - changed
-        if listed.known != len(same):
+        if len(listed.known) != len(same):
             return None
         if names := [name for _, name, product in rows if product]:
             work = partial(storage.sizes, names)
             sizes = yield from one(self._facilities.disk_job(stock.name, work, 'stored files'))
             if None in sizes.values():
                 return None
-        self._outcome.found = listed.known
+        self._outcome.found = len(listed.known)
         listing = Listing()
-        listing.add(listed.entries, stock.name)
+        listing.add(list(listed.entries.values()), stock.name)
         return listing
 
     def _store_alone(self, record: ObservationRecord, archive: str, frames: list[Frame]) -> Jobs:

@@ -20,6 +20,7 @@ After a failed check it is due at the next run, then after half an hour, an hour
 so on up to a day, until it succeeds.
 """
 
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -97,6 +98,19 @@ def records_due(now: datetime, selection: Selection | None = None) -> QuerySet[O
     return selection.records().filter(
         pk__in=time_has_come.union(never_checked, clock_went_back, changed)
     )
+
+
+def due_by_facility(now: datetime, selection: Selection) -> dict[str, deque[int]]:
+    """The primary keys of the records that are due, by facility.
+
+    Those that were asked longest ago come first, so that a deadline starves none of them.
+    """
+    asked = F('sync__asked_at').asc(nulls_first=True)
+    records = records_due(now, selection).order_by(asked, 'pk')
+    by_facility: dict[str, deque[int]] = {}
+    for facility, pk in records.values_list('facility', 'pk').iterator():
+        by_facility.setdefault(facility, deque()).append(pk)
+    return by_facility
 
 
 def note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -> None:

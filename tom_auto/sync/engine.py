@@ -13,7 +13,6 @@ from time import monotonic
 
 from django.contrib.auth.models import User
 from django.db import Error as DatabaseTrouble
-from django.db.models import F
 
 from ..conf import Automation
 from ..interrupt import ended_after
@@ -21,7 +20,7 @@ from ..models import RecordSync, UpdateRun
 from . import runs, storage
 from .check_record import Check
 from .db_retry import connect_again, limited_waits
-from .due import Selection, enrol, records_due
+from .due import Selection, due_by_facility, enrol
 from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
 from .explain import explained
 from .facilities import Account
@@ -62,25 +61,13 @@ def update(
         begun()
         enrol()
         report = Report()
-        _Run(run, report, limits, user, deadline, progress).go(due_by_facility(run, selection))
+        due = due_by_facility(run.started, selection)
+        _Run(run, report, limits, deadline, progress).go(due, user, selection.recheck)
         waiting = RecordSync.objects.filter(failing_since__isnull=False, next_check__gt=run.started)
         report.waiting_after_failures = waiting.exclude(asked_at=run.started).count()
         report.seconds = round(monotonic() - start, 3)
         runs.close(run, report)
     return report
-
-
-def due_by_facility(run: UpdateRun, selection: Selection) -> dict[str, deque[int]]:
-    """The primary keys of the records that are due, by facility.
-
-    Those that were asked longest ago come first, so that a deadline starves none of them.
-    """
-    asked = F('sync__asked_at').asc(nulls_first=True)
-    records = records_due(run.started, selection).order_by(asked, 'pk')
-    by_facility: dict[str, deque[int]] = {}
-    for facility, pk in records.values_list('facility', 'pk').iterator():
-        by_facility.setdefault(facility, deque()).append(pk)
-    return by_facility
 
 
 class _Run:
@@ -91,23 +78,22 @@ class _Run:
         run: UpdateRun,
         report: Report,
         limits: Automation,
-        user: User | None,
         deadline: float,
         progress: Callable[[Report], None],
     ) -> None:
         self._run, self._report, self._limits = run, report, limits
-        self._user, self._deadline, self._progress = user, deadline, progress
+        self._deadline, self._progress = deadline, progress
         self._active: dict[int, Check] = {}
         self._reading: dict[Account, list] = {}  # queues that wait for a portal's lists
         self._outcomes: list[Outcome] = []
         self._not_reached: Counter[str] = Counter()  # records, by facility
         self._written = monotonic()
 
-    def go(self, due: dict[str, deque[int]]) -> None:
+    def go(self, due: dict[str, deque[int]], user: User | None, recheck: bool) -> None:
         """Check every record of `due`, facilities in turn, until all are done or time is up."""
         self._report.due = sum(map(len, due.values()))
         with ExitStack() as at_the_end:
-            self._facilities = Facilities(due, self._limits, self._user)
+            self._facilities = Facilities(due, self._limits, user, recheck)
             at_the_end.callback(self._facilities.stop)
             heart = runs.Heart(self._run, self._report)
             at_the_end.callback(heart.stop)
@@ -142,16 +128,18 @@ class _Run:
             self._outcomes.append(Outcome('', error=str(error), kind=error.kind))
 
     def _read_lists(self, due: dict[str, deque[int]]) -> deque:
-        """Have the portals' lists read; gives the queues of the facilities that wait for none."""
-        jobs, waiting = self._facilities.list_jobs(due), {}
+        """Have the lists of the observatories read; gives the queues that wait for none."""
+        now: deque = deque()
         for name, keys in due.items():
             stock = self._facilities.stock(name)
-            account = stock.account if stock else None
-            waiting.setdefault(account if account in jobs else None, []).append((name, keys))
-        for account, job in jobs.items():
-            self._pool.submit(job, (account, 0))
-        now = deque(waiting.pop(None, ()))
-        self._reading = waiting
+            waiting = self._reading.setdefault(stock.account, []) if stock else now
+            waiting.append((name, keys))
+        jobs = self._facilities.list_jobs(due)
+        for account in list(self._reading):
+            if account in jobs:
+                self._pool.submit(jobs[account], (account, 0))
+            else:
+                self._go_on_reading(account, {}, now)
         return now
 
     def _go_on_reading(self, account: Account, found: dict, queues: deque) -> None:

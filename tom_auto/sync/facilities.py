@@ -118,7 +118,16 @@ class Stock:
 
     def is_success(self, status: str) -> bool:
         """Whether an observation with `status` should have data."""
-        return status in self.ocs.facility_settings.get_successful_observing_states()
+        return status in self.success_states()
+
+    def success_states(self) -> list[str]:
+        """The states of observations that have all their data."""
+        return self.ocs.facility_settings.get_successful_observing_states()
+
+    def is_final(self, record: ObservationRecord, before: datetime | None) -> bool:
+        """Whether the portal has no more to say of an observation, which ended before then."""
+        end = record.scheduled_end
+        return bool(before and end and end <= before and self.is_success(record.status))
 
     def status(self, observation_id: str) -> Status:
         """What the portal says of one request."""

@@ -39,8 +39,12 @@ def one(job: Job) -> Jobs:
 class Facilities:
     """The facilities of a run, and what its checks share."""
 
-    def __init__(self, due: dict[str, deque[int]], limits: Automation, user: User | None) -> None:
+    def __init__(
+        self, due: dict[str, deque[int]], limits: Automation, user: User | None, recheck: bool
+    ) -> None:
         self._limits, self._user = limits, user
+        #: Of what ended before, a success is final; nothing is where all is to be asked again.
+        self.final_before = None if recheck else timezone.now() - limits.DATA_WINDOW
         self._classes, self._broken = facility_classes()
         self._stock: dict[str, Stock] = {}
         self._sights: dict[Account, Sight] = {}
@@ -99,7 +103,7 @@ class Facilities:
         jobs = {}
         for account in {stock.account for stock in self._stock.values()}:
             stocks, keys = self._of_account(account, due)
-            if wanted := wanted_of(keys):
+            if wanted := wanted_of(keys, stocks[0].success_states(), self.final_before):
                 work = partial(read_lists, stocks[0].ocs, wanted)
                 jobs[account] = self._portal_job(stocks[0], work, 'lists of requests')
         return jobs
@@ -110,16 +114,16 @@ class Facilities:
         None where single calls cost less.
         """
         stocks, keys = self._of_account(account, due)
-        since = timezone.now() - self._limits.DATA_WINDOW
-        wanted = archive_lists.wanted_of(keys, self.lists[account], since)
-        spans = list(archive_lists.spans_of(wanted))
+        first, since = stocks[0], timezone.now() - self._limits.DATA_WINDOW
+        wanted, spans = archive_lists.spans_of(
+            archive_lists.wanted_of(keys, self.lists[account], since, first.success_states())
+        )
         if not spans:
             return None
-        known = archive_lists.known_frames(keys, self.archive_of(stocks[0].name))
-        work = partial(
-            archive_lists.read_frames, stocks[0].ocs, spans, known, self._sights[account]
-        )
-        return self._archive_job(stocks[0], work, 'lists of frames')
+        known = archive_lists.known_frames(keys, self.archive_of(first.name))
+        sight = self._sights[account]
+        work = partial(archive_lists.read_frames, first.ocs, wanted, spans, known, sight)
+        return self._archive_job(first, work, 'lists of frames')
 
     def _of_account(
         self, account: Account, due: dict[str, deque[int]]

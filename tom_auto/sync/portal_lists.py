@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlencode, urljoin
 
 from dateutil.parser import parse
+from django.db.models import Q
 from django.utils import timezone
 from tom_observations.facilities.ocs import OCSFacility, make_request
 from tom_observations.models import ObservationRecord
@@ -74,12 +75,21 @@ def read_lists(facility: OCSFacility, wanted: Wanted) -> Found:
     return found
 
 
-def wanted_of(due: Collection[int]) -> Wanted:
-    """What there is to ask about these records, by request number."""
+def wanted_of(
+    due: Collection[int], success: Collection[str], final_before: datetime | None
+) -> Wanted:
+    """What there is to ask about these records, by request number.
+
+    Nothing where an observation has ended before that moment with a state of `success`.
+    """
     wanted, keys = {}, list(due)
     for start in range(0, len(keys), CHUNK):
         some = keys[start : start + CHUNK]
-        rows = ObservationRecord.objects.filter(pk__in=some).values_list(
+        records = ObservationRecord.objects.filter(pk__in=some)
+        if final_before is not None:
+            final = Q(status__in=success, scheduled_end__lte=final_before)
+            records = records.exclude(final)
+        rows = records.values_list(
             'observation_id', 'status', 'created',
             'sync__status', 'sync__terminal_since', 'sync__checked_at',
         )  # fmt: skip
