@@ -1,6 +1,7 @@
 """The archive is asked once for the frames of many records, and nothing is lost by it: rule 17."""
 
 from datetime import timedelta
+from time import sleep
 
 import pytest
 from django.core.files.base import ContentFile
@@ -10,6 +11,7 @@ from tom_observations.models import ObservationRecord
 
 import faults
 from tom_auto.models import RecordSync
+from tom_auto.sync import whole_file
 from tom_auto.sync.portal_lists import FEWEST
 
 from .running import files, updatedata
@@ -207,13 +209,14 @@ def old(sky, observe):
     return add
 
 
-def test_what_is_here_already_is_adopted_and_settled_by_the_lists(sky, old):
+def test_what_is_here_already_is_adopted_and_settled_by_the_lists(sky, old, caplog):
     for _ in range(RECORDS):
         old()
     report, asked = run(sky)
     downloads = [seen for seen in sky.requests_seen if seen.path.startswith('/store/')]
     assert (report['checked'], report['saved'], downloads) == (RECORDS, 0, [])
-    assert report['found'] == 2 * RECORDS
+    assert (report['found'], report['adopted']) == (2 * RECORDS, 2 * RECORDS)
+    assert f'read to verify them: {2 * RECORDS}' in caplog.text
     assert 1 <= len(asked) <= 3  # a life of 100 days is more than one list can count
     assert not any(seen.path.startswith('/api/') for seen in sky.requests_seen)
     assert all(sync.is_settled for sync in RecordSync.objects.all())
@@ -231,7 +234,26 @@ def test_what_is_damaged_or_missing_is_mended_with_a_download_each(sky, old, set
     report, _ = run(sky)
     downloads = [seen for seen in sky.requests_seen if seen.path.startswith('/store/')]
     assert (report['repaired'], report['saved'], len(downloads)) == (2, 2, 4)
+    assert [report[name] for name in ('adopted', 'damaged', 'missing')] == [2 * RECORDS - 2, 1, 1]
     everything_is_home(sky)
+
+
+def test_files_that_one_run_cannot_read_are_read_by_the_next_and_once(sky, old, monkeypatch):
+    for _ in range(2 * RECORDS):
+        old(frames=1)
+    reads = []
+
+    def slowly(file):
+        reads.append(file.name)
+        sleep(0.4)
+        return plain(file)
+
+    plain = whole_file.read
+    monkeypatch.setattr(whole_file, 'read', slowly)
+    adopted = [updatedata('--deadline', '2', '--workers', '1')[1]['adopted'] for _ in range(5)]
+    assert 0 < adopted[0] < 2 * RECORDS
+    assert (sum(adopted), len(reads)) == (2 * RECORDS, len(set(reads)))
+    assert all(sync.is_settled for sync in RecordSync.objects.all())
 
 
 def test_the_frames_of_an_earlier_observation_are_in_the_lists_of_all_its_life(sky, old):

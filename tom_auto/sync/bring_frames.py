@@ -115,6 +115,7 @@ class RecordFrames:
                 continue
             if plan.action is not Action.NOTHING:
                 todo.append(plan)
+                self._outcome.missing += plan.is_of_others and plan.action is Action.FETCH
             elif plan.stored and plan.product:
                 products.share(record, plan.stored)
                 if plan.preview and sizes[plan.preview] is None:
@@ -139,6 +140,7 @@ class RecordFrames:
                 if not kept and products.found_meanwhile(plan):
                     again.append(plan)
             elif plan.action is Action.ADOPT:
+                self._outcome.damaged += plan.is_of_others
                 plan.action, plan.place = Action.FETCH, plan.name
                 again.append(plan)
         return again
@@ -153,6 +155,7 @@ class RecordFrames:
     def _keep(self, record: ObservationRecord, plan: Plan, received: Received) -> Jobs:
         """Have a preview made, and write the rows of one frame; whether they are written."""
         is_ours, is_new = plan.is_ours, plan.product is None or plan.action is Action.RENEW
+        is_of_others = plan.is_of_others
         previews = (yield from self._draw(record, plan)) if is_ours else []
         with transaction.atomic():
             stored = products.write(record, plan, received)
@@ -161,7 +164,9 @@ class RecordFrames:
         if stored is None:
             for preview, _ in previews:
                 storage.delete(preview.place)
-        elif is_ours:
+        elif not is_ours:
+            self._outcome.adopted += is_of_others
+        else:
             self.saved.append(stored.pk)
             self._outcome.saved += is_new
             self._outcome.repaired += not is_new

@@ -25,6 +25,7 @@ from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
 from .explain import explained
 from .facilities import Account
 from .facility_jobs import Facilities
+from .frame_plans import unread_files
 from .http import limited_requests
 from .outcomes import Ending, Outcome, Report
 from .storage_id import insist_on_storage
@@ -60,6 +61,8 @@ def update(
     with held_up, limited_waits(), begin as run, limited_requests(limits, deadline):
         begun()
         enrol()
+        if files := unread_files():
+            logger.info('Files stored by other commands are read to verify them: %s', files)
         report = Report()
         due = due_by_facility(run.started, selection)
         _Run(run, report, limits, deadline, progress).go(due, user, selection.recheck)

@@ -45,6 +45,11 @@ class Plan:
         return self.product.data.name or '' if self.product else ''
 
     @property
+    def is_of_others(self) -> bool:
+        """Whether another command has stored it, and nobody has looked at it yet."""
+        return self.product is not None and self.stored is None
+
+    @property
     def is_ours(self) -> bool:
         """Whether its file comes from this engine, and from nobody else."""
         return self.action is not Action.ADOPT or bool(self.stored and self.stored.is_broken)
@@ -57,6 +62,13 @@ class Plan:
         )  # fmt: skip
         row.archive, row.product = self.archive, product
         return row
+
+
+def unread_files() -> int:
+    """How many files other commands have stored for records that were never checked."""
+    return DataProduct.objects.filter(
+        stored_frame=None, product_id__isnull=False, observation_record__sync__state='new'
+    ).count()
 
 
 def plans_for(

@@ -8,6 +8,8 @@ from .errors import SyncError
 MOST_NAMED = 10  # failures in the one-line summary; the rest is counted
 #: What `--json` prints of each failure.
 FAILURE = ('record', 'observation_id', 'facility', 'error', 'kind')
+#: What is counted of each record, and added up.
+ADDED = 'changed', 'found', 'saved', 'repaired', 'filtered', 'adopted', 'damaged', 'missing'
 
 
 class Ending(StrEnum):
@@ -37,6 +39,9 @@ class Outcome:
     saved: int = 0
     repaired: int = 0
     filtered: int = 0
+    adopted: int = 0  # files that others had stored, and that are whole
+    damaged: int = 0  # and that are not
+    missing: int = 0  # and that are not there
     has_data: bool = True
     error: str = ''
     kind: str = ''  # of the error
@@ -69,6 +74,9 @@ class Report:
     not_reached: int = 0
     gone: int = 0
     filtered: int = 0
+    adopted: int = 0
+    damaged: int = 0
+    missing: int = 0
     waiting_after_failures: int = 0
     seconds: float = 0.0
     failures: list[Outcome] = field(default_factory=list)
@@ -76,7 +84,7 @@ class Report:
 
     def add(self, outcome: Outcome) -> None:
         """Count `outcome`."""
-        for name in ('changed', 'found', 'saved', 'repaired', 'filtered'):
+        for name in ADDED:
             setattr(self, name, getattr(self, name) + getattr(outcome, name))
         if outcome.record is not None:
             setattr(self, outcome.ending, getattr(self, outcome.ending) + 1)
@@ -105,6 +113,15 @@ class Report:
 
         return {name: getattr(self, name) for name in COUNTS}
 
+    def words_of_others_files(self) -> str:
+        """How many of the files that other commands had stored are whole; empty where there are none."""
+        if not (self.adopted or self.damaged or self.missing):
+            return ''
+        return (
+            f'; of the files stored by other commands {self.adopted} are whole, '
+            f'{self.damaged} were damaged, {self.missing} were missing'
+        )
+
     def sentence(self) -> str:
         """The one-line summary, which names what failed."""
         waiting = (
@@ -122,6 +139,7 @@ class Report:
         others = {'set aside': self.set_aside, 'not reached': self.not_reached,
                   'gone': self.gone, 'frames not wanted': self.filtered}  # fmt: skip
         counts += ''.join(f', {number} {name}' for name, number in others.items() if number)
+        counts += self.words_of_others_files()
         counts += f'; {self.seconds:.1f} s.'
         unsupported = ''.join(
             f' Not supported at {name}: {reason}.'
