@@ -17,6 +17,7 @@ from .redact import redact
 from .scheduling.definition import Job
 from .scheduling.moved import installed_at
 from .scheduling.plan import Site
+from .sync.due import next_news
 
 #: A run without a heartbeat for this long counts as dead.
 SILENT = timedelta(minutes=5)
@@ -49,6 +50,7 @@ class Health:
     last: UpdateRun | None = None
     running: UpdateRun | None = None
     next: datetime | None = None
+    news: datetime | None = None  # when the first can come, where all awaited lies in the future
     failing: int = 0
     main: bool = False
     recorded: bool = True  # whether its runs are recorded, and can be paused
@@ -106,6 +108,8 @@ def _for_schedule() -> tuple[list[str], list[str]]:
                 well.append(f'{state.job} has been running since {began}.')
             if state.next:
                 well.append(f'{state.job} runs next at {state.next:%Y-%m-%d %H:%M %Z}.')
+            if state.news:
+                well.append(f'The next observation begins at {state.news:%Y-%m-%d %H:%M} UTC.')
     except (OperationalError, ProgrammingError) as error:
         return [], [f'The history of runs cannot be read: {redact(str(error))}']
     return well, wrong
@@ -137,6 +141,7 @@ class _Question:
             last=self.last,
             running=self.running,
             next=None if state == PAUSED else upcoming,
+            news=self._next_news(),
             failing=self.trouble['count'],
             main=is_main(job),
         )
@@ -209,6 +214,10 @@ class _Question:
         return seen_by(self.user, failing, 'record').aggregate(
             count=Count('pk'), since=Min('failing_since')
         )
+
+    def _next_news(self) -> datetime | None:
+        awaited = seen_by(self.user, RecordSync.objects.all(), 'record')
+        return next_news(awaited, self.now) if is_main(self.job) else None
 
     def _failing_since(self) -> datetime | None:
         first_bad = None

@@ -25,7 +25,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from tom_observations.models import ObservationRecord
 
 from ..models import RecordSync, SharedFrame, StoredFrame
@@ -111,6 +111,20 @@ def due_by_facility(now: datetime, selection: Selection) -> dict[str, deque[int]
     for facility, pk in records.values_list('facility', 'pk').iterator():
         by_facility.setdefault(facility, deque()).append(pk)
     return by_facility
+
+
+def next_news(awaited: QuerySet[RecordSync], now: datetime) -> datetime | None:
+    """When the first of these observations begins; None where one can have news before that.
+
+    A schedule may change, so that statuses are asked for all the same.
+    """
+    awaited = awaited.exclude(state=State.SETTLED)
+    in_the_future = {
+        'state': State.WAITING, 'terminal_since': None, 'record__scheduled_start__gt': now
+    }  # fmt: skip
+    if awaited.exclude(**in_the_future).exists():
+        return None
+    return awaited.aggregate(first=Min('record__scheduled_start'))['first']
 
 
 def note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -> None:

@@ -20,7 +20,7 @@ from ..models import RecordSync, UpdateRun
 from . import runs, storage
 from .check_record import Check
 from .db_retry import connect_again, limited_waits
-from .due import Selection, due_by_facility, enrol
+from .due import Selection, due_by_facility, enrol, next_news
 from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
 from .explain import explained
 from .facilities import Account
@@ -68,6 +68,7 @@ def update(
         _Run(run, report, limits, deadline, progress).go(due, user, selection.recheck)
         waiting = RecordSync.objects.filter(failing_since__isnull=False, next_check__gt=run.started)
         report.waiting_after_failures = waiting.exclude(asked_at=run.started).count()
+        report.next_news = next_news(RecordSync.objects.all(), run.started)
         report.seconds = round(monotonic() - start, 3)
         runs.close(run, report)
     return report

@@ -1,6 +1,7 @@
 """What came of checking one record, and of a whole run."""
 
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 
 from .errors import SyncError
@@ -79,6 +80,7 @@ class Report:
     missing: int = 0
     waiting_after_failures: int = 0
     seconds: float = 0.0
+    next_news: datetime | None = None  # where all awaited observations lie in the future
     failures: list[Outcome] = field(default_factory=list)
     unsupported_facilities: dict[str, str] = field(default_factory=dict)
 
@@ -105,7 +107,8 @@ class Report:
     def as_dict(self) -> dict:
         """The object that `--json` prints."""
         failures = [{name: getattr(failure, name) for name in FAILURE} for failure in self.failures]
-        return asdict(replace(self, failures=[])) | {'failures': failures}
+        news = self.next_news.isoformat() if self.next_news else None
+        return asdict(replace(self, failures=[])) | {'failures': failures, 'next_news': news}
 
     def counts(self) -> dict[str, int]:
         """The counts alone, under the names that they have in the run's row."""
@@ -129,8 +132,10 @@ class Report:
             if self.waiting_after_failures
             else ''
         )
+        if self.next_news:
+            waiting += f' The next observation begins at {self.next_news:%Y-%m-%d %H:%M} UTC.'
         if not self.due and not self.failed:
-            return 'Nothing was due.' + waiting if waiting else 'Success! Nothing was due.'
+            return f'{"" if self.waiting_after_failures else "Success! "}Nothing was due.{waiting}'
         counts = (
             f'{self.due} due, {self.checked} checked, {self.changed} changed; '
             f'{self.found} frames found, {self.saved} saved, {self.repaired} repaired; '
@@ -146,7 +151,7 @@ class Report:
             for name, reason in self.unsupported_facilities.items()
         )
         if self.status == 'ok':
-            return f'{"" if waiting else "Success! "}{counts}{unsupported}{waiting}'
+            return f'{"" if self.waiting_after_failures else "Success! "}{counts}{unsupported}{waiting}'
         named = '; '.join(failure.sentence() for failure in self.failures[:MOST_NAMED])
         more = len(self.failures) - MOST_NAMED
         return f'Failed: {counts} {named}{f"; and {more} more" if more > 0 else ""}{unsupported}'
