@@ -5,7 +5,7 @@ from functools import partial
 from time import sleep
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
@@ -157,10 +157,15 @@ class RecordFrames:
         is_ours, is_new = plan.is_ours, plan.product is None or plan.action is Action.RENEW
         is_of_others = plan.is_of_others
         previews = (yield from self._draw(record, plan)) if is_ours else []
-        with transaction.atomic():
-            stored = products.write(record, plan, received)
-            for preview, drawn in previews if stored else ():
-                products.write(record, preview, drawn)
+        stored = None
+        try:
+            with transaction.atomic():
+                stored = products.write(record, plan, received)
+                for preview, drawn in previews if stored else ():
+                    products.write(record, preview, drawn)
+        except IntegrityError:
+            if not products.is_taken(plan):
+                raise
         if stored is None:
             for preview, _ in previews:
                 storage.delete(preview.place)

@@ -101,12 +101,12 @@ def records_due(now: datetime, selection: Selection | None = None) -> QuerySet[O
 
 
 def due_by_facility(now: datetime, selection: Selection) -> dict[str, deque[int]]:
-    """The primary keys of the records that are due, by facility.
+    """The primary keys of the records that are due and enrolled, by facility.
 
     Those that were asked longest ago come first, so that a deadline starves none of them.
     """
     asked = F('sync__asked_at').asc(nulls_first=True)
-    records = records_due(now, selection).order_by(asked, 'pk')
+    records = records_due(now, selection).filter(sync__isnull=False).order_by(asked, 'pk')
     by_facility: dict[str, deque[int]] = {}
     for facility, pk in records.values_list('facility', 'pk').iterator():
         by_facility.setdefault(facility, deque()).append(pk)

@@ -19,6 +19,7 @@ from .errors import Unsupported
 from .explain import told
 from .facilities import Account, Stock, facility_classes, is_stock, overrides, usable_class
 from .frame_plans import Plan
+from .hooks import records_that_owe
 from .portal_lists import Found, read_lists, wanted_of
 from .workers import DISK, ROOM, Job
 
@@ -52,6 +53,7 @@ class Facilities:
         self.unsupported: dict[str, str] = {}
         self.lists: dict[Account, Found] = {}  # of requests
         self.frame_lists: dict[Account, dict[str, Listed]] = {}  # by request
+        self.owing = records_that_owe()
         self.in_hand: set[tuple[str, str]] = set()  # frames that a record is storing now
         self.terminal: dict[tuple, tuple[str, ...]] = {}  # states, by facility and user
         for name in due:

@@ -67,12 +67,12 @@ def note_owed(record: ObservationRecord) -> None:
 
 def pay_status_hook(pk: int) -> None:
     """Run the hook that the record `pk` owes, with objects read for it. Raises HookFailed."""
-    sync = RecordSync.objects.filter(pk=pk, owes_hook=True).first()
-    if sync is None:
+    rows = ObservationRecord.objects.select_related('target', 'sync')
+    record = rows.filter(pk=pk, sync__owes_hook=True).first()
+    if record is None:
         return
-    record = ObservationRecord.objects.get(pk=pk)
-    if record.status != sync.status_before:
-        _run('observation_change_state', record, sync.status_before)
+    if record.status != record.sync.status_before:
+        _run('observation_change_state', record, record.sync.status_before)
     RecordSync.objects.filter(pk=pk).update(owes_hook=False, status_before='')
 
 
@@ -81,6 +81,11 @@ def _run(hook: str, *arguments: object) -> None:
         run_hook(hook, *arguments)
     except Exception as error:
         raise hook_failed(hook, error) from error
+
+
+def records_that_owe() -> set[int]:
+    """The records whose saved products hooks are owed for, since an earlier run."""
+    return set(StoredFrame.objects.filter(hooks_owed=True).values_list('record', flat=True))
 
 
 def pay_product_hooks(record: int, frames: list[int]) -> None:
