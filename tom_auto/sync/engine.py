@@ -19,7 +19,7 @@ from ..interrupt import ended_after
 from ..models import RecordSync, UpdateRun
 from . import runs, storage
 from .check_record import Check
-from .db_retry import connect_again, limited_waits
+from .db_retry import connect_again, limited_waits, nothing_logged
 from .due import Selection, due_by_facility, enrol, next_news
 from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
 from .explain import explained
@@ -58,7 +58,8 @@ def update(
     deadline = start + limits.DEADLINE
     begin = runs.the_only_run(JOB, limits, selection.words())
     held_up = ended_after(limits.DEADLINE + HELD_UP)
-    with held_up, limited_waits(), begin as run, limited_requests(limits, deadline):
+    database, requests = limited_waits(), limited_requests(limits, deadline)
+    with held_up, nothing_logged(), database, begin as run, requests:
         begun()
         enrol()
         if files := unread_files():
