@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,11 @@ PATHS = (TESTS.parent, TESTS, TESTS / 'engine')
 #: What a test changes, and the program is to find so as well.
 SETTINGS = ('FACILITIES', 'TOM_FACILITY_CLASSES', 'TOM_AUTO', 'HOOKS')
 PATIENCE = 60  # seconds: no program of any test takes so long
+
+
+def _hear_ctrl_c() -> None:
+    """A shell lets what it starts in the background ignore it, and so what that starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Program:
@@ -33,7 +39,7 @@ class Program:
         self._process = subprocess.Popen(
             [sys.executable, 'manage.py', 'updatedata', '--json', *arguments],
             cwd=PROJECT, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_hear_ctrl_c,
         )  # fmt: skip
 
     def send(self, number: int) -> None:
