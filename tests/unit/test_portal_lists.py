@@ -189,6 +189,39 @@ def test_a_list_that_shifts_while_it_is_read_is_read_once_more(sky, pending, tim
     assert pending[0].scheduled_start == sky.requests[lost].observations[0].start
 
 
+@pytest.fixture
+def mixed(sky, add_record):
+    """Records of two proposals, added today: of each ten, six ended 40 days ago."""
+    sky.add_token(sky.token, proposals=['ONE', 'TWO'], username='ann')
+    then, ago = timezone.now() - timedelta(days=40), timezone.now() - timedelta(hours=2)
+    for count in range(110):
+        proposal, kind = ('ONE', 'TWO')[count % 2], count // 2 % 10
+        record = add_record(status='', parameters={'proposal': proposal})
+        number = int(record.observation_id)
+        request = sky.add_request(number, proposal=proposal)
+        if kind < 5:  # observed, long ago or today
+            observed_at = then if kind < 3 else ago
+            sky.observe(number, observed_at)
+            sky.add_frame(number, size=2880, observed_at=observed_at)
+        elif kind < 8:
+            state = ('NOT_ATTEMPTED', 'FAILED', 'CANCELED')[kind - 5]
+            sky.set_observation(sky.schedule(number, then).id, state)
+            sky.set_state(number, ('WINDOW_EXPIRED', 'FAILURE_LIMIT_REACHED', 'CANCELED')[kind - 5])
+        if kind < 3 or 4 < kind < 8:
+            request.created = request.modified = request.group.created = then
+    return sky
+
+
+def test_what_ended_long_ago_costs_no_single_calls(mixed):
+    """I2: three requests for each at every run, for a week."""
+    updatedata()
+    mixed.forget()
+    status, report = updatedata()
+    assert (status, report['due'] > 70) == (0, True)
+    assert (singly(mixed), len(asked(mixed, '/frames/'))) == (set(), 2)
+    assert len(mixed.requests_seen) <= 8
+
+
 def test_a_huge_account_is_not_read_through(sky, pending):
     for number in range(5000):
         sky.add_request(1_000_000 + number, state='COMPLETED')

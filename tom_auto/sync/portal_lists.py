@@ -54,7 +54,9 @@ class _Wanted:
     since: datetime  # before its status was last asked for
     then: tuple  # its status and times
     checked: str  # its status, if the last check left that; otherwise empty
-    at_rest: bool  # whether it had ended when its frames were last asked for, not so long ago
+    #: What was observed before this has its frames here; None where they were not asked for since
+    #: the request ended, or will be for the last time.
+    complete_until: datetime | None
     state: str = ''
     proposal: str = ''
     created: datetime | None = None
@@ -99,17 +101,18 @@ def wanted_of(due: Collection[int], window_began: datetime) -> Wanted:
         for observation_id, created, checked, terminal_since, checked_at, *then in rows:
             if not observation_id.isdecimal():
                 continue  # and no request
+            asked_since_its_end = (
+                terminal_since and checked_at and window_began < terminal_since <= checked_at
+            )
             one = _Wanted(
                 since=(terminal_since or checked_at or created) - MARGIN,
                 then=tuple(then),
                 checked=checked if checked == then[0] else '',
-                at_rest=bool(
-                    terminal_since and checked_at and window_began < terminal_since <= checked_at
-                ),
+                complete_until=window_began if asked_since_its_end else None,
             )
             twin = wanted.get(observation_id)
             if twin is not None and twin != one:  # what one of them knows, the other may not
-                one.checked, one.at_rest, one.since = '', False, min(one.since, twin.since)
+                one.checked, one.complete_until, one.since = '', None, min(one.since, twin.since)
             wanted[observation_id] = one
     return wanted
 
@@ -166,11 +169,13 @@ def _ever(wanted: Wanted) -> datetime:
 def _note_ended(number: str, one: _Wanted, since: datetime, found: Found) -> None:
     """What the observations that changed after `since` say, where that is certain."""
     all_known = one.created >= since
-    unchanged = one.checked == one.state
-    if not one.blocks and not (unchanged and one.at_rest and one.then[1:] == (None, None)):
+    as_before = one.checked == one.state and one.complete_until is not None
+    if not one.blocks and not (as_before and one.then[1:] == (None, None)):
         return  # an absence would be news
     if _is_consistent(one) and (all_known or _starts_from_last_check(one)):
-        begun = _begun(one.blocks) or not (all_known and unchanged and one.at_rest)
+        begun = not (all_known and as_before) or any(
+            moment(block['end']) > one.complete_until for block in one.blocks
+        )
         found[number] = News(_answer(one), begun)
 
 
