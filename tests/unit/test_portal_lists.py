@@ -9,7 +9,7 @@ from tom_observations.models import ObservationRecord
 
 import faults
 from tom_auto.observatory import portal
-from tom_auto.sync import portal_lists
+from tom_auto.sync import portal_lists, portal_pages
 
 from .running import updatedata
 
@@ -238,3 +238,97 @@ def test_an_overridden_status_is_honoured(sky, pending, settings):
     updatedata()
     assert not asked(sky, '/api/')
     assert set(statuses().values()) == {'CANCELED'}
+
+
+# --- lists of what has ended, that fail or lie: they cost the single calls, and lose nothing ---
+
+
+def rows(change):
+    return faults.edit(lambda page: change(page['results']))
+
+
+BAD_LISTS = {
+    'fails': faults.status(500),
+    'is cut': faults.broken_json(),
+    'is empty, and says so': faults.edit(lambda page: page.update(results=[], count=0)),
+    'lacks a row': rows(lambda rows: rows.pop()),
+    'lacks a row, and does not count it': faults.edit(
+        lambda page: page.update(results=page['results'][:-1], count=page['count'] - 1)
+    ),
+    'repeats a row in the place of another': rows(lambda rows: rows.__setitem__(-1, rows[0])),
+    'has a row of nonsense': rows(lambda rows: rows.__setitem__(-1, None)),
+    'has no end': faults.endless_next(),
+    'has times that are none': rows(lambda rows: rows[-1].update(start='soon', created='once')),
+    'has states that nobody knows': rows(
+        lambda rows: [row.update(state='NOPE') for row in rows]
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def ended(sky, pending):
+    """Records that are known to be completed; of one, another observation has the data now."""
+    for record in pending:
+        sky.observe(int(record.observation_id), timezone.now() - timedelta(hours=3))
+    updatedata()
+    number = int(pending[0].observation_id)
+    sky.reject(number)
+    sky.observe(number, timezone.now() - timedelta(hours=1))
+    sky.forget()
+    return pending
+
+
+def right_now(sky, records):
+    """Whether each record has the times of the observation that was completed."""
+    for record in records:
+        record.refresh_from_db()
+        observations = sky.requests[int(record.observation_id)].observations
+        [done] = [one for one in observations if one.state == 'COMPLETED']
+        assert (record.status, record.scheduled_start) == ('COMPLETED', done.start)
+    return True
+
+
+def test_another_observation_of_a_completed_request_is_seen_by_the_lists(sky, ended):
+    assert updatedata()[0] == 0
+    assert right_now(sky, ended) and not singly(sky)
+
+
+@pytest.mark.parametrize('where', ['/api/requestgroups/', '/api/observations/'])
+@pytest.mark.parametrize('fault', BAD_LISTS.values(), ids=BAD_LISTS)
+def test_a_list_of_what_has_ended_that_is_not_right(sky, ended, where, fault):
+    sky.break_(where, fault)
+    status, report = updatedata()
+    assert (status, report['checked']) == (0, MANY)
+    assert right_now(sky, ended)
+
+
+@pytest.mark.parametrize('name', ['state', 'request_state', 'modified_after'])
+def test_filters_of_observations_that_the_portal_ignores(sky, ended, monkeypatch, name):
+    monkeypatch.delitem(portal.OBSERVATION_FILTERS, name)
+    assert updatedata()[0] == 0
+    assert right_now(sky, ended) and not singly(sky)
+
+
+def test_a_page_that_shifts_by_as_many_rows_as_come(sky, add_record, monkeypatch):
+    """The count stays as it is: the row between two pages is missed all the same."""
+    first, *_ = strangers = [sky.add_request(900), sky.add_request(5_000_000)]
+    sky.set_observation(sky.schedule(first.id).id, 'CANCELED')
+    sky.set_state(first.id, 'COMPLETED')
+    records = [add_record() for _ in range(MANY)]
+    for record in records:
+        sky.add_request(int(record.observation_id))
+        sky.observe(int(record.observation_id), timezone.now() - timedelta(hours=3))
+    sky.observe(strangers[1].id, timezone.now())
+    monkeypatch.setattr(portal_pages, 'PAGE', 8)
+    monkeypatch.setattr(portal_pages, 'A_PAGE_IS_WORTH', 4)
+
+    def shift(call, reply):
+        old, new = (one.observations[0] for one in strangers)
+        sky.set_observation(old.id, 'COMPLETED')
+        sky.set_observation(new.id, 'CANCELED')
+        return reply
+
+    sky.break_('/api/observations/', shift, times=1)
+    assert updatedata()[0] == 0
+    assert right_now(sky, records) and not singly(sky)
+    assert len(asked(sky, '/api/observations/')) == 4

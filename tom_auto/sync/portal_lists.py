@@ -14,6 +14,7 @@ that has ended, and for every other record, the observatory is asked singly.
 
 import logging
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -127,8 +128,9 @@ def _find_pending(portal: Portal, pending: Wanted, found: Found) -> None:
     filters = {'request_state': PENDING, 'modified_after': _ever(pending).isoformat()}
     if _read_blocks(portal, pending, **filters):
         for number, one in pending.items():
-            if _is_consistent(one):
-                found[number] = News(_answer(one), _begun(one.blocks))
+            with suppress(Exception):  # of a time that is none: the record is asked singly
+                if _is_consistent(one):
+                    found[number] = News(_answer(one), _begun(one.blocks))
 
 
 def _read_ended(portal: Portal, wanted: Wanted) -> None:
@@ -157,7 +159,8 @@ def _find_ended(portal: Portal, ended: Wanted, found: Found) -> None:
         filters = {'state': TELLING, 'request_state': states, 'modified_after': since.isoformat()}
         if _read_blocks(portal, ended, **filters):
             for number, one in ended.items():
-                _note_ended(number, one, since, found)
+                with suppress(Exception):  # as above
+                    _note_ended(number, one, since, found)
             return
 
 
@@ -192,8 +195,11 @@ def _starts_from_last_check(one: _Wanted) -> bool:
 
 
 def _is_consistent(one: _Wanted) -> bool:
-    """Whether the request did not change its state between two lists."""
-    return all(block['request'] == one.state for block in one.blocks)
+    """Whether its observations make sense, and it did not change its state between two lists."""
+    return all(
+        block['request'] == one.state and block['state'] in UNTOUCHED.union(TELLING)
+        for block in one.blocks
+    )
 
 
 def _read_states(portal: Portal, wanted: Wanted, **filters: str) -> bool:
