@@ -26,7 +26,8 @@ from ..models import StoredFrame
 from .errors import BadAnswer
 from .facilities import TIMES, moment
 from .frames import PAGE, checksums
-from .portal_lists import A_PAGE_IS_WORTH, CHUNK, FEWEST, News
+from .portal_lists import CHUNK, FEWEST, News
+from .portal_pages import A_PAGE_IS_WORTH
 
 logger = logging.getLogger(__name__)
 

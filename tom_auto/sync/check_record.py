@@ -136,16 +136,15 @@ class Check:
                 return True
             found = self._facilities.lists.get(stock.account, {})
             news = found.get(record.observation_id)
-        if news is not None and news.status_then == record.status:
-            times = {field: getattr(record, field) for field in TIMES}
-            status, begun = stock.status_of(times | news.answer), news.begun
+        if news is not None and news.then == (record.status, *(getattr(record, f) for f in TIMES)):
+            status, begun = stock.status_of(news.answer), news.begun
         else:
             status = yield from one(self._facilities.status_job(name, record))
             begun = True
         if status.fault:
             self.outcome.note(BrokenClass(status.fault))
         if not hooks.write_status(record, status):
-            record.refresh_from_db(fields=['status', *TIMES])  # a newer one: it is due again
+            record.refresh_from_db(fields=['status', *TIMES])  # somebody's, and newer
         return begun
 
     def _is_terminal(self, record: ObservationRecord, stock: Stock | None) -> Jobs:

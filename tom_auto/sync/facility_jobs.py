@@ -105,7 +105,8 @@ class Facilities:
         jobs = {}
         for account in {stock.account for stock in self._stock.values()}:
             stocks, keys = self._of_account(account, due)
-            if wanted := wanted_of(keys, stocks[0].success_states(), self.final_before):
+            final = stocks[0].success_states() if self.final_before else ()
+            if wanted := wanted_of(keys, timezone.now() - self._limits.DATA_WINDOW, final):
                 work = partial(read_lists, stocks[0].ocs, wanted)
                 jobs[account] = self._portal_job(stocks[0], work, 'lists of requests')
         return jobs

@@ -25,8 +25,8 @@ from .facilities import TIMES, Status
 def write_status(record: ObservationRecord, status: Status) -> bool:
     """Write `status` into `record` where it changed; whether it could be written.
 
-    Not where somebody has written another status since `record` was read: the newer one stays,
-    and the record is still due (rule 2).
+    Not where somebody has written another status, or other times, since `record` was read: the
+    newer ones stay (rule 2).
     """
     news = {'status': status.state} | {
         name: getattr(status, name) for name in TIMES if name.replace('_', ' ') not in status.fault
@@ -36,7 +36,8 @@ def write_status(record: ObservationRecord, status: Status) -> bool:
     with transaction.atomic(), _without_hooks():
         rows = ObservationRecord.objects.select_for_update(of=('self',))
         fresh = rows.filter(pk=record.pk).first()
-        if fresh is None or fresh.status != record.status:
+        fields = 'status', *TIMES
+        if fresh is None or any(getattr(fresh, one) != getattr(record, one) for one in fields):
             return False
         if fresh.status != status.state:
             note_owed(record)
