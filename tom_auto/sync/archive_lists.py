@@ -124,16 +124,17 @@ def wanted_of(
     return wanted
 
 
-def known_frames(due: Collection[int], archive: str) -> set[int]:
-    """A number for each frame that these records have: its id and its checksum at the archive."""
-    known, keys = set(), list(due)
-    states = (StoredFrame.State.STORED, StoredFrame.State.DELETED)
+def known_frames(due: Collection[int], archive: str) -> tuple[set[int], set[int]]:
+    """A number for the id and checksum of each frame that is known, and the records that have any."""
+    known, having, keys = set(), set(), list(due)
     for begin in range(0, len(keys), CHUNK):
-        frames = StoredFrame.objects.filter(
-            record__in=keys[begin : begin + CHUNK], archive=archive, state__in=states
-        )
-        known.update(map(hash, frames.values_list('frame_id', 'archive_md5').iterator()))
-    return known
+        frames = StoredFrame.objects.filter(record__in=keys[begin : begin + CHUNK], archive=archive)
+        rows = frames.values_list('record', 'state', 'frame_id', 'archive_md5')
+        for record, state, *told in rows.iterator():
+            having.add(record)
+            if state != StoredFrame.State.BROKEN:
+                known.add(hash(tuple(told)))
+    return known, having
 
 
 def read_frames(

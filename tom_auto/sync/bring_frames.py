@@ -70,9 +70,11 @@ class RecordFrames:
         may_settle = ended and timezone.now() - ended >= window
         if listed is None or (may_settle and not (listed and listed.is_all)):
             return None
-        archive = self._facilities.archive_of(stock.name)
-        stored = StoredFrame.objects.filter(record=record, archive=archive)
-        rows = list(stored.values_list('frame_id', 'name', 'product'))
+        rows = []
+        if record.pk in self._facilities.having_frames:
+            archive = self._facilities.archive_of(stock.name)
+            stored = StoredFrame.objects.filter(record=record, archive=archive)
+            rows = list(stored.values_list('frame_id', 'name', 'product'))
         changed = set(map(str, listed.entries))
         same = {frame_id for frame_id, *_ in rows if not is_preview(frame_id)} - changed
         if len(listed.known) != len(same):
@@ -97,10 +99,12 @@ class RecordFrames:
             yield from self._store(record, archive, frames)
         finally:
             self._facilities.in_hand -= keys
+            self._facilities.new_frames -= keys
 
     def _store(self, record: ObservationRecord, archive: str, frames: list[Frame]) -> Jobs:
         name = self._outcome.facility
-        plans = plans_for(record, archive, frames, self._facilities.archive_of)
+        are_new = self._facilities.new_frames.issuperset((archive, frame.id) for frame in frames)
+        plans = plans_for(record, archive, frames, self._facilities.archive_of, are_new)
         names = [name for plan in plans for name in (plan.name, plan.preview) if name]
         sizes = {}
         if names:

@@ -149,20 +149,20 @@ class _Run:
 
     def _go_on_reading(self, account: Account, found: dict, queues: deque) -> None:
         """After the portal's lists those of the archive; then the records that waited for them."""
-        if account not in self._facilities.lists:
-            self._facilities.lists[account] = found
-            job = None
-            try:
-                job = self._facilities.archive_list_job(account, dict(self._reading[account]))
-            except DatabaseTrouble as error:  # each record will be asked for singly, and may fail
-                logger.warning('No lists of frames are read: %s', error)
-                self._connect_again()
-            if job is not None:
-                self._pool.submit(job, (account, 1))
-                return
+        known, job = self._facilities, None
+        try:
+            if account in known.lists:
+                known.take_frame_lists(account, found)
+            else:
+                known.lists[account] = found
+                job = known.archive_list_job(account, dict(self._reading[account]))
+        except DatabaseTrouble as error:  # each record will be asked for singly, and may fail
+            logger.warning('No lists of frames are read: %s', error)
+            self._connect_again()
+        if job is not None:
+            self._pool.submit(job, (account, 1))
         else:
-            self._facilities.frame_lists[account] = found
-        queues.extend(self._reading.pop(account))
+            queues.extend(self._reading.pop(account))
 
     def _begin_more(self, queues: deque) -> None:
         """Take more records in hand, one of each facility in turn."""
