@@ -7,11 +7,12 @@ serves the files, this view is never called.
 from django.db.models import Q
 from django.http import FileResponse, Http404, HttpRequest
 
-from .access import visible_products
+from .access import refuse_nul, visible_products
 
 
 def data_file(request: HttpRequest, name: str) -> FileResponse:
     """The file `name` of a data product; 404 if it is missing or this visitor may not see it."""
+    refuse_nul(name)
     product = visible_products(request.user).filter(Q(data=name) | Q(thumbnail=name)).first()
     if product is None:
         raise Http404(f'There is no file {name}.')
