@@ -15,6 +15,7 @@
 | `demo` | the invented targets and observations of `manage.py demo` |
 | `jobs` | the jobs of schedule.toml, as Django sees them |
 | `conf` | the settings, `TOM_AUTO` |
+| `error_reports` | Django's error pages and mails, without secrets |
 | `log_config` | a `LOGGING` for the settings: a log that rotates, without secrets |
 """
 

@@ -20,6 +20,9 @@ from .alerts import send_alerts
 from .conf import automation
 from .jobs import MAIN
 from .sync.explain import explained
+from .sync.http import causes
+
+OBSERVATORY_DOWN = (requests.RequestException, ImproperCredentialsException)
 
 
 class ObservatoryDownMiddleware(MiddlewareMixin):
@@ -33,6 +36,9 @@ class ObservatoryDownMiddleware(MiddlewareMixin):
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Explain `error` and redirect to the target's page, or home; None for other errors."""
         match = request.resolver_match
+        # tomtoolkit's form for a new observation wraps it in an error of its own.
+        inside = (each for each in causes(error) if isinstance(each, OBSERVATORY_DOWN))
+        error = next(inside, None)
         unreachable = isinstance(error, requests.RequestException) and request.method == 'GET'
         refused = isinstance(error, ImproperCredentialsException)
         if match.view_name == 'home' or not (unreachable or refused):
