@@ -14,6 +14,7 @@ LAYERS = [
     {'management', 'page', 'middleware', 'admin', 'demo', 'apps', 'templatetags', 'data_files'},
     {'alerts', 'doctor', 'error_reports'},
     {'health'},
+    {'checks'},
     {'access', 'jobs'},
     {'sync.engine'},
     {'sync.check_record', 'sync.runs'},

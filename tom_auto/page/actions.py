@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from ..jobs import MAIN
 from ..models import RunRequest, UpdateRun
+from ..scheduling.job_log import owner_only
 from ..sync.runs import ASKED_BY, SILENCE
 
 LOOKS = 15  # seconds between two looks at a process
@@ -88,7 +89,7 @@ def _ended(process: subprocess.Popen) -> bool:
 
 def _log(file: Path) -> IO[bytes]:
     try:
-        return file.open('ab')
+        return open(file, 'ab', opener=owner_only)  # noqa: PTH123
     except OSError:
         return Path(os.devnull).open('ab')
 
