@@ -74,8 +74,7 @@ def _host_lock(job: str) -> Iterator[str]:
         known = ''
         with contextlib.suppress(OSError):  # no directory, or a file system without locks
             path = Path(settings.BASE_DIR) / 'logs' / f'.{job}.lock'
-            opened = open(path, 'w', opener=owner_only)  # noqa: PTH123
-            file: IO = stack.enter_context(opened)
+            file: IO = stack.enter_context(open(path, 'w', opener=owner_only))  # noqa: PTH123
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Not the path: two containers may have one host name, and each a file of its own.
             status = os.fstat(file.fileno())
