@@ -373,8 +373,15 @@ def make_env_file() -> None:
         run([sys.executable, '-m', f'{ANSWERS["project_slug"]}.environment'])
 
 
+def keep_private() -> None:
+    """Let nobody else on this machine enter the project: secrets and data will be in it."""
+    with contextlib.suppress(OSError):  # a file system without permissions
+        PROJECT.chmod(0o700)
+
+
 def main() -> None:
     """Print what remains to be done, or offer to do it, as answered."""
+    keep_private()
     complete_library()
     make_env_file()
     python = lasting_python()

@@ -70,6 +70,14 @@ LOCKED_PACKAGES = """
     whitenoise win32 win32com yaml zipp
 """
 
+#: What installs packages, and what the packages import if it happens to be installed.
+IMPORTED_IF_THERE = """
+    bottleneck brotli brotlicffi cchardet chardet cython dask h2 h5py hypothesis ipython
+    jinja2 jsonschema lxml mock numba numexpr openpyxl orjson pil pip pkg_resources pyarrow redis
+    setproctitle setuptools simplejson socks sqlalchemy tables tornado tqdm ujson uvloop wheel
+    xarray zstandard
+"""
+
 #: The keywords of Python 3.9 to 3.13, whichever of them runs this.
 KEYWORDS = ' '.join([*keyword.kwlist, 'case', 'match', 'type'])
 
@@ -87,6 +95,8 @@ def wrong_with_name(name: str) -> str | None:
 
 def wrong_with_slug(slug: str) -> str | None:
     """Why `slug` cannot be the name of the package and the directory, or None if it can."""
+    if '___' in slug or slug.endswith('_'):
+        return 'Docker allows neither three _ in a row nor one at the end in the name of an image'
     if not re.fullmatch(r'[a-z][a-z0-9_]*', slug):
         return (
             'it must start with a lower case letter from a to z, followed only by such letters, '
@@ -100,6 +110,7 @@ def wrong_with_slug(slug: str) -> str | None:
         (KEYWORDS, 'a word of the Python language'),
         (PYTHON_MODULES, 'a module of Python itself, which the TOM could no longer import'),
         (LOCKED_PACKAGES, 'a package that the TOM needs and could no longer import'),
+        (IMPORTED_IF_THERE, 'a package that another one imports if it is there, and finds the TOM'),
         (OWN_NAMES, 'taken by something else in every TOM'),
     ):
         if slug in names.split():

@@ -3,6 +3,7 @@
 `manage.py check` reports mistakes in them.
 """
 
+import re
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
@@ -58,6 +59,12 @@ class Automation:
     ALERT_WEBHOOK_URL: str = ''
     #: A dead-man's switch: it raises the alarm when scheduled runs stop calling this address.
     PING_URL: str = ''
+    #: Big data files that one process of the web server sends at a time. Keep it below the number
+    #: of its threads, or visitors that read slowly stop every page.
+    DOWNLOADS: int = 4
+    #: A path such as /internal-data/ at which a web server in front, such as nginx, has the data
+    #: for itself: it sends the files, as X-Accel-Redirect says. Empty: the TOM sends them.
+    DATA_BY_PROXY: str = ''
 
 
 def automation() -> Automation:
@@ -94,6 +101,9 @@ def _mistake(option: Field, value: object) -> tuple[str, str] | None:
     elif option.name == 'PAGE_FOR':
         if value not in VISITORS:
             return f'{found}, which is not a valid choice.', f'Choose from {", ".join(VISITORS)}.'
+    elif option.name == 'DATA_BY_PROXY':
+        if value and not (isinstance(value, str) and re.fullmatch(r'/([\w-]+/)+', value)):
+            return f'{found}, not a path.', 'For example: /internal-data/'
     elif option.type is str:
         if value and not (isinstance(value, str) and value.startswith(('http://', 'https://'))):
             return f'{found}, not a URL.', 'It must begin with http:// or https://.'

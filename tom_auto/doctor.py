@@ -22,6 +22,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, Min
 from django.utils import timezone
 
+from .checks import FAILED, OK, WARNING, privacy
 from .conf import automation, shared_database
 from .health import NEVER, UNRECORDED, healths, schedule_site
 from .models import RecordSync, StorageMark
@@ -32,7 +33,6 @@ from .sync.errors import StorageAway, Unsupported
 from .sync.facilities import facility_classes
 from .sync.storage_id import insist_on_storage
 
-OK, WARNING, FAILED = 'ok', 'warning', 'failed'
 OLDEST, NEWEST = (3, 11), (3, 13)  # Python, as pyproject.toml has it
 ask = partial(requests.get, timeout=(10, 20), allow_redirects=False)  # seconds
 SKEW = 60  # seconds that a clock may be wrong
@@ -240,6 +240,7 @@ CHECKS: dict[str, Callable[[], Found]] = {
     'Packages': packages,
     'Database': database,
     'Data': media,
+    'Privacy': privacy,
     'Observatories': credentials,
     'Clock': clock,
     'Schedule': installed,

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from .scheduling.job_log import rotate
+from .scheduling.job_log import owner_only, rotate
 
 FORMAT = '[{asctime}] {levelname} {name}: {message}'
 MAX_BYTES = 5_000_000  # of one file
@@ -47,7 +47,7 @@ def logging_for(directory: Path) -> dict:
 def _can_be_written(file: Path) -> bool:
     """Whether this process can append to `file`; says once why not."""
     try:
-        with file.open('ab'):
+        with open(file, 'ab', opener=owner_only):  # noqa: PTH123
             return True
     except OSError as error:
         if file.parent.is_dir():

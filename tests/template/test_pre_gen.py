@@ -52,7 +52,7 @@ def test_a_refused_answer_leaves_an_older_project_as_it_was(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    'slug', ['a', 'my_tom', 'tom', 'tom2', 'x' * 40, 'a_', 'a__b', 'supernovae', 'tomography']
+    'slug', ['a', 'my_tom', 'tom', 'tom2', 'x' * 40, 'a__b', 'on', 'no', 'supernovae', 'tomography']
 )
 def test_slugs_that_are_taken(slug: str) -> None:
     assert HOOK.wrong_with_slug(slug) is None
@@ -75,6 +75,10 @@ def test_slugs_that_are_taken(slug: str) -> None:
         ('x' * 41, '41 characters', 'my_' + 'x' * 37),
         ('tom_base', 'tom_', 'my_tom_base'),
         ('tom_mine', 'tom_', 'my_tom_mine'),
+        ('a___b', 'three _ in a row', 'a_b'),
+        ('a_', 'one at the end', 'a'),
+        ('pip', 'imports if it is there', 'my_pip'),
+        ('simplejson', 'imports if it is there', 'my_simplejson'),
         ('class', 'a word of the Python language', 'my_class'),
         ('match', 'a word of the Python language', 'my_match'),
         ('async', 'a word of the Python language', 'my_async'),

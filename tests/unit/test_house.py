@@ -12,8 +12,9 @@ LIBRARY = Path(tom_auto.__file__).parent
 #: The layers, from the top. A module imports from its own layer or from below.
 LAYERS = [
     {'management', 'page', 'middleware', 'admin', 'demo', 'apps', 'templatetags', 'data_files'},
-    {'alerts', 'doctor'},
+    {'alerts', 'doctor', 'error_reports'},
     {'health'},
+    {'checks'},
     {'access', 'jobs'},
     {'sync.engine'},
     {'sync.check_record', 'sync.runs'},

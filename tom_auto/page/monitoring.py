@@ -22,7 +22,7 @@ class MaySeeThePage(BasePermission):
         return known and may_see_page(request.user)
 
 
-@api_view(['GET'])
+@api_view(['GET', 'HEAD'])
 @permission_classes([MaySeeThePage])
 def status(request: Request) -> Response:
     """The content of the page as JSON. With a token: `Authorization: Token …`, as for the API."""
@@ -58,7 +58,7 @@ def _job(state: Health, user: Visitor) -> dict:
     }
 
 
-@api_view(['GET'])
+@api_view(['GET', 'HEAD'])
 @permission_classes([MaySeeThePage])
 def metrics(request: Request) -> HttpResponse:
     """The same as text for Prometheus."""

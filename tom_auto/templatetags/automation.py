@@ -102,6 +102,8 @@ def target_line(context: template.Context, target: object) -> dict:
     products = DataProduct.objects.filter(observation_record__in=records.order_by().values('pk'))
     awaited = found['awaited'] + count - found['known']
     return found | {
+        'target': target,
+        'may_ask': context['user'].is_authenticated,
         'records': count,
         'awaited': awaited,
         'next': _next(found['next']) if awaited else None,

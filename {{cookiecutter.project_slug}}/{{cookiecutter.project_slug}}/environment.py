@@ -6,6 +6,7 @@ A variable of the environment wins over the same line of `.env`. As a program (`
 
 import contextlib
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -14,6 +15,10 @@ NO = {'0', 'false', 'no', 'off', ''}
 
 #: The lines of .env.example that get a new secret.
 SECRETS = ('SECRET_KEY=', 'POSTGRES_PASSWORD=')
+
+
+#: The line of `.env` that each variable comes from, unless the environment has it.
+_lines: dict[str, int] = {}
 
 
 class BadSetting(Exception):
@@ -28,10 +33,27 @@ def load_environment(project: Path) -> None:
     file = project / '.env'
     if not file.exists() and not os.environ.get('SECRET_KEY'):
         make_env_file(file, project / '.env.example')
+    if file.exists():
+        _note_lines(file)
     from dotenv import load_dotenv  # here, so that making the file needs no packages
 
     # No interpolation: a `$` in a token or a password stands for itself.
     load_dotenv(file, interpolate=False)
+
+
+def _note_lines(file: Path) -> None:
+    """Remember where each variable is set. Raises BadSetting where a line is not UTF-8."""
+    for number, line in enumerate(file.read_bytes().split(b'\n'), start=1):
+        try:
+            named = re.match(r'\s*(?:export\s+)?(\w+)\s*=', line.decode('utf-8'))
+        except UnicodeDecodeError:
+            raise BadSetting(f'.env, line {number}: this is not UTF-8. Save it as UTF-8.') from None
+        if named and named[1] not in os.environ:
+            _lines[named[1]] = number
+
+
+def _place(name: str) -> str:
+    return f'.env, line {_lines[name]}' if name in _lines else 'the environment'
 
 
 def make_env_file(file: Path, example: Path) -> None:
@@ -72,7 +94,23 @@ def flag(name: str, default: bool) -> bool:
         return True
     if value.strip().lower() in NO:
         return False
-    raise BadSetting(f'{name}={value!r} in the environment or .env: write true or false.')
+    raise BadSetting(f'{_place(name)}: {name}={value!r}. Write true or false.')
+
+
+def number(name: str, default: int) -> int:
+    """The variable `name` as the number of a port. Raises BadSetting for anything else."""
+    value = text(name, str(default))
+    if value.isascii() and value.isdigit() and 0 < int(value[:9]) < 65536:
+        return int(value)
+    raise BadSetting(f'{_place(name)}: {name}={value!r}. Write a number from 1 to 65535.')
+
+
+def address(name: str, default: str) -> str:
+    """The variable `name` as a URL. Raises BadSetting for anything else."""
+    value = text(name, default)
+    if re.fullmatch(r'https?://[^\s/]+\S*', value):
+        return value
+    raise BadSetting(f'{_place(name)}: {name}={value!r}. It must begin with http:// or https://.')
 
 
 def words(name: str) -> list[str]:
