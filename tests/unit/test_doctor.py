@@ -11,7 +11,8 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 import faults
-from tom_auto import doctor
+from tom_auto.doctor import checks as doctor
+from tom_auto.doctor import network, observatories
 from tom_auto.models import UpdateRun
 
 from .page import ran
@@ -26,6 +27,10 @@ def machine(settings, tmp_path, monkeypatch, hourly):
     (tmp_path / 'requirements.txt').write_text('django==1.0 \\\n    --hash=x\n')
     (tmp_path / '.env.example').touch()  # a generated TOM
     settings.FACILITIES = {}
+    for name in (*network.PROXIES, *network.CERTIFICATES):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setattr(network, 'MACHINE', tmp_path / 'environment')
     monkeypatch.setattr(doctor.cli, 'state', lambda site: (0, ['Installed and current:']))
     monkeypatch.setattr(doctor.metadata, 'version', lambda name: '1.0')
     ran()
@@ -85,11 +90,40 @@ def test_a_full_disk(automation):
     assert (status, states) == (1, ['ok', 'failed'])
 
 
-def test_a_token_that_is_accepted_costs_one_question(sky, settings):
+def test_a_token_that_is_accepted_costs_a_question_of_each_service(sky, settings):
     status, states, words = examined('Observatories')
     assert status == 0
-    assert 'LCO, SOAR, BLANCO: the token is accepted' in words
-    assert len(sky.requests_seen) == 2  # one for the account of all three, one for the clock
+    assert 'LCO, SOAR, BLANCO: the portal takes the token' in words
+    assert 'LCO, SOAR, BLANCO: the archive takes the token' in words
+    assert len(sky.requests_seen) == 3  # two for the account of all three, one for the clock
+
+
+@pytest.mark.parametrize(
+    ('fault', 'words'),
+    [
+        (faults.status(401), 'the archive refuses the token'),
+        (faults.status(502), 'the archive answered 502'),
+        (faults.reset(), 'no answer from the archive'),
+        (faults.status(404), 'does not answer as the archive does'),
+        (faults.html(), 'does not answer as the archive does'),
+    ],
+)
+def test_i6_an_archive_in_trouble_is_named_though_the_portal_is_well(sky, settings, fault, words):
+    settings.FACILITIES = {'LCO': sky.settings()}
+    sky.break_('/profile/', fault)
+    status, states, found = examined('Observatories')
+    assert (status, states[:2]) == (1, ['ok', 'failed'])
+    assert f'LCO: {words}' in found or words in found
+    assert 'LCO_ARCHIVE_URL' in found or 'LCO_API_KEY' in found
+
+
+def test_i6_an_archive_that_shows_nothing(sky, settings):
+    """As it answers with nothing, and 200, where the portal has revoked the token."""
+    settings.FACILITIES = {'LCO': sky.settings()}
+    sky.accounts[sky.token].proposals.clear()
+    _, states, found = examined('Observatories')
+    assert states[:2] == ['ok', 'warning']
+    assert 'the archive shows this account no proposal' in found
 
 
 def test_a_token_that_is_refused_is_not_shown(sky, settings):
@@ -118,7 +152,7 @@ def test_an_observatory_that_does_not_answer(settings):
 def test_the_clock_is_that_of_an_observatory(sky, monkeypatch):
     assert examined('Clock')[:2] == (0, ['ok'])
     later = timezone.now() + timedelta(minutes=5)
-    monkeypatch.setattr(doctor.timezone, 'now', lambda: later)
+    monkeypatch.setattr(observatories.timezone, 'now', lambda: later)
     status, states, words = examined('Clock')
     assert (status, states) == (1, ['failed'])
     assert re.search(r'differ by (299|30[0-9]) s', words)
@@ -175,6 +209,23 @@ def test_mail(settings):
     assert examined('Mail')[1] == ['warning']
     use_mail(settings, free_port())
     assert examined('Mail')[:2] == (1, ['failed'])
+
+
+@pytest.mark.parametrize('name', ['https_proxy', 'HTTPS_PROXY', 'REQUESTS_CA_BUNDLE'])
+def test_f11_what_only_the_shell_has_is_named_and_not_shown(monkeypatch, tmp_path, cron, name):
+    assert examined('Network')[1] == ['ok']
+    monkeypatch.setenv(name, '/user:hidden@proxy')
+    _, states, words = examined('Network')
+    assert states == ['warning']
+    assert name.upper() in words
+    assert 'into .env' in words
+    assert 'hidden' not in words
+    for file in ('.env', 'environment'):
+        (tmp_path / file).write_text(f'A=b\n{name}=x\n')
+        assert examined('Network')[1] == ['ok'], file
+        (tmp_path / file).unlink()
+    cron.table = f'{name} = x\n'.encode()
+    assert examined('Network')[1] == ['ok']
 
 
 def test_a_check_that_raises_is_a_finding(monkeypatch):

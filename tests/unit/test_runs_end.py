@@ -31,7 +31,7 @@ from tom_targets.models import Target
 import faults
 import forked
 from databases import only_on, where
-from tom_auto import doctor
+from tom_auto.doctor import checks as doctor
 from tom_auto.health import FAILING, health, healths, schedule_site
 from tom_auto.jobs import jobs
 from tom_auto.log_config import logging_for

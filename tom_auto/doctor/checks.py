@@ -6,48 +6,29 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from email.utils import parsedate_to_datetime
-from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urljoin
 
-import requests
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.core.mail import get_connection
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, Min
-from django.utils import timezone
 
-from .conf import automation, shared_database
-from .health import NEVER, UNRECORDED, healths, schedule_site
-from .models import RecordSync, StorageMark
-from .redact import redact
-from .scheduling import cli
-from .scheduling.definition import ScheduleError
-from .sync.errors import StorageAway, Unsupported
-from .sync.facilities import facility_classes
-from .sync.storage_id import insist_on_storage
+from ..conf import automation, shared_database
+from ..health import NEVER, UNRECORDED, healths, schedule_site
+from ..models import RecordSync, StorageMark
+from ..redact import redact
+from ..scheduling import cli
+from ..scheduling.definition import ScheduleError
+from ..sync.errors import StorageAway, Unsupported
+from ..sync.storage_id import insist_on_storage
+from .finding import FAILED, OK, WARNING, Finding, Found, place_of_settings
+from .network import network
+from .observatories import clock, observatories
 
-OK, WARNING, FAILED = 'ok', 'warning', 'failed'
 OLDEST, NEWEST = (3, 11), (3, 13)  # Python, as pyproject.toml has it
-ask = partial(requests.get, timeout=(10, 20), allow_redirects=False)  # seconds
-SKEW = 60  # seconds that a clock may be wrong
-
-#: The state, what was found, and what to do if something is wrong.
-Found = Iterator[tuple[str, ...]]
-
-
-class Finding(NamedTuple):
-    """The result of one check. `fix` says what to do if something is wrong."""
-
-    check: str
-    state: str
-    found: str
-    fix: str = ''
 
 
 def findings() -> Iterator[Finding]:
@@ -120,76 +101,6 @@ def media() -> Found:
     yield low if free < least else (OK, found)
 
 
-def credentials() -> Found:
-    """Each observatory accepts its token: one request per account, which changes nothing."""
-    classes, broken = facility_classes()
-    for path, error in broken.items():
-        fix = f'Update or install its package, or take {path} out of TOM_FACILITY_CLASSES'
-        yield FAILED, f'{path} cannot be imported: {redact(str(error))}', fix
-    accounts: dict[tuple[str, str], list[str]] = {}
-    unknown = []
-    entries = {name: _entry(name, facility_class()) for name, facility_class in classes.items()}
-    for name, entry in entries.items():
-        match settings.FACILITIES.get(entry, {}):
-            case {'portal_url': str(), 'api_key': ''}:
-                fix = 'Set ' + _where(entry, 'API_KEY')
-                yield WARNING, f'{name} has no token: only public data is downloaded', fix
-            case {'portal_url': str(portal), 'api_key': str(token)}:
-                accounts.setdefault((portal, token), []).append(name)
-            case _:
-                unknown.append(name)
-    for (portal, token), names in accounts.items():
-        yield _profile(', '.join(names), entries[names[0]], portal, token)
-    if unknown:
-        yield OK, f'Not checked, because they have no portal with a token: {", ".join(unknown)}'
-
-
-def _entry(name: str, facility: object) -> str:
-    """The name that its settings have in FACILITIES: LCORedirect uses LCO's."""
-    facility = getattr(facility, 'lco_facility', facility)
-    return getattr(getattr(facility, 'facility_settings', None), 'facility_name', name)
-
-
-def _where(entry: str, option: str) -> str:
-    """Where a person changes this: a generated TOM reads `.env`, one made by hand may not."""
-    if (Path(settings.BASE_DIR) / '.env.example').is_file():
-        return f'{entry}_{option} in .env'
-    return f"FACILITIES['{entry}']['{option.lower()}'] in the settings"
-
-
-def _profile(names: str, entry: str, portal: str, token: str) -> tuple[str, ...]:
-    try:
-        address = urljoin(portal, '/api/profile/')
-        answer = ask(address, headers={'Authorization': f'Token {token}'})
-    except requests.RequestException as error:
-        fix = f'Is {portal} correct ({_where(entry, "PORTAL_URL")})? Can this machine reach it?'
-        return FAILED, f'{names}: no answer ({type(error).__name__})', fix
-    if answer.status_code == 200:
-        return OK, f'{names}: the token is accepted'
-    if answer.status_code in (401, 403):
-        fix = f'Set {_where(entry, "API_KEY")} to a new token'
-        return FAILED, f'{names}: the token is refused', fix
-    return WARNING, f'{names}: the portal answered {answer.status_code}', 'Try again later'
-
-
-def clock() -> Found:
-    """The clock of this machine agrees with an observatory's: times decide what is due."""
-    entries = [settings.FACILITIES.get(name) or {} for name in facility_classes()[0]]
-    found = {str(entry['portal_url']) for entry in entries if 'portal_url' in entry}
-    for portal in sorted(url for url in found if url.startswith('http')):
-        try:
-            date = parsedate_to_datetime(ask(portal).headers['Date'])
-        except (requests.RequestException, KeyError):
-            continue
-        skew = abs((timezone.now() - date).total_seconds())
-        wrong = f'This clock and that of {portal} differ by {skew:.0f} s'
-        well = OK, f'This clock agrees with that of {portal}'
-        yield (FAILED, wrong, 'timedatectl set-ntp true (as root)') if skew > SKEW else well
-        return
-    fix = 'Compare `date -u` with a reliable clock; timedatectl set-ntp true (as root)'
-    yield WARNING, 'Not checked: no observatory sent the time', fix
-
-
 def installed() -> Found:
     try:
         status, report = cli.state(schedule_site())
@@ -222,7 +133,7 @@ def unsupported() -> Found:
 
 
 def mail() -> Found:
-    place = '.env' if (Path(settings.BASE_DIR) / '.env.example').is_file() else 'the settings'
+    place = place_of_settings()
     if not settings.ADMINS:
         yield WARNING, 'Nobody gets mail when the automation fails', f'Set ADMINS in {place}'
         return
@@ -240,7 +151,8 @@ CHECKS: dict[str, Callable[[], Found]] = {
     'Packages': packages,
     'Database': database,
     'Data': media,
-    'Observatories': credentials,
+    'Observatories': observatories,
+    'Network': network,
     'Clock': clock,
     'Schedule': installed,
     'Runs': last_runs,
