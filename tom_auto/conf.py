@@ -3,6 +3,7 @@
 `manage.py check` reports mistakes in them.
 """
 
+import os
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands, load_command_class
 
 from .scheduling.obstacles import database_on_a_share
+from .scheduling.typed import typed
 
 MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY')
 VISITORS = ('everyone', 'users', 'staff')
@@ -67,6 +69,23 @@ def automation() -> Automation:
     if found:
         raise ImproperlyConfigured(' '.join(message for message, _ in found))
     return Automation(**options)
+
+
+def manage(words: str) -> str:
+    """What a person types for `manage.py` with these `words`."""
+    return typed(Path(settings.BASE_DIR), words)
+
+
+def web_address() -> str:
+    """Where the TOM is on the web; empty if ALLOWED_HOSTS does not name a host."""
+    hosts = [host for host in settings.ALLOWED_HOSTS if host != '*' and not host.startswith('.')]
+    if not hosts:
+        return ''
+    if getattr(settings, 'HTTPS', True):
+        return f'https://{hosts[0]}'
+    # Containers have a port of the host; whatever answers https has the usual one.
+    port = os.environ.get('TOM_ADDRESS', '').rpartition(':')[2]
+    return f'http://{hosts[0]}:{port}' if port not in ('', '80') else f'http://{hosts[0]}'
 
 
 def mistakes(options: object) -> list[tuple[str, str]]:

@@ -20,6 +20,8 @@ from .receiving import free_port, mail_server, use_mail
 
 pytestmark = pytest.mark.django_db
 
+STATE = doctor.cli.state
+
 
 @pytest.fixture(autouse=True)
 def machine(settings, tmp_path, monkeypatch, hourly):
@@ -192,11 +194,51 @@ def test_no_migration_at_all_is_one_screen(monkeypatch):
     assert all(len(line) < 400 for line in lines)
 
 
-def test_a_schedule_that_is_not_installed(monkeypatch):
-    monkeypatch.setattr(doctor.cli, 'state', lambda site: (1, ['Not installed.']))
+@pytest.mark.parametrize(
+    ('status', 'report', 'states', 'fix'),
+    [
+        (0, ['Installed and current:'], ['ok'], ''),
+        (0, ['Installed:', 'Warning: twice. Delete it'], ['ok', 'warning'], 'Do what this says'),
+        (1, ['Not installed.', 'To install: this'], ['failed'], 'To install: this'),
+        (2, ['Warning: no daemon', 'Nothing starts it:', 'To check: that'],
+         ['failed', 'warning'], 'To check: that'),
+    ],
+)  # fmt: skip
+def test_h7_each_state_of_the_schedule_has_its_own_advice(monkeypatch, status, report, states, fix):
+    monkeypatch.setattr(doctor.cli, 'state', lambda site: (status, report))
+    _, found, words = examined('Schedule')
+    assert found == states
+    assert fix in words
+
+
+def test_h7_a_schedule_that_cannot_be_read_or_installed(monkeypatch, hourly, cron):
+    monkeypatch.setattr(doctor.cli, 'state', STATE)
+    hourly.write_text('environment = "virtualenv"\n[updatedata]\nwhen = "often"\n')
     status, states, words = examined('Schedule')
     assert (status, states) == (1, ['failed'])
-    assert 'schedule install' in words
+    assert 'line 3' in words
+    assert 'schedule install' not in words
+
+
+def test_h7_no_job_is_enabled(monkeypatch, hourly, cron):
+    monkeypatch.setattr(doctor.cli, 'state', STATE)
+    hourly.write_text('environment = "virtualenv"\n[updatedata]\nwhen = "daily"\nenabled=false\n')
+    assert 'Take out "enabled = false" in schedule.toml' in examined('Schedule')[2]
+
+
+def test_j14_in_a_container_nothing_says_to_type_what_only_the_host_has(
+    hourly, settings, monkeypatch
+):
+    hourly.write_text('environment = "docker"\n[updatedata]\nwhen = "hourly"\n')
+    settings.MEDIA_ROOT = settings.MEDIA_ROOT / 'nowhere'
+    monkeypatch.setattr(doctor.cli, 'state', STATE)
+    UpdateRun.objects.all().delete()
+    output = StringIO()
+    with pytest.raises(SystemExit):
+        call_command('doctor', stdout=output)
+    printed = output.getvalue()
+    assert 'manage.py schedule' not in printed
+    assert re.findall(r'(?<!exec web python )manage\.py', printed) == []
 
 
 def test_runs_that_died():

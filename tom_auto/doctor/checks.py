@@ -16,8 +16,9 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, Min
 
-from ..conf import automation, shared_database
-from ..health import NEVER, UNRECORDED, healths, schedule_site
+from ..conf import automation, manage, shared_database
+from ..health import NEVER, UNRECORDED, healths
+from ..jobs import site
 from ..models import RecordSync, StorageMark
 from ..redact import redact
 from ..scheduling import cli
@@ -71,7 +72,7 @@ def packages() -> Found:
 def database() -> Found:
     executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    wrong = FAILED, f'{len(missing)} migrations are not applied', 'manage.py migrate'
+    wrong = FAILED, f'{len(missing)} migrations are not applied', manage('migrate')
     yield wrong if missing else (OK, f'{connection.vendor}: every migration is applied')
     if warning := shared_database():
         yield WARNING, warning, 'Set DATABASE_URL in .env'
@@ -93,7 +94,7 @@ def media() -> Found:
         if StorageMark.objects.filter(pending=False).exists():
             insist_on_storage()
     except StorageAway as error:
-        yield FAILED, str(error), 'Mount the storage; or: manage.py doctor --accept-storage'
+        yield FAILED, str(error), f'Mount the storage; or: {manage("doctor --accept-storage")}'
     free, least = shutil.disk_usage(folder).free, automation().MIN_FREE_BYTES
     found = f'{free / 1e9:.1f} GB are free'
     fix = "Free some disk space, or lower TOM_AUTO['MIN_FREE_BYTES']"
@@ -102,13 +103,23 @@ def media() -> Found:
 
 
 def installed() -> Found:
+    """The schedule is installed, and can start the jobs. How they ended: `last_runs`."""
+    again = f'Do what this says; then: {manage("doctor")}'
     try:
-        status, report = cli.state(schedule_site())
+        status, report = cli.state(site())
     except ScheduleError as error:
-        yield FAILED, str(error), 'After that: manage.py schedule install'
+        yield FAILED, str(error), again
         return
-    lines = ' '.join(line.strip() for line in report if line.strip())
-    yield (OK, lines) if status == 0 else (FAILED, lines, 'manage.py schedule install')
+    lines = [line.strip() for line in report if line.strip()]
+    warnings = [line for line in lines if line.startswith('Warning: ')]
+    found = [line for line in lines if line not in warnings]
+    if status:
+        *found, fix = found
+        yield FAILED, ' '.join(found), fix
+    else:
+        yield OK, ' '.join(found)
+    for warning in warnings:
+        yield WARNING, warning.removeprefix('Warning: '), again
 
 
 def last_runs() -> Found:
@@ -116,7 +127,7 @@ def last_runs() -> Found:
         if health.is_trouble:
             yield FAILED, health.sentence(), 'See the page /automation/'
         elif health.state == NEVER:
-            yield WARNING, health.sentence(), 'manage.py schedule install'
+            yield WARNING, health.sentence(), 'See what this says of the schedule'
         elif health.state != UNRECORDED:
             yield OK, health.sentence()
 
@@ -142,7 +153,7 @@ def mail() -> Found:
         with get_connection():  # opens it
             yield OK, f'{server} answers; {len(settings.ADMINS)} people get mail'
     except OSError as error:  # SMTPException as well
-        fix = f'Set EMAIL_HOST and EMAIL_PORT in {place}; then: manage.py sendtestemail --admins'
+        fix = f'Set EMAIL_HOST and EMAIL_PORT in {place}; then: {manage("sendtestemail --admins")}'
         yield FAILED, f'The mail server {server} does not work ({type(error).__name__})', fix
 
 

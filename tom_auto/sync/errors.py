@@ -9,14 +9,14 @@ import re
 WAIT = 'Nothing to do unless it lasts: it is retried automatically.'
 KEY = 'Put a valid API key into .env, then retry.'
 LOG = 'Read logs/tom.log, which has the traceback.'
-DOCTOR = 'Run: python manage.py doctor'
+DOCTOR = 'Run: {doctor}'
 
 _kinds: dict[str, type['SyncError']] = {}
 
 
-def advice_for(kind: str) -> str:
-    """What a person can do about an error of this kind."""
-    return by_kind(kind).advice
+def advice_for(kind: str, doctor: str = 'manage.py doctor') -> str:
+    """What a person can do about an error of this kind; `doctor` is what they type for that."""
+    return by_kind(kind).advice.format(doctor=doctor)
 
 
 def by_kind(kind: str) -> type['SyncError']:

@@ -95,8 +95,8 @@ class Report:
             self.failures.append(outcome)
             self.status = 'failed'
 
-    def unaccounted(self) -> int:
-        """How many due records went nowhere: rule 16."""
+    def still_open(self) -> int:
+        """How many due records have gone nowhere yet; at the end of a run, none (rule 16)."""
         return self.due - sum(getattr(self, ending) for ending in Ending) + self._shared()
 
     def _shared(self) -> int:

@@ -12,6 +12,7 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..access import Visitor, may_see_page, seen_by
+from ..conf import manage
 from ..health import healths
 from ..jobs import MAIN, main_job, next_run
 from ..models import JobPause, RecordSync
@@ -67,7 +68,12 @@ def length_of_time(span: timedelta | None) -> str:
     return f'{seconds / 60:.0f}\xa0min' if seconds < 7200 else f'{seconds / 3600:.1f}\xa0h'
 
 
-register.filter('what_to_do', advice_for)
+register.filter('typed', manage)
+
+
+@register.filter
+def what_to_do(kind: str) -> str:
+    return advice_for(kind, manage('doctor'))
 
 
 @register.filter
