@@ -14,7 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands, load_command_class
 
 from .scheduling.obstacles import database_on_a_share
-from .scheduling.typed import typed
+from .scheduling.typed import applied, typed
+from .sync.errors import advice_for
 
 MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY')
 VISITORS = ('everyone', 'users', 'staff')
@@ -74,6 +75,11 @@ def automation() -> Automation:
 def manage(words: str) -> str:
     """What a person types for `manage.py` with these `words`."""
     return typed(Path(settings.BASE_DIR), words)
+
+
+def advice(kind: str) -> str:
+    """What a person can do here about an error of this kind."""
+    return advice_for(kind, manage('doctor'), applied(Path(settings.BASE_DIR)))
 
 
 def web_address() -> str:

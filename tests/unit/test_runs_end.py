@@ -32,7 +32,7 @@ import faults
 import forked
 from databases import only_on, where
 from tom_auto.doctor import checks as doctor
-from tom_auto.health import FAILING, health, healths, schedule_site
+from tom_auto.health import FAILING, healths, schedule_site
 from tom_auto.jobs import jobs
 from tom_auto.log_config import logging_for
 from tom_auto.management.commands.updatedata import table
@@ -468,7 +468,7 @@ def test_a_class_that_was_removed_after_a_failure_is_failing_no_more(sky, observ
     observed('LCO')
     sky.break_('/api/requests/', faults.status(500))
     assert updatedata()[0] == 1
-    assert health(job).reasons
+    assert healths()[0].reasons
     sky.mend()
 
     settings.TOM_FACILITY_CLASSES = [
@@ -479,7 +479,7 @@ def test_a_class_that_was_removed_after_a_failure_is_failing_no_more(sky, observ
 
     assert (status, report['unsupported']) == (0, 1)
     assert 'no facility SOAR is installed' in report['unsupported_facilities']['SOAR']
-    assert health(job).reasons == ()
+    assert healths()[0].reasons == ()
     sync = RecordSync.objects.get(record=record)
     assert (sync.failures, sync.failing_since, sync.is_settled) == (0, None, False)
 
@@ -538,7 +538,7 @@ def test_a_run_for_one_target_does_not_make_the_rest_well(
 
     settings.BASE_DIR = make_project(tmp_path / 'my_tom')
     call_command('schedule', 'install', stdout=StringIO())
-    state = health(jobs().jobs[0])
+    state = healths()[0]
     assert '4 observations could not be checked' in state.reason
     well, wrong = schedule_site().health()
     assert state.sentence() in [*well, *wrong]

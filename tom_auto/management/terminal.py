@@ -15,7 +15,7 @@ from time import monotonic
 
 from django.core.management.base import OutputWrapper
 
-from ..sync.errors import advice_for
+from ..conf import advice
 from ..sync.outcomes import Report
 
 ERASE = '\r\x1b[K'
@@ -120,7 +120,7 @@ def result(report: Report, doctor: str) -> Iterator[str]:
         yield f'Not supported at {facility}: {reason}.'
     for alike in report.reasons():
         yield f'Failed: {alike.sentence()}'
-        yield f'    -> {advice_for(alike[0].kind, doctor)}'
+        yield f'    -> {advice(alike[0].kind)}'
     if report.waiting_after_failures:
         yield f'{_count(report.waiting_after_failures, "record")} wait after failures.'
     seconds = f'({report.seconds:.1f} s)'

@@ -12,6 +12,17 @@ ACTIVATED = ('VIRTUAL_ENV', 'CONDA_PREFIX')
 ON_THE_HOST = ('show', 'install', 'remove', 'status')
 
 
+def applied(project: Path) -> str:
+    """What has to be typed after a change of `.env`, as part of a sentence; mostly nothing.
+
+    Containers have the environment that they were made with.
+    """
+    with contextlib.suppress(ScheduleError):
+        if read_schedule(project).environment == 'docker':
+            return ' and type: docker compose up --detach --wait'
+    return ''
+
+
 def typed(project: Path, words: str) -> str:
     """What to type, in the directory of the project, for `manage.py` with these `words`.
 

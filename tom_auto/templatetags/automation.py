@@ -12,11 +12,10 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..access import Visitor, may_see_page, seen_by
-from ..conf import manage
+from ..conf import advice, manage
 from ..health import healths
 from ..jobs import MAIN, main_job, next_run
 from ..models import JobPause, RecordSync
-from ..sync.errors import advice_for
 
 register = template.Library()
 
@@ -69,11 +68,7 @@ def length_of_time(span: timedelta | None) -> str:
 
 
 register.filter('typed', manage)
-
-
-@register.filter
-def what_to_do(kind: str) -> str:
-    return advice_for(kind, manage('doctor'))
+register.filter('what_to_do', advice)
 
 
 @register.filter
