@@ -35,7 +35,7 @@ from tom_auto.doctor import checks as doctor
 from tom_auto.health import FAILING, healths, schedule_site
 from tom_auto.jobs import jobs
 from tom_auto.log_config import logging_for
-from tom_auto.management.commands.updatedata import table
+from tom_auto.management.terminal import result
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
 from tom_auto.sync import db_retry, engine, runs, storage
 from tom_auto.sync.outcomes import Ending, Outcome, Report
@@ -517,7 +517,7 @@ def test_a_record_that_is_given_up_at_the_deadline_is_named(
 def test_the_table_on_a_terminal_names_it_as_well(observed, sky):
     report = Report(due=1)
     report.add(Outcome('LCO', 1, '8675309', Ending.FAILED, error='gave up', kind='no answer'))
-    assert 'Failed: LCO 8675309: gave up' in table(report)
+    assert 'Failed: LCO 8675309: gave up' in list(result(report, 'doctor'))
 
 
 # --- C11: one answer to one question ---
