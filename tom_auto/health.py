@@ -15,7 +15,7 @@ from .conf import manage
 from .jobs import has_history, is_main, jobs, next_run, site
 from .models import JobPause, RecordSync, RunFailure, UpdateRun
 from .redact import redact
-from .scheduling.definition import Job
+from .scheduling.definition import FILE, Job
 from .scheduling.moved import installed_at
 from .scheduling.plan import Site
 
@@ -87,7 +87,9 @@ class Health:
 def healths(user: Visitor | None = None) -> list[Health]:
     """The state of each job. `user` sees nothing that the TOM hides from them; None sees all."""
     schedule = jobs()
-    return [_Question(job, user, bool(schedule.mistake)).answer() for job in schedule.jobs]
+    # Without the file nothing is scheduled, which is no mistake: some have a cron line of their own.
+    mistake = bool(schedule.mistake) and (Path(settings.BASE_DIR) / FILE).exists()
+    return [_Question(job, user, mistake).answer() for job in schedule.jobs]
 
 
 def is_working(states: list[Health]) -> bool:

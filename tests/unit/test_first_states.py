@@ -77,6 +77,12 @@ def test_f3_a_mistake_in_the_schedule_is_a_state_of_its_own(client, hourly, staf
     assert 'cannot be watched' in text(client)
 
 
+def test_without_a_schedule_nothing_is_scheduled_and_nobody_is_alarmed(client, hourly):
+    hourly.unlink()
+    assert answer(client) == ('off', '', None, False)
+    assert not any(health.is_trouble for health in healths())
+
+
 def test_f5_utc_is_utc():
     noon = datetime(2026, 5, 1, 12, 0, tzinfo=ZoneInfo('America/Lima'))
     assert 'since 2026-05-01 17:00 UTC' in Health('updatedata', 'overdue', noon).sentence()
