@@ -23,8 +23,7 @@ from .scheduling.plan import Site
 SILENT = timedelta(minutes=5)
 #: How late a job may start: the machine may be starting, or another run may be in progress.
 LATE_AFTER = timedelta(minutes=30)
-#: How long cron takes to start a job that is due, on a busy machine.
-A_MINUTE = timedelta(minutes=1)
+A_MINUTE = timedelta(minutes=1)  # within which cron starts a job that is due
 #: How long a TOM may have observations and no scheduled run before it sends a mail.
 FIRST_RUN_WITHIN = timedelta(days=1)
 
@@ -182,13 +181,12 @@ class _Question:
         due = next_run(self.job, installed) if installed else None
         if due and due + LATE_AFTER < self.now:
             return OVERDUE, due, ['no run has started since the schedule was installed', *reasons]
+        not_yet = 'the schedule has not started it yet'
         old = ObservationRecord.objects.filter(created__lt=self.now - FIRST_RUN_WITHIN)
         if is_main(self.job) and sees_everything(self.user) and old.exists():
-            reason = f'the schedule has not started it yet: {manage("schedule install")}'
-            return OVERDUE, None, [reason, *reasons]
+            return OVERDUE, None, [f'{not_yet}: {manage("schedule install")}', *reasons]
         if reasons:
-            reasons.append('the schedule has not started it yet')
-            return FAILING, self._failing_since(), reasons
+            return FAILING, self._failing_since(), [*reasons, not_yet]
         return NEVER, None, []
 
     def _late_since(self, by_itself: UpdateRun) -> datetime | None:
