@@ -1,4 +1,4 @@
-"""Refuses answers that would make a project that does not work, before anything is written.
+"""Refuses what would make a project that does not work, or spoil one, before anything is written.
 
 Cookiecutter renders this file and runs it with its own Python, which may be older than the project's:
 nothing here needs more than Python 3.9. tests/template/test_pre_gen.py has the table of what is refused,
@@ -142,6 +142,21 @@ def refusals(answers: dict[str, str]) -> list[str]:
     ]
 
 
+def living(project: Path) -> str:
+    """Why nothing may be written into the directory of the project; empty if it may.
+
+    Only a project that is in use has a `.env`. Cookiecutter with `-f` would write over its settings
+    and its schedule.
+    """
+    if not (project / '.env').exists():
+        return ''
+    return (
+        f'{project} is a TOM that is in use: it has a file .env. Its settings and its schedule would be '
+        'overwritten.\n    For a newer library or newer packages, see "Updates" in its README.md. '
+        'For another TOM, choose another project_slug, or another directory with -o.'
+    )
+
+
 def clear_library(library: Path) -> None:
     """Remove the library of a former bake, as Cookiecutter does, which then copies it anew.
 
@@ -153,8 +168,8 @@ def clear_library(library: Path) -> None:
 
 
 def main() -> int:
-    """Refuse, with the answer, the rule and an example, or say nothing."""
-    refused = refusals(ANSWERS)
+    """Refuse, and say what to do instead; or say nothing."""
+    refused = refusals(ANSWERS) or [*filter(None, [living(Path.cwd())])]
     closing = ['No project was made. What follows is how Cookiecutter stops:'] if refused else []
     for text in refused + closing:
         # A lone surrogate or a narrow terminal encoding must not become a traceback.

@@ -1,9 +1,4 @@
-"""What `manage.py check` says of the automation beyond its options, and what others can look into."""
-
-import shlex
-import stat
-from collections.abc import Iterator
-from pathlib import Path
+"""What `manage.py check` says of the automation beyond its options."""
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
@@ -12,10 +7,6 @@ from django.core.management import CommandError, get_commands, load_command_clas
 from .scheduling.definition import Job
 
 # Modules that take long to import are imported where they are needed: every start imports this one.
-
-OK, WARNING, FAILED = 'ok', 'warning', 'failed'  # what a check of doctor ends with
-#: What is secret in a project, for which not even a group is needed.
-SECRETS = ('.env', 'local_settings.py', 'db.sqlite3*', 'logs', '.cache', 'backups')
 
 
 @register(Tags.compatibility)
@@ -64,28 +55,3 @@ def _mistake(job: Job) -> str:
     except CommandError as error:
         return f'{name} does not take these options: {error}'
     return ''
-
-
-def privacy() -> Iterator[tuple[str, ...]]:
-    """For doctor: whether other users of this machine can look into the project."""
-    from .jobs import jobs
-
-    if jobs().contained:
-        yield OK, 'Not checked: a container has no other users'
-    elif names := [str(path) for path in open_to_others()]:
-        found = f'Others on this machine can look into {", ".join(names)}'
-        yield WARNING, found, f'chmod go-rwx {shlex.join(names)}'
-    else:
-        yield OK, 'No other user of this machine can look into the project'
-
-
-def open_to_others() -> Iterator[Path]:
-    """What other users of this machine can read or enter in the project, and should not."""
-    project = Path(settings.BASE_DIR)
-    if not project.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH):
-        return
-    for pattern in SECRETS:
-        yield from (path for path in sorted(project.glob(pattern)) if path.stat().st_mode & 0o077)
-    data = Path(settings.MEDIA_ROOT)
-    if data.is_dir() and data.stat().st_mode & stat.S_IRWXO:
-        yield data

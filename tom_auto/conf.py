@@ -3,6 +3,7 @@
 `manage.py check` reports mistakes in them.
 """
 
+import os
 import re
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
@@ -14,6 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands, load_command_class
 
 from .scheduling.obstacles import database_on_a_share
+from .scheduling.typed import applied, typed
+from .sync.errors import advice_for
 
 MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY')
 VISITORS = ('everyone', 'users', 'staff')
@@ -74,6 +77,28 @@ def automation() -> Automation:
     if found:
         raise ImproperlyConfigured(' '.join(message for message, _ in found))
     return Automation(**options)
+
+
+def manage(words: str) -> str:
+    """What a person types for `manage.py` with these `words`."""
+    return typed(Path(settings.BASE_DIR), words)
+
+
+def advice(kind: str) -> str:
+    """What a person can do here about an error of this kind."""
+    return advice_for(kind, manage('doctor'), applied(Path(settings.BASE_DIR)))
+
+
+def web_address() -> str:
+    """Where the TOM is on the web; empty if ALLOWED_HOSTS does not name a host."""
+    hosts = [host for host in settings.ALLOWED_HOSTS if host != '*' and not host.startswith('.')]
+    if not hosts:
+        return ''
+    if getattr(settings, 'HTTPS', True):
+        return f'https://{hosts[0]}'
+    # Containers have a port of the host; whatever answers https has the usual one.
+    port = os.environ.get('TOM_ADDRESS', '').rpartition(':')[2]
+    return f'http://{hosts[0]}:{port}' if port not in ('', '80') else f'http://{hosts[0]}'
 
 
 def mistakes(options: object) -> list[tuple[str, str]]:

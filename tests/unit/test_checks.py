@@ -5,7 +5,9 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 
-from tom_auto.checks import OK, WARNING, check_facilities, check_jobs, privacy
+from tom_auto.checks import check_facilities, check_jobs
+from tom_auto.doctor.finding import OK, WARNING
+from tom_auto.doctor.privacy import privacy
 
 
 def test_a_facility_that_is_not_there(settings):

@@ -31,11 +31,11 @@ from tom_targets.models import Target
 import faults
 import forked
 from databases import only_on, where
-from tom_auto import doctor
-from tom_auto.health import FAILING, health, healths, schedule_site
+from tom_auto.doctor import checks as doctor
+from tom_auto.health import FAILING, healths, schedule_site
 from tom_auto.jobs import jobs
 from tom_auto.log_config import logging_for
-from tom_auto.management.commands.updatedata import table
+from tom_auto.management.terminal import result
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
 from tom_auto.sync import db_retry, engine, runs, storage
 from tom_auto.sync.outcomes import Ending, Outcome, Report
@@ -468,7 +468,7 @@ def test_a_class_that_was_removed_after_a_failure_is_failing_no_more(sky, observ
     observed('LCO')
     sky.break_('/api/requests/', faults.status(500))
     assert updatedata()[0] == 1
-    assert health(job).reasons
+    assert healths()[0].reasons
     sky.mend()
 
     settings.TOM_FACILITY_CLASSES = [
@@ -479,7 +479,7 @@ def test_a_class_that_was_removed_after_a_failure_is_failing_no_more(sky, observ
 
     assert (status, report['unsupported']) == (0, 1)
     assert 'no facility SOAR is installed' in report['unsupported_facilities']['SOAR']
-    assert health(job).reasons == ()
+    assert healths()[0].reasons == ()
     sync = RecordSync.objects.get(record=record)
     assert (sync.failures, sync.failing_since, sync.is_settled) == (0, None, False)
 
@@ -517,7 +517,7 @@ def test_a_record_that_is_given_up_at_the_deadline_is_named(
 def test_the_table_on_a_terminal_names_it_as_well(observed, sky):
     report = Report(due=1)
     report.add(Outcome('LCO', 1, '8675309', Ending.FAILED, error='gave up', kind='no answer'))
-    assert 'Failed: LCO 8675309: gave up' in table(report)
+    assert 'Failed: LCO 8675309: gave up' in list(result(report, 'doctor'))
 
 
 # --- C11: one answer to one question ---
@@ -538,7 +538,7 @@ def test_a_run_for_one_target_does_not_make_the_rest_well(
 
     settings.BASE_DIR = make_project(tmp_path / 'my_tom')
     call_command('schedule', 'install', stdout=StringIO())
-    state = health(jobs().jobs[0])
+    state = healths()[0]
     assert '4 observations could not be checked' in state.reason
     well, wrong = schedule_site().health()
     assert state.sentence() in [*well, *wrong]

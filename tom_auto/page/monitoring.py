@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..access import Visitor, may_see_page, sees_everything
-from ..health import Health, healths
+from ..health import Health, healths, is_working
 from .freshness import facilities
 
 
@@ -30,7 +30,7 @@ def status(request: Request) -> Response:
     last = _of_main(states).last
     return Response(
         {
-            'working': not any(state.is_trouble for state in states),
+            'working': is_working(states),
             'jobs': [_job(state, request.user) for state in states],
             'facilities': facilities(request.user, last),
         }

@@ -85,8 +85,8 @@ def _crontab(argument: str, table: bytes | None = None) -> subprocess.CompletedP
     if program is None:
         raise ScheduleError(
             'This machine has no `crontab` command, so cron is not installed here (Debian and '
-            'Ubuntu: apt install cron). For systemd instead: python manage.py schedule install '
-            '--format systemd. For anything else, `python manage.py schedule show` prints the line.'
+            'Ubuntu: apt install cron). For systemd instead: `schedule install --format systemd`. For '
+            'anything else, `schedule show` prints the line.'
         )
     try:
         return subprocess.run(
@@ -108,7 +108,7 @@ def _complaint(done: subprocess.CompletedProcess[bytes]) -> str:
         return complaint
     return (
         f'{complaint}\nOnly some users of this machine may have a crontab (/etc/cron.allow, '
-        'cron.deny): ask the administrator. Without cron: python manage.py schedule run'
+        'cron.deny): ask the administrator. Without cron, keep `schedule run` running'
     )
 
 

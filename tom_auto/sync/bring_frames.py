@@ -39,7 +39,7 @@ class RecordFrames:
         if listing is None:
             listing = yield from one(self._facilities.frames_job(name, record))
         if stock and stock.is_success(record.status) and not listing.frames and not stock.key:
-            raise NoKey(f'no frames can be seen without an API key: set {name}_API_KEY in .env')
+            raise NoKey(f'no frames can be seen without an API key. To see them, {stock.wants_key}')
         patterns = self._limits.WANTED_FRAMES.get(name, ['*'])
         wanted = [
             frame

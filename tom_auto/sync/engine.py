@@ -50,7 +50,7 @@ def update(
     """Check every selected record that is due, and bring home the frames that there are.
 
     `user`: whose credentials are used, in place of each record's own user. `begun` is called when
-    this is known to be the only run, `progress` as outcomes come. Raises AnotherRun where a run is
+    this is known to be the only run, `progress` again and again. Raises AnotherRun where a run is
     in progress already, or has taken over from this one. Otherwise whatever happens to a record or
     a facility is in the report.
     """
@@ -208,7 +208,7 @@ class _Run:
             runs.record_outcomes(self._run, outcomes, self._limits)
             for outcome in outcomes:
                 self._report.add(outcome)
-            self._progress(self._report)
+        self._progress(self._report)
         self._facilities.restart_dead()
 
     def _is_over(self, queues: deque) -> bool:
@@ -242,7 +242,7 @@ class _Run:
 
     def _account(self) -> None:
         """See that every record went somewhere: rule 16."""
-        if missing := self._report.unaccounted():
+        if missing := self._report.still_open():
             error = f'{missing} due records are not accounted for. Please report this'
             outcome = Outcome('', error=error, kind=SyncError.kind, ending=Ending.FAILED)
             runs.record_outcomes(self._run, [outcome], self._limits)

@@ -1,5 +1,6 @@
 """The facilities of a run: who asks each, and by which job."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Generator
 from functools import partial
@@ -22,6 +23,8 @@ from .frame_plans import Plan, unheard_of
 from .hooks import records_that_owe
 from .portal_lists import Found, read_lists, wanted_of
 from .workers import DISK, ROOM, Job
+
+logger = logging.getLogger(__name__)
 
 #: What calls classes in their processes, each of which may use a connection to the database.
 CLASSES = ('classes',)
@@ -67,6 +70,12 @@ class Facilities:
             if is_stock(facility_class):
                 self._stock[name] = stock = Stock(name, facility_class)
                 self._sights.setdefault(stock.account, Sight(stock.ocs))
+                if not stock.key:
+                    logger.warning(
+                        '%s has no API key, so it shows only what is public: %s',
+                        name,
+                        stock.wants_key,
+                    )
             else:
                 self._processes[name] = ClassProcess(name, facility_class)
                 self._processes[name].start()

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from .errors import SyncError
 
-MOST_NAMED = 10  # failures in the one-line summary; the rest is counted
+MOST_NAMED = 10  # reasons in the one-line summary; the rest is counted
+MOST_ALIKE = 3  # records that failed for one reason; the rest is counted
 #: What `--json` prints of each failure.
 FAILURE = ('record', 'observation_id', 'facility', 'error', 'kind')
 #: What is counted of each record, and added up.
@@ -47,14 +48,21 @@ class Outcome:
     error: str = ''
     kind: str = ''  # of the error
 
-    def sentence(self) -> str:
-        """What failed, and why."""
-        return f'{self.facility} {self.observation_id}'.strip() + f': {self.error}'
-
     def note(self, error: SyncError) -> None:
         """Add `error` to what went wrong; the first one gives the kind."""
         self.error = f'{self.error}; {error}' if self.error else str(error)
         self.kind = self.kind or error.kind
+
+
+class Alike(list[Outcome]):
+    """Outcomes of one facility that failed for one reason, which is said once."""
+
+    def sentence(self) -> str:
+        """What failed, and why."""
+        numbers = [outcome.observation_id for outcome in self]
+        named, more = ', '.join(filter(None, numbers[:MOST_ALIKE])), len(numbers) - MOST_ALIKE
+        more_named = f' and {more} more' if more > 0 else ''
+        return f'{self[0].facility} {named}{more_named}'.strip() + f': {self[0].error}'
 
 
 @dataclass
@@ -97,8 +105,8 @@ class Report:
             self.failures.append(outcome)
             self.status = 'failed'
 
-    def unaccounted(self) -> int:
-        """How many due records went nowhere: rule 16."""
+    def still_open(self) -> int:
+        """How many due records have gone nowhere yet; at the end of a run, none (rule 16)."""
         return self.due - sum(getattr(self, ending) for ending in Ending) + self._shared()
 
     def _shared(self) -> int:
@@ -109,6 +117,13 @@ class Report:
         failures = [{name: getattr(failure, name) for name in FAILURE} for failure in self.failures]
         news = self.next_news.isoformat() if self.next_news else None
         return asdict(replace(self, failures=[])) | {'failures': failures, 'next_news': news}
+
+    def reasons(self) -> list[Alike]:
+        """The failures, those of one facility and for one reason together."""
+        found: dict[tuple[str, str], Alike] = {}
+        for failure in self.failures:
+            found.setdefault((failure.facility, failure.error), Alike()).append(failure)
+        return list(found.values())
 
     def counts(self) -> dict[str, int]:
         """The counts alone, under the names that they have in the run's row."""
@@ -152,6 +167,7 @@ class Report:
         )
         if self.status == 'ok':
             return f'{"" if self.waiting_after_failures else "Success! "}{counts}{unsupported}{waiting}'
-        named = '; '.join(failure.sentence() for failure in self.failures[:MOST_NAMED])
-        more = len(self.failures) - MOST_NAMED
+        reasons = self.reasons()
+        named = '; '.join(alike.sentence() for alike in reasons[:MOST_NAMED])
+        more = sum(map(len, reasons[MOST_NAMED:]))
         return f'Failed: {counts} {named}{f"; and {more} more" if more > 0 else ""}{unsupported}'

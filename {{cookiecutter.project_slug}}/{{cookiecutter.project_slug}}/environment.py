@@ -5,6 +5,7 @@ A variable of the environment wins over the same line of `.env`. As a program (`
 """
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -12,6 +13,10 @@ from pathlib import Path
 
 YES = {'1', 'true', 'yes', 'on'}
 NO = {'0', 'false', 'no', 'off', ''}
+
+#: The variable that names those which come from `.env`, for the processes that this one starts.
+#: Its own name has SECRET in it, so that no error page of Django shows it.
+FROM_FILE = 'TOM_SECRETS_OF_ENV_FILE'
 
 #: The lines of .env.example that get a new secret.
 SECRETS = ('SECRET_KEY=', 'POSTGRES_PASSWORD=')
@@ -37,8 +42,30 @@ def load_environment(project: Path) -> None:
         _note_lines(file)
     from dotenv import load_dotenv  # here, so that making the file needs no packages
 
+    if file.exists():
+        _forget_former()
+    before = set(os.environ)
     # No interpolation: a `$` in a token or a password stands for itself.
     load_dotenv(file, interpolate=False)
+    mine = os.environ.keys() - before - {FROM_FILE}
+    os.environ[FROM_FILE] = ' '.join(f'{name}={_mark(os.environ[name])}' for name in sorted(mine))
+
+
+def _forget_former() -> None:
+    """Drop what a parent process has read from `.env`, which may have changed since.
+
+    A run that a web page starts would otherwise keep the token that the web server began with.
+    What was set to something else in the meantime stays.
+    """
+    for entry in os.environ.pop(FROM_FILE, '').split():
+        name, _, mark = entry.partition('=')
+        if name in os.environ and _mark(os.environ[name]) == mark:
+            del os.environ[name]
+
+
+def _mark(value: str) -> str:
+    """What tells whether a value is still the same, and does not show it."""
+    return hashlib.sha256(os.fsencode(value)).hexdigest()[:16]
 
 
 def _note_lines(file: Path) -> None:
@@ -83,6 +110,17 @@ def _owner_only(path: str, flags: int) -> int:
 def text(name: str, default: str = '') -> str:
     """The variable `name`, or `default` if it is missing or empty."""
     return os.environ.get(name, '').strip() or default
+
+
+def required(name: str) -> str:
+    """The variable `name`. Raises BadSetting if it is missing or empty."""
+    if value := text(name):
+        return value
+    raise BadSetting(
+        f'{name} is empty, in the environment and in .env. Write the old value there: what is encrypted '
+        'with it cannot be read with another. If there is none, move .env away and start again: a new '
+        'one is made, with a new value.'
+    )
 
 
 def flag(name: str, default: bool) -> bool:

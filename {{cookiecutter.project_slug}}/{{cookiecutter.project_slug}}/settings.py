@@ -71,7 +71,7 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL
 
 # --- Security ------------------------------------------------------------------------------
 
-SECRET_KEY = environment.text('SECRET_KEY')
+SECRET_KEY = environment.required('SECRET_KEY')
 # To change the key: move the old one here, restart, run `manage.py rotate_encryption_key`
 # (it re-encrypts what is stored), then empty the list.
 SECRET_KEY_FALLBACKS = []
