@@ -7,8 +7,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from tom_auto.health import health, schedule_site
-from tom_auto.jobs import jobs
+from tom_auto.health import healths, schedule_site
 from tom_auto.models import RecordSync
 
 from .page import text
@@ -36,7 +35,7 @@ def in_words(moment):
 def test_the_run_status_and_page_say_when_it_begins(begins, admin_client):
     status, report = updatedata()
     assert (status, report['next_news']) == (0, begins.isoformat())
-    assert health(jobs().jobs[0]).news == begins
+    assert healths()[0].news == begins
     well, _ = schedule_site().health()
     assert in_words(begins) in well
     assert 'The next observation begins' in text(admin_client)
@@ -56,4 +55,4 @@ def test_nothing_is_said_where_news_can_come_before(begins, sky, add_record):
 def test_nothing_is_said_where_a_check_failed(begins):
     updatedata()
     RecordSync.objects.filter(pk=RecordSync.objects.first().pk).update(state='backing off')
-    assert health(jobs().jobs[0]).news is None
+    assert healths()[0].news is None
