@@ -132,8 +132,6 @@ class Check:
                 record.refresh_from_db(fields=['status', *TIMES])
             return True
         if stock is not None:
-            if stock.is_final(record, self._facilities.final_before):
-                return True
             found = self._facilities.lists.get(stock.account, {})
             news = found.get(record.observation_id)
         if news is not None and news.then == (record.status, *(getattr(record, f) for f in TIMES)):

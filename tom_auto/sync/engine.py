@@ -66,7 +66,7 @@ def update(
             logger.info('Files stored by other commands are read to verify them: %s', files)
         report = Report()
         due = due_by_facility(run.started, selection)
-        _Run(run, report, limits, deadline, progress).go(due, user, selection.recheck)
+        _Run(run, report, limits, deadline, progress).go(due, user)
         waiting = RecordSync.objects.filter(failing_since__isnull=False, next_check__gt=run.started)
         report.waiting_after_failures = waiting.exclude(asked_at=run.started).count()
         report.next_news = next_news(RecordSync.objects.all(), run.started)
@@ -94,11 +94,11 @@ class _Run:
         self._not_reached: Counter[str] = Counter()  # records, by facility
         self._written = monotonic()
 
-    def go(self, due: dict[str, deque[int]], user: User | None, recheck: bool) -> None:
+    def go(self, due: dict[str, deque[int]], user: User | None) -> None:
         """Check every record of `due`, facilities in turn, until all are done or time is up."""
         self._report.due = sum(map(len, due.values()))
         with ExitStack() as at_the_end:
-            self._facilities = Facilities(due, self._limits, user, recheck)
+            self._facilities = Facilities(due, self._limits, user)
             at_the_end.callback(self._facilities.stop)
             heart = runs.Heart(self._run, self._report)
             at_the_end.callback(heart.stop)

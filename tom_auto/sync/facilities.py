@@ -123,11 +123,6 @@ class Stock:
         """The states of observations that have all their data."""
         return self.ocs.facility_settings.get_successful_observing_states()
 
-    def is_final(self, record: ObservationRecord, before: datetime | None) -> bool:
-        """Whether the portal has no more to say of an observation, which ended before then."""
-        end = record.scheduled_end
-        return bool(before and end and end <= before and self.is_success(record.status))
-
     def status(self, observation_id: str) -> Status:
         """What the portal says of one request. Raises NoKey if it is hidden for want of a key."""
         try:

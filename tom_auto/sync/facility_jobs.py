@@ -43,12 +43,8 @@ def one(job: Job) -> Jobs:
 class Facilities:
     """The facilities of a run, and what its checks share."""
 
-    def __init__(
-        self, due: dict[str, deque[int]], limits: Automation, user: User | None, recheck: bool
-    ) -> None:
+    def __init__(self, due: dict[str, deque[int]], limits: Automation, user: User | None) -> None:
         self._limits, self._user = limits, user
-        #: Of what ended before, a success is final; nothing is where all is to be asked again.
-        self.final_before = None if recheck else timezone.now() - limits.DATA_WINDOW
         self._classes, self._broken = facility_classes()
         self._stock: dict[str, Stock] = {}
         self._sights: dict[Account, Sight] = {}
@@ -116,8 +112,7 @@ class Facilities:
         jobs = {}
         for account in {stock.account for stock in self._stock.values()}:
             stocks, keys = self._of_account(account, due)
-            final = stocks[0].success_states() if self.final_before else ()
-            if wanted := wanted_of(keys, timezone.now() - self._limits.DATA_WINDOW, final):
+            if wanted := wanted_of(keys, timezone.now() - self._limits.DATA_WINDOW):
                 work = partial(read_lists, stocks[0].ocs, wanted)
                 jobs[account] = self._portal_job(stocks[0], work, 'lists of requests')
         return jobs

@@ -87,17 +87,15 @@ def read_lists(facility: OCSFacility, wanted: Wanted) -> Found:
     return found
 
 
-def wanted_of(due: Collection[int], window_began: datetime, final: Collection[str]) -> Wanted:
+def wanted_of(due: Collection[int], window_began: datetime) -> Wanted:
     """What there is to ask about these records, by request number.
 
-    `window_began`: a record that ended before that is checked for the last time. In a state of
-    `final` there is nothing more to say of it.
+    `window_began`: a record that ended before that is checked for the last time.
     """
     wanted, keys = {}, list(due)
     for start in range(0, len(keys), CHUNK):
         some = keys[start : start + CHUNK]
-        records = ObservationRecord.objects.filter(pk__in=some)
-        rows = records.exclude(status__in=final, scheduled_end__lte=window_began).values_list(
+        rows = ObservationRecord.objects.filter(pk__in=some).values_list(
             'observation_id', 'created', 'sync__status', 'sync__terminal_since',
             'sync__checked_at', 'status', *TIMES,
         )  # fmt: skip
