@@ -383,7 +383,7 @@ def make_env_file() -> None:
     Not under an updater, which compares the files of two runs: their secrets would differ.
     """
     if ANSWERS['environment'] == 'docker' and '_output_dir' in ANSWERS:
-        run([sys.executable, '-m', f'{ANSWERS["project_slug"]}.environment'])
+        run([sys.executable, '-m', 'tom_auto.environment'])
 
 
 def keep_private() -> None:

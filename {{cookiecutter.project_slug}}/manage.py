@@ -26,7 +26,7 @@ def main() -> None:
             'Is this the Python of the TOM? The README says how to install its packages '
             'and how to activate it.'
         ) from error
-    from {{ cookiecutter.project_slug }}.environment import BadSetting
+    from tom_auto.environment import BadSetting
 
     try:
         execute_from_command_line(sys.argv)

@@ -44,7 +44,6 @@ FILES = {
     'templates/tom_targets/target_detail.html',
     '<slug>/__init__.py',
     '<slug>/asgi.py',
-    '<slug>/environment.py',
     '<slug>/settings.py',
     '<slug>/urls.py',
     '<slug>/wsgi.py',

@@ -12,7 +12,7 @@ READ = """
 import os, subprocess, sys
 import shutil
 from pathlib import Path
-from my_tom.environment import load_environment
+from tom_auto.environment import load_environment
 load_environment(Path())
 if len(sys.argv) == 1:  # the web server, which then starts a run
     file = Path('.env')

@@ -22,9 +22,8 @@ from tom_common.default_settings import (
     TOMTOOLKIT_MIDDLEWARE,
 )
 
+from tom_auto import environment
 from tom_auto.log_config import logging_for
-
-from . import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # What the TOM writes is for its owner alone: other users of the machine must not read the database,

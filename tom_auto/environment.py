@@ -1,7 +1,8 @@
 """Reads settings that differ from machine to machine: the environment, and `.env` beside manage.py.
 
-A variable of the environment wins over the same line of `.env`. As a program (`python3 -m
-...environment`) this makes `.env` if it is missing, with any Python and without packages.
+A variable of the environment wins over the same line of `.env`. As a program in the project
+(`python3 -m tom_auto.environment`) this makes `.env` if it is missing, with any Python and without
+packages.
 """
 
 import contextlib
@@ -157,6 +158,6 @@ def words(name: str) -> list[str]:
 
 
 if __name__ == '__main__':
-    _project = Path(__file__).resolve().parent.parent
+    _project = Path.cwd()
     if not (_project / '.env').exists():
         make_env_file(_project / '.env', _project / '.env.example')
