@@ -73,7 +73,7 @@ class Check:
             outcome.note(error)
             if isinstance(error, SetAside):
                 outcome.ending = Ending.SET_ASIDE
-        if self._frames.saved or record.pk in self._facilities.owing:
+        if outcome.saved or outcome.repaired or record.pk in self._facilities.owing:
             with self._noted():
                 hooks.pay_product_hooks(record.pk, self._frames.saved)
         if outcome.ending is Ending.CHECKED and outcome.error:
