@@ -29,7 +29,7 @@ from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from tom_observations.models import ObservationRecord
 
 from ..models import RecordSync, SharedFrame, StoredFrame
-from .outcomes import Ending, Outcome
+from .outcomes import Ending, Outcome, Report
 
 State = RecordSync.State
 EAGER = timedelta(days=1)  # after the end: asked at every run
@@ -125,6 +125,13 @@ def next_news(awaited: QuerySet[RecordSync], now: datetime) -> datetime | None:
     if awaited.exclude(**in_the_future).exists():
         return None
     return awaited.aggregate(first=Min('record__scheduled_start'))['first']
+
+
+def look_ahead(run_started: datetime, report: Report) -> None:
+    """Note what waits after failures, and when the next observation begins."""
+    waiting = RecordSync.objects.filter(failing_since__isnull=False, next_check__gt=run_started)
+    report.waiting_after_failures = waiting.exclude(asked_at=run_started).count()
+    report.next_news = next_news(RecordSync.objects.all(), run_started)
 
 
 def note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -> None:

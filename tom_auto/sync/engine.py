@@ -16,11 +16,11 @@ from django.db import Error as DatabaseTrouble
 
 from ..conf import Automation
 from ..interrupt import ended_after
-from ..models import RecordSync, UpdateRun
+from ..models import UpdateRun
 from . import runs, storage
 from .check_record import Check
-from .db_retry import connect_again, limited_waits, nothing_logged
-from .due import Selection, due_by_facility, enrol, next_news
+from .db_retry import connect_again, limited_waits, nothing_logged, patient
+from .due import Selection, due_by_facility, enrol, look_ahead
 from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
 from .explain import explained
 from .facilities import Account
@@ -67,9 +67,7 @@ def update(
         report = Report()
         due = due_by_facility(run.started, selection)
         _Run(run, report, limits, deadline, progress).go(due, user)
-        waiting = RecordSync.objects.filter(failing_since__isnull=False, next_check__gt=run.started)
-        report.waiting_after_failures = waiting.exclude(asked_at=run.started).count()
-        report.next_news = next_news(RecordSync.objects.all(), run.started)
+        patient(look_ahead)(run.started, report)
         report.seconds = round(monotonic() - start, 3)
         runs.close(run, report)
     return report
