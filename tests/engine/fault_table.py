@@ -199,7 +199,7 @@ MATRIX = [
 ]
 
 CIRCUMSTANCES = {
-    'credentials: expired in the middle of a run': 'refuses',
+    'credentials: expired in the middle of a run': 'refuses | shows this account no frames',
     "clock: the observatory's is five hours ahead": '',
     "clock: the observatory's is five hours behind": '',
     "clock: the TOM's is five hours ahead for one run": '',

@@ -135,16 +135,17 @@ def test_a_database_that_goes_away_and_comes_back(own_server, sky, observed, mom
     status, report = updatedata('--workers', '2')
     back.join()
 
-    assert status == 1
-    some_records_failed(report, records, 'database: gone for a while')
+    assert status == bool(report['failed'])
+    at_least = 0 if moment == '/api/' else 1  # while lists are read no record is in hand
+    some_records_failed(report, records, 'database: gone for a while', at_least)
     assert report['failed'] <= 3, 'more than the threads of two workers had in hand'
     only_frames_are_stored(sky, rows_may_lack=True)
     two_clean_runs(sky)
 
 
-def some_records_failed(report: dict, records: list, trouble: str) -> None:
+def some_records_failed(report: dict, records: list, trouble: str, at_least: int = 1) -> None:
     """Each that failed is named with `trouble`; all the others were checked."""
-    assert report['failed'] >= 1
+    assert report['failed'] >= at_least
     assert report['checked'] + report['failed'] == report['due'] == len(records)
     for failure in report['failures']:
         assert failure['record'] in {record.pk for record in records}, failure

@@ -173,13 +173,17 @@ def test_all_faults_in_one_run_and_two_clean_runs(scene, automation, monkeypatch
 def each_failure_is_told(scene: Scene, report: dict) -> None:
     """Every record that failed is named with its reason, and no other is."""
     told = {failure['observation_id']: failure['error'] for failure in report['failures']}
-    [credentials] = [failure for failure in report['failures'] if failure['record'] is None]
-    assert credentials['facility'] == 'BLANCO'
-    assert CIRCUMSTANCES['credentials: expired in the middle of a run'] in credentials['error']
+    # The portal's, or the archive's, or both: several records are under way at that moment.
+    credentials = [failure for failure in report['failures'] if failure['record'] is None]
+    assert {failure['facility'] for failure in credentials} <= {'BLANCO', "BLANCO's archive"}
+    expired = CIRCUMSTANCES['credentials: expired in the middle of a run']
+    assert all(fits(expired, failure['error']) for failure in credentials)
     del told['']
-    refused = [told.pop(record.observation_id, None) for record in scene.healthy[-6:]]
-    assert refused[3:] == [None] * 3, 'records that are set aside have not failed'
-    assert all('refuses' in error for error in refused[:3])
+    refused = [told.pop(record.observation_id, None) for record in scene.healthy[-8:]]
+    assert refused[-2:] == [None] * 2, 'records that are set aside have not failed'
+    errors = [error for error in refused if error]
+    assert len(errors) >= 3
+    assert all(fits(expired, error) for error in errors)
     by_name = {
         name: told.pop(record.observation_id, '')
         for name, (trouble, record) in scene.troubled.items()

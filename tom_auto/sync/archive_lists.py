@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
+from threading import Lock
 from urllib.parse import urlencode, urljoin
 
 from tom_observations.facilities.ocs import OCSFacility, make_request
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 LONGEST = timedelta(weeks=9)  # the longest time of which the archive counts the frames exactly
 MARGIN = timedelta(hours=1)  # around an observation
+Span = tuple[str, datetime, datetime, set[str]]  # proposal, start and end, requests
 KEPT = 'id', 'filename', 'url', 'version_set'  # of an entry: of 200,000 no more has room
 
 
@@ -48,19 +51,30 @@ class Listed:
     entries: list[dict] = field(default_factory=list)  # all others
 
 
-def proposals_in_sight(facility: OCSFacility) -> frozenset[str] | None:
-    """The proposals of which the archive shows this account the frames; None: it does not say.
+class Sight:
+    """The proposals of which an archive shows an account the frames.
 
     Without this, silently absent data looks like none: an archive that cannot ask the portal whose
     a token is answers each list with nothing, and 200.
     """
-    url = urljoin(facility.facility_settings.get_setting('archive_url'), '/profile/')
-    try:
-        answer = make_request('GET', url, headers=facility._portal_headers()).json()
-        return frozenset(answer['profile']['proposals'])
-    except Exception as error:  # the lists will say what is wrong
-        logger.warning('The archive does not say what it shows (%s)', type(error).__name__)
-        return None
+
+    def __init__(self, facility: OCSFacility) -> None:
+        self._facility, self._lock = facility, Lock()
+
+    def proposals(self) -> frozenset[str] | None:
+        """What the archive says, when somebody first wants to know; None: it does not say."""
+        with self._lock:
+            return self._proposals
+
+    @cached_property
+    def _proposals(self) -> frozenset[str] | None:
+        url = urljoin(self._facility.facility_settings.get_setting('archive_url'), '/profile/')
+        try:
+            answer = make_request('GET', url, headers=self._facility._portal_headers()).json()
+            return frozenset(answer['profile']['proposals'])
+        except Exception as error:  # the lists will say what is wrong
+            logger.warning('The archive does not say what it shows (%s)', type(error).__name__)
+            return None
 
 
 def wanted_of(due: Collection[int], news: dict[str, News], since: datetime) -> dict[str, Wanted]:
@@ -98,11 +112,17 @@ def known_frames(due: Collection[int], archive: str) -> set[int]:
 
 
 def read_frames(
-    facility: OCSFacility, wanted: dict[str, Wanted], known: set[int]
+    facility: OCSFacility, spans: list[Span], known: set[int], sight: Sight
 ) -> dict[str, Listed]:
-    """What the archive lists for these requests, as far as lists cost less than single calls."""
+    """What the archive lists for the requests of these spans.
+
+    Nothing for proposals that it does not show: the single calls say so.
+    """
     found: dict[str, Listed] = {}
-    for proposal, start, end, requests in _spans(wanted):
+    shown = sight.proposals()
+    for proposal, start, end, requests in spans:
+        if shown is not None and proposal not in shown:
+            continue
         question = {
             'proposal_id': proposal, 'start': start.isoformat(), 'end': end.isoformat(),
             'ordering': 'id', 'limit': PAGE, 'include_related_frames': 'false',
@@ -122,8 +142,8 @@ class ShiftedList(Exception):
     """The pages of a list do not fit together."""
 
 
-def _spans(wanted: dict[str, Wanted]) -> Iterator[tuple[str, datetime, datetime, set[str]]]:
-    """Proposal, start and end, and the requests of lists that are worth their price."""
+def spans_of(wanted: dict[str, Wanted]) -> Iterator[Span]:
+    """The lists that cost less than the single calls for their requests."""
     proposals: dict[str, list[tuple[datetime, datetime, str]]] = {}
     for request, one in wanted.items():
         proposals.setdefault(one.proposal, []).append((one.start, one.end, request))

@@ -57,6 +57,7 @@ class ClassProcess:
 
     def start(self) -> None:
         """Fork the process: from the main thread, and at first before any other thread starts."""
+        connections.close_all()  # processes that share a connection serve neither
         pipe, its_end = fork.Pipe()
         process = fork.Process(
             target=_serve, args=(its_end, pipe, self.name, self._class), daemon=True

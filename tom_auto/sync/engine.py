@@ -5,6 +5,7 @@ observatory or fetches a file is a job for the threads of `workers`. Checking a 
 as one function, `check_record`, which yields the jobs that it needs and gets their results.
 """
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -12,7 +13,6 @@ from time import monotonic
 
 from django.contrib.auth.models import User
 from django.db import Error as DatabaseTrouble
-from django.db import connections
 from django.db.models import F
 
 from ..conf import Automation
@@ -30,6 +30,8 @@ from .http import limited_requests
 from .outcomes import Ending, Outcome, Report
 from .storage_id import insist_on_storage
 from .workers import DISK, Pool
+
+logger = logging.getLogger(__name__)
 
 JOB = 'updatedata'
 TICK = 0.5  # seconds between two looks at the clock
@@ -104,7 +106,6 @@ class _Run:
     def go(self, due: dict[str, deque[int]]) -> None:
         """Check every record of `due`, facilities in turn, until all are done or time is up."""
         self._report.due = sum(map(len, due.values()))
-        connections.close_all()  # processes that share a connection serve neither
         with ExitStack() as at_the_end:
             self._facilities = Facilities(due, self._limits, self._user)
             at_the_end.callback(self._facilities.stop)
@@ -157,7 +158,12 @@ class _Run:
         """After the portal's lists those of the archive; then the records that waited for them."""
         if account not in self._facilities.lists:
             self._facilities.lists[account] = found
-            job = self._facilities.archive_list_job(account, dict(self._reading[account]))
+            job = None
+            try:
+                job = self._facilities.archive_list_job(account, dict(self._reading[account]))
+            except DatabaseTrouble as error:  # each record will be asked for singly, and may fail
+                logger.warning('No lists of frames are read: %s', error)
+                self._connect_again()
             if job is not None:
                 self._pool.submit(job, (account, 1))
                 return
@@ -224,6 +230,10 @@ class _Run:
             check.fail(OutOfTime(f'given up at the deadline: {doing} has not ended{waited}'))
             self._outcomes.append(check.outcome)
         self._active.clear()
+        for job, since in (held[account] for account in self._reading if account in held):
+            waited = f'{monotonic() - since:.0f} s'
+            error = f'given up at the deadline: the {job.doing} have not ended in {waited}'
+            self._outcomes.append(Outcome(job.facility, error=error, kind=OutOfTime.kind))
         for name, keys in [*queues, *(one for some in self._reading.values() for one in some)]:
             self._report.not_reached += len(keys)
             self._not_reached[name] += len(keys)

@@ -6,6 +6,7 @@ tomtoolkit does, one call at a time, in a process of its own: see `class_process
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from inspect import isabstract
@@ -110,7 +111,6 @@ class Stock:
         )
         self.key = setting('api_key') or ''
         self.account = self.portal, self.archive, self.key
-        self.sees: frozenset[str] | None = None  # proposals, as far as the archive says
 
     def is_terminal(self, status: str) -> bool:
         """Whether `status` will not change by itself."""
@@ -136,18 +136,23 @@ class Stock:
             raise BrokenClass(f'{self.name} reports the state {status.state}, which is not known')
         return status
 
-    def frames(self, observation_id: str, proposal: object) -> Listing:
-        """What the archive lists for one request; nothing is believed only with a witness."""
-        listing = listed_by_archive(self.ocs, observation_id, f"{self.name}'s archive")
-        if not listing.frames and self.key and self._hides(proposal):
-            shown = f'of {proposal}' if self.sees else 'at all'
-            raise AccessRefused(f"{self.name}'s archive shows this account no frames {shown}")
-        return listing
+    def frames(
+        self,
+        observation_id: str,
+        proposal: object,
+        shown: Callable[[], frozenset[str] | None],
+    ) -> Listing:
+        """What the archive lists for one request.
 
-    def _hides(self, proposal: object) -> bool:
-        if self.sees is None:
-            return False
-        return not self.sees or (isinstance(proposal, str) and proposal not in self.sees)
+        `shown` gives the proposals that the archive shows: nothing is believed only of these.
+        """
+        listing = listed_by_archive(self.ocs, observation_id, f"{self.name}'s archive")
+        if listing.frames or not self.key or (proposals := shown()) is None:
+            return listing
+        if not proposals or (isinstance(proposal, str) and proposal not in proposals):
+            of = f'of {proposal}' if proposals else 'at all'
+            raise AccessRefused(f"{self.name}'s archive shows this account no frames {of}")
+        return listing
 
 
 def status_of(answer: object, facility: str) -> Status:

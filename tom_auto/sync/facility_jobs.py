@@ -13,7 +13,7 @@ from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
 from . import archive_lists, products
-from .archive_lists import Listed
+from .archive_lists import Listed, Sight
 from .class_process import CALLS, ClassProcess
 from .errors import Unsupported
 from .explain import told
@@ -43,6 +43,7 @@ class Facilities:
         self._limits, self._user = limits, user
         self._classes, self._broken = facility_classes()
         self._stock: dict[str, Stock] = {}
+        self._sights: dict[Account, Sight] = {}
         self._processes: dict[str, ClassProcess] = {}
         self.unsupported: dict[str, str] = {}
         self.lists: dict[Account, Found] = {}  # of requests
@@ -56,7 +57,8 @@ class Facilities:
         try:
             facility_class = usable_class(name, self._classes)
             if is_stock(facility_class):
-                self._stock[name] = Stock(name, facility_class)
+                self._stock[name] = stock = Stock(name, facility_class)
+                self._sights.setdefault(stock.account, Sight(stock.ocs))
             else:
                 self._processes[name] = ClassProcess(name, facility_class)
                 self._processes[name].start()
@@ -105,22 +107,19 @@ class Facilities:
     def archive_list_job(self, account: Account, due: dict[str, deque[int]]) -> Job | None:
         """What reads the archive's lists for the records of an account whose statuses are known.
 
-        None where the observatory has begun with no request of them.
+        None where single calls cost less.
         """
         stocks, keys = self._of_account(account, due)
-        if len(keys) == sum(not news.begun for news in self.lists[account].values()):
-            return None
         since = timezone.now() - self._limits.DATA_WINDOW
         wanted = archive_lists.wanted_of(keys, self.lists[account], since)
+        spans = list(archive_lists.spans_of(wanted))
+        if not spans:
+            return None
         known = archive_lists.known_frames(keys, self.archive_of(stocks[0].name))
-
-        def read() -> dict[str, Listed]:
-            sees = archive_lists.proposals_in_sight(stocks[0].ocs)
-            for stock in stocks:
-                stock.sees = sees
-            return archive_lists.read_frames(stocks[0].ocs, wanted, known)
-
-        return self._archive_job(stocks[0], read, 'lists of frames')
+        work = partial(
+            archive_lists.read_frames, stocks[0].ocs, spans, known, self._sights[account]
+        )
+        return self._archive_job(stocks[0], work, 'lists of frames')
 
     def _of_account(
         self, account: Account, due: dict[str, deque[int]]
@@ -141,7 +140,8 @@ class Facilities:
         if (stock := self._stock.get(name)) is None:
             return self.class_job(name, record, 'frames', record.observation_id)
         proposal = dict(record.parameters or {}).get('proposal')
-        work = partial(stock.frames, record.observation_id, proposal)
+        shown = self._sights[stock.account].proposals
+        work = partial(stock.frames, record.observation_id, proposal, shown)
         return self._archive_job(stock, work, f'the list of frames of {record.observation_id}')
 
     def download_job(self, name: str, plan: Plan) -> Job:
