@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit template library engine engine-sqlite engine-postgresql bench lint lock upgrade screenshots clean environments FORCE
+.PHONY: help demo test unit template library engine engine-sqlite engine-postgresql unit-postgresql bench lint lock upgrade screenshots clean environments FORCE
 
 TEMPLATE := {{cookiecutter.project_slug}}
 TOOLS := .work/tools/bin
@@ -37,16 +37,21 @@ template: environments  ## test the template: bake it, and use what it makes
 	@mkdir -p .work/home .work/tmp
 	TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(PYTEST) $(ARGS)
 
-# Ten minutes and more, on an idle machine. Each database has a process of its own.
+# Ten minutes and more, on an idle machine. Each part has a process of its own, and those on
+# PostgreSQL a server.
 engine: library  ## test the library under load and under fire, and on PostgreSQL
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target engine-sqlite engine-postgresql
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target \
+	    engine-postgresql engine-sqlite $(if $(ARGS),,unit-postgresql)
 
 engine-sqlite: library
 	$(LIBRARY_PYTEST) -n 0 $(or $(ARGS),tests/engine)
 
 engine-postgresql: library
-	$(AT_HOME) $(LIBRARY)/bin/python tests/shared/postgres.py \
-	    $(LIBRARY_PYTHON) -n 0 $(or $(ARGS),tests/engine tests/unit)
+	$(ON_POSTGRESQL) -n 0 $(or $(ARGS),tests/engine)
+
+# What needs no database behaves alike on both.
+unit-postgresql: library
+	$(ON_POSTGRESQL) -n 0 -m django_db tests/unit
 
 # `make bench ARGS='idle completed --records=50'` runs a part, or a small one.
 bench: environments  ## measure updatedata beside the tutorial's loop (a quarter of an hour)
@@ -84,6 +89,7 @@ AT_HOME = HOME='$(CURDIR)/.work/home' TMPDIR='$(CURDIR)/.work/tmp'
 PYTEST = $(AT_HOME) $(TOOLS)/python -m pytest
 LIBRARY_PYTHON = $(LIBRARY)/bin/python -m pytest -c tests/library.ini -p no:cacheprovider
 LIBRARY_PYTEST = $(AT_HOME) $(LIBRARY_PYTHON)
+ON_POSTGRESQL = $(AT_HOME) $(LIBRARY)/bin/python tests/shared/postgres.py $(LIBRARY_PYTHON)
 UV = '$(CURDIR)/$(TOOLS)/uv'
 OPTIONS = --quiet --universal --generate-hashes --no-annotate --no-strip-extras $(UPGRADE)
 LOCK = pyproject.toml $(OPTIONS)

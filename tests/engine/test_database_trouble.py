@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from threading import Timer
 from time import monotonic
 
-import psycopg
 import pytest
 from django.core.management import CommandError
 from django.db import connection
@@ -55,34 +54,6 @@ def impatient(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterat
     short = {'timeout': 1} if connection.vendor == 'sqlite' else {}
     with elsewhere(OPTIONS=options | short):
         yield
-
-
-#: What somebody does in a transaction that is left open, with one record.
-LEFT_OPEN = {
-    'edited': 'UPDATE tom_observations_observationrecord SET modified = now() WHERE id = %s',
-    'locked': 'SELECT 1 FROM tom_observations_observationrecord WHERE id = %s FOR UPDATE',
-}
-
-
-@only_on('postgresql')
-@pytest.mark.parametrize('how', LEFT_OPEN)
-def test_a_record_that_somebody_keeps_locked(sky, observed, monkeypatch, how):
-    """As in a forgotten session of psql. It is named, and all the others are checked."""
-    monkeypatch.setitem(db_retry.LONGEST_WAITS, 'lock_timeout', 1000)
-    records = [observed(status='') for _ in range(6)]
-    updatedata('--facility', 'BLANCO')  # so that each record has its state
-    with psycopg.connect(where()) as somebody:
-        somebody.execute(LEFT_OPEN[how], [records[2].pk])
-        begun = monotonic()
-        status, report = updatedata()
-        assert monotonic() - begun < 10
-        somebody.rollback()
-
-    assert (status, report['checked'], report['failed']) == (1, 5, 1)
-    [failure] = report['failures']
-    assert failure['record'] == records[2].pk
-    assert APART['database: locked for longer than it waits'] in failure['error']
-    two_clean_runs(sky)
 
 
 @pytest.mark.parametrize('moment', MOMENTS)

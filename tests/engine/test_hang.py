@@ -85,7 +85,7 @@ def test_a_program_that_is_told_to_stop_ends_in_order(sky, observed, tmp_path, n
     """As systemd, Kubernetes and Ctrl-C tell it: in seconds, recorded as ended."""
     for _ in range(3):
         observed(frames=1)
-    sky.break_('/store/', faults.drip(0.1, size=2000))  # each file takes about a second
+    sky.break_('/store/', faults.drip(0.1, size=500))  # each file takes about four seconds
     program = Program(tmp_path, '--workers', '1')
     wait_until(lambda: asked_for_a_file(sky))
 

@@ -76,6 +76,7 @@ class Owner(RuleBasedStateMachine):
         super().__init__()
         self.theirs: dict[str, bytes] = {}
         self.deleted: set[str] = set()  # ids of frames
+        self.lost: set[str] = set()  # whose class sees the row, and is content
         self.kept: tuple[set[str], Path] | None = None  # of yesterday: `deleted`, the database
         self.is_away = False
         self.number = 0
@@ -249,6 +250,9 @@ class Owner(RuleBasedStateMachine):
         deleted, copy = self.kept
         copy_database(copy, connection.settings_dict['NAME'])
         self.deleted = set(deleted)
+        saved = DataProduct.objects.filter(observation_record__facility='SavesByItself')
+        root = self.disk if self.is_away else self.media
+        self.lost |= {row.product_id for row in saved if not (root / row.data.name).is_file()}
 
     @rule()
     def a_run(self) -> None:
@@ -307,6 +311,8 @@ class Owner(RuleBasedStateMachine):
         for frame in self.sky.frames.values():
             if str(frame.id) not in self.deleted:
                 product = products.pop(str(frame.id))
+                if product.product_id in self.lost:
+                    continue
                 content = stored[product.data.name]
                 is_theirs = self.theirs.get(product.data.name) == content
                 assert is_theirs or content in versions(frame), f'{product} is not the frame'

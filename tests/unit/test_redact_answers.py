@@ -205,7 +205,7 @@ def test_what_was_learned_is_struck_out_however_it_is_written(profile):
 @pytest.mark.parametrize('name', ['wrong', 'right'])
 def test_no_password_of_a_user_is_written(installed, add_record, profile, log, capfd, name):  # noqa: F811
     """E6: passwords that users store were unknown to the redaction."""
-    user = profile(name, 'correct-horse-battery')
+    user = profile(name, 'correct-horse')
     add_record('Remembers', user=user)
     _, report = updatedata()
     assert '…' in report['failures'][0]['error']

@@ -37,7 +37,7 @@ from tom_auto.jobs import jobs
 from tom_auto.log_config import logging_for
 from tom_auto.management.commands.updatedata import table
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
-from tom_auto.sync import engine, runs, storage
+from tom_auto.sync import db_retry, engine, runs, storage
 from tom_auto.sync.outcomes import Ending, Outcome, Report
 
 from .facility_classes import Robotic
@@ -104,8 +104,9 @@ LEFT_OPEN = {
 
 @only_on('postgresql')
 @pytest.mark.parametrize('what', LEFT_OPEN)
-def test_a_record_that_somebody_keeps_does_not_hold_up_the_run(observed, what):
+def test_a_record_that_somebody_keeps_does_not_hold_up_the_run(observed, monkeypatch, what):
     """C1: the run hung beyond any deadline, and every later run with it, exit 75."""
+    monkeypatch.setitem(db_retry.LONGEST_WAITS, 'lock_timeout', 2000)
     records = [observed(status='') for _ in range(5)]
     updatedata('--facility', 'SOAR')  # each has its state
     held, deadline = records[2], 40
