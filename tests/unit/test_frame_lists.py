@@ -244,3 +244,17 @@ def test_times_that_are_none_are_that_records_trouble(sky, observe):
     sky.break_('/api/observations/', faults.edit(nonsense))
     _, report = updatedata()
     assert report['saved'] == len(records)
+
+
+@pytest.mark.parametrize(('where', 'named'), [('/api/', 'requests'), ('/frames/', 'frames')])
+def test_a_list_that_hangs_is_named_at_the_deadline(sky, observe, automation, where, named):
+    automation['READ_TIMEOUT'] = 30
+    for _ in range(RECORDS):
+        observe()
+    sky.break_(where, faults.hang(30))
+    status, report = updatedata('--deadline', '2')
+    errors = [failure['error'] for failure in report['failures']]
+    assert (status, report['not_reached']) == (1, RECORDS)
+    assert any(f'the lists of {named} have not ended' in error for error in errors), errors
+    sky.mend()
+    assert run(sky)[0]['saved'] == RECORDS
