@@ -46,6 +46,7 @@ def arguments() -> argparse.Namespace:
     add('--finished', type=int, default=50_000, help='request groups of the huge account (50000)')
     add('--settled', type=int, default=1_000_000, help='records of the history (1000000)')
     add('--big', type=int, default=2_000_000_000, help='bytes of the big file (2000000000)')
+    add('--adopted', type=int, default=10_000, help='records of an old TOM (10000)')
     add('--many', type=int, default=10_000, help='records that are due at once (10000)')
     add('--keep', action='store_true', help='write the result down')
     options = parser.parse_args()

@@ -11,6 +11,7 @@ TITLES = {
     'idle': 'A TOM without records',
     'completed': '{records} completed records × {frames} frames, {milliseconds} ms (T and U: {few})',
     'hourly': 'The same an hour later: all is here, and nothing new',
+    'adopted': '{adopted} records that ended long ago, with their files',
     'pending': '{records} pending records, nothing new, {milliseconds} ms (T and U: {few})',
     'huge_account': 'The same, on an account with {finished} finished request groups',
     'history': '{settled} settled records and 10 due',
@@ -92,7 +93,12 @@ def _completed(work: dict, result: dict) -> list[dict]:
     ours, more = work['ours'], work['ours, 32 workers']
     slow = _for_all(work['T'], result['works']['idle']['T'], result)
     limit = ours['requests'] * result['sizes']['latency'] / 8
+    few, idle, sizes = work['T'], result['works']['idle'], result['sizes']
+    cpu = (ours['cpu'] - idle['ours']['cpu']) / sizes['records']
+    its = (few['cpu'] - idle['T']['cpu']) / sizes['few']
     return [
+        at_most('completed: requests', ours['requests'] / (2 * sizes['records']), 1.01, ' a frame'),
+        at_most("completed: CPU beyond start-up, of T's", cpu / its, 1 / 3),
         at_least('completed: faster than T', slow / ours['seconds'], 12, ' ×'),
         at_least('completed: of the limit, start-up included', limit / ours['seconds'], 0.8),
         at_least('completed, `--workers 32`: faster than T', slow / more['seconds'], 18, ' ×'),
@@ -112,6 +118,14 @@ def _hourly(work: dict, result: dict) -> list[dict]:
     return [
         at_most('an hour later: requests', ours['requests'], 8),
         at_most('an hour later: beyond start-up', ours['seconds'] - start['seconds'], 2, ' s'),
+    ]
+
+
+def _adopted(work: dict, result: dict) -> list[dict]:
+    first, second = work['ours, first run'], work['ours, second run']
+    return [
+        at_most('adopted: requests of the first run', first['requests'], 80),
+        at_most('adopted: requests of the second run', second['requests'], 0),
     ]
 
 
@@ -171,6 +185,7 @@ JUDGES = {
     'idle': _idle,
     'completed': _completed,
     'hourly': _hourly,
+    'adopted': _adopted,
     'pending': _pending,
     'huge_account': _huge_account,
     'history': _history,

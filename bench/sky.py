@@ -79,6 +79,7 @@ def arguments() -> argparse.Namespace:
     add('--completed', type=int, default=0, help='requests, from number 1 on')
     add('--frames', type=int, default=2, help='of each completed request')
     add('--size', type=int, default=0, help='bytes of each frame')
+    add('--ago', type=int, default=0, help='days since they were completed, over a year')
     add('--pending', type=int, default=0, help='requests, numbered on')
     add('--finished', type=int, default=0, help='request groups of the account, long done')
     return parser.parse_args()
@@ -91,8 +92,11 @@ def set_the_scene(observatory: Any, options: argparse.Namespace) -> None:
         observatory.add_request(FIRST_FINISHED + number, state='COMPLETED')
     observatory.advance(days=400)
     for number in range(1, options.completed + 1):
+        days = options.ago + number % 365 if options.ago else 0
+        observatory.advance(days=-days)
         observatory.add_request(number)
         made = observatory.complete(number, frames=options.frames, size=options.size)
+        observatory.advance(days=days)
         for frame in made:
             _ = frame.md5  # made now, and not while someone waits
     for number in range(options.pending):

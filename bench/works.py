@@ -8,7 +8,7 @@ from urllib.request import Request, urlopen
 
 import postgres
 from sky import TOKEN, Sky, sky
-from stage import Cost, Stage, cost_of, measured
+from stage import HERE, Cost, Stage, cost_of, measured
 
 FITS_BLOCK = 2880  # bytes: sizes of files are multiples of it
 ROUNDS = 3  # of what is over soon
@@ -47,6 +47,18 @@ def hourly(stage: Stage, sizes: Namespace) -> Costs:
     """The same an hour later: every frame is here, and the archive has nothing new."""
     frames = {'latency': sizes.latency, 'frames': sizes.frames, 'size': sizes.size}
     return {'ours': _again(stage, frames | {'completed': sizes.records})}
+
+
+def adopted(stage: Stage, sizes: Namespace) -> Costs:
+    """Records that ended long ago, in a TOM that tomtoolkit's own commands have kept for years."""
+    scene = {'completed': sizes.adopted, 'frames': 2, 'size': FITS_BLOCK, 'ago': 40}
+    with stage.tom(due=sizes.adopted) as tom, sky(**scene) as observatory:
+        cost_of(tom, 'updatedata', sky=observatory)
+        stage.manage(tom, HERE / 'forget.py')
+        return {
+            'ours, first run': cost_of(tom, 'updatedata', sky=observatory),
+            'ours, second run': cost_of(tom, 'updatedata', sky=observatory),
+        }
 
 
 def pending(stage: Stage, sizes: Namespace) -> Costs:
@@ -162,5 +174,5 @@ def _address(observatory: Sky) -> str:
 
 WORKS: dict[str, Callable[[Stage, object], Costs]] = {
     work.__name__: work
-    for work in (idle, completed, hourly, pending, huge_account, history, big_file, many)
+    for work in (idle, completed, hourly, adopted, pending, huge_account, history, big_file, many)
 }

@@ -36,11 +36,15 @@ ABOUT_PYTHON = (
 
 @dataclass(frozen=True)
 class Step:
-    """A command of the plan. `makes` is the directory that it makes in the project, if any."""
+    """A command of the plan. `makes` is the directory that it makes in the project, if any.
+
+    Where `may_fail`, the next step shows whether that matters: what it makes may be there already.
+    """
 
     purpose: str
     command: list[str]
     makes: str = ''
+    may_fail: bool = False
 
     def shown(self) -> str:
         """The command, as typed in the project."""
@@ -155,12 +159,12 @@ def plan(python: Python | None) -> list[Step]:
     if environment == 'docker':
         return [docker_step()]
     if environment == 'conda':
-        return [conda_step(), migrate_step('.conda/bin/python')]
+        return [conda_step(), *createdb_steps(), migrate_step('.conda/bin/python')]
     if environment == 'system':
         name = python.name if python else 'python3'
         install = [name, '-m', 'pip', 'install', '--user', '-r', 'requirements.txt']
-        return [Step('install the packages', install), migrate_step(name)]
-    return [*virtualenv_steps(python), migrate_step('.venv/bin/python')]
+        return [Step('install the packages', install), *createdb_steps(), migrate_step(name)]
+    return [*virtualenv_steps(python), *createdb_steps(), migrate_step('.venv/bin/python')]
 
 
 def conda_step() -> Step:
@@ -190,9 +194,17 @@ def virtualenv_steps(python: Python | None) -> list[Step]:
     ]
 
 
+def createdb_steps() -> list[Step]:
+    """Makes the database that `.env.example` names, in the PostgreSQL server of this machine."""
+    if ANSWERS['database'] != 'postgresql':
+        return []
+    command = ['createdb', ANSWERS['project_slug']]
+    return [Step('make the database, unless it is there', command, may_fail=True)]
+
+
 def migrate_step(python: str) -> Step:
-    """Makes the database tables."""
-    return Step('make the database', [python, 'manage.py', 'migrate', '--noinput'])
+    """Makes the database tables; with SQLite, the database as well."""
+    return Step('make the tables of the database', [python, 'manage.py', 'migrate', '--noinput'])
 
 
 def schedule_step(steps: list[Step], python: Python | None) -> Step:
@@ -268,8 +280,9 @@ def carry_out(steps: list[Step], last: Step, line: str) -> None:
     for number, step in enumerate(steps):
         if step.makes and (PROJECT / step.makes / 'bin' / 'python').exists():
             print(f'{step.makes} exists already.')
-        elif not done(step):
-            show_failure([*steps[number:], last])
+        elif not done(step) and not step.may_fail:
+            again = number - 1 if number and steps[number - 1].may_fail else number
+            show_failure(step, [*steps[again:], last])
             return
     status, now = run([last.command[0], '-m', 'tom_auto.scheduling', 'show'], capture=True)
     if status != 0 or now != line:
@@ -280,7 +293,7 @@ def carry_out(steps: list[Step], last: Step, line: str) -> None:
     elif done(last):
         show_success(steps)
     else:
-        show_failure([last])
+        show_failure(last, [last])
 
 
 def done(step: Step) -> bool:
@@ -350,9 +363,9 @@ def show_success(steps: list[Step]) -> None:
     )
 
 
-def show_failure(steps: list[Step]) -> None:
-    """Print how to continue by hand from the step that failed."""
-    print(f'\nThis failed: {steps[0].purpose}. The project itself is complete.')
+def show_failure(failed: Step, steps: list[Step]) -> None:
+    """Print how to continue by hand with `steps` after one that failed."""
+    print(f'\nThis failed: {failed.purpose}. The project itself is complete.')
     print('After fixing the problem, continue with:\n')
     show_commands(f'cd {shlex.quote(str(PROJECT))}', *(step.shown() for step in steps))
 
@@ -370,11 +383,18 @@ def make_env_file() -> None:
     Not under an updater, which compares the files of two runs: their secrets would differ.
     """
     if ANSWERS['environment'] == 'docker' and '_output_dir' in ANSWERS:
-        run([sys.executable, '-m', f'{ANSWERS["project_slug"]}.environment'])
+        run([sys.executable, '-m', 'tom_auto.environment'])
+
+
+def keep_private() -> None:
+    """Let nobody else on this machine enter the project: secrets and data will be in it."""
+    with contextlib.suppress(OSError):  # a file system without permissions
+        PROJECT.chmod(0o700)
 
 
 def main() -> None:
     """Print what remains to be done, or offer to do it, as answered."""
+    keep_private()
     complete_library()
     make_env_file()
     python = lasting_python()

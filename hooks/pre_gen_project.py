@@ -1,4 +1,4 @@
-"""Refuses answers that would make a project that does not work, before anything is written.
+"""Refuses what would make a project that does not work, or spoil one, before anything is written.
 
 Cookiecutter renders this file and runs it with its own Python, which may be older than the project's:
 nothing here needs more than Python 3.9. tests/template/test_pre_gen.py has the table of what is refused,
@@ -70,6 +70,14 @@ LOCKED_PACKAGES = """
     whitenoise win32 win32com yaml zipp
 """
 
+#: What installs packages, and what the packages import if it happens to be installed.
+IMPORTED_IF_THERE = """
+    bottleneck brotli brotlicffi cchardet chardet cython dask h2 h5py hypothesis ipython
+    jinja2 jsonschema lxml mock numba numexpr openpyxl orjson pil pip pkg_resources pyarrow redis
+    setproctitle setuptools simplejson socks sqlalchemy tables tornado tqdm ujson uvloop wheel
+    xarray zstandard
+"""
+
 #: The keywords of Python 3.9 to 3.13, whichever of them runs this.
 KEYWORDS = ' '.join([*keyword.kwlist, 'case', 'match', 'type'])
 
@@ -87,6 +95,8 @@ def wrong_with_name(name: str) -> str | None:
 
 def wrong_with_slug(slug: str) -> str | None:
     """Why `slug` cannot be the name of the package and the directory, or None if it can."""
+    if '___' in slug or slug.endswith('_'):
+        return 'Docker allows neither three _ in a row nor one at the end in the name of an image'
     if not re.fullmatch(r'[a-z][a-z0-9_]*', slug):
         return (
             'it must start with a lower case letter from a to z, followed only by such letters, '
@@ -100,6 +110,7 @@ def wrong_with_slug(slug: str) -> str | None:
         (KEYWORDS, 'a word of the Python language'),
         (PYTHON_MODULES, 'a module of Python itself, which the TOM could no longer import'),
         (LOCKED_PACKAGES, 'a package that the TOM needs and could no longer import'),
+        (IMPORTED_IF_THERE, 'a package that another one imports if it is there, and finds the TOM'),
         (OWN_NAMES, 'taken by something else in every TOM'),
     ):
         if slug in names.split():
@@ -131,6 +142,21 @@ def refusals(answers: dict[str, str]) -> list[str]:
     ]
 
 
+def living(project: Path) -> str:
+    """Why nothing may be written into the directory of the project; empty if it may.
+
+    Only a project that is in use has a `.env`. Cookiecutter with `-f` would write over its settings
+    and its schedule.
+    """
+    if not (project / '.env').exists():
+        return ''
+    return (
+        f'{project} is a TOM that is in use: it has a file .env. Its settings and its schedule would be '
+        'overwritten.\n    For a newer library or newer packages, see "Updates" in its README.md. '
+        'For another TOM, choose another project_slug, or another directory with -o.'
+    )
+
+
 def clear_library(library: Path) -> None:
     """Remove the library of a former bake, as Cookiecutter does, which then copies it anew.
 
@@ -142,8 +168,8 @@ def clear_library(library: Path) -> None:
 
 
 def main() -> int:
-    """Refuse, with the answer, the rule and an example, or say nothing."""
-    refused = refusals(ANSWERS)
+    """Refuse, and say what to do instead; or say nothing."""
+    refused = refusals(ANSWERS) or [*filter(None, [living(Path.cwd())])]
     closing = ['No project was made. What follows is how Cookiecutter stops:'] if refused else []
     for text in refused + closing:
         # A lone surrogate or a narrow terminal encoding must not become a traceback.

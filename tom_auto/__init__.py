@@ -14,7 +14,10 @@
 | `middleware` | what the automation adds to every page |
 | `demo` | the invented targets and observations of `manage.py demo` |
 | `jobs` | the jobs of schedule.toml, as Django sees them |
+| `checks` | `manage.py check`: facilities and jobs |
 | `conf` | the settings, `TOM_AUTO` |
+| `environment` | reads `.env` for the settings; makes it, without packages |
+| `error_reports` | Django's error pages and mails, without secrets |
 | `log_config` | a `LOGGING` for the settings: a log that rotates, without secrets |
 """
 

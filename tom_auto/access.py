@@ -7,13 +7,13 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import BooleanField, Exists, OuterRef, QuerySet, Value
 from django.db.models.expressions import Combinable
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 from guardian.shortcuts import get_objects_for_user
 from tom_dataproducts.models import DataProduct
 from tom_targets.models import Target
@@ -23,6 +23,8 @@ from .conf import automation
 
 Visitor = User | AnonymousUser
 View = Callable[..., HttpResponse]
+
+LONGEST_QUERY = 2000  # characters of an address after the question mark
 
 
 def seen_by(user: Visitor | None, rows: QuerySet, record: str = '') -> QuerySet:
@@ -85,9 +87,10 @@ def visible_products(user: Visitor) -> QuerySet[DataProduct]:
 def for_visitors(view: View) -> View:
     """Show the page to those whom `PAGE_FOR` allows; send others to the log-in page."""
 
-    @require_GET
+    @require_safe
     @wraps(view)
     def guarded(request: HttpRequest, **kwargs: object) -> HttpResponse:
+        _refuse_odd_query(request)
         if may_see_page(request.user):
             return view(request, **kwargs)
         if request.user.is_authenticated:
@@ -102,26 +105,51 @@ def for_staff(view: Callable[..., None]) -> View:
 
     Other users may press a button as well, on a page of tomtoolkit: they get a message.
     """
+    refusal = 'Only staff with the permission to run the automation may do that.'
+    return _by_post(view, lambda user, **which: may_act(user), refusal)
+
+
+def for_viewers(view: Callable[..., None]) -> View:
+    """The same for users who may see the target `pk`."""
+    refusal = 'That is not a target that you may see.'
+    return _by_post(view, may_see_target, refusal)
+
+
+def _by_post(view: Callable[..., None], may: Callable[..., bool], refusal: str) -> View:
+    """Whatever changes something is done by POST alone: any site can make a browser send a GET."""
 
     @require_POST
     @wraps(view)
     def guarded(request: HttpRequest, **kwargs: object) -> HttpResponse:
-        if may_act(request.user):
-            view(request, **kwargs)
-        elif request.user.is_authenticated:
-            messages.error(
-                request, 'Only staff with the permission to run the automation may do that.'
-            )
-        else:
+        there = _there(request)  # before anything is done: what cannot be answered is not done
+        if not request.user.is_authenticated:
             raise PermissionDenied
-        return _back(request)
+        if may(request.user, **kwargs):
+            view(request, **kwargs)
+        else:
+            messages.error(request, refusal)
+        return there
 
     return guarded
 
 
-def _back(request: HttpRequest) -> HttpResponse:
-    """Redirect to the page of this TOM that the form names, or to the automation page."""
+def _refuse_odd_query(request: HttpRequest) -> None:
+    """Answer 400 to a query that no page of the automation makes."""
+    if len(request.META.get('QUERY_STRING', '')) > LONGEST_QUERY:  # each link would repeat it
+        raise BadRequest('The address is too long.')
+    refuse_nul(*(text for _, texts in request.GET.lists() for text in texts))
+
+
+def refuse_nul(*texts: str) -> None:
+    """Answer 400 to what no address of this TOM has: PostgreSQL refuses the character NUL."""
+    if any('\0' in text for text in texts):
+        raise BadRequest('An address of this TOM has no NUL in it.')
+
+
+def _there(request: HttpRequest) -> HttpResponse:
+    """A redirect to the page of this TOM that the form names, or to the automation page."""
     to = request.POST.get('next', '')
-    if not url_has_allowed_host_and_scheme(to, {request.get_host()}, request.is_secure()):
-        to = 'automation:home'
-    return redirect(to)
+    is_ours = url_has_allowed_host_and_scheme(to, {request.get_host()}, request.is_secure())
+    return HttpResponseRedirect(
+        to if is_ours and to.startswith('/') else reverse('automation:home')
+    )

@@ -17,7 +17,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from .conf import automation
+from .conf import automation, manage, web_address
 from .health import WORKING, Health, healths
 from .models import Alert, RecordSync
 from .redact import redact
@@ -91,7 +91,7 @@ def send_mail(health: Health, again: bool) -> None:
         subject = f'{health.job} is working again'
     lines = [health.sentence(), *_named_failures(health), '']
     if health.is_trouble:
-        lines.append('To find out what is wrong: manage.py doctor')
+        lines.append(f'To find out what is wrong: {manage("doctor")}')
     if page_address():
         lines.append(f'The automation page: {page_address()}')
     mail_admins(redact(subject), redact('\n'.join(lines)))
@@ -130,9 +130,8 @@ def _named_failures(health: Health) -> list[str]:
 
 def page_address() -> str:
     """The URL of the automation page; empty if ALLOWED_HOSTS does not name a host."""
-    hosts = [host for host in settings.ALLOWED_HOSTS if host != '*' and not host.startswith('.')]
-    scheme = 'https' if getattr(settings, 'HTTPS', True) else 'http'
-    return f'{scheme}://{hosts[0]}{reverse("automation:home")}' if hosts else ''
+    address = web_address()
+    return f'{address}{reverse("automation:home")}' if address else ''
 
 
 class DeadMansSwitch:

@@ -12,7 +12,7 @@ class TomAutoConfig(AppConfig):
     default_auto_field = 'django.db.models.AutoField'
 
     def ready(self) -> None:
-        from . import conf  # noqa: F401  (importing it registers the system checks)
+        from . import checks, conf  # noqa: F401  (importing them registers the system checks)
 
     def include_url_paths(self) -> list[URLPattern | URLResolver]:
         return [path('automation/', include('tom_auto.page.urls'))]

@@ -3,6 +3,8 @@
 `manage.py check` reports mistakes in them.
 """
 
+import os
+import re
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands, load_command_class
 
 from .scheduling.obstacles import database_on_a_share
+from .scheduling.typed import applied, typed
+from .sync.errors import advice_for
 
 MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY')
 VISITORS = ('everyone', 'users', 'staff')
@@ -58,6 +62,12 @@ class Automation:
     ALERT_WEBHOOK_URL: str = ''
     #: A dead-man's switch: it raises the alarm when scheduled runs stop calling this address.
     PING_URL: str = ''
+    #: Big data files that one process of the web server sends at a time. Keep it below the number
+    #: of its threads, or visitors that read slowly stop every page.
+    DOWNLOADS: int = 4
+    #: A path such as /internal-data/ at which a web server in front, such as nginx, has the data
+    #: for itself: it sends the files, as X-Accel-Redirect says. Empty: the TOM sends them.
+    DATA_BY_PROXY: str = ''
 
 
 def automation() -> Automation:
@@ -67,6 +77,28 @@ def automation() -> Automation:
     if found:
         raise ImproperlyConfigured(' '.join(message for message, _ in found))
     return Automation(**options)
+
+
+def manage(words: str) -> str:
+    """What a person types for `manage.py` with these `words`."""
+    return typed(Path(settings.BASE_DIR), words)
+
+
+def advice(kind: str) -> str:
+    """What a person can do here about an error of this kind."""
+    return advice_for(kind, manage('doctor'), applied(Path(settings.BASE_DIR)))
+
+
+def web_address() -> str:
+    """Where the TOM is on the web; empty if ALLOWED_HOSTS does not name a host."""
+    hosts = [host for host in settings.ALLOWED_HOSTS if host != '*' and not host.startswith('.')]
+    if not hosts:
+        return ''
+    if getattr(settings, 'HTTPS', True):
+        return f'https://{hosts[0]}'
+    # Containers have a port of the host; whatever answers https has the usual one.
+    port = os.environ.get('TOM_ADDRESS', '').rpartition(':')[2]
+    return f'http://{hosts[0]}:{port}' if port not in ('', '80') else f'http://{hosts[0]}'
 
 
 def mistakes(options: object) -> list[tuple[str, str]]:
@@ -94,6 +126,9 @@ def _mistake(option: Field, value: object) -> tuple[str, str] | None:
     elif option.name == 'PAGE_FOR':
         if value not in VISITORS:
             return f'{found}, which is not a valid choice.', f'Choose from {", ".join(VISITORS)}.'
+    elif option.name == 'DATA_BY_PROXY':
+        if value and not (isinstance(value, str) and re.fullmatch(r'/([\w-]+/)+', value)):
+            return f'{found}, not a path.', 'For example: /internal-data/'
     elif option.type is str:
         if value and not (isinstance(value, str) and value.startswith(('http://', 'https://'))):
             return f'{found}, not a URL.', 'It must begin with http:// or https://.'

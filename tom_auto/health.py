@@ -1,7 +1,7 @@
 """Is it working? The one answer, which page, JSON, mails, doctor and `schedule status` give."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -11,26 +11,30 @@ from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
 from .access import Visitor, seen_by, sees_everything
+from .conf import manage
 from .jobs import has_history, is_main, jobs, next_run, site
 from .models import JobPause, RecordSync, RunFailure, UpdateRun
 from .redact import redact
-from .scheduling.definition import Job
+from .scheduling.definition import FILE, Job
 from .scheduling.moved import installed_at
 from .scheduling.plan import Site
+from .sync.due import next_news
 
 #: A run without a heartbeat for this long counts as dead.
 SILENT = timedelta(minutes=5)
 #: How late a job may start: the machine may be starting, or another run may be in progress.
 LATE_AFTER = timedelta(minutes=30)
+A_MINUTE = timedelta(minutes=1)  # within which cron starts a job that is due
 #: How long a TOM may have observations and no scheduled run before it sends a mail.
 FIRST_RUN_WITHIN = timedelta(days=1)
 
-WORKING, FAILING, OVERDUE = 'working', 'failing', 'overdue'
+WORKING, FAILING, OVERDUE, UNWATCHED = 'working', 'failing', 'overdue', 'unwatched'
 NEVER, PAUSED, OFF, UNRECORDED = 'never', 'paused', 'off', 'unrecorded'
 WORDS = {
     WORKING: 'is working',
     FAILING: 'is failing',
     OVERDUE: 'is overdue',
+    UNWATCHED: 'cannot be watched',
     NEVER: 'has never been run by the schedule',
     PAUSED: 'is paused',
     OFF: 'is not scheduled',
@@ -49,6 +53,7 @@ class Health:
     last: UpdateRun | None = None
     running: UpdateRun | None = None
     next: datetime | None = None
+    news: datetime | None = None  # when the first can come, where all awaited lies in the future
     failing: int = 0
     main: bool = False
     recorded: bool = True  # whether its runs are recorded, and can be paused
@@ -71,22 +76,27 @@ class Health:
     @property
     def is_trouble(self) -> bool:
         """Whether somebody should do something."""
-        return self.state in (FAILING, OVERDUE)
+        return self.state in (FAILING, OVERDUE, UNWATCHED)
 
     def sentence(self) -> str:
         """The whole answer in plain text."""
-        since = f' since {self.since:%Y-%m-%d %H:%M} UTC' if self.since else ''
+        since = f' since {self.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC' if self.since else ''
         because = f', because {self.reason}' if self.reason else ''
         return f'{self.job} {self.words_since}{since}{because}.'
 
 
 def healths(user: Visitor | None = None) -> list[Health]:
     """The state of each job. `user` sees nothing that the TOM hides from them; None sees all."""
-    return [health(job, user) for job in jobs().jobs]
+    schedule = jobs()
+    # Without the file nothing is scheduled, which is no mistake: some have a cron line of their own.
+    mistake = bool(schedule.mistake) and (Path(settings.BASE_DIR) / FILE).exists()
+    return [_Question(job, user, mistake).answer() for job in schedule.jobs]
 
 
-def health(job: Job, user: Visitor | None = None) -> Health:
-    return _Question(job, user).answer()
+def is_working(states: list[Health]) -> bool:
+    """Whether the main job works, and nobody has to do something about any other."""
+    main = next(state for state in states if state.main)
+    return main.state == WORKING and not any(state.is_trouble for state in states)
 
 
 def schedule_site() -> Site:
@@ -106,6 +116,8 @@ def _for_schedule() -> tuple[list[str], list[str]]:
                 well.append(f'{state.job} has been running since {began}.')
             if state.next:
                 well.append(f'{state.job} runs next at {state.next:%Y-%m-%d %H:%M %Z}.')
+            if state.news:
+                well.append(f'The next observation begins at {state.news:%Y-%m-%d %H:%M} UTC.')
     except (OperationalError, ProgrammingError) as error:
         return [], [f'The history of runs cannot be read: {redact(str(error))}']
     return well, wrong
@@ -115,6 +127,7 @@ def _for_schedule() -> tuple[list[str], list[str]]:
 class _Question:
     job: Job
     user: Visitor | None
+    mistake: bool  # whether schedule.toml has one, and so nobody knows when the job should run
     now: datetime = field(default_factory=timezone.now)
 
     def answer(self) -> Health:
@@ -124,6 +137,7 @@ class _Question:
             return Health(job.name, state, next=upcoming, recorded=False)
         runs = UpdateRun.objects.filter(job=self.job.words[0])
         running = runs.filter(status=UpdateRun.Status.RUNNING)
+        self.runs = runs
         self.running = running.filter(heartbeat__gte=self.now - SILENT).first()
         self.whole = runs.filter(only='').exclude(pk=self.running.pk if self.running else None)
         self.last = self.whole.first()
@@ -136,10 +150,16 @@ class _Question:
             tuple(reasons),
             last=self.last,
             running=self.running,
-            next=None if state == PAUSED else upcoming,
+            next=upcoming if self._is_expected(state) else None,
+            news=self._next_news(),
             failing=self.trouble['count'],
             main=is_main(job),
         )
+
+    def _is_expected(self, state: str) -> bool:
+        """Whether something will start the job, as far as is known: the file alone starts none."""
+        started = installed_at(Path(settings.BASE_DIR)) or self.runs.filter(started_by='').exists()
+        return state != PAUSED and bool(started)
 
     def _state(self) -> tuple[str, datetime | None, list[str]]:
         pause = JobPause.objects.filter(job=self.job.words[0]).first()
@@ -147,6 +167,8 @@ class _Question:
             who = pause.by if self.user is None or self.user.is_authenticated else 'somebody'
             return PAUSED, pause.since, [f'{who} paused it']
         reasons = self._what_failed()
+        if self.mistake:
+            return UNWATCHED, None, ['schedule.toml has a mistake', *reasons]
         if not self.job.enabled:
             return (FAILING if reasons else OFF), self._failing_since(), reasons
         by_itself = self.whole.filter(started_by='').first()
@@ -164,18 +186,26 @@ class _Question:
         due = next_run(self.job, installed) if installed else None
         if due and due + LATE_AFTER < self.now:
             return OVERDUE, due, ['no run has started since the schedule was installed', *reasons]
+        not_yet = 'the schedule has not started it yet'
         old = ObservationRecord.objects.filter(created__lt=self.now - FIRST_RUN_WITHIN)
-        if is_main(self.job) and self.user is None and old.exists():
-            reason = 'the schedule has not started it yet: manage.py schedule install'
-            return OVERDUE, None, [reason, *reasons]
-        return NEVER, None, reasons
+        if is_main(self.job) and sees_everything(self.user) and old.exists():
+            return OVERDUE, None, [f'{not_yet}: {manage("schedule install")}', *reasons]
+        if reasons:
+            return FAILING, self._failing_since(), [*reasons, not_yet]
+        return NEVER, None, []
 
     def _late_since(self, by_itself: UpdateRun) -> datetime | None:
         """Since when a run is late; None if none is. A run in progress is never late."""
         if self.running:
             return None
-        expected = next_run(self.job, by_itself.finished or by_itself.heartbeat)
-        return expected if expected and expected + LATE_AFTER < self.now else None
+        done = by_itself.finished or by_itself.heartbeat
+        while (expected := next_run(self.job, done)) and expected + LATE_AFTER < self.now:
+            # A run that somebody had started kept this one from starting: only one may work.
+            others = self.runs.filter(started__lte=expected + A_MINUTE, finished__gte=expected)
+            done = others.order_by('finished').values_list('finished', flat=True).last()
+            if done is None:
+                return expected
+        return None
 
     def _what_failed(self) -> list[str]:
         reasons = [f'{name} could not be checked' for name in self._facilities_in_trouble()]
@@ -209,6 +239,10 @@ class _Question:
         return seen_by(self.user, failing, 'record').aggregate(
             count=Count('pk'), since=Min('failing_since')
         )
+
+    def _next_news(self) -> datetime | None:
+        awaited = seen_by(self.user, RecordSync.objects.all(), 'record')
+        return next_news(awaited, self.now) if is_main(self.job) else None
 
     def _failing_since(self) -> datetime | None:
         first_bad = None

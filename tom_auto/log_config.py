@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from .scheduling.job_log import rotate
+from .scheduling.job_log import owner_only, rotate
 
 FORMAT = '[{asctime}] {levelname} {name}: {message}'
 MAX_BYTES = 5_000_000  # of one file
@@ -24,6 +24,7 @@ def logging_for(directory: Path) -> dict:
     file = directory / 'tom.log'
     rotate(file, MAX_BYTES)
     writable = _can_be_written(file)
+    quiet = writable and not os.environ.get('TERMINAL_LOG')
     level = os.environ.get('TERMINAL_LOG') or ('WARNING' if writable else 'INFO')
     handlers = {'console': {'class': 'logging.StreamHandler', 'level': level}}
     if writable:
@@ -40,6 +41,8 @@ def logging_for(directory: Path) -> dict:
         'disable_existing_loggers': False,
         'formatters': {'dated': dated},
         'handlers': {name: each | {'formatter': 'dated'} for name, each in handlers.items()},
+        # Of a retry that succeeds nobody has to know, and one that fails is in the result.
+        'loggers': {'urllib3': {'handlers': ['file'], 'propagate': False}} if quiet else {},
         'root': {'handlers': list(handlers), 'level': 'INFO'},
     }
 
@@ -47,7 +50,7 @@ def logging_for(directory: Path) -> dict:
 def _can_be_written(file: Path) -> bool:
     """Whether this process can append to `file`; says once why not."""
     try:
-        with file.open('ab'):
+        with open(file, 'ab', opener=owner_only):  # noqa: PTH123
             return True
     except OSError as error:
         if file.parent.is_dir():

@@ -19,8 +19,10 @@ from .access import may_act, may_see_target
 from .alerts import send_alerts
 from .conf import automation
 from .jobs import MAIN
-from .page.actions import run_in_progress, start_run
 from .sync.explain import explained
+from .sync.http import causes
+
+OBSERVATORY_DOWN = (requests.RequestException, ImproperCredentialsException)
 
 
 class ObservatoryDownMiddleware(MiddlewareMixin):
@@ -34,6 +36,9 @@ class ObservatoryDownMiddleware(MiddlewareMixin):
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Explain `error` and redirect to the target's page, or home; None for other errors."""
         match = request.resolver_match
+        # tomtoolkit's form for a new observation wraps it in an error of its own.
+        inside = (each for each in causes(error) if isinstance(each, OBSERVATORY_DOWN))
+        error = next(inside, None)
         unreachable = isinstance(error, requests.RequestException) and request.method == 'GET'
         refused = isinstance(error, ImproperCredentialsException)
         if match.view_name == 'home' or not (unreachable or refused):
@@ -49,10 +54,11 @@ class ObservatoryDownMiddleware(MiddlewareMixin):
 
 
 class BackgroundUpdateMiddleware(MiddlewareMixin):
-    """Makes tomtoolkit's own buttons start a run in the background.
+    """Makes tomtoolkit's own buttons ask for a run in the background, by POST.
 
     Without it, "Update Observations" and "Refresh Observation List" check one record after another
-    while the visitor waits, for minutes.
+    while the visitor waits, for minutes. They are GETs, which another site can make a browser send,
+    so they start nothing: the one leads to a page with a button, the other shows what is known.
     """
 
     TABLE = ('tom_targets', 'render-observation-table')
@@ -66,26 +72,24 @@ class BackgroundUpdateMiddleware(MiddlewareMixin):
         queries = name == self.TABLE or (name in self.LISTS and request.GET.get('update_status'))
         if not queries or not request.user.is_authenticated:
             return None  # the page itself sends visitors to the log-in page
-        self._start(request, kwargs.get('pk'))
+        pk = kwargs.get('pk')
+        if pk is not None and not may_see_target(request.user, pk):
+            raise PermissionDenied
         if name == self.TABLE:
-            target = {'object': Target.objects.get(pk=kwargs['pk'])}
+            target = {'object': Target.objects.get(pk=pk)}
             return render(request, 'tom_targets/partials/observation_table.html', target)
+        return self._ask(request, pk)
+
+    def _ask(self, request: HttpRequest, pk: int | None) -> HttpResponse:
+        """A page with the button: for a target, or for all observations."""
         query = request.GET.copy()
         query.pop('update_status')
-        return redirect(f'{request.path}?{query.urlencode()}')
-
-    def _start(self, request: HttpRequest, target: int | None) -> None:
-        """Start a run for `target`, for anyone who may see it; or for all targets, for staff."""
-        if target is not None and not may_see_target(request.user, target):
-            raise PermissionDenied
-        if target is None and not may_act(request.user):
+        there = f'{request.path}?{query.urlencode()}'
+        if pk is None and not may_act(request.user):
             text = 'Only staff may update all observations. The schedule does; each page says when.'
-        elif run_in_progress():  # however often they click
-            text = 'An update is already in progress. Reload the page in a moment.'
-        else:
-            start_run(request.user, MAIN, *(['--target_id', str(target)] if target else []))
-            text = 'The update runs in the background. Reload the page in a moment.'
-        messages.info(request, text)
+            messages.info(request, text)
+            return redirect(there)
+        return render(request, 'tom_auto/ask.html', {'target': pk, 'next': there, 'job': MAIN})
 
 
 class WatchMiddleware(MiddlewareMixin):

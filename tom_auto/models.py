@@ -273,6 +273,20 @@ class RunFailure(models.Model):
         return f'{self.facility} {self.observation_id}: {self.error}'
 
 
+class RunRequest(models.Model):
+    """Somebody has asked for a run on a page: the row is there before its process is.
+
+    It goes when the process ends. Until then nobody can start a second one.
+    """
+
+    job = models.CharField(max_length=255, primary_key=True)
+    by = models.CharField(max_length=150)
+    alive_at = models.DateTimeField(help_text='When the web server last saw the process.')
+
+    def __str__(self) -> str:
+        return f'{self.job}, asked for by {self.by}'
+
+
 class JobPause(models.Model):
     """A job that a person has stopped: while the row is there, the schedule's runs do nothing."""
 

@@ -30,11 +30,11 @@ FORMS = (
     (re.compile(r'(?<=://)[^\s/]+@'), '…@'),
     # Authorization: Token 0123
     (re.compile(r'\b(Token|Bearer|Basic)\s{1,3}[\w.~+/=-]{4,}', re.IGNORECASE), r'\1 …'),
-    # password: 0123, 'api_key': '0123', X-Amz-Signature=0123
+    # password: 0123, 'api_key': '0123', X-Amz-Signature=0123, and the same in the repr of a text
     (
         re.compile(
             r'((?:api.?key|token|passw(?:or)?d|passphrase|secret\w{0,20}|signature|credential)'
-            r'[\'"]?\s{0,3}[=:]\s{0,3}[\[(\'"]{0,3})[^\s\'",;&)\]}]+',
+            r'[\\\'"]{0,4}\s{0,3}[=:]\s{0,3}[\[(\\\'"]{0,6})[^\s\'",;&)\]}]+',
             re.IGNORECASE,
         ),
         r'\1…',
@@ -45,6 +45,8 @@ CREDENTIAL = re.compile(
     'key(?!w)|token|passw|passphrase|pwd|secret|credential|ping_url|webhook', re.IGNORECASE
 )
 CLASSES = {'AUTH_PASSWORD_VALIDATORS', 'PASSWORD_HASHERS'}
+#: What ends a line somewhere, or moves the cursor of a terminal.
+CONTROLS = re.compile('[\\x00-\\x08\\x0a-\\x1f\\x7f-\\x9f\\u2028\\u2029]')
 BACKSLASH = r'\\{1,9}'  # one, or what becomes of it
 SHORTEST_PATH = 8  # characters: a shorter one is a word, and no secret
 SHORTEST = 4  # characters: what is shorter would be found in every other word
@@ -179,14 +181,23 @@ def _credentials(options: object, secret: bool = False) -> Iterator[str]:
         yield options if isinstance(options, str) else options.decode(errors='replace')
 
 
+def _escaped(control: re.Match) -> str:
+    return control.group().encode('unicode_escape').decode()
+
+
 class RedactingFormatter(logging.Formatter):
-    """Formats as its parent does, tracebacks included, and then takes the secrets out."""
+    """Formats as its parent does, tracebacks included, and then takes the secrets out.
+
+    All lines but the first are indented: whatever a visitor types as a name, no line of the log
+    looks like the beginning of another entry.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         try:
-            text = super().format(record)
-            trouble = record.exc_info or record.levelno >= logging.WARNING
-            return without_answers(redact(text)) if trouble else redact(text)
+            text = redact(super().format(record))
+            if record.exc_info or record.levelno >= logging.WARNING:
+                text = without_answers(text)
+            return '\n  '.join(CONTROLS.sub(_escaped, line) for line in text.split('\n'))
         except Exception as error:  # or logging prints the arguments as they are
             return (
                 f'{record.levelname} {record.name}: line {record.lineno} of {record.pathname} '

@@ -26,7 +26,12 @@ def main() -> None:
             'Is this the Python of the TOM? The README says how to install its packages '
             'and how to activate it.'
         ) from error
-    execute_from_command_line(sys.argv)
+    from tom_auto.environment import BadSetting
+
+    try:
+        execute_from_command_line(sys.argv)
+    except BadSetting as mistake:
+        raise SystemExit(str(mistake)) from None
 
 
 if __name__ == '__main__':

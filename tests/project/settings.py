@@ -67,6 +67,7 @@ LOGIN_URL = '/accounts/login/'
 AUTH_STRATEGY = 'READ_ONLY'
 OPEN_URLS = ['/automation/status.json', '/automation/metrics']
 TARGET_PERMISSIONS_ONLY = True
+DEFAULT_EXCEPTION_REPORTER = 'tom_auto.error_reports.RedactingReporter'
 TASKS = {'default': {'BACKEND': 'django_tasks.backends.immediate.ImmediateBackend'}}
 CACHES = {'default': {'BACKEND': 'django.core.cache.backends.locmem.LocMemCache'}}
 REST_FRAMEWORK = {

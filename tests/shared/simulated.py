@@ -74,6 +74,12 @@ class Observatory(observatory.Observatory):
                 request.observations.remove(observation)
                 del self.observations[observation.id]
 
+    def set_observation(self, number: int, state: str) -> None:
+        """Move an observation to `state`: its request stays as it is, and so does its `modified`."""
+        with self.lock:
+            observation = self.observations[number]
+            observation.state, observation.modified = state, self.now()
+
     def reject(self, request_id: int) -> None:
         """Judge the data bad: what was COMPLETED goes back to PENDING."""
         with self.lock:

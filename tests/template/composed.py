@@ -136,13 +136,18 @@ class Tom:
         assert commands
         self.engine.run('sh', '-ec', '\n'.join(commands), cwd=self.project)
 
-    def up(self) -> float:
-        """Bring it up; the seconds until all is healthy."""
-        return seconds_of(lambda: self.compose('up', '--detach', '--wait'))
+    def up(self) -> None:
+        """Bring it up, and wait until all is healthy."""
+        self.compose('up', '--detach', '--wait')
 
-    def down(self) -> float:
-        """Take it down with its volumes; the seconds that this took."""
-        return seconds_of(lambda: self.compose('--profile', 'scheduler', 'down', '--volumes'))
+    def down(self) -> list[str]:
+        """Take it down with its volumes; the exit statuses of the containers."""
+        begun = f'{time.time():.3f}'
+        self.compose('--profile', 'scheduler', 'down', '--volumes')
+        since = ('--since', begun, '--until', f'{time.time():.3f}')
+        form = '{{.Actor.Attributes.exitCode}}'
+        what = ('--filter', 'event=die', '--format', form)
+        return self.engine.run('docker', 'events', *since, *what).stdout.split()
 
     def update(self, *options: str) -> dict:
         """What a run of updatedata reports."""
@@ -223,10 +228,3 @@ class Tom:
         assert {name for _, _, name in has.frames} == set(has.files)
         assert len({frame for _, frame, _ in has.frames}) == len(has.frames)
         return has
-
-
-def seconds_of(act: Callable[[], object]) -> float:
-    """How long it takes."""
-    before = time.monotonic()
-    act()
-    return time.monotonic() - before

@@ -44,7 +44,6 @@ FILES = {
     'templates/tom_targets/target_detail.html',
     '<slug>/__init__.py',
     '<slug>/asgi.py',
-    '<slug>/environment.py',
     '<slug>/settings.py',
     '<slug>/urls.py',
     '<slug>/wsgi.py',
@@ -175,7 +174,6 @@ def test_the_same_answers_give_the_same_files(default_bake, tmp_path: Path) -> N
 def test_baking_again_keeps_what_the_user_made(tmp_path: Path) -> None:
     first = bake(tmp_path)
     own = {
-        '.env': 'SECRET_KEY=mine\n',
         'db.sqlite3': 'rows',
         'local_settings.py': 'DEBUG = True\n',
         'data/frame.fits': 'SIMPLE',

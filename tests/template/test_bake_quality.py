@@ -3,6 +3,7 @@
 import ast
 import itertools
 import json
+import os
 import re
 import stat
 import subprocess
@@ -15,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from baking import bake
-from running import clean_environment, manage, run, tom_python, tool
+from running import clean_environment, manage, run, tom_python, tool, with_django
 from test_bake_files import CHOICES
 
 PRODUCTION = {
@@ -166,10 +167,61 @@ def test_first_runs_at_the_same_moment_make_one_env(project: Path) -> None:
     assert sorted(path.name for path in project.glob('.env*')) == ['.env', '.env.example']
 
 
-def test_a_switch_that_is_neither_true_nor_false_is_refused(project: Path) -> None:
+@pytest.mark.parametrize(
+    'line',
+    [
+        'DEBUG=maybe',
+        'EMAIL_PORT=abc',
+        'EMAIL_PORT=99999',
+        'LCO_PORTAL_URL=observe.lco.global',
+        'GEM_PORTAL_URL_GS=ftp://x',
+        'TOM="München"',
+    ],
+)
+def test_a_mistake_in_env_is_named_by_its_line(project: Path, line: str) -> None:
+    encoded = f'SECRET_KEY=s\n\nexport {line}\n'.encode('latin-1')
+    (project / '.env').write_bytes(encoded)
+    done = manage(project, 'check')
+    assert done.returncode != 0
+    last = done.stdout.strip().splitlines()[-1]
+    assert '.env, line 3: ' in last
+    assert line.partition('=')[0] in last or 'UTF-8' in last
+
+
+def test_a_mistake_in_the_environment_is_not_that_of_env(project: Path) -> None:
     done = manage(project, 'check', DEBUG='maybe')
     assert done.returncode != 0
-    assert "DEBUG='maybe'" in done.stdout
+    assert "the environment: DEBUG='maybe'" in done.stdout
+
+
+def test_behind_the_proxy_the_visitors_address_counts(project: Path) -> None:
+    code = """
+from allauth.core.internal.httpkit import get_client_ip
+from django.test import RequestFactory
+print(get_client_ip(RequestFactory().get('/', headers={'X-Forwarded-For': '6.6.6.6, 1.2.3.4'})))
+"""
+    assert with_django(project, code, BEHIND_PROXY='true').strip() == '1.2.3.4'
+    assert with_django(project, code).strip() == '127.0.0.1'  # anybody could send the header
+
+
+def test_what_the_tom_makes_is_for_its_owner_alone(project: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        assert manage(project, 'migrate', '--verbosity', '0').returncode == 0
+        code = """
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+default_storage.save('a/b.fits', ContentFile(b'x'))
+from django.core.cache import cache
+cache.set('x', 1)
+"""
+        with_django(project, code)
+    finally:
+        os.umask(before)
+    made = [project / name for name in ('.env', 'db.sqlite3', 'logs/tom.log', '.cache', 'data/a')]
+    made += [project / 'data/a/b.fits']
+    assert [path for path in made if path.stat().st_mode & 0o077] == []
+    assert stat.S_IMODE(project.stat().st_mode) == 0o700
 
 
 def test_local_settings_are_read_last_and_win(project: Path) -> None:

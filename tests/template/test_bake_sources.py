@@ -148,7 +148,7 @@ def test_under_cruft_and_after_an_update_of_the_library(
     newer = Path(source, 'tom_auto')
     git(source, 'switch', '-q', '-c', 'newer')
     (newer / 'new.py').write_text('NEW = 1\n')
-    (newer / 'doctor.py').write_text((newer / 'doctor.py').read_text() + '\n# Newer.\n')
+    (newer / 'alerts.py').write_text((newer / 'alerts.py').read_text() + '\n# Newer.\n')
     (newer / 'demo.py').unlink()
     commit(source, 'Newer')
     try:
@@ -158,5 +158,5 @@ def test_under_cruft_and_after_an_update_of_the_library(
         changed = content(project)
     finally:
         git(source, 'switch', '-q', 'main')
-    assert changed['tom_auto/doctor.py'].endswith(b'\n# Newer.\n')
+    assert changed['tom_auto/alerts.py'].endswith(b'\n# Newer.\n')
     assert changed.keys() ^ expected.keys() == {'tom_auto/new.py', 'tom_auto/demo.py'}

@@ -61,7 +61,7 @@ def test_the_secrets_are_made_once_for_the_owner_alone(project: Path) -> None:
     assert len(set(secrets)) == (2 if 'POSTGRES' in file.read_text() else 1)
     assert all(re.fullmatch(r'[\w-]{60,}', secret) for secret in secrets)
     before = file.read_bytes()
-    again = run(project, sys.executable, '-m', 'my_tom.environment')  # has no packages of a TOM
+    again = run(project, sys.executable, '-m', 'tom_auto.environment')  # has no packages of a TOM
     assert again.returncode == 0, again.stdout
     assert file.read_bytes() == before
 

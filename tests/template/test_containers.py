@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.xdist_group('docker'), pytest.mark.timeout(900)]
 
 PASSWORD = 'only-for-this-test'
 ENOUGH = 8  # records with all their frames, for a run that is killed after the first frame
+KILLED = '137'  # the exit status of what did not end when it was asked to
 OWN = ('web', 'scheduler')  # the containers that the TOM's image runs in for long
 
 
@@ -50,18 +51,11 @@ def tom(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Tom:
     return tom
 
 
-def within(seconds: float) -> float:
-    """That many seconds; more where more than two programs want each core of this machine."""
-    return seconds * max(1.0, os.getloadavg()[0] / (2 * (os.cpu_count() or 1)))
-
-
 # --- Up -----------------------------------------------------------------------------------------
 
 
 def test_up_from_a_built_image(tom: Tom) -> None:
-    seconds = tom.up()
-    print(f'\nup and healthy after {seconds:.1f} s')  # noqa: T201
-    assert seconds < within(20)
+    tom.up()
     assert requests.get(f'{tom.url}/targets/', timeout=30).status_code == 200
     css = requests.get(f'{tom.url}/static/tom_common/css/custom.css', timeout=30)
     assert css.status_code == 200
@@ -355,17 +349,17 @@ def test_each_reads_what_the_other_writes(tom: Tom, service: str) -> None:
 
 
 def test_backup_and_restore_as_the_guide_says(tom: Tom) -> None:
-    """The containers and every volume are gone in between, and `down` takes seconds."""
+    """The containers and every volume are gone in between, and none had to be killed."""
     tom.compose('stop', 'scheduler')  # it would make rows
     before = tom.holds()
     assert before.frames
     tom.type_in('Back up')
     tom.set('COMPOSE_PROFILES=')
     with tom.updating('--recheck') as run:
-        seconds = tom.down()
+        ended = tom.down()
         run.wait(timeout=60)
-    print(f'\ndown after {seconds:.1f} s')  # noqa: T201
-    assert seconds < within(10)
+    assert ended
+    assert KILLED not in ended
     tom.type_in('Restore')
     assert tom.is_well()
     assert tom.holds() == before

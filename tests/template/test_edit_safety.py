@@ -71,7 +71,7 @@ LINES = [
     b'# >>> tom-auto other_tom /not/mine >>>',
     b'# <<< tom-auto other_tom /not/mine <<<',
     b'# >>> tom-auto >>>',
-    b'# From schedule.toml. Change it there, then run: python manage.py schedule install',
+    b'# From schedule.toml. Change it there, then install it again: README.md says how.',
     b'5 * * * * echo "# >>> tom-auto my_tom /x >>>"',
 ]
 BYTES = [byte for byte in range(1, 256) if byte != 10]

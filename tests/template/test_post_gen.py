@@ -64,6 +64,7 @@ case "$me $1 $2" in
 'uv pip install' | 'python -m pip') note pip "$@" ;;
 'python3 -m pip') note pip "$@"; mkdir -p "$site"; touch "$site/__init__.py" ;;
 *'manage.py migrate') note migrate ;;
+'createdb my_tom '*) note createdb ;;
 *'-c import django') exit 0 ;;
 *'manage.py schedule') note schedule; exec {python} -m tom_auto.scheduling "$3" ;;
 *) exec {python} "$@" ;;
@@ -705,6 +706,28 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
         return files_of(done.project)
 
     return files
+
+
+def test_h4_the_database_in_postgresql_is_among_the_commands(machine: Machine) -> None:
+    told = machine.bake(database='postgresql').printed
+    assert (
+        '    createdb my_tom\n    source .venv/bin/activate\n    python manage.py migrate\n' in told
+    )
+
+
+@pytest.mark.parametrize('migrate', ['works', 'fails'])
+def test_h4_a_database_that_is_there_already_stops_nothing(machine: Machine, migrate: str) -> None:
+    machine.add_tool('createdb')
+    machine.set('fail-createdb')
+    if migrate == 'fails':  # because there is no server, say
+        machine.set('fail-migrate')
+    answers = {'crontab': 'install', 'database': 'postgresql'}
+    done = machine.bake(variables=CONSENT, **answers)
+    if migrate == 'works':
+        assert 'Everything is set up' in done.printed
+        return
+    assert 'This failed: make the tables of the database.' in done.printed
+    assert '    createdb my_tom\n    .venv/bin/python manage.py migrate --noinput\n' in done.printed
 
 
 def test_a_tool_that_is_not_there(machine: Machine) -> None:

@@ -51,8 +51,26 @@ def test_a_refused_answer_leaves_an_older_project_as_it_was(tmp_path: Path) -> N
     assert sorted(tmp_path.rglob('*')) == before
 
 
+def test_h6_a_project_that_is_in_use_is_not_overwritten(tmp_path: Path) -> None:
+    project = bake(tmp_path).project
+    (project / 'schedule.toml').write_text('mine')
+    assert bake(tmp_path, '--overwrite-if-exists').status == 0
+    assert (project / 'schedule.toml').read_text() != 'mine'
+    (project / '.env').write_text('SECRET_KEY=mine')
+    (project / 'schedule.toml').write_text('mine')
+    before = {file: file.read_bytes() for file in tmp_path.rglob('*') if file.is_file()}
+
+    done = bake(tmp_path, '--overwrite-if-exists')
+
+    assert done.status != 0
+    refusal = done.printed.partition('No project was made.')[0]
+    assert f'{project} is a TOM that is in use' in refusal
+    assert 'Traceback' not in refusal
+    assert {file: file.read_bytes() for file in tmp_path.rglob('*') if file.is_file()} == before
+
+
 @pytest.mark.parametrize(
-    'slug', ['a', 'my_tom', 'tom', 'tom2', 'x' * 40, 'a_', 'a__b', 'supernovae', 'tomography']
+    'slug', ['a', 'my_tom', 'tom', 'tom2', 'x' * 40, 'a__b', 'on', 'no', 'supernovae', 'tomography']
 )
 def test_slugs_that_are_taken(slug: str) -> None:
     assert HOOK.wrong_with_slug(slug) is None
@@ -75,6 +93,10 @@ def test_slugs_that_are_taken(slug: str) -> None:
         ('x' * 41, '41 characters', 'my_' + 'x' * 37),
         ('tom_base', 'tom_', 'my_tom_base'),
         ('tom_mine', 'tom_', 'my_tom_mine'),
+        ('a___b', 'three _ in a row', 'a_b'),
+        ('a_', 'one at the end', 'a'),
+        ('pip', 'imports if it is there', 'my_pip'),
+        ('simplejson', 'imports if it is there', 'my_simplejson'),
         ('class', 'a word of the Python language', 'my_class'),
         ('match', 'a word of the Python language', 'my_match'),
         ('async', 'a word of the Python language', 'my_async'),

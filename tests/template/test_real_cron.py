@@ -322,7 +322,9 @@ def test_cron_brings_the_data_of_a_real_tom_home(
         )
     assert line.strip() in outcome
     log = (project / 'logs' / 'cron.log').read_text(encoding='utf-8')
-    assert outcome.rstrip().endswith('To install again: python manage.py schedule install')
+    assert outcome.rstrip().endswith(
+        'To install again: .venv/bin/python manage.py schedule install'
+    )
     told = json.loads(run_inside(project, [*python, 'shell', '-v0', '-c', TOLD]).splitlines()[-1])
     assert told['records'] == {'1': 'COMPLETED', '2': 'PENDING'}, outcome + log
     assert told['frames'] == 1

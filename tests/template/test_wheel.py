@@ -244,10 +244,10 @@ def test_schedule_shows_how_a_file_looks_and_then_its_line(tom: Tom) -> None:
 def test_doctor_runs_to_its_end_and_sends_nobody_to_files_that_are_not_there(tom: Tom) -> None:
     found = tom.manage('doctor', status=1)
     assert [line[8:23].strip() for line in found.splitlines() if line[:1].strip()] == [
-        *('Python', 'Packages', 'Database', 'Data', 'Data', 'Observatories', 'Clock'),
-        *('Schedule', 'Runs', 'Not supported', 'Mail'),
+        *('Python', 'Packages', 'Database', 'Data', 'Data', 'Privacy', 'Observatories'),
+        *('Observatories', 'Network', 'Clock', 'Schedule', 'Runs', 'Not supported', 'Mail'),
     ]
-    assert 'ok      Observatories  LCORedirect, LCO: the token is accepted' in found
+    assert 'ok      Observatories  LCORedirect, LCO: the portal takes the token' in found
     [schedule] = [line for line in found.splitlines() if line.startswith('failed  Schedule ')]
     assert str(tom.project / 'schedule.toml') in schedule
     assert indented(EXAMPLE, 23 + 4) in '\n'.join(map(str.rstrip, found.splitlines()))

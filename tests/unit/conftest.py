@@ -155,12 +155,12 @@ def hourly(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """The runs that somebody has asked for; none is started."""
+    """The processes that were started, as words; each has ended at once."""
     asked = []
     monkeypatch.setattr(
-        actions, 'start_run', lambda user, *words: asked.append((str(user), *words))
+        actions, 'begin_process', lambda user, *words: asked.append((str(user), *words))
     )
-    monkeypatch.setattr('tom_auto.middleware.start_run', actions.start_run)
+    monkeypatch.setattr(actions, 'accompany', lambda process, command: actions.release(command))
     return asked
 
 

@@ -16,6 +16,7 @@ case "$1" in
 -l)
     if [ -e "$here/refuse" ]; then cat "$here/refuse" >&2; exit 1; fi
     if [ ! -e "$here/table" ]; then echo "no crontab for $(id -un)" >&2; exit 1; fi
+    if [ -e "$here/header" ]; then cat "$here/header"; fi
     cat "$here/table"
     if [ -e "$here/slow" ]; then sleep 0.1; fi
     ;;
@@ -49,7 +50,7 @@ class FakeCrontab:
         (self.bin / 'table').write_bytes(table)
 
     def misbehave(self, how: str, text: str = '') -> None:
-        """`how` is refuse (-l fails with `text`), refuse-new, mangle or slow."""
+        """`how` is refuse (-l fails with `text`), refuse-new, mangle, slow or header (shows `text`)."""
         (self.bin / how).write_text(text, encoding='utf-8')
 
     def calls(self) -> list[str]:

@@ -7,9 +7,12 @@ from django.db import OperationalError
 from tom_common.exceptions import ImproperCredentialsException
 
 from tom_auto.sync import errors
-from tom_auto.sync.errors import DOCTOR, KEY, LOG, WAIT, advice_for
+from tom_auto.sync.errors import LOG, WAIT, advice_for
 from tom_auto.sync.explain import explained, hook_failed
 from tom_auto.sync.outcomes import Outcome
+
+DOCTOR = 'Run: python3 manage.py doctor'
+KEY = 'Put a valid API key into .env and type: up, then retry.'
 
 
 def answered(status):
@@ -41,7 +44,8 @@ def answered(status):
     ],
 )
 def test_what_to_do_about_each_error(error, advice):
-    assert advice_for(explained(error, 'LCO').kind).startswith(advice)
+    kind = explained(error, 'LCO').kind
+    assert advice_for(kind, 'python3 manage.py doctor', ' and type: up').startswith(advice)
 
 
 def test_what_to_do_about_a_hook():

@@ -274,6 +274,15 @@ def test_a_superuser_sees_everything(admin_client, hidden):
     assert 'Limited to target' in text(admin_client, f'/automation/runs/{limited.pk}/')
 
 
+def test_no_line_of_the_log_breaks_the_page_of_a_run(admin_client, hourly):
+    run, now = ran(timedelta(0)), f'{timezone.localtime():%Y-%m-%d %H:%M:%S}'
+    log = hourly.parent / 'logs' / 'tom.log'
+    log.write_text(f'[{now}] begun\n[2026-99-99 10:00:00] forged\n[{now}] end\n')
+    page = text(admin_client, f'/automation/runs/{run.pk}/')
+    assert 'begun' in page
+    assert 'end' in page
+
+
 @pytest.mark.parametrize(
     ('page_for', 'visitor', 'user', 'staff'),
     [('everyone', 200, 200, 200), ('users', 302, 200, 200), ('staff', 302, 302, 200)],

@@ -1,7 +1,6 @@
 """The command line of updatedata: flags, what is printed, exit statuses."""
 
 import json
-import sys
 from io import StringIO
 
 import pytest
@@ -170,21 +169,6 @@ def test_the_records_own_user_is_asked_for_unless_another_is_named(add_record, s
     assert statuses() == ['owner', 'None']
     updatedata('--recheck', '--username', chief.username)
     assert statuses() == ['chief', 'chief']
-
-
-def test_on_a_terminal_there_is_a_table(observed, monkeypatch):
-    observed()
-
-    class Terminal(StringIO):
-        def isatty(self):
-            return True
-
-    output = Terminal()
-    monkeypatch.setattr(sys, 'stderr', Terminal())
-    call_command('updatedata', stdout=output)
-    assert '       saved  2' in output.getvalue()
-    assert 'Success!' in output.getvalue()
-    assert '1 of 1 records checked' in sys.stderr.getvalue()
 
 
 def test_without_tables_it_says_what_to_do(db, monkeypatch):

@@ -22,6 +22,9 @@ BAD = [
     ({'DATA_WINDOW': timedelta(days=-1)}, 'not a timedelta'),
     ({'PAGE_FOR': 'me'}, 'not a valid choice'),
     ({'PING_URL': 'localhost'}, 'not a URL'),
+    ({'DATA_BY_PROXY': 'internal-data'}, 'not a path'),
+    ({'DATA_BY_PROXY': '/../'}, 'not a path'),
+    ({'DATA_BY_PROXY': 7}, 'not a path'),
 ]
 
 

@@ -1,7 +1,8 @@
 """A database that is away for a moment costs that moment, and nothing else."""
 
 import pytest
-from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
 from tom_auto.sync import db_retry
 
@@ -40,3 +41,15 @@ def test_it_is_given_up_in_the_end_and_other_errors_at_once(clock, error, second
     with pytest.raises(error):
         write()
     assert sum(clock) == seconds
+
+
+@pytest.mark.django_db
+def test_a_run_keeps_no_copy_of_its_statements(settings):
+    """With DEBUG each had a copy, and on SQLite each copy cost another statement."""
+    settings.DEBUG = True
+    with db_retry.nothing_logged():
+        assert not connection.queries_logged
+        with CaptureQueriesContext(connection) as asked:
+            connection.cursor().execute('SELECT 1')
+        assert len(asked) == 1, 'who asks for it still has it'
+    assert connection.queries_logged

@@ -19,12 +19,14 @@ def demo(*arguments):
     return output.getvalue()
 
 
-def test_frames_come_home_and_the_page_shows_them(client):
+def test_frames_come_home_and_the_page_shows_them(client, settings):
+    settings.ALLOWED_HOSTS = []
     printed = demo()
 
     assert len(files()) == DataProduct.objects.count() == 9
     assert '9 saved' in printed
-    assert 'manage.py runserver' in printed
+    assert 'python manage.py runserver' in printed
+    settings.ALLOWED_HOSTS = ['testserver']
     target = Target.objects.get(name='M 31 (demo)')
     page = client.get(f'/targets/{target.pk}/').content.decode()
     for product in target.dataproduct_set.all():

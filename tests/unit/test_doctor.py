@@ -11,13 +11,16 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 import faults
-from tom_auto import doctor
+from tom_auto.doctor import checks as doctor
+from tom_auto.doctor import network, observatories
 from tom_auto.models import UpdateRun
 
 from .page import ran
 from .receiving import free_port, mail_server, use_mail
 
 pytestmark = pytest.mark.django_db
+
+STATE = doctor.cli.state
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +29,10 @@ def machine(settings, tmp_path, monkeypatch, hourly):
     (tmp_path / 'requirements.txt').write_text('django==1.0 \\\n    --hash=x\n')
     (tmp_path / '.env.example').touch()  # a generated TOM
     settings.FACILITIES = {}
+    for name in (*network.PROXIES, *network.CERTIFICATES):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setattr(network, 'MACHINE', tmp_path / 'environment')
     monkeypatch.setattr(doctor.cli, 'state', lambda site: (0, ['Installed and current:']))
     monkeypatch.setattr(doctor.metadata, 'version', lambda name: '1.0')
     ran()
@@ -85,11 +92,40 @@ def test_a_full_disk(automation):
     assert (status, states) == (1, ['ok', 'failed'])
 
 
-def test_a_token_that_is_accepted_costs_one_question(sky, settings):
+def test_a_token_that_is_accepted_costs_a_question_of_each_service(sky, settings):
     status, states, words = examined('Observatories')
     assert status == 0
-    assert 'LCO, SOAR, BLANCO: the token is accepted' in words
-    assert len(sky.requests_seen) == 2  # one for the account of all three, one for the clock
+    assert 'LCO, SOAR, BLANCO: the portal takes the token' in words
+    assert 'LCO, SOAR, BLANCO: the archive takes the token' in words
+    assert len(sky.requests_seen) == 3  # two for the account of all three, one for the clock
+
+
+@pytest.mark.parametrize(
+    ('fault', 'words'),
+    [
+        (faults.status(401), 'the archive refuses the token'),
+        (faults.status(502), 'the archive answered 502'),
+        (faults.reset(), 'no answer from the archive'),
+        (faults.status(404), 'does not answer as the archive does'),
+        (faults.html(), 'does not answer as the archive does'),
+    ],
+)
+def test_i6_an_archive_in_trouble_is_named_though_the_portal_is_well(sky, settings, fault, words):
+    settings.FACILITIES = {'LCO': sky.settings()}
+    sky.break_('/profile/', fault)
+    status, states, found = examined('Observatories')
+    assert (status, states[:2]) == (1, ['ok', 'failed'])
+    assert f'LCO: {words}' in found or words in found
+    assert 'LCO_ARCHIVE_URL' in found or 'LCO_API_KEY' in found
+
+
+def test_i6_an_archive_that_shows_nothing(sky, settings):
+    """As it answers with nothing, and 200, where the portal has revoked the token."""
+    settings.FACILITIES = {'LCO': sky.settings()}
+    sky.accounts[sky.token].proposals.clear()
+    _, states, found = examined('Observatories')
+    assert states[:2] == ['ok', 'warning']
+    assert 'the archive shows this account no proposal' in found
 
 
 def test_a_token_that_is_refused_is_not_shown(sky, settings):
@@ -118,7 +154,7 @@ def test_an_observatory_that_does_not_answer(settings):
 def test_the_clock_is_that_of_an_observatory(sky, monkeypatch):
     assert examined('Clock')[:2] == (0, ['ok'])
     later = timezone.now() + timedelta(minutes=5)
-    monkeypatch.setattr(doctor.timezone, 'now', lambda: later)
+    monkeypatch.setattr(observatories.timezone, 'now', lambda: later)
     status, states, words = examined('Clock')
     assert (status, states) == (1, ['failed'])
     assert re.search(r'differ by (299|30[0-9]) s', words)
@@ -158,11 +194,51 @@ def test_no_migration_at_all_is_one_screen(monkeypatch):
     assert all(len(line) < 400 for line in lines)
 
 
-def test_a_schedule_that_is_not_installed(monkeypatch):
-    monkeypatch.setattr(doctor.cli, 'state', lambda site: (1, ['Not installed.']))
+@pytest.mark.parametrize(
+    ('status', 'report', 'states', 'fix'),
+    [
+        (0, ['Installed and current:'], ['ok'], ''),
+        (0, ['Installed:', 'Warning: twice. Delete it'], ['ok', 'warning'], 'Do what this says'),
+        (1, ['Not installed.', 'To install: this'], ['failed'], 'To install: this'),
+        (2, ['Warning: no daemon', 'Nothing starts it:', 'To check: that'],
+         ['failed', 'warning'], 'To check: that'),
+    ],
+)  # fmt: skip
+def test_h7_each_state_of_the_schedule_has_its_own_advice(monkeypatch, status, report, states, fix):
+    monkeypatch.setattr(doctor.cli, 'state', lambda site: (status, report))
+    _, found, words = examined('Schedule')
+    assert found == states
+    assert fix in words
+
+
+def test_h7_a_schedule_that_cannot_be_read_or_installed(monkeypatch, hourly, cron):
+    monkeypatch.setattr(doctor.cli, 'state', STATE)
+    hourly.write_text('environment = "virtualenv"\n[updatedata]\nwhen = "often"\n')
     status, states, words = examined('Schedule')
     assert (status, states) == (1, ['failed'])
-    assert 'schedule install' in words
+    assert 'line 3' in words
+    assert 'schedule install' not in words
+
+
+def test_h7_no_job_is_enabled(monkeypatch, hourly, cron):
+    monkeypatch.setattr(doctor.cli, 'state', STATE)
+    hourly.write_text('environment = "virtualenv"\n[updatedata]\nwhen = "daily"\nenabled=false\n')
+    assert 'Take out "enabled = false" in schedule.toml' in examined('Schedule')[2]
+
+
+def test_j14_in_a_container_nothing_says_to_type_what_only_the_host_has(
+    hourly, settings, monkeypatch
+):
+    hourly.write_text('environment = "docker"\n[updatedata]\nwhen = "hourly"\n')
+    settings.MEDIA_ROOT = settings.MEDIA_ROOT / 'nowhere'
+    monkeypatch.setattr(doctor.cli, 'state', STATE)
+    UpdateRun.objects.all().delete()
+    output = StringIO()
+    with pytest.raises(SystemExit):
+        call_command('doctor', stdout=output)
+    printed = output.getvalue()
+    assert 'manage.py schedule' not in printed
+    assert re.findall(r'(?<!exec web python )manage\.py', printed) == []
 
 
 def test_runs_that_died():
@@ -175,6 +251,23 @@ def test_mail(settings):
     assert examined('Mail')[1] == ['warning']
     use_mail(settings, free_port())
     assert examined('Mail')[:2] == (1, ['failed'])
+
+
+@pytest.mark.parametrize('name', ['https_proxy', 'HTTPS_PROXY', 'REQUESTS_CA_BUNDLE'])
+def test_f11_what_only_the_shell_has_is_named_and_not_shown(monkeypatch, tmp_path, cron, name):
+    assert examined('Network')[1] == ['ok']
+    monkeypatch.setenv(name, '/user:hidden@proxy')
+    _, states, words = examined('Network')
+    assert states == ['warning']
+    assert name.upper() in words
+    assert 'into .env' in words
+    assert 'hidden' not in words
+    for file in ('.env', 'environment'):
+        (tmp_path / file).write_text(f'A=b\n{name}=x\n')
+        assert examined('Network')[1] == ['ok'], file
+        (tmp_path / file).unlink()
+    cron.table = f'{name} = x\n'.encode()
+    assert examined('Network')[1] == ['ok']
 
 
 def test_a_check_that_raises_is_a_finding(monkeypatch):

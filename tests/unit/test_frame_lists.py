@@ -1,14 +1,17 @@
 """The archive is asked once for the frames of many records, and nothing is lost by it: rule 17."""
 
 from datetime import timedelta
+from time import sleep
 
 import pytest
+from django.core.files.base import ContentFile
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 import faults
 from tom_auto.models import RecordSync
+from tom_auto.sync import whole_file
 from tom_auto.sync.portal_lists import FEWEST
 
 from .running import files, updatedata
@@ -24,7 +27,7 @@ def observe(sky, add_record):
     """Makes a record that was observed some time ago, with a frame in the archive."""
 
     def add(ago=timedelta(hours=2), frames=1, proposal='DEMO2026', **fields):
-        record = add_record(status='', parameters={'proposal': proposal}, **fields)
+        record = add_record(parameters={'proposal': proposal}, **({'status': ''} | fields))
         number = int(record.observation_id)
         sky.add_request(number, proposal=proposal)
         sky.observe(number, timezone.now() - ago)
@@ -182,8 +185,99 @@ def test_before_it_is_settled_a_record_is_asked_singly(sky, observe):
     everything_is_home(sky)
 
 
-def test_what_was_deleted_here_is_not_fetched_again(sky, home):
+# --- what ended long ago, in a TOM that has existed for years ---
 
+
+@pytest.fixture
+def old(sky, observe):
+    """Makes a record that ended long ago, as tomtoolkit's commands have left it: with its files."""
+
+    def add(ago=timedelta(days=40), life=timedelta(days=100), frames=2, files_here=True):
+        ended = timezone.now() - ago
+        record = observe(ago=ago, frames=frames, status='COMPLETED')
+        record.scheduled_start, record.scheduled_end = ended - timedelta(minutes=5), ended
+        record.parameters['start'] = (ended - life).strftime('%Y-%m-%dT%H:%M')
+        record.save()
+        if files_here:
+            for frame in sky.frames_of[int(record.observation_id)]:
+                product = DataProduct(
+                    product_id=str(frame.id), target=record.target, observation_record=record
+                )
+                product.data.save(frame.filename, ContentFile(frame.content))
+        return record
+
+    return add
+
+
+def test_what_is_here_already_is_adopted_and_settled_by_the_lists(sky, old, caplog):
+    for _ in range(RECORDS):
+        old()
+    report, asked = run(sky)
+    downloads = [seen for seen in sky.requests_seen if seen.path.startswith('/store/')]
+    assert (report['checked'], report['saved'], downloads) == (RECORDS, 0, [])
+    assert (report['found'], report['adopted']) == (2 * RECORDS, 2 * RECORDS)
+    assert f'read to verify them: {2 * RECORDS}' in caplog.text
+    assert 1 <= len(asked) <= 3  # a life of 100 days is more than one list can count
+    assert len(sky.requests_seen) <= 10
+    assert all(sync.is_settled for sync in RecordSync.objects.all())
+    sky.forget()
+    assert updatedata()[1]['due'] == len(sky.requests_seen) == 0
+
+
+def test_what_is_damaged_or_missing_is_mended_with_a_download_each(sky, old, settings):
+    records = [old() for _ in range(RECORDS)]
+    old(files_here=False)
+    damaged = records[0].dataproduct_set.first()
+    (settings.MEDIA_ROOT / damaged.data.name).write_bytes(b'<html>404</html>')
+    missing = records[1].dataproduct_set.first()
+    (settings.MEDIA_ROOT / missing.data.name).unlink()
+    report, _ = run(sky)
+    downloads = [seen for seen in sky.requests_seen if seen.path.startswith('/store/')]
+    assert (report['repaired'], report['saved'], len(downloads)) == (2, 2, 4)
+    assert [report[name] for name in ('adopted', 'damaged', 'missing')] == [2 * RECORDS - 2, 1, 1]
+    everything_is_home(sky)
+
+
+def test_files_that_one_run_cannot_read_are_read_by_the_next_and_once(sky, old, monkeypatch):
+    for _ in range(2 * RECORDS):
+        old(frames=1)
+    reads = []
+
+    def slowly(file):
+        reads.append(file.name)
+        sleep(0.4)
+        return plain(file)
+
+    plain = whole_file.read
+    monkeypatch.setattr(whole_file, 'read', slowly)
+    adopted = [updatedata('--deadline', '2', '--workers', '1')[1]['adopted'] for _ in range(5)]
+    assert 0 < adopted[0] < 2 * RECORDS
+    assert (sum(adopted), len(reads)) == (2 * RECORDS, len(set(reads)))
+    assert all(sync.is_settled for sync in RecordSync.objects.all())
+
+
+def test_the_frames_of_an_earlier_observation_are_in_the_lists_of_all_its_life(sky, old):
+    record = [old() for _ in range(RECORDS)][0]
+    long_before = timezone.now() - timedelta(days=40 + 95)
+    sky.add_frame(int(record.observation_id), pixels=32, observed_at=long_before)
+    report, asked = run(sky)
+    assert report['saved'] == 1
+    assert not any('request_id=' in question for question in asked)
+    assert all(sync.is_settled for sync in RecordSync.objects.all())
+
+
+def test_a_record_that_no_list_shows_is_asked_singly_before_it_is_settled(sky, old):
+    empty = old(frames=0)
+    for _ in range(RECORDS):
+        old()
+    sky.forget()
+    _, report = updatedata()
+    asked = [seen.target for seen in sky.requests_seen if 'request_id=' in seen.target]
+    assert [f'request_id={empty.observation_id}&' in question for question in asked] == [True]
+    assert [failure['kind'] for failure in report['failures']] == ['no frames']
+
+
+def test_what_was_deleted_here_is_not_fetched_again(sky, home):
     DataProduct.objects.first().delete()
     report, asked = run(sky)
     assert (report['saved'], len(asked)) == (0, 1)

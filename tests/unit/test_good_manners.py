@@ -454,3 +454,16 @@ def test_a_file_of_a_class_that_is_offered_no_more_is_awaited_no_more(
     updatedata('--recheck')
     assert RecordSync.objects.get(record=record).is_settled
     assert updatedata()[1]['due'] == 0
+
+
+def test_whose_requests_these_are_can_be_told(sky, observed):
+    agents = set()
+
+    def note_agent(call, reply):
+        agents.add(call.headers.get('User-Agent', '').split('/')[0])
+        return reply
+
+    sky.break_('/', note_agent)
+    observed('LCO')
+    assert updatedata()[0] == 0
+    assert agents == {'tom-auto'}

@@ -1,11 +1,13 @@
 """What others write while a run is at work stays: statuses (rule 2), and what hooks see (rule 5)."""
 
+from datetime import timedelta
 from threading import Thread
 
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection
 from django.db.models import F
+from django.utils import timezone
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
@@ -77,6 +79,32 @@ class TestAStatusThatOthersWriteMeanwhile:
             f'{record.observation_id} {was} COMPLETED' for record in records
         )
         assert set(RecordSync.objects.values_list('status', flat=True)) == {'COMPLETED'}
+
+    @pytest.mark.parametrize('count', [1, MANY])
+    def test_nor_are_its_times(self, sky, add_record, count):
+        """A16: the status is as before, and the schedule is not."""
+        records = [add_record('LCO') for _ in range(count)]
+        for record in records:
+            sky.add_request(int(record.observation_id))
+            sky.schedule(int(record.observation_id))
+        updatedata()
+        newer = timezone.now() + timedelta(days=3)
+        for record in records:  # so that the run has something to write
+            sky.unschedule(int(record.observation_id))
+            sky.schedule(int(record.observation_id), timezone.now() + timedelta(hours=9))
+
+        def reschedule(call, reply):
+            for record in records:
+                sky.unschedule(int(record.observation_id))
+                sky.schedule(int(record.observation_id), newer)
+            in_a_thread(lambda: ObservationRecord.objects.update(scheduled_start=newer))
+            return reply
+
+        sky.break_(r'/api/(observations|requests/\d+/observations)', reschedule, times=1)
+        updatedata()
+
+        starts = ObservationRecord.objects.values_list('scheduled_start', flat=True)
+        assert set(starts) == {newer}
 
     def see_all_completed(self):
         for record in ObservationRecord.objects.all():

@@ -2,14 +2,15 @@
 
 import re
 from datetime import timedelta
-from time import time
+from time import sleep, time
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 from tom_targets.models import Target
 
-from tom_auto.models import JobPause, RecordSync, UpdateRun
+from tom_auto.models import JobPause, RecordSync, RunRequest, UpdateRun
+from tom_auto.page import actions
 
 from .page import failing, ran, text
 from .running import updatedata
@@ -169,30 +170,102 @@ def test_pause_and_resume(client, staff):
 def test_back_to_a_page_of_this_tom_alone(client, staff):
     there = {'next': '/observations/list/'}
     assert client.post('/automation/updatedata/pause/', there).url == '/observations/list/'
-    away = {'next': 'https://evil.example/'}
-    assert client.post('/automation/updatedata/pause/', away).url == '/automation/'
+    for away in (
+        'https://evil.example/',
+        '//evil.example/',
+        'foo',
+        'automation:runs',
+        '\0',
+        '/' + 'x' * 100_000,
+        '',
+    ):
+        answer = client.post('/automation/updatedata/pause/', {'next': away})
+        assert answer.url == '/automation/', away
 
 
 # --- tomtoolkit's own pages ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    'page',
-    ['/targets/{}/?update_status=True', '/targets/{}/observation-list/'],
-)
-def test_its_buttons_ask_for_a_run_in_the_background(page, client, login, started, target):
+def test_its_button_asks_before_it_starts_a_run(client, login, started, target):
     Target.objects.update(permissions='PUBLIC')
     login('ann')
-    answer = client.get(page.format(target.pk), follow=True)
+    page = text(client, f'/targets/{target.pk}/?tab=data&update_status=True')
+    assert started == []
+    [there] = re.findall(r'name="next" value="([^"]*)"', page)
+    answer = client.post(f'/automation/targets/{target.pk}/update/', {'next': there}, follow=True)
+    assert answer.redirect_chain[0][0] == f'/targets/{target.pk}/?tab=data'
     assert b'in the background' in answer.content
     assert started == [('ann', 'updatedata', '--target_id', str(target.pk))]
+
+
+@pytest.mark.usefixtures('own_templates')
+def test_the_button_on_the_targets_page(client, login, started, add_record):
+    target = add_record().target
+    Target.objects.update(permissions='OPEN')
+    address = f'/automation/targets/{target.pk}/update/'
+    assert address not in text(client, f'/targets/{target.pk}/')  # only users may ask
+    login('ann')
+    assert f'action="{address}"' in text(client, f'/targets/{target.pk}/')
+
+
+def test_no_get_of_its_pages_starts_a_process(client, staff, started, target):
+    Target.objects.update(permissions='OPEN')
+    for page in (
+        f'/targets/{target.pk}/?update_status=1',
+        f'/targets/{target.pk}/observation-list/',
+        '/observations/list/?update_status=1',
+    ):
+        for headers in ({}, {'HX-Request': 'true'}):
+            assert client.get(page, headers=headers).status_code == 200
+    assert started == []
+
+
+def test_one_process_at_a_time(client, staff, started, monkeypatch, target):
+    Target.objects.update(permissions='OPEN')
+    seen = []
+    begin = actions.begin_process
+    monkeypatch.setattr(
+        actions, 'begin_process', lambda *words: (seen.extend(requests()), begin(*words))
+    )
+    monkeypatch.setattr(actions, 'accompany', lambda process, command: None)  # it goes on
+    for _ in range(3):
+        client.post('/automation/updatedata/run/')
+        page = client.post(f'/automation/targets/{target.pk}/update/', follow=True)
+    assert started == [('staff', 'updatedata')]
+    assert seen == [('updatedata', 'staff')], 'the request is noted before the process starts'
+    assert b'already in progress' in page.content
+    RunRequest.objects.update(alive_at=timezone.now() - timedelta(minutes=5))  # and ended
+    client.post('/automation/updatedata/run/')
+    assert len(started) == 2
+
+
+def requests():
+    return list(RunRequest.objects.values_list('job', 'by'))
+
+
+def test_a_process_that_cannot_start_leaves_no_request(client, staff, monkeypatch):
+    monkeypatch.setattr(actions, '_python', lambda: '/no/such/python')
+    with pytest.raises(FileNotFoundError):
+        client.post('/automation/updatedata/run/')
+    assert requests() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_request_goes_with_its_process(staff, tmp_path):
+    (tmp_path / 'manage.py').write_text('import sys; print(sys.argv[1:])')
+    assert actions.start_run(staff, 'updatedata', '--target_id', '1')
+    until = time() + 60
+    while requests() and time() < until:
+        sleep(0.05)
+    assert requests() == []
+    assert '--target_id' in (tmp_path / 'logs' / 'page.log').read_text()
 
 
 def test_its_buttons_start_no_second_run(client, login, started, target):
     Target.objects.update(permissions='PUBLIC')
     login('ann')
     ran(status='running', finished=None, heartbeat=timezone.now())
-    page = client.get(f'/targets/{target.pk}/?update_status=True', follow=True)
+    page = client.post(f'/automation/targets/{target.pk}/update/', follow=True)
     assert b'already in progress' in page.content
     assert started == []
 
@@ -201,6 +274,8 @@ def test_its_buttons_ask_nothing_for_a_hidden_target(client, login, started, tar
     login('ann')
     for page in ('/targets/{}/?update_status=True', '/targets/{}/observation-list/'):
         assert client.get(page.format(target.pk)).status_code == 302
+    page = client.post(f'/automation/targets/{target.pk}/update/', follow=True)
+    assert b'not a target that you may see' in page.content
     assert started == []
 
 

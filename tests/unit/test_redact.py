@@ -229,3 +229,20 @@ def test_the_lines_of_threads_are_kept_apart(logged):
         go_on.set()
         thread.join(10)
     assert logged() == ['between', 'together']
+
+
+FORGED = (
+    'x\n[2026-01-01 10:00:00] INFO tom_auto: all is well\r\x1b[2K\x85\u2028[2026-99-99 10:00:00] y'
+)
+
+
+@pytest.mark.parametrize('failed', [False, True])
+def test_nobody_forges_a_line_of_the_log(failed):
+    formatter = RedactingFormatter('[{asctime}] {levelname} {name}: {message}', style='{')
+    error = (ValueError, ValueError(FORGED), None) if failed else None
+    record = logging.LogRecord('n', logging.INFO, 'p', 1, 'Login failed: %s', (FORGED,), error)
+    first, *following = formatter.format(record).splitlines()
+    assert first.endswith('Login failed: x')
+    assert following
+    assert all(line.startswith('  ') for line in following)
+    assert '\x1b' not in ''.join(following)

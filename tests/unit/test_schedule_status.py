@@ -30,11 +30,15 @@ def test_not_installed(cron: FakeCrontab, tmp_path: Path) -> None:
     project = make_project(tmp_path / 'my_tom')
     assert status_of(project) == (
         1,
-        'Not installed.\nTo install: python manage.py schedule install',
+        'Not installed.\nTo install: .venv/bin/python manage.py schedule install',
     )
     write_schedule(project, '[updatedata]\nwhen = "daily"\nenabled = false\n')
     code, told = status_of(project)
-    assert (code, 'No job is enabled' in told) == (1, True)
+    assert (code, 'No job is enabled' in told, 'Take out "enabled = false"' in told) == (
+        1,
+        True,
+        True,
+    )
 
 
 def test_installed_and_current(project: Path) -> None:
@@ -73,6 +77,8 @@ def test_the_project_moved(project: Path, tmp_path: Path) -> None:
     moved = project.rename(tmp_path / 'moved')
     code, told = status_of(moved)
     assert (code, str(project) in told) == (2, True)
+    # H5: `source .venv/bin/activate` leads to the old place; this can be typed.
+    assert told.endswith('To bring it up to date: .venv/bin/python manage.py schedule install')
     install(plan_of(Site(moved)))
     assert status_of(moved)[0] == 0
 

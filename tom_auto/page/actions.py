@@ -3,27 +3,59 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import IO
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from ..jobs import MAIN
-from ..models import UpdateRun
+from ..models import RunRequest, UpdateRun
+from ..scheduling.job_log import owner_only
 from ..sync.runs import ASKED_BY, SILENCE
 
+LOOKS = 15  # seconds between two looks at a process
 
-def start_run(user: User, command: str = MAIN, *arguments: str) -> None:
+
+def start_run(user: User, command: str = MAIN, *arguments: str) -> bool:
     """Start a run of `command` as a process of its own, which outlives the request and its worker.
 
-    If another run is in progress, the new one notices and ends. Its output is in logs/page.log.
+    False if one is in progress, or about to be. The request is noted first, in the database: of
+    many requests at a time one starts a process. Its output is in logs/page.log.
     """
+    if run_in_progress(command) or not _claim(command, user.get_username()):
+        return False
+    try:
+        process = begin_process(user, command, *arguments)
+    except BaseException:
+        release(command)
+        raise
+    accompany(process, command)
+    return True
+
+
+def _claim(command: str, by: str) -> bool:
+    """Note the request; False if there is one whose process is, or may be, alive."""
+    now = timezone.now()
+    mine = {'by': by, 'alive_at': now}
+    if RunRequest.objects.get_or_create(job=command, defaults=mine)[1]:
+        return True
+    left = RunRequest.objects.filter(job=command, alive_at__lt=now - SILENCE)
+    return bool(left.update(**mine))  # its web server was ended
+
+
+def release(command: str) -> None:
+    RunRequest.objects.filter(job=command).delete()
+
+
+def begin_process(user: User, command: str, *arguments: str) -> subprocess.Popen:
     project = Path(settings.BASE_DIR)
     with _log(project / 'logs' / 'page.log') as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [_python(), str(project / 'manage.py'), command, *arguments],
             cwd=project,
             env=os.environ | {ASKED_BY: user.get_username()},
@@ -32,13 +64,32 @@ def start_run(user: User, command: str = MAIN, *arguments: str) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that signals for the web server do not reach the run
         )
-    # Something has to wait for it, or it stays in the process table after it has ended.
-    Thread(target=process.wait, daemon=True).start()
+
+
+def accompany(process: subprocess.Popen, command: str) -> None:
+    """Wait for `process` in a thread, or it stays in the process table after it has ended."""
+    Thread(target=_wait, args=(process, command), daemon=True).start()
+
+
+def _wait(process: subprocess.Popen, command: str) -> None:
+    while not _ended(process):
+        with suppress(DatabaseError):
+            RunRequest.objects.filter(job=command).update(alive_at=timezone.now())
+    with suppress(DatabaseError):  # the database is away: the request lapses by itself
+        release(command)
+    connections.close_all()
+
+
+def _ended(process: subprocess.Popen) -> bool:
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(LOOKS)
+        return True
+    return False
 
 
 def _log(file: Path) -> IO[bytes]:
     try:
-        return file.open('ab')
+        return open(file, 'ab', opener=owner_only)  # noqa: PTH123
     except OSError:
         return Path(os.devnull).open('ab')
 

@@ -7,7 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
-from ..access import for_staff, for_visitors, seen_by, sees_everything
+from ..access import for_staff, for_viewers, for_visitors, seen_by, sees_everything
 from ..jobs import MAIN, has_history, jobs
 from ..models import JobPause, RecordSync, UpdateRun
 from ..scheduling.definition import Job
@@ -52,11 +52,18 @@ def resume(request: HttpRequest, job: str) -> None:
     messages.success(request, f'{job} is resumed. It runs when it is next due.')
 
 
-def _run(request: HttpRequest, command: str, *arguments: str) -> None:
-    """Start a run, and let the next page show its progress.
+@for_viewers
+def update(request: HttpRequest, pk: int) -> None:
+    """Check the observations of one target, for anyone who may see it."""
+    if _run(request, MAIN, '--target_id', str(pk)):
+        text = 'The update runs in the background. Reload the page in a moment.'
+        messages.info(request, text)
 
-    If another run is in progress, the page shows that one, and the new one notices and ends. It is
-    started anyway, because the other may have died a moment ago.
+
+def _run(request: HttpRequest, command: str, *arguments: str) -> bool:
+    """Start a run, and let the next page show its progress; False if one is in progress already.
+
+    Then the page shows that one.
     """
     busy = actions.run_in_progress(command)
     newest = UpdateRun.objects.order_by('pk').last()
@@ -65,10 +72,11 @@ def _run(request: HttpRequest, command: str, *arguments: str) -> None:
         'after': busy.pk - 1 if busy else newest.pk if newest else 0,
         'at': int(time()),
     }
-    actions.start_run(request.user, command, *arguments)
-    if busy:
-        text = 'A run is already in progress. Anything it misses is checked in the next run.'
-        messages.info(request, text)
+    if actions.start_run(request.user, command, *arguments):
+        return True
+    text = 'A run is already in progress. Anything it misses is checked in the next run.'
+    messages.info(request, text)
+    return False
 
 
 @for_visitors

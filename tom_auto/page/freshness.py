@@ -9,8 +9,9 @@ from typing import Any
 from django.db.models import Count, F, Max, Min, Q
 
 from ..access import Visitor, seen_by, sees_everything
+from ..conf import advice
 from ..models import RecordSync, RunFailure, UpdateRun
-from ..sync.errors import Unsupported, advice_for
+from ..sync.errors import Unsupported
 
 
 def facilities(user: Visitor, last: UpdateRun | None) -> list[dict[str, Any]]:
@@ -46,5 +47,8 @@ def _trouble(failure: RunFailure | None, unsupported: str | None, user: Visitor)
     if failure is None:
         return {'trouble': '', 'advice': ''}
     if sees_everything(user):
-        return {'trouble': failure.error, 'advice': advice_for(failure.error_kind)}
+        return {
+            'trouble': failure.error,
+            'advice': advice(failure.error_kind),
+        }
     return {'trouble': 'could not be checked', 'advice': 'Superusers of this TOM can see why.'}

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..access import Visitor, may_see_page, sees_everything
-from ..health import Health, healths
+from ..health import Health, healths, is_working
 from .freshness import facilities
 
 
@@ -22,7 +22,7 @@ class MaySeeThePage(BasePermission):
         return known and may_see_page(request.user)
 
 
-@api_view(['GET'])
+@api_view(['GET', 'HEAD'])
 @permission_classes([MaySeeThePage])
 def status(request: Request) -> Response:
     """The content of the page as JSON. With a token: `Authorization: Token …`, as for the API."""
@@ -30,7 +30,7 @@ def status(request: Request) -> Response:
     last = _of_main(states).last
     return Response(
         {
-            'working': not any(state.is_trouble for state in states),
+            'working': is_working(states),
             'jobs': [_job(state, request.user) for state in states],
             'facilities': facilities(request.user, last),
         }
@@ -58,7 +58,7 @@ def _job(state: Health, user: Visitor) -> dict:
     }
 
 
-@api_view(['GET'])
+@api_view(['GET', 'HEAD'])
 @permission_classes([MaySeeThePage])
 def metrics(request: Request) -> HttpResponse:
     """The same as text for Prometheus."""

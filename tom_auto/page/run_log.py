@@ -21,7 +21,8 @@ def excerpt(run: UpdateRun) -> list[str]:
     lines, within = [], False
     for line in _tail(Path(settings.BASE_DIR) / 'logs' / 'tom.log'):
         if found := TIME.match(line):  # the lines of a traceback have no time of their own
-            within = begin <= _when(found.group(1)) <= end
+            when = _when(found.group(1))
+            within = when is not None and begin <= when <= end
         if within:
             lines.append(line)
     return lines[-MOST:]
@@ -31,10 +32,14 @@ def _tail(file: Path) -> list[str]:
     try:
         with file.open('rb') as log:
             log.seek(max(0, file.stat().st_size - TAIL))
-            return log.read().decode(errors='replace').splitlines()
+            return log.read().decode(errors='replace').split('\n')
     except OSError:  # no file: in a container the log goes to the terminal
         return []
 
 
-def _when(text: str) -> datetime:
-    return timezone.make_aware(datetime.fromisoformat(text), timezone.get_default_timezone())
+def _when(text: str) -> datetime | None:
+    """The time of a line; None where it is no time: other programs may write to the log."""
+    try:
+        return timezone.make_aware(datetime.fromisoformat(text), timezone.get_default_timezone())
+    except ValueError:
+        return None

@@ -12,6 +12,7 @@ from ..models import RecordSync, RunFailure, UpdateRun
 from ..sync.facilities import facility_classes
 
 ROWS = 25  # a page
+LONGEST_TEXT = 100  # characters
 #: A column that is hidden on a phone.
 WIDE = {'th': {'class': 'd-none d-md-table-cell'}, 'td': {'class': 'd-none d-md-table-cell'}}
 
@@ -88,7 +89,10 @@ class ProblemFilter(django_filters.FilterSet):
         choices=lambda: [(name, name) for name in facility_classes()[0]],
         label='Facility',
     )
-    query = django_filters.CharFilter(method='found', label='Target or observation')
+    # Longer texts are the database's to refuse: SQLite does, with an error.
+    query = django_filters.CharFilter(
+        method='found', label='Target or observation', max_length=LONGEST_TEXT
+    )
 
     class Meta:
         model = RecordSync

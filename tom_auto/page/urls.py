@@ -17,6 +17,7 @@ urlpatterns = [
     path('metrics', monitoring.metrics, name='metrics'),
     path('retry/', buttons.retry_all, name='retry-all'),
     path('retry/<int:pk>/', buttons.retry, name='retry'),
+    path('targets/<int:pk>/update/', buttons.update, name='update'),
     path('<slug:job>/run/', buttons.start, name='start'),
     path('<slug:job>/pause/', buttons.pause, name='pause'),
     path('<slug:job>/resume/', buttons.resume, name='resume'),

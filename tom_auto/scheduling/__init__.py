@@ -18,6 +18,7 @@ The template's hook, `hooks/post_gen_project.py`, asks for consent before it ins
 | `next_times` | Computes when a job runs next, and puts its expression into words. Needs packages of the TOM |
 | `obstacles` | Finds what on this machine would silently keep an installed line from running |
 | `plan` | What runs for a project: its jobs, and the words that start them |
+| `typed` | The command to type for a command of manage.py, where a person reads its name |
 | `runner` | `manage.py schedule run`: starts the jobs without cron, for example in a container |
 | `systemd` | Turns the schedule into systemd units, and installs them for this user |
 """

@@ -16,6 +16,7 @@ from .interpreter import COMPOSE_FILE
 from .job_log import log_file
 from .kubernetes import manifests
 from .plan import CURRENT, NOT_INSTALLED, STALE, Site, checked_schedule, plan_of, slug_of
+from .typed import typed
 
 ACTIONS = {
     'show': 'print what would be installed, and change nothing',
@@ -25,10 +26,7 @@ ACTIONS = {
 }
 #: Modules with the same functions, each for one scheduler.
 SCHEDULERS = {'crontab': crontab, 'systemd': systemd}
-TWICE = (
-    'Warning: {} starts the same jobs a second time. To stop that: '
-    'python manage.py schedule remove --format {}'
-)
+TWICE = 'Warning: {} starts the same jobs a second time. To stop that: {}'
 ON_THE_HOST = (
     'This is inside a container. The crontab line belongs in the crontab of the machine that runs '
     'the containers. On that machine, in the directory of the project, type: '
@@ -94,23 +92,28 @@ def _carry_out(options: dict, site: Site) -> tuple[int, list[str]]:
     if action == 'install' and options['dry_run']:
         return 0, scheduler.preview(plan)
     twice = [
-        TWICE.format(other, other)
+        TWICE.format(other, typed(project, f'schedule remove --format {other}'))
         for other, module in SCHEDULERS.items()
         if module is not scheduler and module.installed(project)
     ]
     if action == 'install':
         return 0, [*scheduler.install(plan), *scheduler.warnings(plan), *twice]
     code, lines = scheduler.status(plan)
-    return _with_health(code, [*lines, *twice], *site.health())
+    lines = [*lines, *twice] if code == CURRENT else [*twice, *lines]  # the last says what to do
+    return _with_health(code, lines, *site.health())
 
 
 def state(site: Site) -> tuple[int, list[str]]:
-    """What `status` reports: 0, 1 or 2, and why. Raises ScheduleError.
+    """What `status` reports: 0, 1 or 2, and why; if not 0, the last line says what to do.
 
-    If the jobs run in containers, there is nothing to install in here, and only their runs count.
+    Raises ScheduleError. If the jobs run in containers, there is nothing to install in here, and only their runs count.
     """
-    if checked_schedule(site).environment in ('docker', 'kubernetes'):
-        return _with_health(CURRENT, [], *site.health())
+    where = {
+        'docker': 'The cron of the host, or the scheduler container, starts the jobs.',
+        'kubernetes': 'The cluster starts the jobs.',
+    }
+    if starter := where.get(checked_schedule(site).environment):
+        return _with_health(CURRENT, [starter], *site.health())
     return _carry_out({'action': 'status', 'format': None}, site)
 
 

@@ -14,7 +14,7 @@ from .definition import ScheduleError
 from .interpreter import COMPOSE_FILE
 from .moved import is_gone, is_of
 
-NOTE = b'# From schedule.toml. Change it there, then run: python manage.py schedule install\n'
+NOTE = b'# From schedule.toml. Change it there, then install it again: README.md says how.\n'
 #: Written before the block if the table had no newline at its end, so that `remove` can undo it.
 NO_NEWLINE = b'# (The line above had no newline at its end. This goes with the block below.)\n'
 LINE = re.compile(rb'[^\n]*\n|[^\n]+')  # splitlines() would also cut at a carriage return

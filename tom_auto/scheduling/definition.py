@@ -17,6 +17,9 @@ from .cron_expression import BadExpression, five_fields
 
 FILE = 'schedule.toml'
 ENVIRONMENTS = ('virtualenv', 'conda', 'system', 'docker', 'kubernetes')
+#: Where an environment is made in the project, and the service that runs the jobs in a container.
+OWN_ENVIRONMENT = {'virtualenv': '.venv', 'conda': '.conda'}
+SERVICE = 'web'
 JOB_OPTIONS = ('when', 'enabled', 'command', 'timeout')
 EXAMPLE = 'For example:\n\n    environment = "virtualenv"\n\n    [updatedata]\n    when = "hourly"'
 #: A key, or several joined by dots, as the name of a table or before a value.

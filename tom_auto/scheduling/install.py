@@ -18,9 +18,9 @@ from .job_log import log_file
 from .moved import remember
 from .obstacles import cron_daemon_runs, machine_warnings
 from .plan import CURRENT, NOT_INSTALLED, STALE, Plan
+from .typed import typed
 
 BACKUPS = Path('.cache') / 'crontab'
-AGAIN = 'python manage.py schedule install'
 #: The shells that understand the lines.
 SH = re.compile(r'(.*/)?(ba|da|a|k|z|)sh')
 #: Variables that would change the Python, the settings or the time of a job.
@@ -99,7 +99,7 @@ def remove(project: Path) -> list[str]:
     return [
         'Removed from your crontab. Every other line is unchanged.',
         f'A copy of the old crontab: {backup.relative_to(project)}',
-        f'To install again: {AGAIN}',
+        f'To install again: {_again(project)}',
     ]
 
 
@@ -125,18 +125,29 @@ def status(plan: Plan) -> tuple[int, list[str]]:
         old = cron_block.find_block(table, plan.project)
     except ScheduleError as error:
         return STALE, [str(error)]
+    again = _again(plan.project)
+    if not lines and not old:
+        start = f'Take out "enabled = false" in {FILE}, then type: {again}'
+        return NOT_INSTALLED, [f'Not installed. No job is enabled in {FILE}.', start]
     if not old and not cron_block.all_copied(table, lines):
-        reason = '' if lines else f' No job is enabled in {FILE}.'
-        return NOT_INSTALLED, [f'Not installed.{reason}', f'To install: {AGAIN}']
-    trouble = _trouble(table, plan, old)
-    if trouble:
-        return STALE, [f'Installed, but {trouble}', f'After fixing that: {AGAIN}']
+        return NOT_INSTALLED, ['Not installed.', f'To install: {again}']
+    if change := _out_of_date(table, plan, old):
+        return STALE, [f'Installed, but {change}', f'To bring it up to date: {again}']
+    if trouble := _trouble(plan):
+        return STALE, [f'Installed, but it cannot run: {trouble}', f'After fixing that: {again}']
     report = ['Installed and current:', *indented(plan), *warnings(plan)]
-    return (STALE if cron_daemon_runs() is False else CURRENT), report
+    if cron_daemon_runs() is not False:
+        return CURRENT, report
+    check = typed(plan.project, 'schedule status')
+    return STALE, ['Installed, but nothing starts it:', *report[1:], f'To check again: {check}']
 
 
-def _trouble(table: bytes, plan: Plan, old: cron_block.Block | None) -> str:
-    """Why the lines in the crontab would not work; empty if they would."""
+def _again(project: Path) -> str:
+    return typed(project, 'schedule install')
+
+
+def _out_of_date(table: bytes, plan: Plan, old: cron_block.Block | None) -> str:
+    """In what the lines in the crontab are not those of today; empty if they are."""
     if old and old.path != os.fsencode(plan.project):
         return f'for {os.fsdecode(old.path)}, and this TOM is now in {plan.project}.'
     lines = crontab_lines(plan)
@@ -145,13 +156,18 @@ def _trouble(table: bytes, plan: Plan, old: cron_block.Block | None) -> str:
             'out of date: the lines in the crontab, schedule.toml or the Python of this TOM '
             'have changed since.'
         )
+    return ''
+
+
+def _trouble(plan: Plan) -> str:
+    """Why the lines would not work; empty if they would."""
     try:
         refuse_unusable(plan.start, plan.project)
     except ScheduleError as error:
-        return f'it cannot run: {error}'
+        return str(error)
     logs = log_file(plan.project).parent
     if not os.access(logs, os.W_OK | os.X_OK):
-        return f'it cannot run: its log directory {logs} is missing or cannot be written.'
+        return f'its log directory {logs} is missing or cannot be written.'
     return ''
 
 

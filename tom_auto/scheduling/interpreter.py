@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .definition import FILE, Schedule, ScheduleError
+from .definition import FILE, OWN_ENVIRONMENT, SERVICE, Schedule, ScheduleError
+from .typed import typed
 
-OWN_ENVIRONMENT = {'virtualenv': '.venv', 'conda': '.conda'}
 #: Directories that may be emptied: `uv run` and `pipx run` keep environments there.
 CACHES = {'.cache', 'Caches'}
-COMPOSE_FILE, SERVICE = 'compose.yaml', 'web'
+COMPOSE_FILE = 'compose.yaml'
 IMPORT_SECONDS = 60
 
 
@@ -24,7 +24,7 @@ def command_start(schedule: Schedule, project: Path, current_python: Path | None
     if schedule.environment == 'kubernetes':
         raise ScheduleError(
             'The jobs of this TOM run in a cluster, not on this machine. For the cluster: '
-            'python manage.py schedule show --format kubernetes'
+            f'{typed(project, "schedule show --format kubernetes")}'
         )
     if schedule.environment == 'docker':
         docker = shutil.which('docker') or '/usr/bin/docker'  # cron needs full paths

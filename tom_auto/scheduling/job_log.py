@@ -8,6 +8,11 @@ FULL = 1_000_000  # bytes
 KEPT = 3
 
 
+def owner_only(path: str, flags: int) -> int:
+    """An opener for `open`: a new file is for its owner alone."""
+    return os.open(path, flags, 0o600)
+
+
 def log_file(project: Path) -> Path:
     """The file for the output of the jobs. Its directory must exist, or no job starts."""
     return project / 'logs' / 'cron.log'
@@ -38,7 +43,7 @@ def rotate_own_output(log: Path) -> None:
         if not ours or before.st_size < FULL:
             return
         rotate(log)
-        new = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        new = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         for number in ours:
             os.dup2(new, number)
         os.close(new)

@@ -57,15 +57,15 @@ def _manifest(job: Job, slug: str, image: str) -> str:
     labels = {f'app.kubernetes.io/{key}': value for key, value in labels.items()}
     words = [word.replace('$(', '$$(') for word in job.words]  # not the value of a variable
     return MANIFEST.format(
-        name=_short(f'{_name(slug)}-{_name(job.name)}'),
+        name=_yaml(_short(f'{_name(slug)}-{_name(job.name)}')),
         labels=_yaml(labels),
         schedule=_yaml(_expression(job.when)),
         starting_deadline=STARTING_DEADLINE,
         limit=limit,
-        container=_name(job.name),
+        container=_yaml(_name(job.name)),
         image=_yaml(image),
         command=_yaml(['python', 'manage.py', *words]),
-        secret=_name(slug),
+        secret=_yaml(_name(slug)),  # quoted: `on` and `no` are not names in YAML
     )
 
 

@@ -6,6 +6,8 @@ import pwd
 import sys
 from pathlib import Path
 
+from .typed import typed
+
 DAEMONS = {'cron', 'crond', 'fcron', 'dcron'}
 #: File systems that several hosts may share, by the beginnings of their names.
 NETWORK = ('nfs', 'cifs', 'smb', 'fuse.sshfs', 'lustre', 'gpfs', 'beegfs', 'ceph', 'afs', '9p')
@@ -34,7 +36,7 @@ def machine_warnings(
     `root` is where /proc and /sys are.
     """
     found = (
-        _no_daemon(root) if daemon_runs is False else '',
+        _no_daemon(project, root) if daemon_runs is False else '',
         _private_folder(project),
         _selinux(root),
         _someone_elses(project),
@@ -62,7 +64,7 @@ def database_on_a_share(file: Path, root: Path = Path('/')) -> str:
     )
 
 
-def _no_daemon(root: Path) -> str:
+def _no_daemon(project: Path, root: Path) -> str:
     start = 'ask the administrator (Debian and Ubuntu: systemctl enable --now cron)'
     if 'microsoft' in _text(root / 'proc' / 'version').lower():  # Windows Subsystem for Linux
         start = (
@@ -71,7 +73,7 @@ def _no_daemon(root: Path) -> str:
         )
     return (
         f'no cron daemon seems to run on this machine, so nothing starts the jobs. To start one, '
-        f'{start}. Or keep this running: python manage.py schedule run'
+        f'{start}. Or keep this running: {typed(project, "schedule run")}'
     )
 
 

@@ -17,6 +17,7 @@ from .install import difference
 from .interpreter import run
 from .moved import is_of, remember
 from .plan import CURRENT, NOT_INSTALLED, STALE, Plan
+from .typed import typed
 
 WEEKDAYS = ('Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun')
 COMMAND_SECONDS = 30
@@ -48,8 +49,7 @@ def _service(job: Job, plan: Plan) -> bytes:
         )
     limit = f'TimeoutStartSec={job.timeout}\n' if job.timeout else ''
     text = (
-        f'# From {FILE}. Change it there, then: python manage.py schedule install '
-        '--format systemd\n'
+        f'# From {FILE}. Change it there, then install it again: README.md says how.\n'
         f'[Unit]\nDescription=manage.py {job.name}, of the TOM {plan.slug}\n\n'
         f'[Service]\nType=oneshot\n{limit}'
     )
@@ -148,17 +148,22 @@ def remove(project: Path) -> list[str]:
 
 def status(plan: Plan) -> tuple[int, list[str]]:
     found, files = installed(plan.project), units(plan)
+    again = typed(plan.project, 'schedule install --format systemd')
     if not found:
-        return NOT_INSTALLED, ['Not installed.']
+        return NOT_INSTALLED, ['Not installed.', f'To install: {again}']
     if found != files:
         return STALE, [
-            'Installed, but out of date: schedule.toml, the TOM or its Python have changed.'
+            'Installed, but out of date: schedule.toml, the TOM or its Python have changed.',
+            f'To bring it up to date: {again}',
         ]
     for name in _timers(files):
         try:
             _systemctl('is-active', name)
         except ScheduleError as error:
-            return STALE, [f'Installed, but {name} is not active. {error}']
+            return STALE, [
+                f'Installed, but {name} is not active. {error}',
+                f'After fixing that: {again}',
+            ]
     return CURRENT, ['Installed and current: ' + ', '.join(files)]
 
 
@@ -212,5 +217,5 @@ def _systemctl(*words: str) -> None:
     if status:
         raise ScheduleError(
             f'systemd does not work here (systemctl --user {" ".join(words)}): {said}\n'
-            'For cron instead: python manage.py schedule install'
+            'For cron instead, leave out: --format systemd'
         )

@@ -22,6 +22,7 @@
 | `http` | How requests leave the TOM: every wait ends, and no answer is without a limit |
 | `outcomes` | What came of checking one record, and of a whole run |
 | `portal_lists` | What became of many observation requests at once, from the lists of a portal of LCO's kind |
+| `portal_pages` | Reads the pages of a list of a portal of LCO's kind, as far as they are worth it |
 | `previews` | Makes a JPEG of each stored image where AUTO_THUMBNAILS asks for it: rule 10 |
 | `products` | Keeps frames as data products: a row means a whole, verified file (rules 6 to 9) |
 | `runs` | One run of a job at a time, and the history of runs |

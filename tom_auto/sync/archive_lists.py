@@ -5,7 +5,9 @@ most. In its default order, which is not unique, frames are lost between two pag
 they are not. A filter that it does not know is ignored in silence. So each row is held against the
 question, and a list that repeats an id, shows another number than it counts, or only estimates
 that number is not believed: its records are asked singly, as are those of which it shows less
-than is stored. No record is settled by a list: its last check asks for it alone.
+than is stored. A record is settled by lists only where they tell of its whole life, from the first
+moment at which it might be observed to the end of its observation, and show frames of it: see
+decision 20. Otherwise its last check asks for it alone.
 """
 
 import logging
@@ -22,33 +24,50 @@ from tom_observations.models import ObservationRecord
 
 from ..models import StoredFrame
 from .errors import BadAnswer
-from .facilities import moment
+from .facilities import TIMES, moment
 from .frames import PAGE, checksums
-from .portal_lists import A_PAGE_IS_WORTH, CHUNK, FEWEST, News
+from .portal_lists import CHUNK, FEWEST, News
+from .portal_pages import A_PAGE_IS_WORTH
 
 logger = logging.getLogger(__name__)
 
 LONGEST = timedelta(weeks=9)  # the longest time of which the archive counts the frames exactly
+PART = LONGEST / 3  # of the life of a request, so that those of many fit into one list
 MARGIN = timedelta(hours=1)  # around an observation
-Span = tuple[str, datetime, datetime, set[str]]  # proposal, start and end, requests
+A_DAY = timedelta(days=1)
 KEPT = 'id', 'filename', 'url', 'version_set'  # of an entry: of 200,000 no more has room
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """When one request was observed, and for which proposal."""
+    """For which proposal a request was observed, and when it has its frames."""
 
     proposal: str
     start: datetime
     end: datetime
+    is_all_its_life: bool = False
 
 
 @dataclass
 class Listed:
     """What the archive lists for one request."""
 
-    known: int = 0  # frames that are listed as they were stored, or deleted, here
-    entries: list[dict] = field(default_factory=list)  # all others
+    is_all: bool = False  # there is nothing more of it
+    known: set[int] = field(default_factory=set)  # ids that are stored, or deleted, as listed
+    entries: dict[int, dict] = field(default_factory=dict)  # all others
+
+    def __bool__(self) -> bool:
+        return bool(self.known or self.entries)
+
+
+@dataclass
+class Span:
+    """A list that is worth its price: a time, and the requests that it is to tell of."""
+
+    proposal: str
+    start: datetime
+    end: datetime
+    requests: set[str]
 
 
 class Sight:
@@ -77,117 +96,154 @@ class Sight:
             return None
 
 
-def wanted_of(due: Collection[int], news: dict[str, News], since: datetime) -> dict[str, Wanted]:
+def wanted_of(
+    due: Collection[int], news: dict[str, News], since: datetime, success: Collection[str]
+) -> dict[str, Wanted]:
     """The requests of these records, by number, that a list can tell of.
 
-    Those that began, whose proposal and times are known, and that ended after `since`: a check
-    that may settle a record is a single one.
+    Those that began, whose proposal and times are known. One that ended before `since` may be
+    settled by this check: then all its life is wanted, which is known of those with a state of
+    `success` alone. No other observation follows.
     """
     wanted, keys = {}, list(due)
     for begin in range(0, len(keys), CHUNK):
         rows = ObservationRecord.objects.filter(pk__in=keys[begin : begin + CHUNK]).values_list(
-            'observation_id', 'scheduled_start', 'scheduled_end', 'parameters__proposal'
+            'observation_id', 'status', *TIMES, 'parameters__proposal', 'parameters__start'
         )
-        for request, start, end, proposal in rows:
+        for request, status, start, end, proposal, opened in rows:
             said = news.get(request, News({}))
             with suppress(Exception):  # of a time that is none: the record is asked singly
                 start = moment(said.answer.get('scheduled_start')) or start
                 end = moment(said.answer.get('scheduled_end')) or end
-                proposal = said.proposal or proposal
-                if said.begun and start and end and end > since and isinstance(proposal, str):
-                    wanted[request] = Wanted(proposal, start - MARGIN, end + MARGIN)
+                proposal, is_old = said.proposal or proposal, end <= since
+                if is_old:
+                    start = min(start, moment(opened) - A_DAY)  # in whatever zone that was
+                done = said.answer.get('state', status) in success
+                if said.begun and isinstance(proposal, str) and (done or not is_old):
+                    wanted[request] = Wanted(proposal, start - MARGIN, end + MARGIN, is_old)
     return wanted
 
 
-def known_frames(due: Collection[int], archive: str) -> set[int]:
-    """A number for each frame that these records have: its id and its checksum at the archive."""
-    known, keys = set(), list(due)
-    states = (StoredFrame.State.STORED, StoredFrame.State.DELETED)
+def known_frames(due: Collection[int], archive: str) -> tuple[set[int], set[int]]:
+    """A number for the id and checksum of each frame that is known, and the records that have any."""
+    known, having, keys = set(), set(), list(due)
     for begin in range(0, len(keys), CHUNK):
-        frames = StoredFrame.objects.filter(
-            record__in=keys[begin : begin + CHUNK], archive=archive, state__in=states
-        )
-        known.update(map(hash, frames.values_list('frame_id', 'archive_md5').iterator()))
-    return known
+        frames = StoredFrame.objects.filter(record__in=keys[begin : begin + CHUNK], archive=archive)
+        rows = frames.values_list('record', 'state', 'frame_id', 'archive_md5')
+        for record, state, *told in rows.iterator():
+            having.add(record)
+            if state != StoredFrame.State.BROKEN:
+                known.add(hash(tuple(told)))
+    return known, having
 
 
 def read_frames(
-    facility: OCSFacility, spans: list[Span], known: set[int], sight: Sight
+    facility: OCSFacility,
+    wanted: dict[str, Wanted],
+    spans: list[Span],
+    known: set[int],
+    sight: Sight,
 ) -> dict[str, Listed]:
-    """What the archive lists for the requests of these spans.
+    """What the archive lists for the wanted requests, as far as all of their lists can be had.
 
     Nothing for proposals that it does not show: the single calls say so.
     """
-    found: dict[str, Listed] = {}
-    shown = sight.proposals()
-    for proposal, start, end, requests in spans:
-        if shown is not None and proposal not in shown:
-            continue
-        question = {
-            'proposal_id': proposal, 'start': start.isoformat(), 'end': end.isoformat(),
-            'ordering': 'id', 'limit': PAGE, 'include_related_frames': 'false',
-        }  # fmt: skip
-        try:
+    shown, failed = sight.proposals(), False
+    listed = {request: Listed(one.is_all_its_life) for request, one in wanted.items()}
+    for span in spans:
+        asked = span.requests & listed.keys()
+        is_read = False
+        if asked and not failed and (shown is None or span.proposal in shown):
             try:
-                found |= _read_list(facility, question, requests, known)
-            except ShiftedList:  # while it was read
-                found |= _read_list(facility, question, requests, known)
-        except Exception as error:  # the single calls will say what is wrong, record by record
-            logger.warning('The archive has no lists for us (%s: %s)', type(error).__name__, error)
-            break
-    return found
+                is_read = _read_again(facility, span, listed, known)
+            except Exception as error:  # the single calls will say what is wrong, one by one
+                logger.warning(
+                    'The archive has no lists for us (%s: %s)', type(error).__name__, error
+                )
+                failed = True
+        if not is_read:
+            for request in asked:
+                del listed[request]
+    return listed
+
+
+def _read_again(
+    facility: OCSFacility, span: Span, listed: dict[str, Listed], known: set[int]
+) -> bool:
+    """Read a list, and once more if it shifts meanwhile; whether it could be had."""
+    try:
+        return _read_list(facility, span, listed, known)
+    except ShiftedList:
+        return _read_list(facility, span, listed, known)
 
 
 class ShiftedList(Exception):
     """The pages of a list do not fit together."""
 
 
-def spans_of(wanted: dict[str, Wanted]) -> Iterator[Span]:
-    """The lists that cost less than the single calls for their requests."""
+def spans_of(wanted: dict[str, Wanted]) -> tuple[dict[str, Wanted], list[Span]]:
+    """The requests for which lists cost less than single calls, and these lists."""
+    while True:
+        spans = list(_all_spans(wanted))
+        alone = {
+            request for span in spans if len(span.requests) < FEWEST for request in span.requests
+        }
+        if not alone:
+            return wanted, spans
+        wanted = {request: one for request, one in wanted.items() if request not in alone}
+
+
+def _all_spans(wanted: dict[str, Wanted]) -> Iterator[Span]:
     proposals: dict[str, list[tuple[datetime, datetime, str]]] = {}
     for request, one in wanted.items():
-        proposals.setdefault(one.proposal, []).append((one.start, one.end, request))
+        start = one.start
+        while start < one.end:
+            end = min(start + PART, one.end)
+            proposals.setdefault(one.proposal, []).append((start, end, request))
+            start = end
     for proposal, rows in proposals.items():
         rows.sort()
         while rows:
             first = rows[0][0]
-            span = [row for row in rows if row[1] - first <= LONGEST]
-            rows = [row for row in rows[1:] if row[1] - first > LONGEST]
-            if len(span) >= FEWEST:
-                yield proposal, first, max(row[1] for row in span), {row[2] for row in span}
+            ends = [row for row in rows if row[1] - first <= LONGEST]
+            rows = [row for row in rows if row[1] - first > LONGEST]
+            yield Span(proposal, first, max(row[1] for row in ends), {row[2] for row in ends})
 
 
 def _read_list(
-    facility: OCSFacility, question: dict, requests: set[str], known: set[int]
-) -> dict[str, Listed]:
-    listed = {request: Listed() for request in requests}
+    facility: OCSFacility, span: Span, listed: dict[str, Listed], known: set[int]
+) -> bool:
+    """Put into `listed` what the archive lists for a span; whether that is worth its price."""
+    question = {
+        'proposal_id': span.proposal, 'start': span.start.isoformat(), 'end': span.end.isoformat(),
+        'ordering': 'id', 'limit': PAGE, 'include_related_frames': 'false',
+    }  # fmt: skip
     url = urljoin(facility.facility_settings.get_setting('archive_url'), '/frames/')
     last, seen, count = -1, 0, 1
-    start, end = map(datetime.fromisoformat, (question['start'], question['end']))
     while seen < count:
         query = urlencode(question | {'offset': seen})
         page = make_request('GET', f'{url}?{query}', headers=facility._portal_headers()).json()
         count, entries = int(page['count']), page['results']
         if page.get('count_estimated') is not False:
             raise BadAnswer('its counts are estimates')
-        if count > PAGE * (1 + len(requests) // A_PAGE_IS_WORTH):
-            return {}  # the single calls cost less
+        if count > PAGE * (1 + len(span.requests) // A_PAGE_IS_WORTH):
+            return False  # the single calls cost less
         for entry in entries:
             if not entry['id'] > last:
                 raise ShiftedList('it repeats frames')
             date = datetime.fromisoformat(entry['observation_date'])
-            if entry['proposal_id'] != question['proposal_id'] or not start <= date <= end:
+            if entry['proposal_id'] != span.proposal or not span.start <= date <= span.end:
                 raise BadAnswer('it ignores the question')
             last = entry['id']
             if (one := listed.get(str(entry['request_id']))) is None:
                 continue
             if hash((str(last), checksums(entry)[0])) in known:
-                one.known += 1
+                one.known.add(last)
             else:
-                one.entries.append({key: entry[key] for key in KEPT})
+                one.entries[last] = {key: entry[key] for key in KEPT}
         seen += len(entries)
         if seen < count and not entries:
             raise ShiftedList('it shows fewer frames than it counts')
     if seen != count:
         raise ShiftedList('it shows more frames than it counts')
-    return listed
+    return True

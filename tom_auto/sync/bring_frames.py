@@ -5,7 +5,7 @@ from functools import partial
 from time import sleep
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
@@ -39,7 +39,7 @@ class RecordFrames:
         if listing is None:
             listing = yield from one(self._facilities.frames_job(name, record))
         if stock and stock.is_success(record.status) and not listing.frames and not stock.key:
-            raise NoKey(f'no frames can be seen without an API key: set {name}_API_KEY in .env')
+            raise NoKey(f'no frames can be seen without an API key. To see them, {stock.wants_key}')
         patterns = self._limits.WANTED_FRAMES.get(name, ['*'])
         wanted = [
             frame
@@ -60,29 +60,33 @@ class RecordFrames:
     def _listed(self, record: ObservationRecord, stock: Stock | None) -> Jobs:
         """The frames of `record` that are new, from the lists; None where it has to be asked.
 
-        A check that may settle the record asks for it alone. A list that has not all that is
-        stored is not believed, nor where a file is not there.
+        A check that may settle the record needs lists that tell of all its life, and show frames
+        of it; or it asks for the record alone. A list that has not all that is stored is not
+        believed, nor where a file is not there.
         """
         ended, window = self._outcome.ended, self._limits.DATA_WINDOW
         lists = self._facilities.frame_lists.get(stock.account, {}) if stock else {}
         listed = lists.get(record.observation_id)
-        if listed is None or (ended and timezone.now() - ended >= window):
+        may_settle = ended and timezone.now() - ended >= window
+        if listed is None or (may_settle and not (listed and listed.is_all)):
             return None
-        archive = self._facilities.archive_of(stock.name)
-        stored = StoredFrame.objects.filter(record=record, archive=archive)
-        rows = list(stored.values_list('frame_id', 'name', 'product'))
-        changed = {str(entry['id']) for entry in listed.entries}
+        rows = []
+        if record.pk in self._facilities.having_frames:
+            archive = self._facilities.archive_of(stock.name)
+            stored = StoredFrame.objects.filter(record=record, archive=archive)
+            rows = list(stored.values_list('frame_id', 'name', 'product'))
+        changed = set(map(str, listed.entries))
         same = {frame_id for frame_id, *_ in rows if not is_preview(frame_id)} - changed
-        if listed.known != len(same):
+        if len(listed.known) != len(same):
             return None
         if names := [name for _, name, product in rows if product]:
             work = partial(storage.sizes, names)
             sizes = yield from one(self._facilities.disk_job(stock.name, work, 'stored files'))
             if None in sizes.values():
                 return None
-        self._outcome.found = listed.known
+        self._outcome.found = len(listed.known)
         listing = Listing()
-        listing.add(listed.entries, stock.name)
+        listing.add(list(listed.entries.values()), stock.name)
         return listing
 
     def _store_alone(self, record: ObservationRecord, archive: str, frames: list[Frame]) -> Jobs:
@@ -95,10 +99,12 @@ class RecordFrames:
             yield from self._store(record, archive, frames)
         finally:
             self._facilities.in_hand -= keys
+            self._facilities.new_frames -= keys
 
     def _store(self, record: ObservationRecord, archive: str, frames: list[Frame]) -> Jobs:
         name = self._outcome.facility
-        plans = plans_for(record, archive, frames, self._facilities.archive_of)
+        are_new = self._facilities.new_frames.issuperset((archive, frame.id) for frame in frames)
+        plans = plans_for(record, archive, frames, self._facilities.archive_of, are_new)
         names = [name for plan in plans for name in (plan.name, plan.preview) if name]
         sizes = {}
         if names:
@@ -113,6 +119,7 @@ class RecordFrames:
                 continue
             if plan.action is not Action.NOTHING:
                 todo.append(plan)
+                self._outcome.missing += plan.is_of_others and plan.action is Action.FETCH
             elif plan.stored and plan.product:
                 products.share(record, plan.stored)
                 if plan.preview and sizes[plan.preview] is None:
@@ -137,6 +144,7 @@ class RecordFrames:
                 if not kept and products.found_meanwhile(plan):
                     again.append(plan)
             elif plan.action is Action.ADOPT:
+                self._outcome.damaged += plan.is_of_others
                 plan.action, plan.place = Action.FETCH, plan.name
                 again.append(plan)
         return again
@@ -151,15 +159,23 @@ class RecordFrames:
     def _keep(self, record: ObservationRecord, plan: Plan, received: Received) -> Jobs:
         """Have a preview made, and write the rows of one frame; whether they are written."""
         is_ours, is_new = plan.is_ours, plan.product is None or plan.action is Action.RENEW
+        is_of_others = plan.is_of_others
         previews = (yield from self._draw(record, plan)) if is_ours else []
-        with transaction.atomic():
-            stored = products.write(record, plan, received)
-            for preview, drawn in previews if stored else ():
-                products.write(record, preview, drawn)
+        stored = None
+        try:
+            with transaction.atomic():
+                stored = products.write(record, plan, received)
+                for preview, drawn in previews if stored else ():
+                    products.write(record, preview, drawn)
+        except IntegrityError:
+            if not products.is_taken(plan):
+                raise
         if stored is None:
             for preview, _ in previews:
                 storage.delete(preview.place)
-        elif is_ours:
+        elif not is_ours:
+            self._outcome.adopted += is_of_others
+        else:
             self.saved.append(stored.pk)
             self._outcome.saved += is_new
             self._outcome.repaired += not is_new

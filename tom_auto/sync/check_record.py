@@ -57,7 +57,7 @@ class Check:
 
     def _run(self) -> Jobs:
         outcome = self.outcome
-        rows = ObservationRecord.objects.select_related('user', 'sync')
+        rows = ObservationRecord.objects.select_related('user', 'sync', 'target')
         record = rows.filter(pk=outcome.record).first()
         if record is None:
             outcome.ending = Ending.GONE
@@ -73,8 +73,9 @@ class Check:
             outcome.note(error)
             if isinstance(error, SetAside):
                 outcome.ending = Ending.SET_ASIDE
-        with self._noted():
-            hooks.pay_product_hooks(record.pk, self._frames.saved)
+        if outcome.saved or outcome.repaired or record.pk in self._facilities.owing:
+            with self._noted():
+                hooks.pay_product_hooks(record.pk, self._frames.saved)
         if outcome.ending is Ending.CHECKED and outcome.error:
             outcome.ending = Ending.FAILED
         elif outcome.ending is Ending.CHECKED and self._unsupported:  # which hides no failure
@@ -98,14 +99,16 @@ class Check:
         stock = self._facilities.stock(name)
         if stock is not None and not record.observation_id.isdecimal():
             raise Unsupported(f'{record.observation_id!r} is not the number of a request')
-        with self._noted():
-            hooks.pay_status_hook(record.pk)
+        if record.sync.owes_hook:
+            with self._noted():
+                hooks.pay_status_hook(record.pk)
         begun = True  # whatever becomes of the status, the data is wanted
         with self._noted():
             begun = yield from self._refresh_status(record, stock)
         outcome.changed, outcome.status = record.status != outcome.status, record.status
-        with self._noted():
-            hooks.pay_status_hook(record.pk)
+        if outcome.changed or stock is None:
+            with self._noted():
+                hooks.pay_status_hook(record.pk)
         with self._noted():
             outcome.terminal = yield from self._is_terminal(record, stock)
         outcome.ended = record.scheduled_end if outcome.terminal else None
@@ -131,16 +134,15 @@ class Check:
         if stock is not None:
             found = self._facilities.lists.get(stock.account, {})
             news = found.get(record.observation_id)
-        if news is not None and news.status_then == record.status:
-            times = {field: getattr(record, field) for field in TIMES}
-            status, begun = stock.status_of(times | news.answer), news.begun
+        if news is not None and news.then == (record.status, *(getattr(record, f) for f in TIMES)):
+            status, begun = stock.status_of(news.answer), news.begun
         else:
             status = yield from one(self._facilities.status_job(name, record))
             begun = True
         if status.fault:
             self.outcome.note(BrokenClass(status.fault))
         if not hooks.write_status(record, status):
-            record.refresh_from_db(fields=['status', *TIMES])  # a newer one: it is due again
+            record.refresh_from_db(fields=['status', *TIMES])  # somebody's, and newer
         return begun
 
     def _is_terminal(self, record: ObservationRecord, stock: Stock | None) -> Jobs:

@@ -20,15 +20,16 @@ After a failed check it is due at the next run, then after half an hour, an hour
 so on up to a day, until it succeeds.
 """
 
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from tom_observations.models import ObservationRecord
 
 from ..models import RecordSync, SharedFrame, StoredFrame
-from .outcomes import Ending, Outcome
+from .outcomes import Ending, Outcome, Report
 
 State = RecordSync.State
 EAGER = timedelta(days=1)  # after the end: asked at every run
@@ -97,6 +98,40 @@ def records_due(now: datetime, selection: Selection | None = None) -> QuerySet[O
     return selection.records().filter(
         pk__in=time_has_come.union(never_checked, clock_went_back, changed)
     )
+
+
+def due_by_facility(now: datetime, selection: Selection) -> dict[str, deque[int]]:
+    """The primary keys of the records that are due and enrolled, by facility.
+
+    Those that were asked longest ago come first, so that a deadline starves none of them.
+    """
+    asked = F('sync__asked_at').asc(nulls_first=True)
+    records = records_due(now, selection).filter(sync__isnull=False).order_by(asked, 'pk')
+    by_facility: dict[str, deque[int]] = {}
+    for facility, pk in records.values_list('facility', 'pk').iterator():
+        by_facility.setdefault(facility, deque()).append(pk)
+    return by_facility
+
+
+def next_news(awaited: QuerySet[RecordSync], now: datetime) -> datetime | None:
+    """When the first of these observations begins; None where one can have news before that.
+
+    A schedule may change, so that statuses are asked for all the same.
+    """
+    awaited = awaited.exclude(state=State.SETTLED)
+    in_the_future = {
+        'state': State.WAITING, 'terminal_since': None, 'record__scheduled_start__gt': now
+    }  # fmt: skip
+    if awaited.exclude(**in_the_future).exists():
+        return None
+    return awaited.aggregate(first=Min('record__scheduled_start'))['first']
+
+
+def look_ahead(run_started: datetime, report: Report) -> None:
+    """Note what waits after failures, and when the next observation begins."""
+    waiting = RecordSync.objects.filter(failing_since__isnull=False, next_check__gt=run_started)
+    report.waiting_after_failures = waiting.exclude(asked_at=run_started).count()
+    report.next_news = next_news(RecordSync.objects.all(), run_started)
 
 
 def note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -> None:

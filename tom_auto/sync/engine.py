@@ -13,19 +13,19 @@ from time import monotonic
 
 from django.contrib.auth.models import User
 from django.db import Error as DatabaseTrouble
-from django.db.models import F
 
 from ..conf import Automation
 from ..interrupt import ended_after
-from ..models import RecordSync, UpdateRun
+from ..models import UpdateRun
 from . import runs, storage
 from .check_record import Check
-from .db_retry import connect_again, limited_waits
-from .due import Selection, enrol, records_due
+from .db_retry import connect_again, limited_waits, nothing_logged, patient
+from .due import Selection, due_by_facility, enrol, look_ahead
 from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
 from .explain import explained
 from .facilities import Account
 from .facility_jobs import Facilities
+from .frame_plans import unread_files
 from .http import limited_requests
 from .outcomes import Ending, Outcome, Report
 from .storage_id import insist_on_storage
@@ -50,7 +50,7 @@ def update(
     """Check every selected record that is due, and bring home the frames that there are.
 
     `user`: whose credentials are used, in place of each record's own user. `begun` is called when
-    this is known to be the only run, `progress` as outcomes come. Raises AnotherRun where a run is
+    this is known to be the only run, `progress` again and again. Raises AnotherRun where a run is
     in progress already, or has taken over from this one. Otherwise whatever happens to a record or
     a facility is in the report.
     """
@@ -58,29 +58,19 @@ def update(
     deadline = start + limits.DEADLINE
     begin = runs.the_only_run(JOB, limits, selection.words())
     held_up = ended_after(limits.DEADLINE + HELD_UP)
-    with held_up, limited_waits(), begin as run, limited_requests(limits, deadline):
+    database, requests = limited_waits(), limited_requests(limits, deadline)
+    with held_up, nothing_logged(), database, begin as run, requests:
         begun()
         enrol()
+        if files := unread_files():
+            logger.info('Files stored by other commands are read to verify them: %s', files)
         report = Report()
-        _Run(run, report, limits, user, deadline, progress).go(due_by_facility(run, selection))
-        waiting = RecordSync.objects.filter(failing_since__isnull=False, next_check__gt=run.started)
-        report.waiting_after_failures = waiting.exclude(asked_at=run.started).count()
+        due = due_by_facility(run.started, selection)
+        _Run(run, report, limits, deadline, progress).go(due, user)
+        patient(look_ahead)(run.started, report)
         report.seconds = round(monotonic() - start, 3)
         runs.close(run, report)
     return report
-
-
-def due_by_facility(run: UpdateRun, selection: Selection) -> dict[str, deque[int]]:
-    """The primary keys of the records that are due, by facility.
-
-    Those that were asked longest ago come first, so that a deadline starves none of them.
-    """
-    asked = F('sync__asked_at').asc(nulls_first=True)
-    records = records_due(run.started, selection).order_by(asked, 'pk')
-    by_facility: dict[str, deque[int]] = {}
-    for facility, pk in records.values_list('facility', 'pk').iterator():
-        by_facility.setdefault(facility, deque()).append(pk)
-    return by_facility
 
 
 class _Run:
@@ -91,23 +81,22 @@ class _Run:
         run: UpdateRun,
         report: Report,
         limits: Automation,
-        user: User | None,
         deadline: float,
         progress: Callable[[Report], None],
     ) -> None:
         self._run, self._report, self._limits = run, report, limits
-        self._user, self._deadline, self._progress = user, deadline, progress
+        self._deadline, self._progress = deadline, progress
         self._active: dict[int, Check] = {}
         self._reading: dict[Account, list] = {}  # queues that wait for a portal's lists
         self._outcomes: list[Outcome] = []
         self._not_reached: Counter[str] = Counter()  # records, by facility
         self._written = monotonic()
 
-    def go(self, due: dict[str, deque[int]]) -> None:
+    def go(self, due: dict[str, deque[int]], user: User | None) -> None:
         """Check every record of `due`, facilities in turn, until all are done or time is up."""
         self._report.due = sum(map(len, due.values()))
         with ExitStack() as at_the_end:
-            self._facilities = Facilities(due, self._limits, self._user)
+            self._facilities = Facilities(due, self._limits, user)
             at_the_end.callback(self._facilities.stop)
             heart = runs.Heart(self._run, self._report)
             at_the_end.callback(heart.stop)
@@ -142,34 +131,36 @@ class _Run:
             self._outcomes.append(Outcome('', error=str(error), kind=error.kind))
 
     def _read_lists(self, due: dict[str, deque[int]]) -> deque:
-        """Have the portals' lists read; gives the queues of the facilities that wait for none."""
-        jobs, waiting = self._facilities.list_jobs(due), {}
+        """Have the lists of the observatories read; gives the queues that wait for none."""
+        now: deque = deque()
         for name, keys in due.items():
             stock = self._facilities.stock(name)
-            account = stock.account if stock else None
-            waiting.setdefault(account if account in jobs else None, []).append((name, keys))
-        for account, job in jobs.items():
-            self._pool.submit(job, (account, 0))
-        now = deque(waiting.pop(None, ()))
-        self._reading = waiting
+            waiting = self._reading.setdefault(stock.account, []) if stock else now
+            waiting.append((name, keys))
+        jobs = self._facilities.list_jobs(due)
+        for account in list(self._reading):
+            if account in jobs:
+                self._pool.submit(jobs[account], (account, 0))
+            else:
+                self._go_on_reading(account, {}, now)
         return now
 
     def _go_on_reading(self, account: Account, found: dict, queues: deque) -> None:
         """After the portal's lists those of the archive; then the records that waited for them."""
-        if account not in self._facilities.lists:
-            self._facilities.lists[account] = found
-            job = None
-            try:
-                job = self._facilities.archive_list_job(account, dict(self._reading[account]))
-            except DatabaseTrouble as error:  # each record will be asked for singly, and may fail
-                logger.warning('No lists of frames are read: %s', error)
-                self._connect_again()
-            if job is not None:
-                self._pool.submit(job, (account, 1))
-                return
+        known, job = self._facilities, None
+        try:
+            if account in known.lists:
+                known.take_frame_lists(account, found)
+            else:
+                known.lists[account] = found
+                job = known.archive_list_job(account, dict(self._reading[account]))
+        except DatabaseTrouble as error:  # each record will be asked for singly, and may fail
+            logger.warning('No lists of frames are read: %s', error)
+            self._connect_again()
+        if job is not None:
+            self._pool.submit(job, (account, 1))
         else:
-            self._facilities.frame_lists[account] = found
-        queues.extend(self._reading.pop(account))
+            queues.extend(self._reading.pop(account))
 
     def _begin_more(self, queues: deque) -> None:
         """Take more records in hand, one of each facility in turn."""
@@ -215,7 +206,7 @@ class _Run:
             runs.record_outcomes(self._run, outcomes, self._limits)
             for outcome in outcomes:
                 self._report.add(outcome)
-            self._progress(self._report)
+        self._progress(self._report)
         self._facilities.restart_dead()
 
     def _is_over(self, queues: deque) -> bool:
@@ -249,7 +240,7 @@ class _Run:
 
     def _account(self) -> None:
         """See that every record went somewhere: rule 16."""
-        if missing := self._report.unaccounted():
+        if missing := self._report.still_open():
             error = f'{missing} due records are not accounted for. Please report this'
             outcome = Outcome('', error=error, kind=SyncError.kind, ending=Ending.FAILED)
             runs.record_outcomes(self._run, [outcome], self._limits)

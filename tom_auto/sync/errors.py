@@ -7,16 +7,19 @@ can do about it.
 import re
 
 WAIT = 'Nothing to do unless it lasts: it is retried automatically.'
-KEY = 'Put a valid API key into .env, then retry.'
+KEY = 'Put a valid API key into .env{applied}, then retry.'
 LOG = 'Read logs/tom.log, which has the traceback.'
-DOCTOR = 'Run: python manage.py doctor'
+DOCTOR = 'Run: {doctor}'
 
 _kinds: dict[str, type['SyncError']] = {}
 
 
-def advice_for(kind: str) -> str:
-    """What a person can do about an error of this kind."""
-    return by_kind(kind).advice
+def advice_for(kind: str, doctor: str = 'manage.py doctor', applied: str = '') -> str:
+    """What a person can do about an error of this kind.
+
+    `doctor` is what they type for that; `applied` what else makes a change of `.env` known.
+    """
+    return by_kind(kind).advice.format(doctor=doctor, applied=applied)
 
 
 def by_kind(kind: str) -> type['SyncError']:

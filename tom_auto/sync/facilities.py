@@ -22,11 +22,8 @@ from tom_observations.facilities.ocs import OCSFacility
 from tom_observations.facility import BaseRoboticObservationFacility
 from tom_observations.models import ObservationRecord
 
-from .errors import (
-    AccessRefused,
-    BrokenClass,
-    Unsupported,
-)
+from .errors import AccessRefused, BrokenClass, NoKey, NotFound, Unsupported
+from .explain import explained
 from .frames import Listing, listed_by_archive
 
 #: What the states of a portal look like.
@@ -111,6 +108,8 @@ class Stock:
         )
         self.key = setting('api_key') or ''
         self.account = self.portal, self.archive, self.key
+        #: What to do where there is no key. LCORedirect uses LCO's.
+        self.wants_key = f'set {self.ocs.facility_settings.facility_name}_API_KEY in .env'
 
     def is_terminal(self, status: str) -> bool:
         """Whether `status` will not change by itself."""
@@ -118,11 +117,22 @@ class Stock:
 
     def is_success(self, status: str) -> bool:
         """Whether an observation with `status` should have data."""
-        return status in self.ocs.facility_settings.get_successful_observing_states()
+        return status in self.success_states()
+
+    def success_states(self) -> list[str]:
+        """The states of observations that have all their data."""
+        return self.ocs.facility_settings.get_successful_observing_states()
 
     def status(self, observation_id: str) -> Status:
-        """What the portal says of one request."""
-        return self.status_of(self.ocs.get_observation_status(observation_id))
+        """What the portal says of one request. Raises NoKey if it is hidden for want of a key."""
+        try:
+            answer = self.ocs.get_observation_status(observation_id)
+        except Exception as error:
+            known = explained(error, self.name)
+            if not self.key and isinstance(known, NotFound | AccessRefused):
+                raise NoKey(f'{self.name} shows it only to its owner: {self.wants_key}') from error
+            raise known from error
+        return self.status_of(answer)
 
     def status_of(self, answer: object) -> Status:
         """What an answer of the portal, or of its lists, amounts to."""

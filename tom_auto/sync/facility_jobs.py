@@ -1,5 +1,6 @@
 """The facilities of a run: who asks each, and by which job."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Generator
 from functools import partial
@@ -18,9 +19,12 @@ from .class_process import CALLS, ClassProcess
 from .errors import Unsupported
 from .explain import told
 from .facilities import Account, Stock, facility_classes, is_stock, overrides, usable_class
-from .frame_plans import Plan
+from .frame_plans import Plan, unheard_of
+from .hooks import records_that_owe
 from .portal_lists import Found, read_lists, wanted_of
 from .workers import DISK, ROOM, Job
+
+logger = logging.getLogger(__name__)
 
 #: What calls classes in their processes, each of which may use a connection to the database.
 CLASSES = ('classes',)
@@ -48,6 +52,9 @@ class Facilities:
         self.unsupported: dict[str, str] = {}
         self.lists: dict[Account, Found] = {}  # of requests
         self.frame_lists: dict[Account, dict[str, Listed]] = {}  # by request
+        self.having_frames: set[int] = set()  # records that a list was read for
+        self.new_frames: set[tuple[str, str]] = set()  # that lists show, and nobody has heard of
+        self.owing = records_that_owe()
         self.in_hand: set[tuple[str, str]] = set()  # frames that a record is storing now
         self.terminal: dict[tuple, tuple[str, ...]] = {}  # states, by facility and user
         for name in due:
@@ -59,6 +66,12 @@ class Facilities:
             if is_stock(facility_class):
                 self._stock[name] = stock = Stock(name, facility_class)
                 self._sights.setdefault(stock.account, Sight(stock.ocs))
+                if not stock.key:
+                    logger.warning(
+                        '%s has no API key, so it shows only what is public: %s',
+                        name,
+                        stock.wants_key,
+                    )
             else:
                 self._processes[name] = ClassProcess(name, facility_class)
                 self._processes[name].start()
@@ -99,7 +112,7 @@ class Facilities:
         jobs = {}
         for account in {stock.account for stock in self._stock.values()}:
             stocks, keys = self._of_account(account, due)
-            if wanted := wanted_of(keys):
+            if wanted := wanted_of(keys, timezone.now() - self._limits.DATA_WINDOW):
                 work = partial(read_lists, stocks[0].ocs, wanted)
                 jobs[account] = self._portal_job(stocks[0], work, 'lists of requests')
         return jobs
@@ -110,16 +123,25 @@ class Facilities:
         None where single calls cost less.
         """
         stocks, keys = self._of_account(account, due)
-        since = timezone.now() - self._limits.DATA_WINDOW
-        wanted = archive_lists.wanted_of(keys, self.lists[account], since)
-        spans = list(archive_lists.spans_of(wanted))
+        first, since = stocks[0], timezone.now() - self._limits.DATA_WINDOW
+        wanted, spans = archive_lists.spans_of(
+            archive_lists.wanted_of(keys, self.lists[account], since, first.success_states())
+        )
         if not spans:
             return None
-        known = archive_lists.known_frames(keys, self.archive_of(stocks[0].name))
-        work = partial(
-            archive_lists.read_frames, stocks[0].ocs, spans, known, self._sights[account]
-        )
-        return self._archive_job(stocks[0], work, 'lists of frames')
+        known, having = archive_lists.known_frames(keys, self.archive_of(first.name))
+        self.having_frames |= having
+        sight = self._sights[account]
+        work = partial(archive_lists.read_frames, first.ocs, wanted, spans, known, sight)
+        return self._archive_job(first, work, 'lists of frames')
+
+    def take_frame_lists(self, account: Account, listed: dict[str, Listed]) -> None:
+        """Keep what the archive's lists say, and which of these frames are new."""
+        stocks, _ = self._of_account(account, {})
+        archive = self.archive_of(stocks[0].name)
+        ids = [str(frame_id) for one in listed.values() for frame_id in one.entries]
+        self.new_frames |= {(archive, frame_id) for frame_id in unheard_of(ids, archive)}
+        self.frame_lists[account] = listed
 
     def _of_account(
         self, account: Account, due: dict[str, deque[int]]

@@ -13,6 +13,7 @@ from . import file_names, storage
 from .errors import Clash
 from .frames import Frame
 
+CHUNK = 500  # frames in one question to the database
 JPEG = '_jpeg'  # the end of a preview's id, as tomtoolkit has it
 
 
@@ -45,6 +46,11 @@ class Plan:
         return self.product.data.name or '' if self.product else ''
 
     @property
+    def is_of_others(self) -> bool:
+        """Whether another command has stored it, and nobody has looked at it yet."""
+        return self.product is not None and self.stored is None
+
+    @property
     def is_ours(self) -> bool:
         """Whether its file comes from this engine, and from nobody else."""
         return self.action is not Action.ADOPT or bool(self.stored and self.stored.is_broken)
@@ -59,17 +65,41 @@ class Plan:
         return row
 
 
+def unread_files() -> int:
+    """How many files other commands have stored for records that were never checked."""
+    return DataProduct.objects.filter(
+        stored_frame=None, product_id__isnull=False, observation_record__sync__state='new'
+    ).count()
+
+
+def unheard_of(frame_ids: list[str], archive: str) -> set[str]:
+    """Those of these frames of which there is no row of any kind."""
+    unheard = set(frame_ids)
+    for start in range(0, len(frame_ids), CHUNK):
+        some = frame_ids[start : start + CHUNK]
+        longer = {f'{archive}:{frame_id}': frame_id for frame_id in some}
+        stored = StoredFrame.objects.filter(archive=archive, frame_id__in=some)
+        products = DataProduct.objects.filter(product_id__in=[*some, *longer]).order_by()
+        unheard.difference_update(stored.values_list('frame_id', flat=True))
+        taken = products.values_list('product_id', flat=True)
+        unheard.difference_update(longer.get(product_id, product_id) for product_id in taken)
+    return unheard
+
+
 def plans_for(
-    record: ObservationRecord, archive: str, frames: list[Frame], archive_of: Callable[[str], str]
+    record: ObservationRecord,
+    archive: str,
+    frames: list[Frame],
+    archive_of: Callable[[str], str],
+    are_new: bool = False,
 ) -> list[Plan]:
-    """What is kept of these frames. `archive_of` gives the archive of a facility."""
+    """What is kept of these frames. `archive_of` gives the archive of a facility.
+
+    `are_new`: they were unheard of a moment ago, and need not be looked for one by one.
+    """
     ids = [frame.id for frame in frames]
     product_ids = [*ids, *(f'{archive}:{frame_id}' for frame_id in ids)]
-    wanted = [*ids, *map(preview_id, product_ids)]
-    rows = StoredFrame.objects.select_related('product').filter(archive=archive)
-    known = {row.frame_id: row for row in rows.filter(frame_id__in=wanted)}
-    rows = DataProduct.objects.select_related('stored_frame', 'observation_record').order_by()
-    products = {row.product_id: row for row in rows.filter(product_id__in=product_ids)}
+    known, products = ({}, {}) if are_new else _rows(archive, ids, product_ids)
     plans = []
     for frame in frames:
         stored, namesake = known.get(frame.id), products.get(frame.id)
@@ -85,6 +115,16 @@ def plans_for(
         preview = jpeg.name if jpeg and jpeg.product else ''
         plans.append(Plan(frame, archive, place, product_id, product, stored, preview))
     return plans
+
+
+def _rows(
+    archive: str, ids: list[str], product_ids: list[str]
+) -> tuple[dict[str, StoredFrame], dict[str, DataProduct]]:
+    wanted = [*ids, *map(preview_id, product_ids)]
+    rows = StoredFrame.objects.select_related('product').filter(archive=archive)
+    known = {row.frame_id: row for row in rows.filter(frame_id__in=wanted)}
+    rows = DataProduct.objects.select_related('stored_frame', 'observation_record').order_by()
+    return known, {row.product_id: row for row in rows.filter(product_id__in=product_ids)}
 
 
 def _is_of(

@@ -25,8 +25,8 @@ from .facilities import TIMES, Status
 def write_status(record: ObservationRecord, status: Status) -> bool:
     """Write `status` into `record` where it changed; whether it could be written.
 
-    Not where somebody has written another status since `record` was read: the newer one stays,
-    and the record is still due (rule 2).
+    Not where somebody has written another status, or other times, since `record` was read: the
+    newer ones stay (rule 2).
     """
     news = {'status': status.state} | {
         name: getattr(status, name) for name in TIMES if name.replace('_', ' ') not in status.fault
@@ -36,7 +36,8 @@ def write_status(record: ObservationRecord, status: Status) -> bool:
     with transaction.atomic(), _without_hooks():
         rows = ObservationRecord.objects.select_for_update(of=('self',))
         fresh = rows.filter(pk=record.pk).first()
-        if fresh is None or fresh.status != record.status:
+        fields = 'status', *TIMES
+        if fresh is None or any(getattr(fresh, one) != getattr(record, one) for one in fields):
             return False
         if fresh.status != status.state:
             note_owed(record)
@@ -67,12 +68,12 @@ def note_owed(record: ObservationRecord) -> None:
 
 def pay_status_hook(pk: int) -> None:
     """Run the hook that the record `pk` owes, with objects read for it. Raises HookFailed."""
-    sync = RecordSync.objects.filter(pk=pk, owes_hook=True).first()
-    if sync is None:
+    rows = ObservationRecord.objects.select_related('target', 'sync')
+    record = rows.filter(pk=pk, sync__owes_hook=True).first()
+    if record is None:
         return
-    record = ObservationRecord.objects.get(pk=pk)
-    if record.status != sync.status_before:
-        _run('observation_change_state', record, sync.status_before)
+    if record.status != record.sync.status_before:
+        _run('observation_change_state', record, record.sync.status_before)
     RecordSync.objects.filter(pk=pk).update(owes_hook=False, status_before='')
 
 
@@ -81,6 +82,11 @@ def _run(hook: str, *arguments: object) -> None:
         run_hook(hook, *arguments)
     except Exception as error:
         raise hook_failed(hook, error) from error
+
+
+def records_that_owe() -> set[int]:
+    """The records whose saved products hooks are owed for, since an earlier run."""
+    return set(StoredFrame.objects.filter(hooks_owed=True).values_list('record', flat=True))
 
 
 def pay_product_hooks(record: int, frames: list[int]) -> None:

@@ -19,13 +19,14 @@ from urllib.parse import urljoin
 import requests
 from requests import sessions
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
+from requests.utils import default_user_agent, get_environ_proxies
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError as BrokenStream
 from urllib3.exceptions import InvalidHeader, MaxRetryError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
+from .. import __version__
 from ..conf import Automation
 from ..redact import heard
 
@@ -61,6 +62,9 @@ def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None
         timeout: object = None,
         **options: object,
     ) -> requests.Response:
+        if request.headers.get('User-Agent', '') == default_user_agent():
+            # Or the people who run the observatory could not tell whose requests these are.
+            request.headers['User-Agent'] = f'tom-auto/{__version__} {default_user_agent()}'
         used = pool_of(os.getpid()) if type(adapter) is HTTPAdapter else adapter
         wait = timeout or (limits.CONNECT_TIMEOUT, limits.READ_TIMEOUT)
         response = send(used, request, stream=stream, timeout=wait, **options)

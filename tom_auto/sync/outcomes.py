@@ -1,13 +1,17 @@
 """What came of checking one record, and of a whole run."""
 
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 
 from .errors import SyncError
 
-MOST_NAMED = 10  # failures in the one-line summary; the rest is counted
+MOST_NAMED = 10  # reasons in the one-line summary; the rest is counted
+MOST_ALIKE = 3  # records that failed for one reason; the rest is counted
 #: What `--json` prints of each failure.
 FAILURE = ('record', 'observation_id', 'facility', 'error', 'kind')
+#: What is counted of each record, and added up.
+ADDED = 'changed', 'found', 'saved', 'repaired', 'filtered', 'adopted', 'damaged', 'missing'
 
 
 class Ending(StrEnum):
@@ -37,18 +41,28 @@ class Outcome:
     saved: int = 0
     repaired: int = 0
     filtered: int = 0
+    adopted: int = 0  # files that others had stored, and that are whole
+    damaged: int = 0  # and that are not
+    missing: int = 0  # and that are not there
     has_data: bool = True
     error: str = ''
     kind: str = ''  # of the error
-
-    def sentence(self) -> str:
-        """What failed, and why."""
-        return f'{self.facility} {self.observation_id}'.strip() + f': {self.error}'
 
     def note(self, error: SyncError) -> None:
         """Add `error` to what went wrong; the first one gives the kind."""
         self.error = f'{self.error}; {error}' if self.error else str(error)
         self.kind = self.kind or error.kind
+
+
+class Alike(list[Outcome]):
+    """Outcomes of one facility that failed for one reason, which is said once."""
+
+    def sentence(self) -> str:
+        """What failed, and why."""
+        numbers = [outcome.observation_id for outcome in self]
+        named, more = ', '.join(filter(None, numbers[:MOST_ALIKE])), len(numbers) - MOST_ALIKE
+        more_named = f' and {more} more' if more > 0 else ''
+        return f'{self[0].facility} {named}{more_named}'.strip() + f': {self[0].error}'
 
 
 @dataclass
@@ -69,14 +83,18 @@ class Report:
     not_reached: int = 0
     gone: int = 0
     filtered: int = 0
+    adopted: int = 0
+    damaged: int = 0
+    missing: int = 0
     waiting_after_failures: int = 0
     seconds: float = 0.0
+    next_news: datetime | None = None  # where all awaited observations lie in the future
     failures: list[Outcome] = field(default_factory=list)
     unsupported_facilities: dict[str, str] = field(default_factory=dict)
 
     def add(self, outcome: Outcome) -> None:
         """Count `outcome`."""
-        for name in ('changed', 'found', 'saved', 'repaired', 'filtered'):
+        for name in ADDED:
             setattr(self, name, getattr(self, name) + getattr(outcome, name))
         if outcome.record is not None:
             setattr(self, outcome.ending, getattr(self, outcome.ending) + 1)
@@ -87,8 +105,8 @@ class Report:
             self.failures.append(outcome)
             self.status = 'failed'
 
-    def unaccounted(self) -> int:
-        """How many due records went nowhere: rule 16."""
+    def still_open(self) -> int:
+        """How many due records have gone nowhere yet; at the end of a run, none (rule 16)."""
         return self.due - sum(getattr(self, ending) for ending in Ending) + self._shared()
 
     def _shared(self) -> int:
@@ -97,13 +115,30 @@ class Report:
     def as_dict(self) -> dict:
         """The object that `--json` prints."""
         failures = [{name: getattr(failure, name) for name in FAILURE} for failure in self.failures]
-        return asdict(replace(self, failures=[])) | {'failures': failures}
+        news = self.next_news.isoformat() if self.next_news else None
+        return asdict(replace(self, failures=[])) | {'failures': failures, 'next_news': news}
+
+    def reasons(self) -> list[Alike]:
+        """The failures, those of one facility and for one reason together."""
+        found: dict[tuple[str, str], Alike] = {}
+        for failure in self.failures:
+            found.setdefault((failure.facility, failure.error), Alike()).append(failure)
+        return list(found.values())
 
     def counts(self) -> dict[str, int]:
         """The counts alone, under the names that they have in the run's row."""
         from ..models import COUNTS
 
         return {name: getattr(self, name) for name in COUNTS}
+
+    def words_of_others_files(self) -> str:
+        """How many of the files that other commands had stored are whole; empty where there are none."""
+        if not (self.adopted or self.damaged or self.missing):
+            return ''
+        return (
+            f'; of the files stored by other commands {self.adopted} are whole, '
+            f'{self.damaged} were damaged, {self.missing} were missing'
+        )
 
     def sentence(self) -> str:
         """The one-line summary, which names what failed."""
@@ -112,8 +147,10 @@ class Report:
             if self.waiting_after_failures
             else ''
         )
+        if self.next_news:
+            waiting += f' The next observation begins at {self.next_news:%Y-%m-%d %H:%M} UTC.'
         if not self.due and not self.failed:
-            return 'Nothing was due.' + waiting if waiting else 'Success! Nothing was due.'
+            return f'{"" if self.waiting_after_failures else "Success! "}Nothing was due.{waiting}'
         counts = (
             f'{self.due} due, {self.checked} checked, {self.changed} changed; '
             f'{self.found} frames found, {self.saved} saved, {self.repaired} repaired; '
@@ -122,13 +159,15 @@ class Report:
         others = {'set aside': self.set_aside, 'not reached': self.not_reached,
                   'gone': self.gone, 'frames not wanted': self.filtered}  # fmt: skip
         counts += ''.join(f', {number} {name}' for name, number in others.items() if number)
+        counts += self.words_of_others_files()
         counts += f'; {self.seconds:.1f} s.'
         unsupported = ''.join(
             f' Not supported at {name}: {reason}.'
             for name, reason in self.unsupported_facilities.items()
         )
         if self.status == 'ok':
-            return f'{"" if waiting else "Success! "}{counts}{unsupported}{waiting}'
-        named = '; '.join(failure.sentence() for failure in self.failures[:MOST_NAMED])
-        more = len(self.failures) - MOST_NAMED
+            return f'{"" if self.waiting_after_failures else "Success! "}{counts}{unsupported}{waiting}'
+        reasons = self.reasons()
+        named = '; '.join(alike.sentence() for alike in reasons[:MOST_NAMED])
+        more = sum(map(len, reasons[MOST_NAMED:]))
         return f'Failed: {counts} {named}{f"; and {more} more" if more > 0 else ""}{unsupported}'

@@ -1,57 +1,69 @@
 """What became of many observation requests at once, from the lists of a portal of LCO's kind.
 
-Measured on observation portal 4.18.9: the lists of request groups tell the states, that
-of observations the schedule, which changes without the request's `modified` doing so. A filter
-that the portal does not know is ignored in silence, pages shift while they are read, and what
-another group owns is not there. So nothing is concluded from what a list does not have, but that
-a pending request has no observations, and only where that list was read whole: for every other
-record the observatory is asked singly.
+Measured on observation portal 4.18.9: the lists of request groups tell the states, those of
+observations the schedule, which changes without the request's `modified` doing so, also after the
+request has ended. A filter that the portal does not know is ignored in silence, pages shift while
+they are read, and what another group owns is not there. tomtoolkit takes the times of the first
+observation that was completed, otherwise of the last that is pending: so an answer needs all of a
+request's observations, or those that changed since the last check found what the record has.
+
+Nothing is concluded from what a list does not have, but that a request has no more observations
+than the list shows, and only where that list was read whole. Where this would be news of a request
+that has ended, and for every other record, the observatory is asked singly.
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from urllib.parse import urlencode, urljoin
 
 from dateutil.parser import parse
 from django.utils import timezone
-from tom_observations.facilities.ocs import OCSFacility, make_request
+from tom_observations.facilities.ocs import OCSFacility
 from tom_observations.models import ObservationRecord
+
+from .facilities import TIMES, moment
+from .portal_pages import Portal, Rows
 
 logger = logging.getLogger(__name__)
 
 FEWEST = 5  # records: for fewer than these, single calls cost the observatory less
-PAGE = 500  # rows: half a second of the portal's time
-A_PAGE_IS_WORTH = 50  # records: what a page costs compared to their single calls
 MARGIN = timedelta(days=1)  # for clocks, and for what happened between two runs
 CHUNK = 1000  # records in one question to the database
-PENDING = 'PENDING'
-UNTOUCHED = {'PENDING', 'NOT_ATTEMPTED', 'CANCELED'}  # observations that took nothing, in time
+PENDING, COMPLETED = 'PENDING', 'COMPLETED'
+UNTOUCHED = {PENDING, 'NOT_ATTEMPTED', 'CANCELED'}  # observations that took nothing, in time
+#: Observations that give a request its times, or that may have taken a frame. Of those that were
+#: canceled there may be dozens to a request.
+TELLING = [PENDING, COMPLETED, 'IN_PROGRESS', 'ABORTED', 'FAILED', 'BAD_DATA']
 
 
 @dataclass
 class News:
     """What the lists say of one request."""
 
-    answer: dict  # as `get_observation_status` would have it; without times: they are as before
-    begun: bool = True  # whether it may have frames
-    status_then: str = ''  # of the record, when the lists were read
+    answer: dict  # as `get_observation_status` would have it
+    begun: bool = True  # whether it may have frames that are not known
+    then: tuple = ()  # status and times of the record, when the lists were read
     proposal: str = ''  # empty where no list names it
 
 
 @dataclass
 class _Wanted:
-    """A record that is due: since when it may have changed, and what the last check left."""
+    """A record that is due: what it has, and what the lists say of its request."""
 
-    since: datetime
-    status_before: str
-    status_then: str
+    since: datetime  # before its status was last asked for
+    then: tuple  # its status and times
+    checked: str  # its status, if the last check left that; otherwise empty
+    #: What was observed before this has its frames here; None where they were not asked for since
+    #: the request ended, or will be for the last time.
+    complete_until: datetime | None
+    state: str = ''
     proposal: str = ''
+    created: datetime | None = None
     blocks: list[dict] = field(default_factory=list)
 
 
-Portal = tuple[str, dict]  # address and headers
 Wanted = dict[str, _Wanted]  # by request number
 Found = dict[str, News]
 
@@ -61,134 +73,175 @@ def read_lists(facility: OCSFacility, wanted: Wanted) -> Found:
     found: Found = {}
     if len(wanted) < FEWEST:
         return found
-    all_of_them = dict(wanted)
     portal = facility.facility_settings.get_setting('portal_url'), facility._portal_headers()
     try:
-        _find_pending(portal, wanted, found)
-        _find_ended(portal, wanted, found)
+        _read_states(portal, wanted, state=PENDING)
+        _find_pending(portal, _in_state(wanted, PENDING), found)
+        _read_ended(portal, wanted)
+        ended = {number: one for number, one in wanted.items() if one.state not in ('', PENDING)}
+        _find_ended(portal, ended, found)
     except Exception as error:  # the single calls will say what is wrong, record by record
         logger.warning('%s has no lists for us (%s)', portal[0], type(error).__name__)
-    for observation_id, news in found.items():
-        one = all_of_them[observation_id]
-        news.status_then, news.proposal = one.status_then, one.proposal
+    for number, news in found.items():
+        news.then, news.proposal = wanted[number].then, wanted[number].proposal
     return found
 
 
-def wanted_of(due: Collection[int]) -> Wanted:
-    """What there is to ask about these records, by request number."""
+def wanted_of(due: Collection[int], window_began: datetime) -> Wanted:
+    """What there is to ask about these records, by request number.
+
+    `window_began`: a record that ended before that is checked for the last time.
+    """
     wanted, keys = {}, list(due)
     for start in range(0, len(keys), CHUNK):
         some = keys[start : start + CHUNK]
         rows = ObservationRecord.objects.filter(pk__in=some).values_list(
-            'observation_id', 'status', 'created',
-            'sync__status', 'sync__terminal_since', 'sync__checked_at',
+            'observation_id', 'created', 'sync__status', 'sync__terminal_since',
+            'sync__checked_at', 'status', *TIMES,
         )  # fmt: skip
-        for observation_id, status, created, checked, terminal_since, checked_at in rows:
+        for observation_id, created, checked, terminal_since, checked_at, *then in rows:
             if not observation_id.isdecimal():
                 continue  # and no request
-            since = terminal_since or checked_at or created
-            before = status if status == checked else ''
+            asked_since_its_end = (
+                terminal_since and checked_at and window_began < terminal_since <= checked_at
+            )
+            one = _Wanted(
+                since=(terminal_since or checked_at or created) - MARGIN,
+                then=tuple(then),
+                checked=checked if checked == then[0] else '',
+                complete_until=window_began if asked_since_its_end else None,
+            )
             twin = wanted.get(observation_id)
-            if twin is not None and twin.status_before != before:
-                before = ''  # what one of two records knows, the other may not
-            wanted[observation_id] = _Wanted(since - MARGIN, before, status)
+            if twin is not None and twin != one:  # what one of them knows, the other may not
+                one.checked, one.complete_until, one.since = '', None, min(one.since, twin.since)
+            wanted[observation_id] = one
     return wanted
 
 
-def _find_pending(portal: Portal, wanted: Wanted, found: Found) -> None:
-    states = _states(portal, wanted, state=PENDING)
-    if not states:
+def _in_state(wanted: Wanted, state: str) -> Wanted:
+    return {number: one for number, one in wanted.items() if one.state == state}
+
+
+def _find_pending(portal: Portal, pending: Wanted, found: Found) -> None:
+    if not pending:
         return
-    whole = _read_blocks(portal, wanted, len(states), request_state=PENDING)
-    for observation_id, state in states.items():
-        one = wanted.pop(observation_id)
-        if state == PENDING and (whole or one.blocks):
-            found[observation_id] = News(_answer(state, one.blocks), _begun(one.blocks))
-        else:
-            _note_ended(observation_id, state, one, found)
+    filters = {'request_state': PENDING, 'modified_after': _ever(pending).isoformat()}
+    if _read_blocks(portal, pending, **filters):
+        for number, one in pending.items():
+            with suppress(Exception):  # of a time that is none: the record is asked singly
+                if _is_consistent(one):
+                    found[number] = News(_answer(one), _begun(one.blocks))
 
 
-def _find_ended(portal: Portal, wanted: Wanted, found: Found) -> None:
-    if len(wanted) < FEWEST:
+def _read_ended(portal: Portal, wanted: Wanted) -> None:
+    """Give the requests that have ended their states: those of late, then, if need be, all."""
+    unknown = _in_state(wanted, '')
+    if len(unknown) < FEWEST:
         return
-    since = min(one.since for one in wanted.values()).isoformat()
-    states = _states(portal, wanted, exclude_state=PENDING, modified_after=since)
-    new = {key for key, state in states.items() if state != wanted[key].status_before}
-    if len(new) >= FEWEST:
-        done = {'state': 'COMPLETED', 'request_state': 'COMPLETED', 'modified_after': since}
-        _read_blocks(portal, wanted, len(new), **done)
-    for observation_id, state in states.items():
-        _note_ended(observation_id, state, wanted[observation_id], found)
+    since = min(one.since for one in unknown.values()).isoformat()
+    whole = _read_states(portal, unknown, exclude_state=PENDING, modified_after=since)
+    unknown = _in_state(unknown, '')
+    if whole and len(unknown) >= FEWEST:
+        _read_states(portal, unknown, exclude_state=PENDING)
 
 
-def _note_ended(observation_id: str, state: str, one: _Wanted, found: Found) -> None:
-    """What is known of a request that has ended: unchanged, or observed, or to be asked for."""
-    if state == one.status_before != PENDING:
-        found[observation_id] = News({'state': state})
-    elif state == 'COMPLETED' and any(block['state'] == 'COMPLETED' for block in one.blocks):
-        found[observation_id] = News(_answer(state, one.blocks))
+def _find_ended(portal: Portal, ended: Wanted, found: Found) -> None:
+    """What is known of requests that have ended.
+
+    First by all that their observations ever were. Where that is too long a list, by what changed
+    since the last check.
+    """
+    if len(ended) < FEWEST:
+        return
+    states = sorted({one.state for one in ended.values()})
+    of_late = min(one.since for one in ended.values())
+    for since in (_ever(ended), of_late):
+        filters = {'state': TELLING, 'request_state': states, 'modified_after': since.isoformat()}
+        if _read_blocks(portal, ended, **filters):
+            for number, one in ended.items():
+                with suppress(Exception):  # as above
+                    _note_ended(number, one, since, found)
+            return
 
 
-def _states(portal: Portal, wanted: Wanted, **filters: str) -> dict[str, str]:
-    """The states of those wanted requests whose groups pass `filters`."""
-    states = {}
-    for group in _Rows(portal, '/api/requestgroups/', len(wanted), filters):
+def _ever(wanted: Wanted) -> datetime:
+    """Before any of the observations of these requests was last modified."""
+    return min(one.created for one in wanted.values()) - MARGIN
+
+
+def _note_ended(number: str, one: _Wanted, since: datetime, found: Found) -> None:
+    """What the observations that changed after `since` say, where that is certain."""
+    all_known = one.created >= since
+    as_before = one.checked == one.state and one.complete_until is not None
+    if not one.blocks and not (as_before and one.then[1:] == (None, None)):
+        return  # an absence would be news
+    if _is_consistent(one) and (all_known or _starts_from_last_check(one)):
+        begun = not (all_known and as_before) or any(
+            moment(block['end']) > one.complete_until for block in one.blocks
+        )
+        found[number] = News(_answer(one), begun)
+
+
+def _starts_from_last_check(one: _Wanted) -> bool:
+    """Whether what changed since the last check, and what that found, are all that matters.
+
+    It found no times: then nothing was completed or pending. Or it found those of an observation
+    that is completed and has changed since: then no earlier one was completed.
+    """
+    if not one.checked:
+        return False
+    done = [[moment(block['start']), moment(block['end'])] for block in _completed(one)]
+    return one.then[1:] == (None, None) or list(one.then[1:]) in done
+
+
+def _is_consistent(one: _Wanted) -> bool:
+    """Whether its observations make sense, and it did not change its state between two lists."""
+    return all(
+        block['request'] == one.state and block['state'] in UNTOUCHED.union(TELLING)
+        for block in one.blocks
+    )
+
+
+def _read_states(portal: Portal, wanted: Wanted, **filters: str) -> bool:
+    """Give the wanted requests whose groups pass `filters` their states; whether that is all."""
+    rows = Rows(portal, '/api/requestgroups/', len(wanted), filters)
+    for group in rows:
         for request in group['requests']:
-            if (one := wanted.get(number := str(request['id']))) is not None:
-                states[number], one.proposal = request['state'], group.get('proposal', '')
-    return states
-
-
-def _read_blocks(portal: Portal, wanted: Wanted, count: int, **filters: str) -> bool:
-    """Give the wanted requests their observations that pass `filters`; whether that is all."""
-    rows = _Rows(portal, '/api/observations/', count, filters)
-    for block in rows:
-        one = wanted.get(str(block['request']['id']))
-        if one is not None:
-            one.blocks.append({key: block[key] for key in ('id', 'state', 'start', 'end')})
+            if (one := wanted.get(str(request['id']))) is not None:
+                one.state, one.proposal = request['state'], group.get('proposal', '')
+                one.created = moment(group['created'])
     return rows.whole
 
 
-def _answer(state: str, blocks: list[dict]) -> dict:
+def _read_blocks(portal: Portal, wanted: Wanted, **filters: str | list[str]) -> bool:
+    """Give the wanted requests their observations that pass `filters`; whether that is all."""
+    for _ in range(2):  # once more where it has shifted
+        for one in wanted.values():
+            one.blocks.clear()
+        rows = Rows(portal, '/api/observations/', len(wanted), filters)
+        for block in rows:
+            if (one := wanted.get(str(block['request']['id']))) is not None:
+                kept = {key: block[key] for key in ('id', 'state', 'start', 'end')}
+                one.blocks.append(kept | {'request': block['request']['state']})
+        if not rows.shifted:
+            break
+    return rows.whole
+
+
+def _completed(one: _Wanted) -> list[dict]:
+    return [block for block in one.blocks if block['state'] == COMPLETED]
+
+
+def _answer(one: _Wanted) -> dict:
     """State and schedule as tomtoolkit finds them: what was completed, or else is to come."""
-    blocks = sorted(blocks, key=lambda block: block['id'])
-    chosen = [block for block in blocks if block['state'] == 'COMPLETED'][:1]
-    chosen = chosen or [block for block in blocks if block['state'] == PENDING][-1:]
-    start, end = (chosen[0]['start'], chosen[0]['end']) if chosen else (None, None)
-    return {'state': state, 'scheduled_start': start, 'scheduled_end': end}
+    pending = [block for block in one.blocks if block['state'] == PENDING]
+    chosen = min(_completed(one), key=lambda block: block['id'], default=None)
+    chosen = chosen or max(pending, key=lambda block: block['id'], default={})
+    times = {f'scheduled_{edge}': chosen.get(edge) for edge in ('start', 'end')}
+    return {'state': one.state, **times}
 
 
 def _begun(blocks: list[dict]) -> bool:
     """Whether any of these observations may have taken a frame."""
     now = timezone.now()
     return any(block['state'] not in UNTOUCHED or parse(block['start']) <= now for block in blocks)
-
-
-class _Rows:
-    """The rows of a list, as far as they are worth their pages. `whole`: all of them were read."""
-
-    def __init__(self, portal: Portal, path: str, sought: int, filters: dict[str, str]) -> None:
-        """`sought`: how many records want them, and so how many pages they are worth."""
-        address, self._headers = portal
-        self._url, self._filters = urljoin(address, path), filters
-        self._limit = min(PAGE, 20 * sought)
-        self._most = 1 + sought // A_PAGE_IS_WORTH
-        self.whole = False
-
-    def __iter__(self) -> Iterator[dict]:
-        seen: set[object] = set()
-        for number in range(self._most):
-            page = self._page(number * self._limit)
-            rows = page['results']
-            seen.update(row['id'] for row in rows)
-            yield from rows
-            if not page['next'] or not rows:
-                # A row that slipped from one page to another is missing, or counted twice.
-                self.whole = page['count'] == len(seen)
-                return
-            if page['count'] > self._most * self._limit:
-                return  # the rest would not be worth it
-
-    def _page(self, offset: int) -> dict:
-        query = urlencode({**self._filters, 'limit': self._limit, 'offset': offset})
-        return make_request('GET', f'{self._url}?{query}', headers=self._headers).json()

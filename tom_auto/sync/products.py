@@ -79,19 +79,19 @@ def fetch(plan: Plan, limits: Automation) -> Received | None:
 def write(record: ObservationRecord, plan: Plan, received: Received) -> StoredFrame | None:
     """Write the rows of a file that is in its place; None where somebody was faster.
 
-    The product was deleted meanwhile, or a web page has stored the same frame.
+    The product was deleted meanwhile. Raises IntegrityError where a web page has stored the same
+    frame: nothing is written then.
     """
     name = plan.name if plan.action is Action.ADOPT else plan.place
-    product = plan.product or _new_product(record, plan)
-    rows = DataProduct.objects.select_for_update(of=('self',)).filter(pk=product.pk)
-    current = rows.first()
-    if current is None or current.data.name not in (plan.name, name):
+    product = plan.product
+    if product is None:
+        kind = whole_file.data_product_type(plan.frame.filename)
+        product = DataProduct.objects.create(
+            product_id=plan.product_id, target=record.target, observation_record=record,
+            data=name, data_product_type=kind,
+        )  # fmt: skip
+    elif not _point_at(product, name, plan):
         return None
-    storage.delete(plan.double)  # first: after the row, nobody would know of it
-    if plan.is_ours or current.data.name != name:
-        storage.delete(current.thumbnail.name)  # of the file before; a page makes another
-        kind = current.data_product_type or whole_file.data_product_type(plan.frame.filename)
-        rows.update(data=name, thumbnail='', data_product_type=kind, modified=timezone.now())
     stored = plan.row(record, product)
     if plan.is_ours and not stored.md5:  # the first time: they are for people to change later
         copy_rights(product.observation_record or record, product)
@@ -102,6 +102,20 @@ def write(record: ObservationRecord, plan: Plan, received: Received) -> StoredFr
     return stored
 
 
+def _point_at(product: DataProduct, name: str, plan: Plan) -> bool:
+    """Let the row of a product name its verified file; whether it is still there to do so."""
+    rows = DataProduct.objects.select_for_update(of=('self',)).filter(pk=product.pk)
+    current = rows.first()
+    if current is None or current.data.name not in (plan.name, name):
+        return False
+    storage.delete(plan.double)  # first: after the row, nobody would know of it
+    if plan.is_ours or current.data.name != name:
+        storage.delete(current.thumbnail.name)  # of the file before; a page makes another
+        kind = current.data_product_type or whole_file.data_product_type(plan.frame.filename)
+        rows.update(data=name, thumbnail='', data_product_type=kind, modified=timezone.now())
+    return True
+
+
 def note_verified(stored: StoredFrame, filename: str, name: str, received: Received) -> None:
     """Write what was verified of the file `name`, which the archive calls `filename`."""
     stored.state, stored.filename, stored.name = StoredFrame.State.STORED, filename[-255:], name
@@ -109,28 +123,23 @@ def note_verified(stored: StoredFrame, filename: str, name: str, received: Recei
     stored.save()
 
 
-def _new_product(record: ObservationRecord, plan: Plan) -> DataProduct:
-    """A row for the frame of `plan`, or the one that somebody has written meanwhile."""
-    kind = whole_file.data_product_type(plan.frame.filename)
-    product, is_new = DataProduct.objects.get_or_create(
-        product_id=plan.product_id,
-        defaults={'target': record.target, 'observation_record': record,
-                  'data': plan.place, 'data_product_type': kind},
-    )  # fmt: skip
-    owner = None if is_new else getattr(product, 'stored_frame', None)
-    if owner is None or owner.archive == plan.archive:
-        return product
-    plan.product_id = f'{plan.archive}:{plan.frame.id}'  # another archive has the same id
-    return _new_product(record, plan)
+def is_taken(plan: Plan) -> bool:
+    """Whether somebody has stored a product with the id of `plan`."""
+    return DataProduct.objects.filter(product_id=plan.product_id).exists()
 
 
 def found_meanwhile(plan: Plan) -> bool:
-    """Whether a web page has stored the frame of `plan` meanwhile: it is to be looked at instead."""
+    """Whether somebody has stored the frame of `plan` meanwhile: it is to be looked at again."""
     if plan.action is not Action.ADOPT:
         storage.delete(plan.place)  # no row will refer to it
-    plan.product = DataProduct.objects.filter(product_id=plan.product_id).first()
-    plan.action, plan.place = Action.ADOPT, plan.name
-    return plan.product is not None
+    product = DataProduct.objects.filter(product_id=plan.product_id).first()
+    owner = getattr(product, 'stored_frame', None)
+    if owner is not None and owner.archive != plan.archive:  # which has the same id
+        plan.product_id, plan.action = f'{plan.archive}:{plan.frame.id}', Action.FETCH
+        return True
+    plan.product, plan.action = product, Action.ADOPT
+    plan.place = plan.name
+    return product is not None
 
 
 def share(record: ObservationRecord, stored: StoredFrame) -> None:

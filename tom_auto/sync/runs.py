@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from ..conf import Automation
 from ..models import RecordSync, RunFailure, UpdateRun
+from ..scheduling.job_log import owner_only
 from .db_retry import patient
 from .due import note
 from .errors import AnotherRun, LocalTrouble, NoFrames
@@ -72,8 +73,8 @@ def _host_lock(job: str) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         known = ''
         with contextlib.suppress(OSError):  # no directory, or a file system without locks
-            file: IO = (Path(settings.BASE_DIR) / 'logs' / f'.{job}.lock').open('w')
-            stack.enter_context(file)
+            path = Path(settings.BASE_DIR) / 'logs' / f'.{job}.lock'
+            file: IO = stack.enter_context(open(path, 'w', opener=owner_only))  # noqa: PTH123
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Not the path: two containers may have one host name, and each a file of its own.
             status = os.fstat(file.fileno())

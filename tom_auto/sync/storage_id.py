@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from tom_dataproducts.models import DataProduct
 
+from ..conf import manage
 from ..models import StorageMark
 from . import storage
 from .errors import StorageAway
@@ -33,7 +34,7 @@ def insist_on_storage() -> None:
         raise StorageAway(
             'the storage of the data is not the one that was there, or is not mounted: it lacks '
             f'the id in its file {MARK}. Nothing was touched. If this is the right storage: '
-            'manage.py doctor --accept-storage'
+            f'{manage("doctor --accept-storage")}'
         )
 
 
@@ -55,7 +56,7 @@ def _insist_on_some_files() -> None:
     if sample and not any(map(storage.exists, sample)):
         raise StorageAway(
             'the storage of the data has none of the newest files that the database names. Is it '
-            'mounted? If this is the right storage: manage.py doctor --accept-storage'
+            f'mounted? If this is the right storage: {manage("doctor --accept-storage")}'
         )
 
 

@@ -21,7 +21,7 @@ DISK = ('disk',)  # the storage of the data
 ROOM = ('room',)  # on it, for what is downloaded
 #: What counts against a key, by its first word, and how many in a row set it aside.
 AGAINST = {
-    'account': ((errors.AccessRefused, errors.CredentialsRefused), REFUSALS),
+    'account': ((errors.AccessRefused, errors.CredentialsRefused, errors.NoKey), REFUSALS),
     'host': ((errors.NoAnswer, errors.ServerError), ENOUGH),
     'class': ((errors.NoAnswer, errors.ServerError, errors.BrokenClass), ENOUGH),
     'disk': (errors.StorageAway, ENOUGH),

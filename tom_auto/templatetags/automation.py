@@ -12,10 +12,10 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..access import Visitor, may_see_page, seen_by
+from ..conf import advice, manage
 from ..health import healths
 from ..jobs import MAIN, main_job, next_run
 from ..models import JobPause, RecordSync
-from ..sync.errors import advice_for
 
 register = template.Library()
 
@@ -67,7 +67,8 @@ def length_of_time(span: timedelta | None) -> str:
     return f'{seconds / 60:.0f}\xa0min' if seconds < 7200 else f'{seconds / 3600:.1f}\xa0h'
 
 
-register.filter('what_to_do', advice_for)
+register.filter('typed', manage)
+register.filter('what_to_do', advice)
 
 
 @register.filter
@@ -102,6 +103,8 @@ def target_line(context: template.Context, target: object) -> dict:
     products = DataProduct.objects.filter(observation_record__in=records.order_by().values('pk'))
     awaited = found['awaited'] + count - found['known']
     return found | {
+        'target': target,
+        'may_ask': context['user'].is_authenticated,
         'records': count,
         'awaited': awaited,
         'next': _next(found['next']) if awaited else None,

@@ -10,6 +10,7 @@ entry of a dictionary that is set here:
     TOM_AUTO['WORKERS'] = 2
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -21,11 +22,13 @@ from tom_common.default_settings import (
     TOMTOOLKIT_MIDDLEWARE,
 )
 
+from tom_auto import environment
 from tom_auto.log_config import logging_for
 
-from . import environment
-
 BASE_DIR = Path(__file__).resolve().parent.parent
+# What the TOM writes is for its owner alone: other users of the machine must not read the database,
+# the logs or the data. To share the data with a group, change FILE_UPLOAD_PERMISSIONS below.
+os.umask(0o077)
 environment.load_environment(BASE_DIR)
 
 # --- This TOM ------------------------------------------------------------------------------
@@ -49,13 +52,15 @@ TOM_AUTO = {
     'ALERT_WEBHOOK_URL': environment.text('ALERT_WEBHOOK_URL'),
     # A dead-man's switch: it raises the alarm when scheduled runs stop calling this address.
     'PING_URL': environment.text('PING_URL'),
+    # Where a web server in front, such as nginx, has the data files for itself, and sends them.
+    'DATA_BY_PROXY': environment.text('DATA_BY_PROXY'),
 }
 
 # These people get mail when a job begins to fail, is overdue, or works again.
 ADMINS = [(address, address) for address in environment.words('ADMINS')]
 
 EMAIL_HOST = environment.text('EMAIL_HOST', 'localhost')
-EMAIL_PORT = int(environment.text('EMAIL_PORT', '25'))
+EMAIL_PORT = environment.number('EMAIL_PORT', 25)
 EMAIL_HOST_USER = environment.text('EMAIL_HOST_USER')
 EMAIL_HOST_PASSWORD = environment.text('EMAIL_HOST_PASSWORD')
 EMAIL_USE_TLS = environment.flag('EMAIL_USE_TLS', default=False)
@@ -65,7 +70,7 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL
 
 # --- Security ------------------------------------------------------------------------------
 
-SECRET_KEY = environment.text('SECRET_KEY')
+SECRET_KEY = environment.required('SECRET_KEY')
 # To change the key: move the old one here, restart, run `manage.py rotate_encryption_key`
 # (it re-encrypts what is stored), then empty the list.
 SECRET_KEY_FALLBACKS = []
@@ -91,6 +96,11 @@ SILENCED_SYSTEM_CHECKS = ['security.W005', 'security.W021']
 if environment.flag('BEHIND_PROXY', default=False):
     # Only if a proxy sets this header itself: otherwise visitors could forge it.
     SECURE_PROXY_SSL_HEADER = ('HTTP_X_FORWARDED_PROTO', 'https')
+    # The visitor's address is the last one in X-Forwarded-For, which the proxy adds. Without this,
+    # all visitors would have the proxy's, and a few bad logins would lock everybody out.
+    ALLAUTH_TRUSTED_PROXY_COUNT = 1
+# Django's error pages and mails to ADMINS show no secrets.
+DEFAULT_EXCEPTION_REPORTER = 'tom_auto.error_reports.RedactingReporter'
 
 AUTHENTICATION_BACKENDS = [*TOMTOOLKIT_AUTHENTICATION_BACKENDS]
 AUTH_PASSWORD_VALIDATORS = [
@@ -192,6 +202,8 @@ BOOTSTRAP5 = {
 }
 MEDIA_URL = '/data/'
 MEDIA_ROOT = BASE_DIR / 'data'
+FILE_UPLOAD_PERMISSIONS = 0o600
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 
 # In the TOM's own directory: other users of the machine could read and write a shared one such as
 # /tmp.
@@ -230,16 +242,16 @@ TOM_FACILITY_CLASSES = [
 
 FACILITIES = {
     name: {
-        'portal_url': environment.text(f'{name}_PORTAL_URL', 'https://observe.lco.global'),
-        'archive_url': environment.text(f'{name}_ARCHIVE_URL', 'https://archive-api.lco.global'),
+        'portal_url': environment.address(f'{name}_PORTAL_URL', 'https://observe.lco.global'),
+        'archive_url': environment.address(f'{name}_ARCHIVE_URL', 'https://archive-api.lco.global'),
         'api_key': environment.text(f'{name}_API_KEY'),
     }
     for name in ('LCO', 'SOAR', 'BLANCO')
 }
 FACILITIES['GEM'] = {
     'portal_url': {
-        'GS': environment.text('GEM_PORTAL_URL_GS', 'https://139.229.34.15:8443'),
-        'GN': environment.text('GEM_PORTAL_URL_GN', 'https://128.171.88.221:8443'),
+        'GS': environment.address('GEM_PORTAL_URL_GS', 'https://139.229.34.15:8443'),
+        'GN': environment.address('GEM_PORTAL_URL_GN', 'https://128.171.88.221:8443'),
     },
     'api_key': {
         'GS': environment.text('GEM_API_KEY_GS'),

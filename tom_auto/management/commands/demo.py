@@ -10,6 +10,7 @@ from django.urls import reverse
 from tom_observations.models import ObservationRecord
 
 from ... import demo
+from ...conf import manage, web_address
 from ...observatory import Observatory
 
 FLAGS = {
@@ -38,8 +39,8 @@ class Command(BaseCommand):
         if count and not options['among_real_records']:
             raise CommandError(
                 f'This TOM has {count} real observation records, and the demo would add invented '
-                'ones. If you want that: manage.py demo --among-real-records (and later: '
-                'manage.py demo --remove).',
+                f'ones. If you want that: {manage("demo --among-real-records")} (and later: '
+                f'{manage("demo --remove")}).',
                 returncode=2,
             )
         records = demo.make_records()
@@ -74,10 +75,12 @@ class Command(BaseCommand):
             name = record.target.name.removesuffix(' (demo)')
             line = row(name, record.facility, record.observation_id, record.status, *frames)
             self.stdout.write(line)
+        address, start = web_address(), 'Look at them on this page'
+        if not address:  # the web server of a TOM that others can reach runs already
+            address = 'http://127.0.0.1:8000'
+            start = f'Start the web server:\n\n    {manage("runserver")}\n\nthen open'
         page = reverse('targets:detail', args=[records[0].target_id])
         self.stdout.write(
-            f'\nThe files are in {settings.MEDIA_ROOT}. Start the web server and look:\n\n'
-            '    python manage.py runserver\n\n'
-            f'then open http://127.0.0.1:8000{page}?tab=manage-data\n'
-            'To delete the demo: python manage.py demo --remove'
+            f'\nThe files are in {settings.MEDIA_ROOT}. {start}: {address}{page}?tab=manage-data\n'
+            f'To delete the demo: {manage("demo --remove")}'
         )

@@ -5,7 +5,8 @@ from argparse import ArgumentParser
 
 from django.core.management.base import BaseCommand
 
-from ...doctor import FAILED, OK, WARNING, Finding, findings
+from ...doctor.checks import findings
+from ...doctor.finding import FAILED, OK, WARNING, Finding
 from ...redact import overheard
 from ...sync.storage_id import accept_storage
 

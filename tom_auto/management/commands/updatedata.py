@@ -15,7 +15,7 @@ from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from ...alerts import DeadMansSwitch, send_alerts
-from ...conf import Automation, automation
+from ...conf import Automation, automation, manage
 from ...interrupt import Terminated, ended_after, ending_for_good, terminable
 from ...models import JobPause
 from ...redact import overheard, redact
@@ -25,6 +25,7 @@ from ...sync.errors import AnotherRun
 from ...sync.facilities import facility_classes
 from ...sync.outcomes import Report
 from ...sync.runs import started_by
+from ..terminal import ProgressLine, result
 
 WRONG_USAGE = 2
 BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
@@ -93,7 +94,7 @@ class Command(BaseCommand):
             raise CommandError(str(mistake), returncode=WRONG_USAGE) from None
         except (OperationalError, ProgrammingError) as error:
             raise CommandError(
-                f'{redact(str(error))}\nIs the database up? If it is, run: manage.py migrate'
+                f'{redact(str(error))}\nIs the database up? If it is, run: {manage("migrate")}'
             ) from error
         self.say(report, options['json'])
         if report.failed:
@@ -112,25 +113,25 @@ class Command(BaseCommand):
         """Run the update, call the dead-man's switch, and send alerts."""
         switch = DeadMansSwitch(watched=not started_by() and not selection.words())
         try:
-            report = update(selection, limits, user, self.progress, switch.begin)
+            with ProgressLine(self.stderr).above_others() as line:
+                report = update(selection, limits, user, line.show, switch.begin)
             switch.well = not report.failed and not report.waiting_after_failures
         finally:
             switch.end()
             send_alerts()
         return report
 
-    def progress(self, report: Report) -> None:
-        """Show progress in one line, if this is a terminal."""
-        if self.stderr.isatty():
-            done = f'{report.checked} of {report.due} records checked, {report.saved} frames saved'
-            self.stderr.write(f'\r{done}', style_func=str, ending='')
-
     def say(self, report: Report, as_json: bool) -> None:
-        """Print the result: as JSON, as a table on a terminal, or as one line for a log."""
+        """Print the result: as JSON, in words on a terminal, or as one line for a log."""
         if as_json:
             self.stdout.write(json.dumps(report.as_dict()))
         elif self.stdout.isatty():
-            self.stdout.write('\r' + table(report))
+            for line in result(report, manage('doctor')):
+                self.stdout.write(line)
+            if not ObservationRecord.objects.exists():
+                self.stdout.write(
+                    'This TOM has no observations yet. Add one on the page of a target.'
+                )
         else:
             self.stdout.write(f'{timezone.now():%Y-%m-%d %H:%M:%S} UTC {report.sentence()}')
 
@@ -211,12 +212,3 @@ def chosen_user(username: str | None) -> User | None:
 def wrong(message: str) -> CommandError:
     """A usage error."""
     return CommandError(message, returncode=WRONG_USAGE)
-
-
-def table(report: Report) -> str:
-    """The result of a run, for a terminal."""
-    lines = [f'{name:>12}  {count}' for name, count in report.counts().items()]
-    lines += [f'Not supported: {reason}' for reason in report.unsupported_facilities.values()]
-    lines += [f'Failed: {failure.sentence()}' for failure in report.failures]
-    done = 'Something failed; the next run tries again.' if report.failed else 'Success!'
-    return '\n'.join([*lines, f'{done} ({report.seconds:.1f} s)'])

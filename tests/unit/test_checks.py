@@ -1,0 +1,57 @@
+"""What `check` and `doctor` say of facilities, jobs, and other users of the machine."""
+
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+
+from tom_auto.checks import check_facilities, check_jobs
+from tom_auto.doctor.finding import OK, WARNING
+from tom_auto.doctor.privacy import privacy
+
+
+def test_a_facility_that_is_not_there(settings):
+    settings.TOM_AUTO = {'WANTED_FRAMES': {'LCO': ['*'], 'LCOO': ['*']}}
+    [warning] = check_facilities()
+    assert "'LCOO'" in warning.msg
+    assert 'LCO,' in warning.hint
+    err = StringIO()
+    call_command('check', stderr=err)
+    assert 'tom_auto.W003' in err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ('command', 'mistake'),
+    [
+        ('["updatedata", "--wrokers", "2"]', '--wrokers'),
+        ('["updatedata", "--workers", "two"]', 'two'),
+        ('["no_such_command"]', "no command 'no_such_command'"),
+        ('["updatedata", "--workers", "2"]', None),
+        ('["clearsessions"]', None),
+    ],
+)
+def test_the_command_of_a_job(hourly, command, mistake):
+    hourly.write_text(f'environment = "virtualenv"\n[mine]\nwhen = "daily"\ncommand = {command}\n')
+    found = [warning.msg for warning in check_jobs()]
+    if mistake is None:
+        assert found == []
+    else:
+        [text] = found
+        assert '[mine]' in text
+        assert mistake in text
+
+
+def test_what_others_can_look_into(hourly, media):
+    project = hourly.parent
+    (project / '.env').touch(0o644)
+    (project / 'db.sqlite3').touch(0o640)
+    (project / 'logs').chmod(0o700)
+    media.chmod(0o750)  # a group may have the data: a web server that sends it
+    project.chmod(0o755)
+    [(state, found, fix)] = privacy()
+    assert state == WARNING
+    assert fix == f'chmod go-rwx {project / ".env"} {project / "db.sqlite3"}'
+    media.chmod(0o755)
+    assert str(media) in next(privacy())[1]
+    project.chmod(0o700)  # nobody gets past this
+    assert next(privacy())[0] == OK

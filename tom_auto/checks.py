@@ -1,0 +1,57 @@
+"""What `manage.py check` says of the automation beyond its options."""
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Tags, Warning, register
+from django.core.management import CommandError, get_commands, load_command_class
+
+from .scheduling.definition import Job
+
+# Modules that take long to import are imported where they are needed: every start imports this one.
+
+
+@register(Tags.compatibility)
+def check_facilities(**kwargs: object) -> list[CheckMessage]:
+    """tom_auto.W003: WANTED_FRAMES names a facility that this TOM does not have."""
+    from .sync.facilities import facility_classes
+
+    options = getattr(settings, 'TOM_AUTO', {})
+    wanted = options.get('WANTED_FRAMES', {}) if isinstance(options, dict) else {}
+    known = facility_classes()[0]
+    return [
+        Warning(
+            f"TOM_AUTO['WANTED_FRAMES'] names {name!r}, which is not a facility of this TOM.",
+            hint=f'The facilities are: {", ".join(sorted(known))}.',
+            id='tom_auto.W003',
+        )
+        for name in (wanted if isinstance(wanted, dict) else ())
+        if name not in known
+    ]
+
+
+@register(Tags.compatibility)
+def check_jobs(**kwargs: object) -> list[CheckMessage]:
+    """tom_auto.W004: the command of a job does not exist, or does not take its options."""
+    from .jobs import jobs
+
+    wrong = [(job, mistake) for job in jobs().jobs if (mistake := _mistake(job))]
+    return [
+        Warning(
+            f'schedule.toml, [{job.name}]: {mistake}',
+            hint=f'manage.py help {job.words[0]}',
+            id='tom_auto.W004',
+        )
+        for job, mistake in wrong
+    ]
+
+
+def _mistake(job: Job) -> str:
+    name, *options = job.words
+    app = get_commands().get(name)
+    if app is None:
+        return f'there is no command {name!r}.'
+    command = load_command_class(app, name) if isinstance(app, str) else app
+    try:
+        command.create_parser('manage.py', name).parse_args(options)
+    except CommandError as error:
+        return f'{name} does not take these options: {error}'
+    return ''

@@ -1,0 +1,174 @@
+"""Checks what the automation needs, and says how to fix it. Whether the jobs work: see `health`."""
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage, default_storage
+from django.core.mail import get_connection
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Count, Min
+
+from ..conf import automation, manage, shared_database
+from ..health import NEVER, UNRECORDED, healths
+from ..jobs import site
+from ..models import RecordSync, StorageMark
+from ..redact import redact
+from ..scheduling import cli
+from ..scheduling.definition import ScheduleError
+from ..sync.errors import StorageAway, Unsupported
+from ..sync.storage_id import insist_on_storage
+from .finding import FAILED, OK, WARNING, Finding, Found, place_of_settings
+from .network import network
+from .observatories import clock, observatories
+from .privacy import privacy
+
+OLDEST, NEWEST = (3, 11), (3, 13)  # Python, as pyproject.toml has it
+
+
+def findings() -> Iterator[Finding]:
+    """The results of all checks, one after another. They change nothing and never raise."""
+    for name, check in CHECKS.items():
+        try:
+            yield from (Finding(name, *found) for found in check())
+        except Exception as error:
+            found = f'{type(error).__name__}: {redact(str(error))}'
+            yield Finding(name, FAILED, found, 'See logs/tom.log and the README')
+
+
+def interpreter() -> Found:
+    found = f'Python {sys.version.split()[0]}, {sys.executable}'
+    wanted = ' to '.join('.'.join(map(str, version)) for version in (OLDEST, NEWEST))
+    fix = f'Make the environment again with Python {wanted}: see the README'
+    right = OLDEST <= sys.version_info[:2] <= NEWEST
+    yield (OK, found) if right else (FAILED, found, fix)
+
+
+def packages() -> Found:
+    file = Path(settings.BASE_DIR) / 'requirements.txt'
+    if not file.is_file():
+        yield OK, 'No requirements.txt to compare the packages with'
+        return
+    lock, wrong = file.read_text(encoding='utf-8'), []
+    for name, version in re.findall(r'^([\w.-]+)==([^\s;\\]+)(?=[^;\n]*$)', lock, re.MULTILINE):
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found = 'missing'
+        if found != version:
+            wrong.append(f'{name} is {found}, not {version}')
+    found = f'{"; ".join(wrong[:5])} ({len(wrong)} in all)'
+    fix = f'{sys.executable} -m pip install -r requirements.txt'
+    well = OK, 'The packages are those in requirements.txt'
+    yield (WARNING, found, fix) if wrong else well
+
+
+def database() -> Found:
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    wrong = FAILED, f'{len(missing)} migrations are not applied', manage('migrate')
+    yield wrong if missing else (OK, f'{connection.vendor}: every migration is applied')
+    if warning := shared_database():
+        yield WARNING, warning, 'Set DATABASE_URL in .env'
+
+
+def media() -> Found:
+    if not isinstance(default_storage, FileSystemStorage) and not hasattr(default_storage, 'path'):
+        yield OK, 'Not checked: the data is in a storage that is not a folder'
+        return
+    folder = Path(settings.MEDIA_ROOT)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            yield OK, f'{folder} can be written'
+    except OSError as error:
+        fix = f'mkdir -p {folder}; chown {os.getuid()} {folder} (as the user who runs the jobs)'
+        yield FAILED, f'{folder} cannot be written: {error.strerror}', fix
+        return
+    try:
+        if StorageMark.objects.filter(pending=False).exists():
+            insist_on_storage()
+    except StorageAway as error:
+        yield FAILED, str(error), f'Mount the storage; or: {manage("doctor --accept-storage")}'
+    free, least = shutil.disk_usage(folder).free, automation().MIN_FREE_BYTES
+    found = f'{free / 1e9:.1f} GB are free'
+    fix = "Free some disk space, or lower TOM_AUTO['MIN_FREE_BYTES']"
+    low = FAILED, f'{found}, less than {least / 1e9:.1f} GB', fix
+    yield low if free < least else (OK, found)
+
+
+def installed() -> Found:
+    """The schedule is installed, and can start the jobs. How they ended: `last_runs`."""
+    again = f'Do what this says; then: {manage("doctor")}'
+    try:
+        status, report = cli.state(site())
+    except ScheduleError as error:
+        yield FAILED, str(error), again
+        return
+    lines = [line.strip() for line in report if line.strip()]
+    warnings = [line for line in lines if line.startswith('Warning: ')]
+    found = [line for line in lines if line not in warnings]
+    if status:
+        *found, fix = found
+        yield FAILED, ' '.join(found), fix
+    else:
+        yield OK, ' '.join(found)
+    for warning in warnings:
+        yield WARNING, warning.removeprefix('Warning: '), again
+
+
+def last_runs() -> Found:
+    for health in healths():
+        if health.is_trouble:
+            yield FAILED, health.sentence(), 'See the page /automation/'
+        elif health.state == NEVER:
+            yield WARNING, health.sentence(), 'See what this says of the schedule'
+        elif health.state != UNRECORDED:
+            yield OK, health.sentence()
+
+
+def unsupported() -> Found:
+    rows = RecordSync.objects.filter(error_kind=Unsupported.kind).values('record__facility')
+    rows = rows.annotate(count=Count('pk'), reason=Min('error')).order_by('record__facility')
+    if not rows:
+        yield OK, 'Every observation can be asked for'
+    for row in rows:
+        plural = '' if row['count'] == 1 else 's'
+        found = f'{row["count"]} observation{plural} of {row["record__facility"]}: {row["reason"]}'
+        yield WARNING, found, Unsupported.advice
+
+
+def mail() -> Found:
+    place = place_of_settings()
+    if not settings.ADMINS:
+        yield WARNING, 'Nobody gets mail when the automation fails', f'Set ADMINS in {place}'
+        return
+    server = f'{settings.EMAIL_HOST}:{settings.EMAIL_PORT}'
+    try:
+        with get_connection():  # opens it
+            yield OK, f'{server} answers; {len(settings.ADMINS)} people get mail'
+    except OSError as error:  # SMTPException as well
+        fix = f'Set EMAIL_HOST and EMAIL_PORT in {place}; then: {manage("sendtestemail --admins")}'
+        yield FAILED, f'The mail server {server} does not work ({type(error).__name__})', fix
+
+
+CHECKS: dict[str, Callable[[], Found]] = {
+    'Python': interpreter,
+    'Packages': packages,
+    'Database': database,
+    'Data': media,
+    'Privacy': privacy,
+    'Observatories': observatories,
+    'Network': network,
+    'Clock': clock,
+    'Schedule': installed,
+    'Runs': last_runs,
+    'Not supported': unsupported,
+    'Mail': mail,
+}

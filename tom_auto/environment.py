@@ -1,0 +1,163 @@
+"""Reads settings that differ from machine to machine: the environment, and `.env` beside manage.py.
+
+A variable of the environment wins over the same line of `.env`. As a program in the project
+(`python3 -m tom_auto.environment`) this makes `.env` if it is missing, with any Python and without
+packages.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+from pathlib import Path
+
+YES = {'1', 'true', 'yes', 'on'}
+NO = {'0', 'false', 'no', 'off', ''}
+
+#: The variable that names those which come from `.env`, for the processes that this one starts.
+#: Its own name has SECRET in it, so that no error page of Django shows it.
+FROM_FILE = 'TOM_SECRETS_OF_ENV_FILE'
+
+#: The lines of .env.example that get a new secret.
+SECRETS = ('SECRET_KEY=', 'POSTGRES_PASSWORD=')
+
+
+#: The line of `.env` that each variable comes from, unless the environment has it.
+_lines: dict[str, int] = {}
+
+
+class BadSetting(Exception):
+    """A variable of the environment or of `.env` has an invalid value."""
+
+
+def load_environment(project: Path) -> None:
+    """Read `project/.env` into the environment, and make the file first if it is missing.
+
+    If SECRET_KEY is set already (in a container, say), no file is made.
+    """
+    file = project / '.env'
+    if not file.exists() and not os.environ.get('SECRET_KEY'):
+        make_env_file(file, project / '.env.example')
+    if file.exists():
+        _note_lines(file)
+    from dotenv import load_dotenv  # here, so that making the file needs no packages
+
+    if file.exists():
+        _forget_former()
+    before = set(os.environ)
+    # No interpolation: a `$` in a token or a password stands for itself.
+    load_dotenv(file, interpolate=False)
+    mine = os.environ.keys() - before - {FROM_FILE}
+    os.environ[FROM_FILE] = ' '.join(f'{name}={_mark(os.environ[name])}' for name in sorted(mine))
+
+
+def _forget_former() -> None:
+    """Drop what a parent process has read from `.env`, which may have changed since.
+
+    A run that a web page starts would otherwise keep the token that the web server began with.
+    What was set to something else in the meantime stays.
+    """
+    for entry in os.environ.pop(FROM_FILE, '').split():
+        name, _, mark = entry.partition('=')
+        if name in os.environ and _mark(os.environ[name]) == mark:
+            del os.environ[name]
+
+
+def _mark(value: str) -> str:
+    """What tells whether a value is still the same, and does not show it."""
+    return hashlib.sha256(os.fsencode(value)).hexdigest()[:16]
+
+
+def _note_lines(file: Path) -> None:
+    """Remember where each variable is set. Raises BadSetting where a line is not UTF-8."""
+    for number, line in enumerate(file.read_bytes().split(b'\n'), start=1):
+        try:
+            named = re.match(r'\s*(?:export\s+)?(\w+)\s*=', line.decode('utf-8'))
+        except UnicodeDecodeError:
+            raise BadSetting(f'.env, line {number}: this is not UTF-8. Save it as UTF-8.') from None
+        if named and named[1] not in os.environ:
+            _lines[named[1]] = number
+
+
+def _place(name: str) -> str:
+    return f'.env, line {_lines[name]}' if name in _lines else 'the environment'
+
+
+def make_env_file(file: Path, example: Path) -> None:
+    """Make `file` from `example` with new secrets, readable only by its owner.
+
+    The file appears complete or not at all, and one that another process just made is kept.
+    """
+    lines = [
+        line + secrets.token_urlsafe(50) if line in SECRETS else line
+        for line in example.read_text(encoding='utf-8').splitlines()
+    ]
+    text = '\n'.join(lines) + '\n'
+    draft = file.with_name(f'.env.{os.getpid()}.part')
+    try:
+        with open(draft, 'x', encoding='utf-8', opener=_owner_only) as new:
+            new.write(text)
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, file)  # unlike a rename, never replaces an existing file
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def text(name: str, default: str = '') -> str:
+    """The variable `name`, or `default` if it is missing or empty."""
+    return os.environ.get(name, '').strip() or default
+
+
+def required(name: str) -> str:
+    """The variable `name`. Raises BadSetting if it is missing or empty."""
+    if value := text(name):
+        return value
+    raise BadSetting(
+        f'{name} is empty, in the environment and in .env. Write the old value there: what is encrypted '
+        'with it cannot be read with another. If there is none, move .env away and start again: a new '
+        'one is made, with a new value.'
+    )
+
+
+def flag(name: str, default: bool) -> bool:
+    """The variable `name` as a boolean. Raises BadSetting for anything else."""
+    value = os.environ.get(name)
+    if value is None:
+        return default
+    if value.strip().lower() in YES:
+        return True
+    if value.strip().lower() in NO:
+        return False
+    raise BadSetting(f'{_place(name)}: {name}={value!r}. Write true or false.')
+
+
+def number(name: str, default: int) -> int:
+    """The variable `name` as the number of a port. Raises BadSetting for anything else."""
+    value = text(name, str(default))
+    if value.isascii() and value.isdigit() and 0 < int(value[:9]) < 65536:
+        return int(value)
+    raise BadSetting(f'{_place(name)}: {name}={value!r}. Write a number from 1 to 65535.')
+
+
+def address(name: str, default: str) -> str:
+    """The variable `name` as a URL. Raises BadSetting for anything else."""
+    value = text(name, default)
+    if re.fullmatch(r'https?://[^\s/]+\S*', value):
+        return value
+    raise BadSetting(f'{_place(name)}: {name}={value!r}. It must begin with http:// or https://.')
+
+
+def words(name: str) -> list[str]:
+    """The variable `name`, split at commas."""
+    return [word.strip() for word in os.environ.get(name, '').split(',') if word.strip()]
+
+
+if __name__ == '__main__':
+    _project = Path.cwd()
+    if not (_project / '.env').exists():
+        make_env_file(_project / '.env', _project / '.env.example')

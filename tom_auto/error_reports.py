@@ -1,0 +1,45 @@
+"""Django's error pages and mails, without secrets: rule 14.
+
+Django hides settings by their names. A token in a variable of a traceback, or the address of a
+webhook, it shows: on the page if DEBUG is on, and in the mails to ADMINS.
+"""
+
+import re
+from html import escape, unescape
+
+from django.utils.safestring import SafeString, mark_safe
+from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
+
+from .redact import CREDENTIAL, redact
+
+
+class RedactingFilter(SafeExceptionReporterFilter):
+    """Hides what `redact` knows by its name as well, such as PING_URL."""
+
+    hidden_settings = re.compile(
+        f'{SafeExceptionReporterFilter.hidden_settings.pattern}|{CREDENTIAL.pattern}', re.IGNORECASE
+    )
+
+
+class RedactingReporter(ExceptionReporter):
+    """Use it as DEFAULT_EXCEPTION_REPORTER."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        super().__init__(*args, **options)
+        self.filter = RedactingFilter()
+
+    def get_traceback_data(self) -> dict:
+        return {name: _redacted(value) for name, value in super().get_traceback_data().items()}
+
+
+def _redacted(value: object) -> object:
+    """`value` with every text in it redacted."""
+    if isinstance(value, SafeString):  # written for HTML already
+        return mark_safe(escape(redact(unescape(value))))  # noqa: S308
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _redacted(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_redacted, value)) if type(value) in (list, tuple) else value
+    return value
