@@ -138,7 +138,8 @@ class Tom:
 
     def up(self) -> None:
         """Bring it up, and wait until all is healthy."""
-        self.compose('up', '--detach', '--wait')
+        done = self.compose('up', '--detach', '--wait', check=False)
+        assert done.returncode == 0, done.stdout + self.compose('logs').stdout
 
     def down(self) -> list[str]:
         """Take it down with its volumes; the exit statuses of the containers."""
