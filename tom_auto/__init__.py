@@ -3,6 +3,7 @@
 | module | what it does |
 |---|---|
 | `sync` | `updatedata`: what is due, the observatories, the data |
+| `targets` | `updatetargets`: candidates of saved queries, and the data of targets |
 | `scheduling` | what runs when, for cron, systemd and Kubernetes; needs no Django |
 | `page` | `/automation/`: views, tables, charts, buttons, JSON, metrics |
 | `observatory` | a simulated observatory, for the demo and the tests |

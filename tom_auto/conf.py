@@ -19,6 +19,7 @@ from .scheduling.typed import applied, typed
 from .sync.errors import advice_for
 
 MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY')
+PERMISSIONS = ('OPEN', 'PUBLIC', 'PRIVATE')
 VISITORS = ('everyone', 'users', 'staff')
 
 
@@ -51,6 +52,9 @@ class Automation:
     #: Which frames to download, by facility: file-name patterns such as {'LCO': ['*-e91.fits.fz']}.
     #: All frames of facilities that are not named.
     WANTED_FRAMES: dict[str, list[str]] = field(default_factory=dict)
+    #: Who sees the targets that `updatetargets` makes, such as
+    #: {'groups': ['Supernovae'], 'permission': 'PUBLIC'}. Without it: TARGET_DEFAULT_PERMISSION.
+    NEW_TARGETS: dict[str, object] = field(default_factory=dict)
     #: How long the history of runs is kept.
     KEEP_RUNS: timedelta = timedelta(days=90)
     #: Who sees the automation page: 'everyone' who may see the TOM, 'users' who have logged in, or
@@ -123,6 +127,10 @@ def _mistake(option: Field, value: object) -> tuple[str, str] | None:
     if option.name == 'WANTED_FRAMES':
         if not _are_patterns(value):
             return f'{found}, not lists of patterns.', "For example: {'LCO': ['*-e91.fits.fz']}"
+    elif option.name == 'NEW_TARGETS':
+        if not _says_who_sees(value):
+            hint = "For example: {'groups': ['Supernovae'], 'permission': 'PUBLIC'}"
+            return f'{found}, not groups and a permission of {", ".join(PERMISSIONS)}.', hint
     elif option.name == 'PAGE_FOR':
         if value not in VISITORS:
             return f'{found}, which is not a valid choice.', f'Choose from {", ".join(VISITORS)}.'
@@ -153,6 +161,17 @@ def _are_patterns(value: object) -> bool:
     return isinstance(value, dict) and all(
         isinstance(patterns, list) and all(isinstance(pattern, str) for pattern in patterns)
         for patterns in value.values()
+    )
+
+
+def _says_who_sees(value: object) -> bool:
+    if not isinstance(value, dict) or set(value) - {'groups', 'permission'}:
+        return False
+    groups = value.get('groups', [])
+    return (
+        isinstance(groups, list | tuple)
+        and all(isinstance(group, str) for group in groups)
+        and value.get('permission', 'OPEN') in PERMISSIONS
     )
 
 

@@ -18,9 +18,9 @@ from .scheduling.plan import Site, plan_of
 
 MAIN = 'updatedata'
 #: The commands that record their runs. When others last ran is not known.
-RECORDED = (MAIN,)
+RECORDED = (MAIN, 'updatetargets')
 #: Options that limit a run to a part of the work: such a run says little about the whole job.
-LIMITS = ('--target', '--target_id', '--facility')
+LIMITS = ('--target', '--target_id', '--facility', '--query', '--service', '--limit', '--dry-run')
 
 
 @dataclass(frozen=True)

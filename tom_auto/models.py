@@ -8,6 +8,7 @@ from django.db.models.deletion import Collector
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
+from tom_targets.models import BaseTarget
 
 
 def remember_deleted(
@@ -183,6 +184,28 @@ class StorageMark(models.Model):
 
     def __str__(self) -> str:
         return self.mark
+
+
+class ServiceTarget(models.Model):
+    """A target that a data service knows, and what the service last said of it."""
+
+    target = models.ForeignKey(BaseTarget, on_delete=models.CASCADE, related_name='+')
+    service = models.CharField(max_length=50, help_text='The name of the data service.')
+    told = models.JSONField(
+        default=dict, help_text='Fields and extras as the service last gave them.'
+    )
+    asked_at = models.DateTimeField(
+        null=True, help_text='When its reduced data were last asked for; empty: never.'
+    )
+
+    class Meta:
+        indexes = [models.Index(fields=['service', 'asked_at'], name='tom_auto_data_asked')]
+        constraints = [
+            models.UniqueConstraint(fields=['target', 'service'], name='tom_auto_told_once')
+        ]
+
+    def __str__(self) -> str:
+        return f'{self.target_id} at {self.service}'
 
 
 #: What a run counts, in the order in which people read it.

@@ -16,6 +16,7 @@ LAYERS = [
     {'health'},
     {'checks'},
     {'access', 'jobs'},
+    {'targets'},
     {'sync.engine'},
     {'sync.check_record', 'sync.runs'},
     {'sync.bring_frames', 'sync.class_saves'},
@@ -108,7 +109,9 @@ def test_these_know_no_django(package):
         assert not foreign(file) & {'django', 'tom_auto'}, file
 
 
-@pytest.mark.parametrize('package', ['sync', 'scheduling', 'page', 'observatory', 'doctor'])
+@pytest.mark.parametrize(
+    'package', ['sync', 'targets', 'scheduling', 'page', 'observatory', 'doctor']
+)
 def test_each_package_lists_its_modules(package):
     table = (LIBRARY / package / '__init__.py').read_text(encoding='utf-8')
     for file in (LIBRARY / package).glob('[a-z]*.py'):

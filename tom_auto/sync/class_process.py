@@ -2,12 +2,15 @@
 
 There a class is asked as tomtoolkit asks it: one call at a time, in the main thread, where an
 event loop and signals work. One that hangs is ended, and one that crashes takes nobody along.
+The data services of `targets` work in such processes as well.
 """
 
 import ctypes
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from inspect import getattr_static, signature
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -48,10 +51,18 @@ DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 class ClassProcess:
-    """The process of one facility class, as the run sees it."""
+    """The process of one class, as the run sees it."""
 
-    def __init__(self, name: str, facility_class: type) -> None:
-        self.name, self._class = name, facility_class
+    def __init__(
+        self,
+        name: str,
+        facility_class: type,
+        put_to_work: Callable[[str, type], object] | None = None,
+        calls: dict[str, str] = CALLS,
+    ) -> None:
+        """`put_to_work`: makes there the object whose methods `calls` names; a facility's if None."""
+        self.name, self._calls = name, calls
+        self._put_to_work = partial(put_to_work or _facility_at_work, name, facility_class)
         self._process = self._pipe = None
         self._ready = Event()  # whether it can be asked
 
@@ -59,9 +70,7 @@ class ClassProcess:
         """Fork the process: from the main thread, and at first before any other thread starts."""
         connections.close_all()  # processes that share a connection serve neither
         pipe, its_end = fork.Pipe()
-        process = fork.Process(
-            target=_serve, args=(its_end, pipe, self.name, self._class), daemon=True
-        )
+        process = fork.Process(target=_serve, args=(its_end, pipe, self), daemon=True)
         with its_end, suppress(OSError):  # there may be no more processes (`ulimit -u`): later
             with uninterrupted():
                 process.start()
@@ -80,11 +89,13 @@ class ClassProcess:
             pipe.send((method, user, arguments))
             if not pipe.poll(seconds):
                 self.kill()
-                raise NoAnswer(f'{self.name}.{CALLS[method]} has not ended after {seconds:.0f} s')
+                raise NoAnswer(
+                    f'{self.name}.{self._calls[method]} has not ended after {seconds:.0f} s'
+                )
             well, answer = pipe.recv()
         except (EOFError, OSError) as error:
             self.kill()
-            raise BrokenClass(f'{self.name}.{CALLS[method]} ended its process') from error
+            raise BrokenClass(f'{self.name}.{self._calls[method]} ended its process') from error
         if well:
             return answer
         kind, text = answer
@@ -174,17 +185,21 @@ class Asked:
             raise Unsupported(f'{self.name} does not implement {method}') from None
 
 
-def _serve(pipe: Connection, other_end: Connection, name: str, facility_class: type) -> None:
+def _facility_at_work(name: str, facility_class: type) -> Asked:
+    http.answer_limit[0] = float('inf')
+    # The run calls the hooks, one at a time, when it has seen what was changed here.
+    observation_models.run_hook = lambda *arguments, **options: None
+    return Asked(name, facility_class)
+
+
+def _serve(pipe: Connection, other_end: Connection, own: ClassProcess) -> None:
     """Answer calls until the run hangs up."""
     other_end.close()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends this
     with suppress(Exception):  # of Linux: a run that is killed leaves no process behind
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
-    http.answer_limit[0] = float('inf')
-    # The run calls the hooks, one at a time, when it has seen what was changed here.
-    observation_models.run_hook = lambda *arguments, **options: None
-    asked = Asked(name, facility_class)
+    asked = own._put_to_work()
     while True:
         try:
             method, user, arguments = pipe.recv()
@@ -193,11 +208,13 @@ def _serve(pipe: Connection, other_end: Connection, name: str, facility_class: t
         try:
             answer = True, getattr(asked, method)(user, *arguments)
         except BaseException as error:  # a facility class may even call sys.exit()
-            trouble = explained(error, name)
+            trouble = explained(error, own.name)
             answer = False, (trouble.kind, str(trouble))
         connections.close_all()
         try:
             pipe.send(answer)
         except Exception as error:  # what cannot leave the process
-            broken = BrokenClass(f'{name}.{CALLS[method]} returned what cannot be read ({error})')
+            broken = BrokenClass(
+                f'{own.name}.{own._calls[method]} returned what cannot be read ({error})'
+            )
             pipe.send((False, (broken.kind, str(broken))))

@@ -72,6 +72,22 @@ class NoKey(SyncError, advice=KEY):
     """There is no API key, and without one there is nothing to see."""
 
 
+class NotConfigured(
+    SyncError, advice='Configure it in DATA_SERVICES in the settings, or remove its queries.'
+):
+    """A data service has no settings."""
+
+
+class BadQuery(
+    SyncError, advice='Open the query on the page /tom_dataservices/query/list/, and save it again.'
+):
+    """A saved query cannot be asked as it is."""
+
+
+class BadCandidate(SyncError, advice='Report it to the authors of the data service.'):
+    """What a data service found cannot be kept as a target."""
+
+
 class NoRoom(SyncError, advice=f'Free some disk space. {DOCTOR}'):
     """The disk is full, or fuller than the settings allow."""
 

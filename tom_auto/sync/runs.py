@@ -141,11 +141,20 @@ class Heart:
 
 def say_alive(run: UpdateRun, report: Report) -> bool:
     """Write the heartbeat of `run` and its counts; False where it counts as ended."""
-    return bool(_at_work(run).update(heartbeat=Now(), **report.counts()))
+    return bool(_at_work(run.pk).update(heartbeat=Now(), **report.counts()))
 
 
-def _at_work(run: UpdateRun) -> QuerySet[UpdateRun]:
-    return UpdateRun.objects.filter(pk=run.pk, status=UpdateRun.Status.RUNNING)
+def claim(run: int) -> None:
+    """See that the run is still the one at work, and until the transaction's end let it be that.
+
+    Of its processes one at a time gets past this. Raises AnotherRun if it was taken for dead.
+    """
+    if not _at_work(run).update(heartbeat=Now()):
+        raise AnotherRun(TAKEN_OVER)
+
+
+def _at_work(run: int) -> QuerySet[UpdateRun]:
+    return UpdateRun.objects.filter(pk=run, status=UpdateRun.Status.RUNNING)
 
 
 @patient
@@ -156,8 +165,7 @@ def record_outcomes(run: UpdateRun, outcomes: list[Outcome], limits: Automation)
     AnotherRun where this one was taken for dead: another has the records in hand.
     """
     with transaction.atomic():
-        if not _at_work(run).update(heartbeat=Now()):
-            raise AnotherRun(TAKEN_OVER)
+        claim(run.pk)
         syncs, locked = _syncs({outcome.record for outcome in outcomes} - {None})
         for outcome in outcomes:
             if outcome.record in syncs:

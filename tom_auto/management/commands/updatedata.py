@@ -1,46 +1,34 @@
 """`manage.py updatedata`: checks observation requests and downloads their data."""
 
 import json
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from dataclasses import replace
-from signal import SIGINT, SIGTERM
+from functools import partial
 
 from django.contrib.auth.models import User
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, ProgrammingError
 from django.db.models import Q
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
-from ...alerts import DeadMansSwitch, send_alerts
+from ...alerts import DeadMansSwitch
 from ...conf import Automation, automation, manage
-from ...interrupt import Terminated, ended_after, ending_for_good, terminable
-from ...models import JobPause
-from ...redact import overheard, redact
 from ...sync.due import Selection, records_due
 from ...sync.engine import JOB, update
-from ...sync.errors import AnotherRun
 from ...sync.facilities import facility_classes
 from ...sync.outcomes import Report
 from ...sync.runs import started_by
-from ..terminal import ProgressLine, result
-
-WRONG_USAGE = 2
-BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
-ALL_THE_REST = 120  # seconds that a program may take beside the run: questions before, mails after
-LEFT_BEHIND = 10  # seconds that the threads of others may take when all is done
+from ..run_command import RunCommand, positive, wrong
+from ..terminal import result
 
 
-class Command(BaseCommand):
+class Command(RunCommand):
+    job = JOB
     help = (
         'Checks each observation request that is due at its observatory, and downloads the data. '
         'Exit status: 0 everything that was due was checked, 1 something failed and is named, '
         '2 wrong usage, 75 another run is in progress.'
     )
-    # Cron runs this every hour. The system checks load every page, which doubles the start-up time.
-    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument
@@ -60,80 +48,26 @@ class Command(BaseCommand):
         add('--deadline', type=positive, metavar='SECONDS', help='start no new work after this')
         add('--json', action='store_true', help='print one JSON object instead of text')
 
-    def run_from_argv(self, argv: list[str]) -> None:
-        with ending_for_good(LEFT_BEHIND):
-            super().run_from_argv(argv)
+    def limits(self, options: dict) -> Automation:
+        return chosen_limits(options)
 
-    def handle(self, **options: object) -> None:
-        # Everything that is printed on purpose goes through self.stdout and self.stderr.
-        with overheard(), terminable():
-            self.update(options)
-
-    def update(self, options: dict) -> None:
-        """Run with `options`, and print the result."""
-        try:
-            limits = chosen_limits(options)
-            with ended_after(limits.DEADLINE + ALL_THE_REST):
-                selection = chosen_selection(options)
-                user = chosen_user(options['username'])
-                if options['dry_run']:
-                    self.say_what_is_due(selection, options['json'])
-                    return
-                if self.is_paused(options['json']):
-                    return
-                report = self.watched_update(selection, limits, user)
-        except AnotherRun as busy:
-            raise CommandError(str(busy), returncode=BUSY) from None
-        except KeyboardInterrupt as stop:
-            number = SIGTERM if isinstance(stop, Terminated) else SIGINT
-            raise CommandError(
-                f'Stopped by {number.name}. The next run does the rest.',
-                returncode=128 + number,  # as a shell has it
-            ) from None
-        except ImproperlyConfigured as mistake:
-            raise CommandError(str(mistake), returncode=WRONG_USAGE) from None
-        except (OperationalError, ProgrammingError) as error:
-            raise CommandError(
-                f'{redact(str(error))}\nIs the database up? If it is, run: {manage("migrate")}'
-            ) from error
-        self.say(report, options['json'])
-        if report.failed:
-            raise SystemExit(1)
-
-    def is_paused(self, as_json: bool) -> bool:
-        """Whether this is a scheduled run and somebody has paused them; if so, print that."""
-        pause = None if started_by() else JobPause.objects.filter(job=JOB).first()
-        if pause is None:
-            return False
-        reason = f'{pause}. Nothing was done. To resume: press Resume on the page /automation/.'
-        self.stdout.write(json.dumps({'status': 'paused', 'reason': reason}) if as_json else reason)
-        return True
-
-    def watched_update(self, selection: Selection, limits: Automation, user: User | None) -> Report:
-        """Run the update, call the dead-man's switch, and send alerts."""
+    def act(self, options: dict, limits: Automation) -> Report | None:
+        """Check what is due and bring home its data, or list what is due."""
+        selection = chosen_selection(options)
+        user = chosen_user(options['username'])
+        if options['dry_run']:
+            self.say_what_is_due(selection, options['json'])
+            return None
+        if self.is_paused(options['json']):
+            return None
         switch = DeadMansSwitch(watched=not started_by() and not selection.words())
-        try:
-            with ProgressLine(self.stderr).above_others() as line:
-                report = update(selection, limits, user, line.show, switch.begin)
-            switch.well = not report.failed and not report.waiting_after_failures
-        finally:
-            switch.end()
-            send_alerts()
-        return report
+        return self.watched(partial(update, selection, limits, user), switch)
 
-    def say(self, report: Report, as_json: bool) -> None:
-        """Print the result: as JSON, in words on a terminal, or as one line for a log."""
-        if as_json:
-            self.stdout.write(json.dumps(report.as_dict()))
-        elif self.stdout.isatty():
-            for line in result(report, manage('doctor')):
-                self.stdout.write(line)
-            if not ObservationRecord.objects.exists():
-                self.stdout.write(
-                    'This TOM has no observations yet. Add one on the page of a target.'
-                )
-        else:
-            self.stdout.write(f'{timezone.now():%Y-%m-%d %H:%M:%S} UTC {report.sentence()}')
+    def words(self, report: Report) -> list[str]:
+        lines = list(result(report, manage('doctor')))
+        if not ObservationRecord.objects.exists():
+            lines.append('This TOM has no observations yet. Add one on the page of a target.')
+        return lines
 
     def say_what_is_due(self, selection: Selection, as_json: bool) -> None:
         """Print the records that a run would check now, without contacting an observatory."""
@@ -151,13 +85,6 @@ class Command(BaseCommand):
         self.stdout.write(
             f'{len(due)} records are due. A run would check the status and the frames of each.'
         )
-
-
-def positive(text: str) -> int:
-    """A whole number above zero, as an argument of the command line."""
-    if not text.isdigit() or not int(text):
-        raise ArgumentTypeError(f'{text!r} is not a whole number above zero')
-    return int(text)
 
 
 def chosen_limits(options: dict) -> Automation:
@@ -207,8 +134,3 @@ def chosen_user(username: str | None) -> User | None:
     if user is None:
         raise wrong(f'There is no user {username!r}. The page /users/ lists all users.')
     return user
-
-
-def wrong(message: str) -> CommandError:
-    """A usage error."""
-    return CommandError(message, returncode=WRONG_USAGE)

@@ -1,0 +1,13 @@
+"""`updatetargets`: candidates of saved data-service queries become targets, and get their data.
+
+| module | what it does |
+|---|---|
+| `at_work` | A data service at work in a process of its own: its queries, and the data of targets |
+| `candidates` | Makes a target of a candidate, or refreshes the one that is known already |
+| `names` | Which target has a name, an alias or a position: asked before anything is saved |
+| `points` | Reduced data: a point that has changed is the same point |
+| `report` | What came of a run of `updatetargets` |
+| `run` | One run of `updatetargets`: which queries, which targets, what came of each |
+| `selection` | Which saved queries are run, and which targets have data at a service |
+| `swallowed` | Faults that a data service keeps to itself, and calls an empty answer |
+"""

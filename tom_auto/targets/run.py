@@ -1,0 +1,241 @@
+"""One run of `updatetargets`: which queries, which targets, what came of each.
+
+Each service works in a process of its own, which keeps what it finds. The main thread says what
+is next, and writes the history. A problem with a service stays there: rule 3.
+"""
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, nullcontext
+from functools import partial
+from time import monotonic
+
+from django.contrib.auth.models import Group
+from django.core.exceptions import ImproperlyConfigured
+from django.utils import timezone
+from tom_dataservices.dataservices import get_data_service_classes
+from tom_targets.base_models import get_default_target_permission
+
+from ..conf import Automation
+from ..interrupt import ended_after
+from ..models import UpdateRun
+from ..sync import errors, runs
+from ..sync.class_process import ClassProcess
+from ..sync.db_retry import limited_waits, nothing_logged
+from ..sync.engine import HELD_UP, LAST_SECONDS, TICK
+from ..sync.facility_jobs import CLASSES
+from ..sync.http import limited_requests
+from ..sync.outcomes import Outcome
+from ..sync.workers import Job, Pool
+from .at_work import CALLS, OF_THE_SERVICE, AtWork, Batch, Orders
+from .candidates import Access
+from .report import TargetsReport, failures_of
+from .selection import (
+    Selection,
+    has_data,
+    queries_of,
+    services_with_targets,
+    targets_to_ask,
+)
+
+logger = logging.getLogger(__name__)
+
+JOB = 'updatetargets'
+Item = tuple[str, int, str]  # method, id, name
+Answer = tuple[Batch | None, Exception | None]
+
+
+def update_targets(
+    selection: Selection,
+    limits: Automation,
+    dry_run: bool = False,
+    progress: Callable[[TargetsReport], None] = lambda report: None,
+    begun: Callable[[], None] = lambda: None,
+) -> TargetsReport:
+    """Run the selected queries, keep what they find, and ask for the data of known targets.
+
+    A dry run asks the services as well, and writes nothing. Raises AnotherRun where a run is in
+    progress already. Otherwise whatever happens to a candidate, query or service is in the report.
+    """
+    start, access = monotonic(), access_to_new_targets(limits)
+    deadline = start + limits.DEADLINE
+    report = TargetsReport(dry_run=dry_run, are_hidden=is_hidden(access))
+    begin = nullcontext() if dry_run else runs.the_only_run(JOB, limits, selection.words())
+    held_up, database = ended_after(limits.DEADLINE + HELD_UP), limited_waits()
+    with held_up, nothing_logged(), database, begin as run, limited_requests(limits, deadline):
+        begun()
+        _Run(run, report, limits, deadline, progress).go(selection, access)
+        report.seconds = round(monotonic() - start, 3)
+        if run is not None:
+            runs.close(run, report)
+    return report
+
+
+def access_to_new_targets(limits: Automation) -> Access:
+    """Who may see new targets. Raises ImproperlyConfigured if a group does not exist."""
+    names = set(limits.NEW_TARGETS.get('groups', ()))
+    groups = tuple(Group.objects.filter(name__in=names))
+    if missing := names - {group.name for group in groups}:
+        known = ', '.join(Group.objects.order_by('name').values_list('name', flat=True)) or 'none'
+        raise ImproperlyConfigured(
+            f"TOM_AUTO['NEW_TARGETS'] names {', '.join(sorted(missing))}, which is no group. "
+            f'The groups are: {known}.'
+        )
+    return Access(groups, limits.NEW_TARGETS.get('permission', ''))
+
+
+def is_hidden(access: Access) -> bool:
+    """Whether nobody but superusers would see a new target."""
+    permission = access.permission or str(get_default_target_permission())
+    return permission == 'PRIVATE' and not access.groups
+
+
+class _Run:
+    """The main thread's work in one run."""
+
+    def __init__(
+        self,
+        run: UpdateRun | None,
+        report: TargetsReport,
+        limits: Automation,
+        deadline: float,
+        progress: Callable[[TargetsReport], None],
+    ) -> None:
+        self._run, self._report, self._limits = run, report, limits
+        self._deadline, self._progress = deadline, progress
+        self._outcomes: list[Outcome] = []
+        self._processes: dict[str, ClassProcess] = {}
+        self._active: dict[str, Generator[Job, Answer, None]] = {}
+
+    def go(self, selection: Selection, access: Access) -> None:
+        """Ask every service at the same time, each for one thing after another."""
+        queries = queries_of(selection)
+        self._report.due = sum(map(len, queries.values()))
+        installed = get_data_service_classes()
+        names = set(queries)
+        if self._run is not None:
+            names |= services_with_targets(selection)
+        claim = partial(runs.claim, self._run.pk) if self._run else lambda: None
+        orders = Orders(access, claim, selection.limit, dry_run=self._run is None)
+        with ExitStack() as at_the_end:
+            at_the_end.callback(self._end_processes)
+            for name in sorted(names & set(installed)):
+                put_to_work = partial(AtWork, orders=orders)
+                process = ClassProcess(name, installed[name], put_to_work, CALLS)
+                self._processes[name] = process
+                process.start()
+                its = [('ask', pk, label) for pk, label in queries.get(name, ())]
+                self._active[name] = self._work_of(name, its, installed[name], selection)
+            self._refuse_unknown(queries, installed)
+            heart = runs.Heart(self._run, self._report) if self._run else None
+            if heart:
+                at_the_end.callback(heart.stop)
+            self._pool = Pool(max(1, len(self._active)), self._deadline)
+            at_the_end.callback(self._pool.stop)
+            self._work(heart)
+
+    def _work(self, heart: runs.Heart | None) -> None:
+        for name in list(self._active):
+            self._go_on(name, None)
+        while self._active:
+            if heart and heart.lost:
+                raise errors.AnotherRun(runs.TAKEN_OVER)
+            for name, result, error in self._pool.finished(TICK):
+                self._go_on(name, (result, error))
+            self._write_outcomes()
+            self._restart_dead()
+        self._write_outcomes()
+
+    def _go_on(self, name: str, answer: Answer | None) -> None:
+        try:
+            self._pool.submit(self._active[name].send(answer), name)
+        except StopIteration:
+            del self._active[name]
+            self._processes[name].kill()
+
+    def _work_of(
+        self, name: str, queries: list[Item], service_class: type, selection: Selection
+    ) -> Generator[Job, Answer, None]:
+        """What is to be asked of a service: its queries, and then the data of targets."""
+        for items in (queries, None):
+            if items is None:
+                items = self._targets(name, service_class, selection)
+                self._report.due += len(items)
+            for number, item in enumerate(items):
+                trouble = yield from self._item(name, item)
+                if isinstance(trouble, OF_THE_SERVICE):
+                    self._report.set_aside += len(items) - number - 1
+                    return
+                if isinstance(trouble, errors.OutOfTime):
+                    self._not_reached(name, len(items) - number)
+                    return
+
+    def _targets(self, name: str, service_class: type, selection: Selection) -> list[Item]:
+        if self._run is None or not has_data(service_class):
+            return []
+        found = targets_to_ask(name, selection, timezone.now())
+        return [('data', pk, label) for pk, label in found]
+
+    def _item(self, name: str, item: Item) -> Generator[Job, Answer, Exception | None]:
+        """Ask one thing until all of its answer has come; what went wrong with it, if anything."""
+        while True:
+            batch, error = yield self._job(name, item)
+            if error is not None:
+                if not isinstance(error, errors.OutOfTime):
+                    self._fail(name, item, error)
+                return error
+            self._report.take(name, batch)
+            self._outcomes += failures_of(name, batch)
+            if batch.is_last:
+                self._report.checked += not batch.is_gone
+                self._report.gone += batch.is_gone
+                return None
+
+    def _job(self, name: str, item: Item) -> Job:
+        method, pk, label = item
+        left = self._deadline + LAST_SECONDS - monotonic()
+        seconds = max(0.1, min(self._limits.TRANSFER_TIMEOUT, left))
+        work = partial(self._processes[name].call, method, None, pk, seconds=seconds)
+        limits = (CLASSES, self._limits.CONNECTIONS - 2)
+        return Job(work, f'{name}.{CALLS[method]} for {label}', name, limits=(limits,))
+
+    def _fail(self, name: str, item: Item, error: Exception) -> None:
+        """Note a failure: that of a service as a whole has no name of a query or target."""
+        label = '' if isinstance(error, OF_THE_SERVICE) else item[2]
+        self._report.failed_items += 1
+        self._outcomes.append(
+            Outcome(name, observation_id=label[:255], error=str(error), kind=error.kind)
+        )
+
+    def _not_reached(self, name: str, count: int) -> None:
+        self._report.not_reached += count
+        things = '1 query or target was' if count == 1 else f'{count} queries and targets were'
+        error = f'{things} not reached before the deadline'
+        self._outcomes.append(Outcome(name, error=error, kind=errors.OutOfTime.kind))
+
+    def _refuse_unknown(self, queries: dict[str, list], installed: dict[str, type]) -> None:
+        for name in sorted(set(queries) - set(installed)):
+            choice = ', '.join(sorted(installed)) or 'none'
+            error = errors.BadQuery(
+                f'{name} is not installed in this TOM. The data services are: {choice}'
+            )
+            for pk, label in queries[name]:
+                self._fail(name, ('ask', pk, label), error)
+
+    def _write_outcomes(self) -> None:
+        outcomes, self._outcomes = self._outcomes, []
+        if outcomes and self._run is not None:
+            runs.record_outcomes(self._run, outcomes, self._limits)
+        for outcome in outcomes:
+            self._report.add(outcome)
+        self._progress(self._report)
+
+    def _restart_dead(self) -> None:
+        for name in self._active:
+            if self._processes[name].is_dead:
+                self._processes[name].kill()
+                self._processes[name].start()
+
+    def _end_processes(self) -> None:
+        for process in self._processes.values():
+            process.kill()
