@@ -55,6 +55,9 @@ class Automation:
     #: Who sees the targets that `updatetargets` makes, such as
     #: {'groups': ['Supernovae'], 'permission': 'PUBLIC'}. Without it: TARGET_DEFAULT_PERMISSION.
     NEW_TARGETS: dict[str, object] = field(default_factory=dict)
+    #: For how many targets one run of `updatetargets` asks a service for reduced data, at most.
+    #: Those that wait longest come first.
+    DATA_TARGETS: int = 500
     #: How long the history of runs is kept.
     KEEP_RUNS: timedelta = timedelta(days=90)
     #: Who sees the automation page: 'everyone' who may see the TOM, 'users' who have logged in, or

@@ -18,6 +18,7 @@ from tom_auto.page import actions
 from tom_auto.scheduling import cron_table
 from tom_auto.scheduling import install as install_module
 
+from .brokers import ALERCE, TNS, Alerce, Brokers, brokers, tns
 from .page import failing, ran
 from .schedule_project import FakeCrontab, fake_crontab, with_path
 
@@ -125,6 +126,22 @@ def observed(sky: Observatory, add_record: Callable) -> Callable[..., Observatio
         return record
 
     return add
+
+
+@pytest.fixture
+def broker(settings: object) -> Iterator[Brokers]:
+    """The brokers that tomtoolkit's services ask, with nothing to find."""
+    with brokers() as own:
+        key = {'api_key': 'k', 'bot_id': 1, 'bot_name': 'b'}
+        settings.DATA_SERVICES = {'TNS': key | {'base_url': f'{own.address}/{TNS}'}}
+        own.hosts = {ALERCE: Alerce(), TNS: tns()}
+        yield own
+
+
+@pytest.fixture
+def alerce(broker: Brokers) -> Alerce:
+    """ALeRCE, with nothing to find."""
+    return broker.hosts[ALERCE]
 
 
 @pytest.fixture

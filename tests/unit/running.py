@@ -13,9 +13,14 @@ from tom_auto.sync.storage_id import MARK
 
 def updatedata(*arguments: str) -> tuple[int, dict]:
     """Run `updatedata --json` with `arguments`; its exit status and what it printed."""
+    return ran('updatedata', *arguments)
+
+
+def ran(command: str, *arguments: str) -> tuple[int, dict]:
+    """Run a command with `--json`; its exit status and what it printed."""
     output, status = StringIO(), 0
     try:
-        call_command('updatedata', '--json', *arguments, stdout=output)
+        call_command(command, '--json', *arguments, stdout=output)
     except SystemExit as end:
         status = end.code
     return status, json.loads(output.getvalue())

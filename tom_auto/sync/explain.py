@@ -8,9 +8,11 @@ import logging
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from socket import gaierror, herror
 from urllib.error import HTTPError as UrllibHTTPError
 from urllib.error import URLError
+from xml.parsers.expat import ExpatError
 
 import requests
 from django.core.exceptions import SuspiciousOperation, ValidationError
@@ -61,8 +63,10 @@ def _known(error: BaseException, facility: str) -> errors.SyncError | None:
         return _of_status(error.response.status_code, facility)
     if isinstance(error, UrllibHTTPError):
         return _of_status(error.code, facility)
-    if isinstance(error, requests.exceptions.InvalidJSONError):
+    if isinstance(error, requests.exceptions.InvalidJSONError | JSONDecodeError):
         return errors.BadAnswer(f'{facility} answered something that is not JSON')
+    if isinstance(error, ExpatError):
+        return errors.BadAnswer(f'{facility} answered something that is not XML')
     if _is_unreached(error):
         reason = certificate_fault(error) or type(error).__name__
         return errors.NoAnswer(f'{facility} does not answer ({reason})')

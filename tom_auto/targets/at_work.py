@@ -5,6 +5,7 @@ before, and would store it for another target.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -76,6 +77,10 @@ class AtWork:
         self._name, self._class, self._orders = name, service_class, orders
         self._keeper = Keeper(name, orders.access, orders.claim)
         self._asking: tuple[int, Iterator[Batch]] | None = None
+        with suppress(ImportError):  # or what NED said is a week old
+            from astroquery import cache_conf
+
+            cache_conf.cache_active = False
         call = base_models.run_hook
 
         def run_hook(hook: str, *arguments: object, **options: object) -> object:

@@ -114,12 +114,14 @@ class Keeper:
     def _to_target(self, result: dict | None = None, **options: object) -> Target:
         """In the place of `DataService.to_target`."""
         candidate = self._current
-        target = self.known(candidate)
+        aliases, target = candidate.aliases, self.known(candidate)
         if target is None:
             target = self._made(candidate)
         else:
+            # Under this name it is found the next time, whatever it was known by.
+            aliases = [TargetName(name=candidate.target.name), *aliases]
             self._refresh(target, candidate)
-        if self.add_aliases(target, candidate.aliases) and candidate.outcome == KNOWN:
+        if self.add_aliases(target, aliases) and candidate.outcome == KNOWN:
             candidate.outcome = REFRESHED
         return target
 

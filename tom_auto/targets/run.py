@@ -173,7 +173,7 @@ class _Run:
     def _targets(self, name: str, service_class: type, selection: Selection) -> list[Item]:
         if self._run is None or not has_data(service_class):
             return []
-        found = targets_to_ask(name, selection, timezone.now())
+        found = targets_to_ask(name, selection, timezone.now(), self._limits.DATA_TARGETS)
         return [('data', pk, label) for pk, label in found]
 
     def _item(self, name: str, item: Item) -> Generator[Job, Answer, Exception | None]:

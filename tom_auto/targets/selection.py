@@ -67,14 +67,16 @@ def has_data(service_class: type[DataService]) -> bool:
     return overrides(service_class, 'create_reduced_datums_from_query')
 
 
-def targets_to_ask(service: str, selection: Selection, now: datetime) -> list[tuple[int, str]]:
+def targets_to_ask(
+    service: str, selection: Selection, now: datetime, most: int
+) -> list[tuple[int, str]]:
     """The targets whose data `service` is asked for, those that wait longest first."""
     due = Q(asked_at=None)
     if not selection.queries:
         due |= Q(asked_at__lt=now - AGAIN_AFTER)
     rows = ServiceTarget.objects.filter(due, service=service)
     rows = rows.order_by(F('asked_at').asc(nulls_first=True), 'pk')
-    return list(rows.values_list('target_id', 'target__name'))
+    return list(rows.values_list('target_id', 'target__name')[:most])
 
 
 def services_with_targets(selection: Selection) -> set[str]:
