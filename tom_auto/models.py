@@ -197,6 +197,7 @@ class ServiceTarget(models.Model):
     asked_at = models.DateTimeField(
         null=True, help_text='When its reduced data were last asked for; empty: never.'
     )
+    answered_at = models.DateTimeField(null=True, help_text='When they were last stored.')
 
     class Meta:
         indexes = [models.Index(fields=['service', 'asked_at'], name='tom_auto_data_asked')]

@@ -206,4 +206,4 @@ def test_a_target_that_is_known_by_an_alias_gets_the_name_as_well(broker):
 
 
 def forget_when_asked():
-    ServiceTarget.objects.update(asked_at=None)
+    ServiceTarget.objects.update(answered_at=None)

@@ -38,6 +38,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    'answered_at',
+                    models.DateTimeField(help_text='When they were last stored.', null=True),
+                ),
+                (
                     'target',
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,

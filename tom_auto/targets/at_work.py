@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from tom_dataservices.dataservices import DataService, NotConfiguredError, QueryServiceError
 from tom_dataservices.models import DataServiceQuery
@@ -108,11 +109,11 @@ class AtWork:
         asked = ServiceTarget.objects.filter(target=pk, service=self._name)
         asked.update(asked_at=timezone.now())  # first: one that hangs is not the first next time
         try:
-            return self._data(target)
+            return self._data(target, asked)
         except Exception as error:
             raise self._explained(error) from error
 
-    def _data(self, target: Target) -> Batch:
+    def _data(self, target: Target, asked: QuerySet[ServiceTarget]) -> Batch:
         batch = Batch(is_last=True)
         with overheard_faults(self._name) as heard:
             service = self._class()
@@ -126,6 +127,7 @@ class AtWork:
             self._orders.claim()
             batch.points, trouble = keep_points(service, target, data)
             self._keeper.add_aliases(target, aliases)
+            asked.update(answered_at=timezone.now())
         for error in trouble:
             batch.fail(target.name, self._explained(error))
         return batch

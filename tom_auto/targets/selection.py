@@ -71,9 +71,9 @@ def targets_to_ask(
     service: str, selection: Selection, now: datetime, most: int
 ) -> list[tuple[int, str]]:
     """The targets whose data `service` is asked for, those that wait longest first."""
-    due = Q(asked_at=None)
+    due = Q(answered_at=None)
     if not selection.queries:
-        due |= Q(asked_at__lt=now - AGAIN_AFTER)
+        due |= Q(answered_at__lt=now - AGAIN_AFTER)
     rows = ServiceTarget.objects.filter(due, service=service)
     rows = rows.order_by(F('asked_at').asc(nulls_first=True), 'pk')
     return list(rows.values_list('target_id', 'target__name')[:most])
