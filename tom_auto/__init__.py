@@ -18,6 +18,7 @@
 | `checks` | `manage.py check`: facilities and jobs |
 | `conf` | the settings, `TOM_AUTO` |
 | `environment` | reads `.env` for the settings; makes it, without packages |
+| `new_targets` | who may see the targets that `updatetargets` makes |
 | `error_reports` | Django's error pages and mails, without secrets |
 | `log_config` | a `LOGGING` for the settings: a log that rotates, without secrets |
 """

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from .conf import automation, manage, web_address
 from .health import WORKING, Health, healths
-from .models import Alert, RecordSync
+from .models import Alert, RecordSync, RunFailure, UpdateRun
 from .redact import redact
 
 logger = logging.getLogger(__name__)
@@ -119,13 +119,23 @@ def call_webhook(health: Health, again: bool) -> None:
 def _named_failures(health: Health) -> list[str]:
     if not health.is_trouble or not health.failing:
         return []
+    named = _failing_records() if health.main else _failures_of(health.last)
+    more = health.failing - len(named)
+    return ['', *named, *([f'- and {more} more'] if more > 0 else [])]
+
+
+def _failing_records() -> list[str]:
     failing = RecordSync.objects.filter(failing_since__isnull=False).order_by('failing_since')
-    named = [
+    return [
         f'- {sync.record.facility} {sync.record.observation_id}: {sync.error}'
         for sync in failing.select_related('record')[:MOST_NAMED]
     ]
-    more = health.failing - len(named)
-    return ['', *named, *([f'- and {more} more'] if more > 0 else [])]
+
+
+def _failures_of(run: UpdateRun) -> list[str]:
+    """What a run of another job has named."""
+    named = RunFailure.objects.filter(run=run).exclude(observation_id='').order_by('pk')
+    return [f'- {failure}' for failure in named[:MOST_NAMED]]
 
 
 def page_address() -> str:

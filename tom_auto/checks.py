@@ -2,7 +2,9 @@
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, get_commands, load_command_class
+from django.db import DatabaseError
 
 from .scheduling.definition import Job
 
@@ -42,6 +44,29 @@ def check_jobs(**kwargs: object) -> list[CheckMessage]:
         )
         for job, mistake in wrong
     ]
+
+
+@register(Tags.compatibility)
+def check_new_targets(**kwargs: object) -> list[CheckMessage]:
+    """tom_auto.W005: nobody, or a group that does not exist, would see what updatetargets makes."""
+    hint = "For example: TOM_AUTO = {'NEW_TARGETS': {'groups': ['Supernovae']}}"
+    wrong = new_targets_mistake()
+    return [Warning(wrong, hint=hint, id='tom_auto.W005')] if wrong else []
+
+
+def new_targets_mistake() -> str:
+    """Why nobody would see what `updatetargets` makes, if it is scheduled; else empty."""
+    from .jobs import jobs
+    from .new_targets import HIDDEN, access_to_new_targets, is_hidden
+
+    if not any(job.enabled and job.words[0] == 'updatetargets' for job in jobs().jobs):
+        return ''
+    try:
+        return HIDDEN if is_hidden(access_to_new_targets()) else ''
+    except ImproperlyConfigured as mistake:
+        return str(mistake)
+    except DatabaseError:  # there are no groups before the first migrate
+        return ''
 
 
 def _mistake(job: Job) -> str:

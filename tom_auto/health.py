@@ -214,13 +214,15 @@ class _Question:
             reasons.append('the last run was cut short')
         if count := self.trouble['count']:
             plural = '' if count == 1 else 's'
-            reasons.append(f'{count} observation{plural} could not be checked')
+            what = f'observation{plural} could not be checked'
+            other = 'query or target failed' if count == 1 else 'queries or targets failed'
+            reasons.append(f'{count} {what if is_main(self.job) else other}')
         return reasons
 
     def _facilities_in_trouble(self) -> list[str]:
         """Their names; "an observatory" for those where the visitor may see no observation."""
         troubles = RunFailure.objects.filter(run=self.last, observation_id='')
-        if not sees_everything(self.user):
+        if is_main(self.job) and not sees_everything(self.user):
             awaited = RecordSync.objects.exclude(state=RecordSync.State.SETTLED).filter(
                 record__facility=OuterRef('facility')
             )
@@ -232,9 +234,10 @@ class _Question:
         return names if len(names) == len(found) else [*names, 'an observatory']
 
     def _records_in_trouble(self) -> dict:
-        """How many records are failing, and since when; only updatedata has any."""
+        """How many records are failing, and since when; of another job what its last run named."""
         if not is_main(self.job):
-            return {'count': 0, 'since': None}
+            named = RunFailure.objects.filter(run=self.last).exclude(observation_id='')
+            return {'count': named.count() if self.last else 0, 'since': None}
         failing = RecordSync.objects.filter(failing_since__isnull=False)
         return seen_by(self.user, failing, 'record').aggregate(
             count=Count('pk'), since=Min('failing_since')

@@ -35,7 +35,7 @@ LAYERS = [
     {'sync.storage'},
     {'sync.file_names', 'sync.frames', 'sync.portal_pages', 'sync.whole_file'},
     {'sync.db_retry', 'sync.explain'},
-    {'models', 'redact', 'sync.http', 'sync.outcomes'},
+    {'models', 'new_targets', 'redact', 'sync.http', 'sync.outcomes'},
     {'conf', 'environment', 'interrupt', 'log_config', 'sync.errors'},
 ]
 #: These stand by themselves: anything may import them, and they import nothing of the others.

@@ -24,9 +24,11 @@ def flags(command: str) -> set[str]:
     return {name for name in found if name.startswith('--')} - DJANGO
 
 
-@pytest.mark.parametrize('flag', sorted(flags('updatedata')))
-def test_every_option_of_updatedata_is_in_the_readme(flag):
-    assert f'| `{flag}' in README
+@pytest.mark.parametrize('command', ['updatedata', 'updatetargets'])
+def test_every_option_of_a_command_is_in_the_readme(command):
+    section = README.split(f'## `{command}`')[1].split('\n## ')[0]
+    for flag in flags(command):
+        assert f'| `{flag}' in section
 
 
 def actions_of_schedule() -> dict[str, set[str]]:

@@ -6,6 +6,7 @@ from django.utils import timezone
 from django.utils.cache import patch_cache_control
 
 from ..access import for_visitors, may_act, sees_everything
+from ..checks import new_targets_mistake
 from ..health import healths
 from ..jobs import jobs, lines_to_install, main_job
 from ..models import UpdateRun
@@ -46,6 +47,7 @@ def home(request: HttpRequest) -> HttpResponse:
             'states': states,
             'main': main,
             'mistake': schedule.mistake,
+            'hidden': new_targets_mistake() if may_act(request.user) else '',
             'contained': schedule.contained,
             'runs': RunTable(
                 UpdateRun.objects.all()[:LATEST],

@@ -18,6 +18,7 @@ from tom_targets import base_models
 from tom_targets.models import Target
 
 from ..models import ServiceTarget
+from ..new_targets import Access
 from ..sync.errors import (
     AccessRefused,
     BadAnswer,
@@ -29,7 +30,7 @@ from ..sync.errors import (
     SyncError,
 )
 from ..sync.explain import explained, hook_failed, told
-from .candidates import NEW, Access, Candidate, Keeper, candidate_of, keep_points, overrides
+from .candidates import NEW, Candidate, Keeper, candidate_of, keep_points, overrides
 from .swallowed import overheard_faults, tell
 
 #: What the methods of `AtWork` call in the class.

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
 
-from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, models, transaction
 from tom_dataservices.dataservices import DataService, MissingDataException
 from tom_targets.models import Target, TargetExtra, TargetName
 
 from ..models import ServiceTarget
+from ..new_targets import Access
 from ..sync.errors import BadCandidate
 from .names import Names
 from .points import stored_once
@@ -25,14 +25,6 @@ NEW, REFRESHED, KNOWN = 'new', 'refreshed', 'known'
 MISSING = object()
 #: What a service does not change in a target that is known: a person may have named it.
 IDENTITY = ('id', 'basetarget_ptr_id', 'name', 'type', 'created', 'modified', 'permissions')
-
-
-@dataclass(frozen=True)
-class Access:
-    """Who may see new targets: `NEW_TARGETS` of the settings."""
-
-    groups: tuple[Group, ...] = ()
-    permission: str = ''
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ..new_targets import HIDDEN
 from ..sync.outcomes import MOST_NAMED, Outcome, Report
 from .at_work import Batch
 from .candidates import KNOWN, NEW, REFRESHED
@@ -11,9 +12,6 @@ PRINTED = (
     'run', 'status', 'due', 'checked', 'found', 'new', 'refreshed', 'known', 'points', 'failed',
     'set_aside', 'not_reached', 'gone', 'seconds', 'dry_run', 'candidates',
 )  # fmt: skip
-HIDDEN = (
-    "Only superusers see the new targets: say in TOM_AUTO['NEW_TARGETS'] who else should see them."
-)
 
 
 @dataclass

@@ -10,15 +10,13 @@ from contextlib import ExitStack, nullcontext
 from functools import partial
 from time import monotonic
 
-from django.contrib.auth.models import Group
-from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 from tom_dataservices.dataservices import get_data_service_classes
-from tom_targets.base_models import get_default_target_permission
 
 from ..conf import Automation
 from ..interrupt import ended_after
 from ..models import UpdateRun
+from ..new_targets import Access, access_to_new_targets, is_hidden
 from ..sync import errors, runs
 from ..sync.class_process import ClassProcess
 from ..sync.db_retry import limited_waits, nothing_logged
@@ -28,7 +26,6 @@ from ..sync.http import limited_requests
 from ..sync.outcomes import Outcome
 from ..sync.workers import Job, Pool
 from .at_work import CALLS, OF_THE_SERVICE, AtWork, Batch, Orders
-from .candidates import Access
 from .report import TargetsReport, failures_of
 from .selection import (
     Selection,
@@ -57,7 +54,7 @@ def update_targets(
     A dry run asks the services as well, and writes nothing. Raises AnotherRun where a run is in
     progress already. Otherwise whatever happens to a candidate, query or service is in the report.
     """
-    start, access = monotonic(), access_to_new_targets(limits)
+    start, access = monotonic(), access_to_new_targets()
     deadline = start + limits.DEADLINE
     report = TargetsReport(dry_run=dry_run, are_hidden=is_hidden(access))
     begin = nullcontext() if dry_run else runs.the_only_run(JOB, limits, selection.words())
@@ -69,25 +66,6 @@ def update_targets(
         if run is not None:
             runs.close(run, report)
     return report
-
-
-def access_to_new_targets(limits: Automation) -> Access:
-    """Who may see new targets. Raises ImproperlyConfigured if a group does not exist."""
-    names = set(limits.NEW_TARGETS.get('groups', ()))
-    groups = tuple(Group.objects.filter(name__in=names))
-    if missing := names - {group.name for group in groups}:
-        known = ', '.join(Group.objects.order_by('name').values_list('name', flat=True)) or 'none'
-        raise ImproperlyConfigured(
-            f"TOM_AUTO['NEW_TARGETS'] names {', '.join(sorted(missing))}, which is no group. "
-            f'The groups are: {known}.'
-        )
-    return Access(groups, limits.NEW_TARGETS.get('permission', ''))
-
-
-def is_hidden(access: Access) -> bool:
-    """Whether nobody but superusers would see a new target."""
-    permission = access.permission or str(get_default_target_permission())
-    return permission == 'PRIVATE' and not access.groups
 
 
 class _Run:
