@@ -10,6 +10,7 @@ from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
 
 import requests
+from tom_dataproducts.models import PhotometryReducedDatum
 from tom_dataservices.dataservices import get_data_service_class
 from tom_dataservices.models import DataServiceQuery
 from tom_targets.models import Target
@@ -157,3 +158,9 @@ def updatetargets(*arguments: str) -> tuple[int, dict]:
 def names() -> list[str]:
     """The names of all targets."""
     return sorted(Target.objects.values_list('name', flat=True))
+
+
+def brightness(name: str) -> list[float]:
+    """The points of a target, in the order of their times."""
+    rows = PhotometryReducedDatum.objects.filter(target__name=name).order_by('timestamp')
+    return list(rows.values_list('brightness', flat=True))

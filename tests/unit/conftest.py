@@ -13,12 +13,14 @@ from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from simulated import Observatory
+from tom_auto.apps import TomAutoConfig
 from tom_auto.models import RunFailure
 from tom_auto.page import actions
 from tom_auto.scheduling import cron_table
 from tom_auto.scheduling import install as install_module
 
-from .brokers import ALERCE, TNS, Alerce, Brokers, brokers, tns
+from . import service_classes as habits
+from .brokers import ALERCE, TNS, Alerce, Brokers, brokers, save_query, tns
 from .page import failing, ran
 from .schedule_project import FakeCrontab, fake_crontab, with_path
 
@@ -142,6 +144,23 @@ def broker(settings: object) -> Iterator[Brokers]:
 def alerce(broker: Brokers) -> Alerce:
     """ALeRCE, with nothing to find."""
     return broker.hosts[ALERCE]
+
+
+@pytest.fixture
+def survey(monkeypatch: pytest.MonkeyPatch, broker: Brokers) -> Callable[..., type]:
+    """Installs a service of another kind, as an app does; gives the class."""
+
+    def install(kind: str = 'Survey', **attributes: object) -> type:
+        own = getattr(habits, kind)
+        path = {'class': f'{habits.__name__}.{kind}'}
+        monkeypatch.setattr(TomAutoConfig, 'data_services', lambda app: [path], raising=False)
+        fresh: dict = {'results': [], 'points': {}}
+        for name, value in (fresh | attributes).items():
+            monkeypatch.setattr(own, name, value)
+        save_query(own.name)
+        return own
+
+    return install
 
 
 @pytest.fixture

@@ -7,39 +7,27 @@ from tom_dataproducts.models import PhotometryReducedDatum
 from tom_dataservices.models import DataServiceQuery
 from tom_targets.models import Target, TargetName
 
-from tom_auto.apps import TomAutoConfig
 from tom_auto.models import RunFailure, ServiceTarget, UpdateRun
 
-from . import service_classes as habits
-from .brokers import ALERCE, MPC, NED, TNS, names, ned_table, save_query, tns, updatetargets
+from .brokers import (
+    ALERCE,
+    MPC,
+    NED,
+    TNS,
+    brightness,
+    names,
+    ned_table,
+    save_query,
+    tns,
+    updatetargets,
+)
 from .service_classes import at, found
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def survey(monkeypatch, broker):
-    """Installs a service of another kind, as an app does; gives the class."""
-
-    def install(kind='Survey', **attributes):
-        own = getattr(habits, kind)
-        path = {'class': f'{habits.__name__}.{kind}'}
-        monkeypatch.setattr(TomAutoConfig, 'data_services', lambda app: [path], raising=False)
-        for name, value in attributes.items():
-            monkeypatch.setattr(own, name, value)
-        save_query(own.name)
-        return own
-
-    return install
-
-
 def errors(report):
     return {one['facility']: one['error'] for one in report['failures']}
-
-
-def brightness(name):
-    rows = PhotometryReducedDatum.objects.filter(target__name=name).order_by('timestamp')
-    return list(rows.values_list('brightness', flat=True))
 
 
 @pytest.mark.parametrize(
