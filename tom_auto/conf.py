@@ -58,6 +58,8 @@ class Automation:
     #: For how many targets one run of `updatetargets` asks a service for reduced data, at most.
     #: Those that wait longest come first.
     DATA_TARGETS: int = 500
+    #: How many observations `updatecadences` submits in a run and in a day, at most.
+    MOST_SUBMISSIONS: dict[str, int] = field(default_factory=lambda: {'run': 10, 'day': 50})
     #: How long the history of runs is kept.
     KEEP_RUNS: timedelta = timedelta(days=90)
     #: Who sees the automation page: 'everyone' who may see the TOM, 'users' who have logged in, or
@@ -93,7 +95,8 @@ def manage(words: str) -> str:
 
 def advice(kind: str) -> str:
     """What a person can do here about an error of this kind."""
-    return advice_for(kind, manage('doctor'), applied(Path(settings.BASE_DIR)))
+    project = Path(settings.BASE_DIR)
+    return advice_for(kind, manage('doctor'), applied(project), manage('updatecadences'))
 
 
 def web_address() -> str:
@@ -134,6 +137,9 @@ def _mistake(option: Field, value: object) -> tuple[str, str] | None:
         if not _says_who_sees(value):
             hint = "For example: {'groups': ['Supernovae'], 'permission': 'PUBLIC'}"
             return f'{found}, not groups and a permission of {", ".join(PERMISSIONS)}.', hint
+    elif option.name == 'MOST_SUBMISSIONS':
+        if not _are_ceilings(value):
+            return f'{found}, not two whole numbers.', "For example: {'run': 10, 'day': 50}"
     elif option.name == 'PAGE_FOR':
         if value not in VISITORS:
             return f'{found}, which is not a valid choice.', f'Choose from {", ".join(VISITORS)}.'
@@ -164,6 +170,14 @@ def _are_patterns(value: object) -> bool:
     return isinstance(value, dict) and all(
         isinstance(patterns, list) and all(isinstance(pattern, str) for pattern in patterns)
         for patterns in value.values()
+    )
+
+
+def _are_ceilings(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == {'run', 'day'}
+        and all(type(number) is int and number >= 0 for number in value.values())
     )
 
 

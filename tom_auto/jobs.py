@@ -18,7 +18,7 @@ from .scheduling.plan import Site, plan_of
 
 MAIN = 'updatedata'
 #: The commands that record their runs. When others last ran is not known.
-RECORDED = (MAIN, 'updatetargets')
+RECORDED = (MAIN, 'updatetargets', 'updatecadences')
 #: Options that limit a run to a part of the work: such a run says little about the whole job.
 LIMITS = ('--target', '--target_id', '--facility', '--query', '--service', '--limit', '--dry-run')
 

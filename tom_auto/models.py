@@ -2,12 +2,13 @@
 
 from datetime import timedelta
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q, QuerySet
 from django.db.models.deletion import Collector
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
-from tom_observations.models import ObservationRecord
+from tom_observations.models import DynamicCadence, ObservationRecord
 from tom_targets.models import BaseTarget
 
 
@@ -207,6 +208,50 @@ class ServiceTarget(models.Model):
 
     def __str__(self) -> str:
         return f'{self.target_id} at {self.service}'
+
+
+class Submission(models.Model):
+    """One request that a cadence has sent to an observatory, or may have sent.
+
+    The row is there before anything is sent, and of those for one trigger only one may be: what
+    was sent can never be undone. `targets.submissions` writes it.
+    """
+
+    class State(models.TextChoices):
+        """How far it came."""
+
+        INTENDED = 'intended', 'being submitted'
+        SUBMITTED = 'submitted', 'accepted, not recorded yet'
+        RECORDED = 'recorded', 'accepted, with its observation records'
+        REFUSED = 'refused', 'not accepted'
+        UNCERTAIN = 'uncertain', 'perhaps accepted: somebody has to look'
+
+    cadence = models.ForeignKey(DynamicCadence, on_delete=models.CASCADE, related_name='+')
+    trigger = models.ForeignKey(
+        ObservationRecord,
+        on_delete=models.CASCADE,
+        related_name='+',
+        help_text='The observation because of which this was submitted.',
+    )
+    state = models.CharField(max_length=10, choices=State.choices, default=State.INTENDED)
+    facility = models.CharField(max_length=50)
+    name = models.CharField(max_length=255, help_text='What the observatory knows it by.')
+    payload = models.JSONField(encoder=DjangoJSONEncoder, help_text='What was sent.')
+    observation_ids = models.JSONField(default=list, help_text='What the observatory answered.')
+    error = models.TextField(blank=True)
+    created = models.DateTimeField(help_text='When it was about to be sent.')
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=['cadence', 'trigger'],
+                condition=~Q(state='refused'),
+                name='tom_auto_one_submission_a_trigger',
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f'submission {self.pk} to {self.facility}: {self.get_state_display()}'
 
 
 #: What a run counts, in the order in which people read it.

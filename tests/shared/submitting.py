@@ -12,6 +12,7 @@ from tom_targets.models import Target
 from simulated import Observatory
 from tom_auto.observatory.messages import Call, Reply, json_reply
 
+NAME = 'M 31'  # of every request
 #: What tomtoolkit takes for an instrument of each facility.
 INSTRUMENT = {'LCO': '1M0-SCICAM-SINISTRO', 'SOAR': 'SOAR_GHTS_REDCAM_IMAGER'}
 #: What the portal says about these instruments: as much of it as tomtoolkit's form reads.
@@ -38,7 +39,7 @@ def accept_submissions(sky: Observatory) -> None:
     def submitted(call: Call, reply: Reply) -> Reply:
         if call.method != 'POST':
             return reply
-        request = sky.add_request(next(numbers))
+        request = sky.add_request(next(numbers), name=NAME)
         return json_reply({'id': request.group.id, 'requests': [{'id': request.id}]}, 201)
 
     sky.break_(r'/api/instruments/', lambda call, reply: json_reply(INSTRUMENTS))
@@ -52,7 +53,7 @@ def _answers(target: Target, facility: str) -> dict[str, str]:
     now = timezone.now()
     return {
         'facility': facility, 'target_id': str(target.pk), 'observation_type': 'IMAGING',
-        'name': 'M 31', 'proposal': 'DEMO2026', 'ipp_value': '1.05',
+        'name': NAME, 'proposal': 'DEMO2026', 'ipp_value': '1.05',
         'observation_mode': 'NORMAL', 'configuration_repeats': '1',
         'start': f'{now:%Y-%m-%dT%H:%M}', 'end': f'{now + timedelta(days=2):%Y-%m-%dT%H:%M}',
         'c_1_instrument_type': INSTRUMENT[facility], 'c_1_configuration_type': 'EXPOSE',
@@ -61,12 +62,17 @@ def _answers(target: Target, facility: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def by_form(client: Client, sky: Observatory, target: Target, facility: str) -> ObservationRecord:
-    """A record made by the form that a target's page leads to."""
+def by_form(
+    client: Client, sky: Observatory, target: Target, facility: str, cadence: str = ''
+) -> ObservationRecord:
+    """A record made by the form that a target's page leads to; the first of a `cadence`."""
     answers = _answers(target, facility)
     start, end = answers.pop('start').split('T'), answers.pop('end').split('T')
     split = {'start_0': start[0], 'start_1': start[1], 'end_0': end[0], 'end_1': end[1]}
-    return _made(client.post(f'/observations/{facility}/create/', answers | split), 302)
+    if cadence:
+        split |= {'cadence_strategy': cadence, 'cadence_frequency': '24'}
+    page = f'/observations/{facility}/create/?cadence_strategy={cadence}'
+    return _made(client.post(page, answers | split), 302)
 
 
 def by_api(client: Client, sky: Observatory, target: Target, facility: str) -> ObservationRecord:

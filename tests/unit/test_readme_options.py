@@ -24,7 +24,7 @@ def flags(command: str) -> set[str]:
     return {name for name in found if name.startswith('--')} - DJANGO
 
 
-@pytest.mark.parametrize('command', ['updatedata', 'updatetargets'])
+@pytest.mark.parametrize('command', ['updatedata', 'updatetargets', 'updatecadences'])
 def test_every_option_of_a_command_is_in_the_readme(command):
     section = README.split(f'## `{command}`')[1].split('\n## ')[0]
     for flag in flags(command):

@@ -14,12 +14,18 @@ DOCTOR = 'Run: {doctor}'
 _kinds: dict[str, type['SyncError']] = {}
 
 
-def advice_for(kind: str, doctor: str = 'manage.py doctor', applied: str = '') -> str:
+def advice_for(
+    kind: str,
+    doctor: str = 'manage.py doctor',
+    applied: str = '',
+    cadences: str = 'manage.py updatecadences',
+) -> str:
     """What a person can do about an error of this kind.
 
-    `doctor` is what they type for that; `applied` what else makes a change of `.env` known.
+    `doctor` and `cadences` are what they type for that; `applied` what else makes a change of
+    `.env` known.
     """
-    return by_kind(kind).advice.format(doctor=doctor, applied=applied)
+    return by_kind(kind).advice.format(doctor=doctor, applied=applied, cadences=cadences)
 
 
 def by_kind(kind: str) -> type['SyncError']:
@@ -86,6 +92,22 @@ class BadQuery(
 
 class BadCandidate(SyncError, advice='Report it to the authors of the data service.'):
     """What a data service found cannot be kept as a target."""
+
+
+class Uncertain(
+    SyncError,
+    advice='Look it up at the observatory, and say what you found: {cadences} --submitted '
+    'SUBMISSION=NUMBER or --not-submitted SUBMISSION',
+):
+    """A submission may or may not have been accepted. It is never sent again by itself."""
+
+
+class Ceiling(SyncError, advice="See TOM_AUTO['MOST_SUBMISSIONS'] in the settings."):
+    """No more is submitted in this run, or in this day."""
+
+
+class NotSubmitted(SyncError, advice=WAIT):
+    """An observatory has not accepted what a cadence submitted."""
 
 
 class NoRoom(SyncError, advice=f'Free some disk space. {DOCTOR}'):
