@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.http import HttpRequest
 
-from .models import RecordSync, RunFailure, UpdateRun
+from .models import RecordSync, RunFailure, Submission, UpdateRun
 
 
 class ReadOnly:
@@ -32,3 +32,9 @@ class UpdateRunAdmin(ReadOnly, admin.ModelAdmin):
 class RecordSyncAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ('record', 'state', 'status', 'checked_at', 'next_check', 'failures', 'error')
     list_select_related = ('record__target',)
+
+
+@admin.register(Submission)
+class SubmissionAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ('pk', 'created', 'facility', 'name', 'state', 'observation_ids', 'error')
+    list_filter = ('state', 'facility')

@@ -397,7 +397,7 @@ def test_nor_does_a_hook_that_leaves_a_thread(
     sky, observed, settings, monkeypatch, printed, fault, exits
 ):
     """C5: in the run's own process, and after it has ended."""
-    monkeypatch.setattr('tom_auto.management.commands.updatedata.LEFT_BEHIND', 1)
+    monkeypatch.setattr('tom_auto.management.run_command.LEFT_BEHIND', 1)
     settings.HOOKS = settings.HOOKS | {'observation_change_state': f'{__name__}.hook_with_a_thread'}
     observed('LCO')
     if fault:
