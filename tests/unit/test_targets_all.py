@@ -148,7 +148,7 @@ def test_killed_at_any_statement_the_next_run_makes_it_whole(broker, alerce, kil
     save_query('ALeRCE', survey='ZTF')
     save_query('NED', object_id='M 31')
 
-    for number in count(step=2):
+    for number in count(step=3):
         killed_at(number)
         status, _ = updatetargets()
         killed_at(-1)
