@@ -29,7 +29,7 @@ class RecordFrames:
 
     def __init__(self, outcome: Outcome, facilities: Facilities, limits: Automation) -> None:
         self._outcome, self._facilities, self._limits = outcome, facilities, limits
-        self.saved: list[int] = []  # stored frames that hooks are owed for
+        self.saved: list[int] = []  # products that hooks are owed for
         self._troubles: list[SyncError] = []  # of single frames
 
     def bring(self, record: ObservationRecord, stock: Stock | None) -> Jobs:
@@ -176,7 +176,7 @@ class RecordFrames:
         elif not is_ours:
             self._outcome.adopted += is_of_others
         else:
-            self.saved.append(stored.pk)
+            self.saved.append(stored.product_id)
             self._outcome.saved += is_new
             self._outcome.repaired += not is_new
         return stored is not None

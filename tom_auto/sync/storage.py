@@ -155,10 +155,11 @@ def move_into_place(file: IO[bytes], name: str, size: int) -> None:
 
 
 def _make_directory(directory: Path, mode: int | None) -> None:
-    missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
-    for new in reversed(missing):
-        new.mkdir(exist_ok=True)
-        _allow(new, mode)
+    if directory.exists():
+        return
+    _make_directory(directory.parent, mode)
+    directory.mkdir(exist_ok=True)
+    _allow(directory, mode)
 
 
 def _allow(path: Path, mode: int | None) -> None:
