@@ -32,7 +32,7 @@ LAYERS = [
     },
     {'sync.facilities', 'sync.frame_plans', 'sync.storage_id'},
     {'sync.storage'},
-    {'sync.file_names', 'sync.frames', 'sync.portal_pages', 'sync.whole_file'},
+    {'sync.file_names', 'sync.frames', 'sync.listed', 'sync.portal_pages', 'sync.whole_file'},
     {'sync.db_retry', 'sync.explain'},
     {'models', 'redact', 'sync.http', 'sync.outcomes'},
     {'conf', 'environment', 'interrupt', 'log_config', 'sync.errors'},
