@@ -18,11 +18,29 @@ from .outcomes import Ending, Outcome
 from .workers import Job
 
 
+class Records:
+    """Records whose checks begin together: read in one question, when the first is wanted."""
+
+    def __init__(self) -> None:
+        self.keys: list[int] = []
+        self._found: dict[int, ObservationRecord] | None = None
+
+    def get(self, pk: int) -> ObservationRecord | None:
+        """The record `pk`; None where it is gone."""
+        if self._found is None:
+            rows = ObservationRecord.objects.select_related('sync', 'target')
+            self._found = rows.in_bulk(self.keys)
+        return self._found.pop(pk, None)
+
+
 class Check:
     """The check of one record, as far as it has come."""
 
-    def __init__(self, name: str, pk: int, facilities: Facilities, limits: Automation) -> None:
+    def __init__(
+        self, name: str, pk: int, records: Records, facilities: Facilities, limits: Automation
+    ) -> None:
         self.outcome = Outcome(name, pk)
+        self._records = records
         self.ended = False
         self.doing = name
         self._facilities, self._limits = facilities, limits
@@ -57,8 +75,7 @@ class Check:
 
     def _run(self) -> Jobs:
         outcome = self.outcome
-        rows = ObservationRecord.objects.select_related('sync', 'target')
-        record = rows.filter(pk=outcome.record).first()
+        record = self._records.get(outcome.record)
         if record is None:
             outcome.ending = Ending.GONE
             return

@@ -18,7 +18,7 @@ from ..conf import Automation
 from ..interrupt import ended_after
 from ..models import UpdateRun
 from . import runs, storage
-from .check_record import Check
+from .check_record import Check, Records
 from .db_retry import connect_again, limited_waits, nothing_logged, patient
 from .due import Selection, due_by_facility, enrol, look_ahead
 from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
@@ -164,13 +164,16 @@ class _Run:
 
     def _begin_more(self, queues: deque) -> None:
         """Take more records in hand, one of each facility in turn."""
-        most = 4 * self._limits.WORKERS
+        most, records, begun = 4 * self._limits.WORKERS, Records(), []
         while queues and len(self._active) < most and monotonic() < self._deadline:
             name, keys = queues.popleft()
-            check = Check(name, keys.popleft(), self._facilities, self._limits)
+            key = keys.popleft()
             if keys:
                 queues.append((name, keys))
-            self._active[check.outcome.record] = check
+            records.keys.append(key)
+            self._active[key] = Check(name, key, records, self._facilities, self._limits)
+            begun.append(self._active[key])
+        for check in begun:
             self._step(check)
 
     def _resume(self, check: Check, number: int, result: object, error: Exception | None) -> None:
