@@ -12,6 +12,9 @@
 | `doctor` | what to fix: checks the machine, the observatories and the schedule |
 | `data_files` | serves data files to those who may see them |
 | `middleware` | what the automation adds to every page |
+| `backup` | `manage.py backup`: database and data in one file, proved before it counts |
+| `restore` | `manage.py restore`: puts a backup in the place of what is there |
+| `database_copies` | copies of the whole database, by SQLite's and PostgreSQL's own means |
 | `demo` | the invented targets and observations of `manage.py demo` |
 | `jobs` | the jobs of schedule.toml, as Django sees them |
 | `checks` | `manage.py check`: facilities and jobs |
