@@ -133,6 +133,7 @@ TARGET_DEFAULT_PERMISSION = 'PRIVATE'
 INSTALLED_APPS = [*TOMTOOLKIT_INSTALLED_APPS, 'app', 'tom_auto']
 SITE_ID = 1
 MIDDLEWARE = [
+    'tom_auto.middleware.HealthMiddleware',  # first: a probe has no https, name or login
     *TOMTOOLKIT_MIDDLEWARE,
     'tom_auto.middleware.ObservatoryDownMiddleware',
     'tom_auto.middleware.BackgroundUpdateMiddleware',
@@ -192,9 +193,9 @@ STATIC_URL = '/static/'
 STATIC_ROOT = BASE_DIR / '_static'
 STATICFILES_DIRS = [BASE_DIR / 'static']
 if STATIC_ROOT.is_dir():
-    # After `collectstatic` the TOM serves these files itself. The place is right after the first
-    # middleware, which handles https.
-    MIDDLEWARE.insert(1, 'whitenoise.middleware.WhiteNoiseMiddleware')
+    # After `collectstatic` the TOM serves these files itself. The place is right after the
+    # middleware that handles https.
+    MIDDLEWARE.insert(2, 'whitenoise.middleware.WhiteNoiseMiddleware')
 # The TOM's own copies: no page waits for another server, or tells it who looks at what.
 BOOTSTRAP5 = {
     'css_url': {'url': f'{STATIC_URL}vendor/bootstrap.min.css'},
