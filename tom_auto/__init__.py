@@ -21,6 +21,7 @@
 | `conf` | the settings, `TOM_AUTO` |
 | `environment` | reads `.env` for the settings; makes it, without packages |
 | `error_reports` | Django's error pages and mails, without secrets |
+| `sentry` | sends errors to Sentry, without secrets |
 | `log_config` | a `LOGGING` for the settings: a log that rotates, without secrets |
 """
 

@@ -191,7 +191,7 @@ def test_an_upgrade_with_a_scheduler(tom: Tom) -> None:
     """One command; what the scheduler is to do at the next minute waits for it."""
     tom.add_records(2 * ENOUGH)
     tom.edit('my_tom/settings.py', "TOM_NAME = 'My TOM'", "TOM_NAME = 'Our TOM'")
-    tom.set('COMPOSE_PROFILES=scheduler')
+    tom.set('SCHEDULER=1')
     tom.type_in('Upgrade')
     assert 'Our TOM' in requests.get(f'{tom.url}/', timeout=30).text
 
@@ -277,7 +277,7 @@ def test_in_the_container_schedule_says_where_the_line_belongs(tom: Tom, action:
     done = tom.manage('schedule', action, check=False)
     assert done.returncode == (0 if action == 'status' else 1), done.stdout
     assert 'python3 -m tom_auto.scheduling install' in done.stdout
-    assert 'COMPOSE_PROFILES=scheduler' in done.stdout
+    assert 'SCHEDULER=1' in done.stdout
     assert 'Traceback' not in done.stdout
 
 
@@ -354,7 +354,7 @@ def test_backup_and_restore_as_the_guide_says(tom: Tom) -> None:
     before = tom.holds()
     assert before.frames
     tom.type_in('Back up')
-    tom.set('COMPOSE_PROFILES=')
+    tom.set('SCHEDULER=0')
     with tom.updating('--recheck') as run:
         ended = tom.down()
         run.wait(timeout=60)

@@ -15,7 +15,7 @@ LAYERS = [
     {'restore'},
     {'backup'},
     {'database_copies'},
-    {'alerts', 'doctor', 'error_reports'},
+    {'alerts', 'doctor', 'error_reports', 'sentry'},
     {'health'},
     {'checks'},
     {'access', 'jobs'},

@@ -24,6 +24,7 @@ from tom_common.default_settings import (
 
 from tom_auto import environment
 from tom_auto.log_config import logging_for
+from tom_auto.sentry import report_errors_to
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # What the TOM writes is for its owner alone: other users of the machine must not read the database,
@@ -67,6 +68,9 @@ EMAIL_USE_TLS = environment.flag('EMAIL_USE_TLS', default=False)
 EMAIL_TIMEOUT = 20  # seconds: a mail server that hangs must not hang the TOM
 SERVER_EMAIL = environment.text('SERVER_EMAIL', 'tom@localhost')
 DEFAULT_FROM_EMAIL = SERVER_EMAIL
+EMAIL_SUBJECT_PREFIX = environment.text('EMAIL_SUBJECT_PREFIX', f'[{TOM_NAME}]') + ' '
+# Sentry, or a service like it, gets the errors of the TOM; empty: nobody does.
+report_errors_to(environment.text('SENTRY_DSN'))
 
 # --- Security ------------------------------------------------------------------------------
 
