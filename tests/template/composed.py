@@ -130,13 +130,15 @@ class Tom:
         """Run a command of manage.py in the container of the web server."""
         return self.compose('exec', '-T', 'web', 'python', 'manage.py', *words, **options)
 
-    def type_in(self, section: str) -> None:
-        """Type the commands of a section of the guide."""
+    def type_in(self, section: str, check: bool = True) -> str:
+        """Type the commands of a section of the guide; what they print."""
         text = (self.project / 'DOCKER.md').read_text(encoding='utf-8')
         section = text.partition(f'\n## {section}\n')[2].partition('\n## ')[0]
         commands = re.findall(r'```sh\n(.*?)```', section, re.DOTALL)
         assert commands
-        self.engine.run('sh', '-ec', '\n'.join(commands), cwd=self.project)
+        return self.engine.run(
+            'sh', '-ec', '\n'.join(commands), cwd=self.project, check=check
+        ).stdout
 
     def up(self) -> None:
         """Bring it up, and wait until all is healthy."""

@@ -2,6 +2,7 @@
 
 import fcntl
 import io
+import json
 import os
 import sqlite3
 import tarfile
@@ -278,3 +279,29 @@ def test_what_users_write_while_it_works_is_in_it_or_not(tom, place, monkeypatch
     accept_storage()
     assert backup()
     backup_module.insist_on_whole(only(place))
+
+
+@pytest.mark.parametrize('name', ['../out', 'a/../../../out', '/out', 'link'])
+def test_nothing_is_written_outside(tom, place, name):
+    """A tar file may name any place, and be whole by its checksum."""
+    backup('--no-data')
+    with tarfile.open(only(place)) as tar:
+        about = json.load(tar.extractfile('about.json')) | {'data': True}
+        database = tar.extractfile('database').read()
+    forged = place / 'forged.tar'
+    with forged.open('wb') as file:
+        hashed = backup_module._Hashed(file)
+        with tarfile.open(fileobj=hashed, mode='w') as tar:
+            backup_module._add_text(tar, 'about.json', json.dumps(about))
+            for entry, content in (('database', database), (f'data/{name}', b'x')):
+                info = tarfile.TarInfo(entry)
+                info.size = len(content)
+                if name == 'link' and entry != 'database':
+                    info.type, info.linkname, info.size = tarfile.SYMTYPE, '/etc/passwd', 0
+                tar.addfile(info, io.BytesIO(content))
+            backup_module._add_text(tar, 'END', hashed.sha256.hexdigest())
+    before = whole(tom)
+    with pytest.raises(CommandError, match='is not a data file'):
+        restore('forged.tar', '--yes')
+    assert whole(tom) == before
+    assert not list(tom.parent.rglob('out'))
