@@ -400,6 +400,7 @@ def https(tom: Tom, page: Page) -> Iterator[requests.Session]:
     tom.set(*lines, f'HTTPS_PORT={port}', f'HTTP_PORT={free_port()}', 'SCHEDULER=0')
     tom.up()
     with requests.Session() as session:
+        session.trust_env = False  # a bundle of certificates that it names would win
         session.verify = str(made / 'fullchain.pem')
         session.headers['Referer'] = session.base = f'https://localhost:{port}'
         form = session.get(f'{session.base}/accounts/login/', timeout=30)
