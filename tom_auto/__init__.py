@@ -12,12 +12,16 @@
 | `doctor` | what to fix: checks the machine, the observatories and the schedule |
 | `data_files` | serves data files to those who may see them |
 | `middleware` | what the automation adds to every page |
+| `backup` | `manage.py backup`: database and data in one file, proved before it counts |
+| `restore` | `manage.py restore`: puts a backup in the place of what is there |
+| `database_copies` | copies of the whole database, by SQLite's and PostgreSQL's own means |
 | `demo` | the invented targets and observations of `manage.py demo` |
 | `jobs` | the jobs of schedule.toml, as Django sees them |
 | `checks` | `manage.py check`: facilities and jobs |
 | `conf` | the settings, `TOM_AUTO` |
 | `environment` | reads `.env` for the settings; makes it, without packages |
 | `error_reports` | Django's error pages and mails, without secrets |
+| `sentry` | sends errors to Sentry, without secrets |
 | `log_config` | a `LOGGING` for the settings: a log that rotates, without secrets |
 """
 

@@ -60,6 +60,7 @@ FILES_FOR = {
         'compose.yaml',
         'gunicorn.conf.py',
         'healthcheck.py',
+        'nginx.conf',
     },
 }
 

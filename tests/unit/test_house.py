@@ -12,7 +12,10 @@ LIBRARY = Path(tom_auto.__file__).parent
 #: The layers, from the top. A module imports from its own layer or from below.
 LAYERS = [
     {'management', 'page', 'middleware', 'admin', 'demo', 'apps', 'templatetags', 'data_files'},
-    {'alerts', 'doctor', 'error_reports'},
+    {'restore'},
+    {'backup'},
+    {'database_copies'},
+    {'alerts', 'doctor', 'error_reports', 'sentry'},
     {'health'},
     {'checks'},
     {'access', 'jobs'},

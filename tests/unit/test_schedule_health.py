@@ -164,7 +164,7 @@ def test_in_a_container_no_line_is_for_its_own_crontab(project: Path, action: st
     status, told = schedule(action)
     assert status == (0 if action == 'status' else 1)
     assert 'crontab of the machine that runs the containers' in told
-    assert 'COMPOSE_PROFILES=scheduler' in told
+    assert 'SCHEDULER=1' in told
     (project / 'compose.yaml').touch()
     assert 'the inside of a container' not in schedule(action)[1]
 
