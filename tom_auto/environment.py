@@ -12,6 +12,8 @@ import re
 import secrets
 from pathlib import Path
 
+from .scheduling.zone import VARIABLE, machine_zone_name
+
 YES = {'1', 'true', 'yes', 'on'}
 NO = {'0', 'false', 'no', 'off', ''}
 
@@ -85,14 +87,13 @@ def _place(name: str) -> str:
 
 
 def make_env_file(file: Path, example: Path) -> None:
-    """Make `file` from `example` with new secrets, readable only by its owner.
+    """Make `file` from `example` with new secrets and this machine's time zone, readable only by its owner.
 
     The file appears complete or not at all, and one that another process just made is kept.
     """
-    lines = [
-        line + secrets.token_urlsafe(50) if line in SECRETS else line
-        for line in example.read_text(encoding='utf-8').splitlines()
-    ]
+    new = {line: secrets.token_urlsafe(50) for line in SECRETS}
+    new[f'{VARIABLE}='] = machine_zone_name()  # only in the example of a TOM in containers
+    lines = [line + new.get(line, '') for line in example.read_text(encoding='utf-8').splitlines()]
     text = '\n'.join(lines) + '\n'
     draft = file.with_name(f'.env.{os.getpid()}.part')
     try:

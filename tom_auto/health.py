@@ -17,14 +17,12 @@ from .models import JobPause, RecordSync, RunFailure, UpdateRun
 from .redact import redact
 from .scheduling.definition import FILE, Job
 from .scheduling.moved import installed_at
+from .scheduling.next_times import A_MINUTE, late_since
 from .scheduling.plan import Site
 from .sync.due import next_news
 
 #: A run without a heartbeat for this long counts as dead.
 SILENT = timedelta(minutes=5)
-#: How late a job may start: the machine may be starting, or another run may be in progress.
-LATE_AFTER = timedelta(minutes=30)
-A_MINUTE = timedelta(minutes=1)  # within which cron starts a job that is due
 #: How long a TOM may have observations and no scheduled run before it sends a mail.
 FIRST_RUN_WITHIN = timedelta(days=1)
 
@@ -183,8 +181,8 @@ class _Question:
 
     def _never_ran(self, reasons: list[str]) -> tuple[str, datetime | None, list[str]]:
         installed = installed_at(Path(settings.BASE_DIR))
-        due = next_run(self.job, installed) if installed else None
-        if due and due + LATE_AFTER < self.now:
+        due = installed and late_since(self.job.when, installed, installed, self.now)
+        if due:
             return OVERDUE, due, ['no run has started since the schedule was installed', *reasons]
         not_yet = 'the schedule has not started it yet'
         old = ObservationRecord.objects.filter(created__lt=self.now - FIRST_RUN_WITHIN)
@@ -198,13 +196,14 @@ class _Question:
         """Since when a run is late; None if none is. A run in progress is never late."""
         if self.running:
             return None
-        done = by_itself.finished or by_itself.heartbeat
-        while (expected := next_run(self.job, done)) and expected + LATE_AFTER < self.now:
+        started, done = by_itself.started, by_itself.finished or by_itself.heartbeat
+        while expected := late_since(self.job.when, started, done, self.now):
             # A run that somebody had started kept this one from starting: only one may work.
             others = self.runs.filter(started__lte=expected + A_MINUTE, finished__gte=expected)
             done = others.order_by('finished').values_list('finished', flat=True).last()
             if done is None:
                 return expected
+            started = expected
         return None
 
     def _what_failed(self) -> list[str]:

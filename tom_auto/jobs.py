@@ -15,6 +15,7 @@ from .scheduling import next_times
 from .scheduling.cron_line import crontab_lines
 from .scheduling.definition import Job, ScheduleError, read_schedule
 from .scheduling.plan import Site, plan_of
+from .scheduling.zone import schedule_zone
 
 MAIN = 'updatedata'
 #: The commands that record their runs. When others last ran is not known.
@@ -37,6 +38,7 @@ def jobs() -> Jobs:
     unscheduled = Job(MAIN, '', enabled=False)
     try:
         schedule = read_schedule(Path(settings.BASE_DIR))
+        schedule_zone()
     except ScheduleError as error:
         return Jobs((unscheduled,), str(error))
     missing = () if any(map(is_main, schedule.jobs)) else (unscheduled,)

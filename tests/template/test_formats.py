@@ -20,6 +20,7 @@ GOLDEN = Path(__file__).parent / 'golden'
 
 SCHEDULE = """
 environment = "{environment}"
+id = "7f3a09c2"
 [updatedata]
 when = "hourly"
 [nightly]
@@ -178,8 +179,8 @@ import json, sys
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from tom_auto.scheduling import next_times, systemd
-next_times.LOCALTIME = Path('/nowhere')
+from tom_auto.scheduling import next_times, systemd, zone
+zone.LOCALTIME = Path('/nowhere')
 now = datetime(2026, 3, 20, 12, 30, 30, tzinfo=UTC)
 told = {when: [systemd.calendar(when), [time.strftime('%Y-%m-%d %H:%M') for time in islice(next_times.runs(when, now), 12)]] for when in json.load(sys.stdin)}
 print(json.dumps(told))

@@ -18,6 +18,7 @@ from .interpreter import run
 from .moved import is_of, remember
 from .plan import CURRENT, NOT_INSTALLED, STALE, Plan
 from .typed import typed
+from .zone import disagreement
 
 WEEKDAYS = ('Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun')
 COMMAND_SECONDS = 30
@@ -207,9 +208,12 @@ def warnings(plan: Plan) -> list[str]:
     """Without lingering, a user's units stop when the user logs out."""
     command = ['loginctl', 'show-user', str(os.getuid()), '--property=Linger']
     status, said = run(command, COMMAND_SECONDS)
-    if status == 'failed' or 'Linger=yes' in said:
-        return []
-    return ['Warning: they stop when you log out. To keep them running: loginctl enable-linger']
+    found = []
+    if status != 'failed' and 'Linger=yes' not in said:
+        found.append('they stop when you log out. To keep them running: loginctl enable-linger')
+    if plan.schedule.environment == 'docker' and (zones := disagreement(plan.project)):
+        found.append(zones)
+    return [f'Warning: {sentence}' for sentence in found]
 
 
 def _systemctl(*words: str) -> None:
