@@ -13,6 +13,7 @@
 | `data_files` | serves data files to those who may see them |
 | `middleware` | what the automation adds to every page |
 | `demo` | the invented targets and observations of `manage.py demo` |
+| `run_job` | runs a job of schedule.toml, whatever its command, and records its run |
 | `jobs` | the jobs of schedule.toml, as Django sees them |
 | `checks` | `manage.py check`: facilities and jobs |
 | `conf` | the settings, `TOM_AUTO` |

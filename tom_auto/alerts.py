@@ -117,8 +117,11 @@ def call_webhook(health: Health, again: bool) -> None:
 
 
 def _named_failures(health: Health) -> list[str]:
-    if not health.is_trouble or not health.failing:
+    """The observations that fail; without any, the end of what the last run printed."""
+    if not health.is_trouble:
         return []
+    if not health.failing:
+        return health.last.output.splitlines()[-MOST_NAMED:] if health.last else []
     failing = RecordSync.objects.filter(failing_since__isnull=False).order_by('failing_since')
     named = [
         f'- {sync.record.facility} {sync.record.observation_id}: {sync.error}'
@@ -147,15 +150,16 @@ class DeadMansSwitch:
         """Report that the run has started."""
         if self._watched:
             self._begun = True
-            _ping('/start')
+            ping('/start')
 
     def end(self) -> None:
         """Report how the run ended: badly, unless `well` was set. Nothing if it never began."""
         if self._begun:
-            _ping('' if self.well else '/fail')
+            ping('' if self.well else '/fail')
 
 
-def _ping(suffix: str) -> None:
+def ping(suffix: str = '') -> None:
+    """Call PING_URL with `suffix` behind it, if there is one. Never raises."""
     address = automation().PING_URL
     if not address:
         return

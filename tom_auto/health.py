@@ -6,13 +6,13 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import OperationalError, ProgrammingError
-from django.db.models import Count, Exists, Min, OuterRef, Value
+from django.db.models import Count, Exists, Min, OuterRef, Q, Value
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
 from .access import Visitor, seen_by, sees_everything
 from .conf import manage
-from .jobs import has_history, is_main, jobs, next_run, site
+from .jobs import command_of, jobs, main_job, next_run, site
 from .models import JobPause, RecordSync, RunFailure, UpdateRun
 from .redact import redact
 from .scheduling.definition import FILE, Job
@@ -27,7 +27,7 @@ SILENT = timedelta(minutes=5)
 FIRST_RUN_WITHIN = timedelta(days=1)
 
 WORKING, FAILING, OVERDUE, UNWATCHED = 'working', 'failing', 'overdue', 'unwatched'
-NEVER, PAUSED, OFF, UNRECORDED = 'never', 'paused', 'off', 'unrecorded'
+NEVER, PAUSED, OFF = 'never', 'paused', 'off'
 WORDS = {
     WORKING: 'is working',
     FAILING: 'is failing',
@@ -36,7 +36,6 @@ WORDS = {
     NEVER: 'has never been run by the schedule',
     PAUSED: 'is paused',
     OFF: 'is not scheduled',
-    UNRECORDED: 'does not record its runs',
 }
 
 
@@ -54,7 +53,6 @@ class Health:
     news: datetime | None = None  # when the first can come, where all awaited lies in the future
     failing: int = 0
     main: bool = False
-    recorded: bool = True  # whether its runs are recorded, and can be paused
 
     @property
     def words(self) -> str:
@@ -88,7 +86,8 @@ def healths(user: Visitor | None = None) -> list[Health]:
     schedule = jobs()
     # Without the file nothing is scheduled, which is no mistake: some have a cron line of their own.
     mistake = bool(schedule.mistake) and (Path(settings.BASE_DIR) / FILE).exists()
-    return [_Question(job, user, mistake).answer() for job in schedule.jobs]
+    main = main_job()
+    return [_Question(job, user, mistake, job == main).answer() for job in schedule.jobs]
 
 
 def is_working(states: list[Health]) -> bool:
@@ -126,14 +125,12 @@ class _Question:
     job: Job
     user: Visitor | None
     mistake: bool  # whether schedule.toml has one, and so nobody knows when the job should run
+    main: bool
     now: datetime = field(default_factory=timezone.now)
 
     def answer(self) -> Health:
         job, upcoming = self.job, next_run(self.job, self.now)
-        if not has_history(job):
-            state = UNRECORDED if job.enabled else OFF
-            return Health(job.name, state, next=upcoming, recorded=False)
-        runs = UpdateRun.objects.filter(job=self.job.words[0])
+        runs = UpdateRun.objects.filter(job=job.name)
         running = runs.filter(status=UpdateRun.Status.RUNNING)
         self.runs = runs
         self.running = running.filter(heartbeat__gte=self.now - SILENT).first()
@@ -151,7 +148,7 @@ class _Question:
             next=upcoming if self._is_expected(state) else None,
             news=self._next_news(),
             failing=self.trouble['count'],
-            main=is_main(job),
+            main=self.main,
         )
 
     def _is_expected(self, state: str) -> bool:
@@ -160,7 +157,7 @@ class _Question:
         return state != PAUSED and bool(started)
 
     def _state(self) -> tuple[str, datetime | None, list[str]]:
-        pause = JobPause.objects.filter(job=self.job.words[0]).first()
+        pause = JobPause.objects.filter(job=self.job.name).first()
         if pause:
             who = pause.by if self.user is None or self.user.is_authenticated else 'somebody'
             return PAUSED, pause.since, [f'{who} paused it']
@@ -186,7 +183,7 @@ class _Question:
             return OVERDUE, due, ['no run has started since the schedule was installed', *reasons]
         not_yet = 'the schedule has not started it yet'
         old = ObservationRecord.objects.filter(created__lt=self.now - FIRST_RUN_WITHIN)
-        if is_main(self.job) and sees_everything(self.user) and old.exists():
+        if self.main and sees_everything(self.user) and old.exists():
             return OVERDUE, None, [f'{not_yet}: {manage("schedule install")}', *reasons]
         if reasons:
             return FAILING, self._failing_since(), [*reasons, not_yet]
@@ -198,8 +195,15 @@ class _Question:
             return None
         started, done = by_itself.started, by_itself.finished or by_itself.heartbeat
         while expected := late_since(self.job.when, started, done, self.now):
-            # A run that somebody had started kept this one from starting: only one may work.
-            others = self.runs.filter(started__lte=expected + A_MINUTE, finished__gte=expected)
+            # A run that somebody had started kept this one from starting: only one may work. If
+            # the run of another job does, at every time, this one really never runs.
+            mine = Q(job=self.job.name) | ~Q(started_by='')
+            others = UpdateRun.objects.filter(
+                mine,
+                command=command_of(self.job),
+                started__lte=expected + A_MINUTE,
+                finished__gte=expected,
+            )
             done = others.order_by('finished').values_list('finished', flat=True).last()
             if done is None:
                 return expected
@@ -214,7 +218,21 @@ class _Question:
         if count := self.trouble['count']:
             plural = '' if count == 1 else 's'
             reasons.append(f'{count} observation{plural} could not be checked')
+        if not reasons and self._last_run_failed():
+            status = self.last.exit_status
+            how = f'ended with exit status {status}' if status else 'failed'
+            reasons.append(f'the last run {how}')
         return reasons
+
+    def _last_run_failed(self) -> bool:
+        """Whether it did by anything that the visitor may know, and that no later check has mended."""
+        if not self.last or self.last.status != UpdateRun.Status.FAILED:
+            return False
+        named = RunFailure.objects.filter(run=self.last)
+        left = named.exclude(record__sync__checked_at__gt=self.last.finished)
+        if not named.exists():
+            return bool(self.last.exit_status)
+        return seen_by(self.user, left, 'record').exists()
 
     def _facilities_in_trouble(self) -> list[str]:
         """Their names; "an observatory" for those where the visitor may see no observation."""
@@ -232,7 +250,7 @@ class _Question:
 
     def _records_in_trouble(self) -> dict:
         """How many records are failing, and since when; only updatedata has any."""
-        if not is_main(self.job):
+        if not self.main:
             return {'count': 0, 'since': None}
         failing = RecordSync.objects.filter(failing_since__isnull=False)
         return seen_by(self.user, failing, 'record').aggregate(
@@ -241,7 +259,7 @@ class _Question:
 
     def _next_news(self) -> datetime | None:
         awaited = seen_by(self.user, RecordSync.objects.all(), 'record')
-        return next_news(awaited, self.now) if is_main(self.job) else None
+        return next_news(awaited, self.now) if self.main else None
 
     def _failing_since(self) -> datetime | None:
         first_bad = None

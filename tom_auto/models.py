@@ -203,8 +203,15 @@ class UpdateRun(models.Model):
         FAILED = 'failed', 'something failed'
         DIED = 'died', 'ended too soon'
 
-    job = models.CharField(max_length=50)
+    job = models.CharField(max_length=50, help_text='Its name in schedule.toml.')
+    command = models.CharField(
+        max_length=255, default='updatedata', help_text='What it runs: one at a time.'
+    )
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
+    exit_status = models.IntegerField(
+        null=True, help_text='Below zero: the signal that ended it. Empty: not known.'
+    )
+    output = models.TextField(blank=True, help_text='The end of what it printed.')
     host = models.CharField(max_length=255)
     lock = models.CharField(
         max_length=50, blank=True, help_text='Which file of the host it has locked, if any.'
@@ -237,9 +244,9 @@ class UpdateRun(models.Model):
         permissions = [('run_automation', 'Can run, retry, pause and resume the automation')]
         indexes = [models.Index(fields=['job', '-started'], name='tom_auto_runs_of_a_job')]
         constraints = [
-            # One run of a job at a time, kept by the database: on one host or on many.
+            # One run of a command at a time, kept by the database: on one host or on many.
             models.UniqueConstraint(
-                fields=['job'], condition=Q(status='running'), name='tom_auto_one_run_at_a_time'
+                fields=['command'], condition=Q(status='running'), name='tom_auto_one_run_at_a_time'
             )
         ]
 

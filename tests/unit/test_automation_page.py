@@ -105,7 +105,7 @@ def test_it_is_paused(client, login):
 
 
 def test_where_a_container_keeps_the_schedule_there_is_nothing_to_install(client, hourly):
-    hourly.write_text('environment = "docker"\n[updatedata]\nwhen = "hourly"\n')
+    hourly.write_text('environment = "docker"\nid = "7f3a09c2"\n[updatedata]\nwhen = "hourly"\n')
     page = text(client)
     assert 'This TOM runs in containers' in page
     assert 'schedule install' not in page

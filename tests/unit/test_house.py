@@ -12,6 +12,7 @@ LIBRARY = Path(tom_auto.__file__).parent
 #: The layers, from the top. A module imports from its own layer or from below.
 LAYERS = [
     {'management', 'page', 'middleware', 'admin', 'demo', 'apps', 'templatetags', 'data_files'},
+    {'run_job'},
     {'alerts', 'doctor', 'error_reports'},
     {'health'},
     {'checks'},

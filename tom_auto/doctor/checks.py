@@ -17,7 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, Min
 
 from ..conf import automation, manage, shared_database
-from ..health import NEVER, UNRECORDED, healths
+from ..health import NEVER, healths
 from ..jobs import site
 from ..models import RecordSync, StorageMark
 from ..redact import redact
@@ -129,7 +129,7 @@ def last_runs() -> Found:
             yield FAILED, health.sentence(), 'See the page /automation/'
         elif health.state == NEVER:
             yield WARNING, health.sentence(), 'See what this says of the schedule'
-        elif health.state != UNRECORDED:
+        else:
             yield OK, health.sentence()
 
 

@@ -107,7 +107,7 @@ class ProblemFilter(django_filters.FilterSet):
 class RunFilter(django_filters.FilterSet):
     status = django_filters.ChoiceFilter(choices=UpdateRun.Status.choices, label='Outcome')
     job = django_filters.ChoiceFilter(
-        choices=lambda: [(name, name) for name in sorted({job.words[0] for job in jobs().jobs})],
+        choices=lambda: [(name, name) for name in sorted({job.name for job in jobs().jobs})],
         label='Job',
     )
 

@@ -66,7 +66,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @for_visitors
 def of_facilities(request: HttpRequest) -> HttpResponse:
     """How fresh the data of each facility is: a part of the automation page, loaded after it."""
-    whole = UpdateRun.objects.filter(job=main_job().words[0], only='')
+    whole = UpdateRun.objects.filter(job=main_job().name, only='')
     last = whole.exclude(status=UpdateRun.Status.RUNNING).first()
     context = {'facilities': facilities(request.user, last)}
     return render(request, 'tom_auto/facilities.html', context)

@@ -48,11 +48,10 @@ def _service(job: Job, plan: Plan) -> bytes:
         raise ScheduleError(
             f'{str(plan.project)!r} contains a line break. Move the project to a path without one.'
         )
-    limit = f'TimeoutStartSec={job.timeout}\n' if job.timeout else ''
     text = (
         f'# From {FILE}. Change it there, then install it again: README.md says how.\n'
         f'[Unit]\nDescription=manage.py {job.name}, of the TOM {plan.slug}\n\n'
-        f'[Service]\nType=oneshot\n{limit}'
+        f'[Service]\nType=oneshot\n'
     )
     # systemd accepts no program path with quotes or backslashes, but any argument of sh.
     command = b' '.join([b'/bin/sh -c \'exec "$$0" "$$@"\'', *map(_quoted, words)])

@@ -14,7 +14,7 @@ from tom_observations.models import ObservationRecord
 from ..access import Visitor, may_see_page, seen_by
 from ..conf import advice, manage
 from ..health import healths
-from ..jobs import MAIN, main_job, next_run
+from ..jobs import main_job, next_run
 from ..models import JobPause, RecordSync
 
 register = template.Library()
@@ -126,4 +126,4 @@ def _next(due: datetime | None) -> datetime | None:
 
 
 def _paused() -> bool:
-    return JobPause.objects.filter(job=MAIN).exists()
+    return JobPause.objects.filter(job=main_job().name).exists()
