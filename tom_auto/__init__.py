@@ -8,7 +8,8 @@
 | `observatory` | a simulated observatory, for the demo and the tests |
 | `access` | who may see what, and who may act |
 | `health` | is it working? Every other place repeats what it says |
-| `alerts` | mail, webhook, dead-man's switch |
+| `alerts` | what is news about a job, and who has to hear it |
+| `channels` | mail, webhook, dead-man's switch, and what was told by them |
 | `doctor` | what to fix: checks the machine, the observatories and the schedule |
 | `data_files` | serves data files to those who may see them |
 | `middleware` | what the automation adds to every page |

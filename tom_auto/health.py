@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 
 from django.conf import settings
 from django.db import OperationalError, ProgrammingError
@@ -13,11 +14,11 @@ from tom_observations.models import ObservationRecord
 from .access import Visitor, seen_by, sees_everything
 from .conf import manage
 from .jobs import command_of, jobs, main_job, next_run, site
-from .models import JobPause, RecordSync, RunFailure, UpdateRun
+from .models import JobPause, Mute, RecordSync, RunFailure, UpdateRun
 from .redact import redact
 from .scheduling.definition import FILE, Job
 from .scheduling.moved import installed_at
-from .scheduling.next_times import A_MINUTE, late_since
+from .scheduling.next_times import A_MINUTE, LATE_AFTER, late_since
 from .scheduling.plan import Site
 from .sync.due import next_news
 
@@ -26,12 +27,17 @@ SILENT = timedelta(minutes=5)
 #: How long a TOM may have observations and no scheduled run before it sends a mail.
 FIRST_RUN_WITHIN = timedelta(days=1)
 
+#: A run is slow if it takes so many times as long as the median of so many runs before it.
+MUCH_SLOWER, RUNS_COMPARED = 10, 10
+
 WORKING, FAILING, OVERDUE, UNWATCHED = 'working', 'failing', 'overdue', 'unwatched'
+SLOW = 'slow'
 NEVER, PAUSED, OFF = 'never', 'paused', 'off'
 WORDS = {
     WORKING: 'is working',
     FAILING: 'is failing',
     OVERDUE: 'is overdue',
+    SLOW: 'is much slower than usual',
     UNWATCHED: 'cannot be watched',
     NEVER: 'has never been run by the schedule',
     PAUSED: 'is paused',
@@ -52,6 +58,8 @@ class Health:
     next: datetime | None = None
     news: datetime | None = None  # when the first can come, where all awaited lies in the future
     failing: int = 0
+    muted: int = 0  # failing records that somebody has muted
+    troubles: tuple[str, ...] = ()  # the facilities in trouble, for alerts
     main: bool = False
 
     @property
@@ -72,7 +80,7 @@ class Health:
     @property
     def is_trouble(self) -> bool:
         """Whether somebody should do something."""
-        return self.state in (FAILING, OVERDUE, UNWATCHED)
+        return self.state in (FAILING, OVERDUE, UNWATCHED, SLOW)
 
     def sentence(self) -> str:
         """The whole answer in plain text."""
@@ -120,6 +128,10 @@ def _for_schedule() -> tuple[list[str], list[str]]:
     return well, wrong
 
 
+def _minutes(span: timedelta) -> str:
+    return f'{max(1, round(span / A_MINUTE))} min'
+
+
 @dataclass
 class _Question:
     job: Job
@@ -137,6 +149,7 @@ class _Question:
         self.whole = runs.filter(only='').exclude(pk=self.running.pk if self.running else None)
         self.last = self.whole.first()
         self.trouble = self._records_in_trouble()
+        self.muted = Mute.objects.in_force()
         state, since, reasons = self._state()
         return Health(
             job.name,
@@ -148,6 +161,8 @@ class _Question:
             next=upcoming if self._is_expected(state) else None,
             news=self._next_news(),
             failing=self.trouble['count'],
+            muted=self.trouble['muted'],
+            troubles=tuple(self._troubles()),
             main=self.main,
         )
 
@@ -174,7 +189,21 @@ class _Question:
             return OVERDUE, late, ['no run started when it was due', *reasons]
         if reasons:
             return FAILING, self._failing_since(), reasons
+        if slow := self._slower_than_usual():
+            return SLOW, (self.running or self.last).started, [slow]
         return WORKING, self._working_since(), []
+
+    def _slower_than_usual(self) -> str:
+        """How the run in progress, or else the last one, is; empty unless it is very slow."""
+        run = self.running if self.running and not self.running.only else self.last
+        earlier = self.whole.filter(finished__isnull=False).exclude(pk=run.pk)[:RUNS_COMPARED]
+        times = [each.took for each in earlier]
+        if len(times) < RUNS_COMPARED:
+            return ''
+        usual, took = median(times), (run.finished or self.now) - run.started
+        if took < max(MUCH_SLOWER * usual, usual + LATE_AFTER):
+            return ''
+        return f'a run takes {_minutes(took)} in place of the usual {_minutes(usual)}'
 
     def _never_ran(self, reasons: list[str]) -> tuple[str, datetime | None, list[str]]:
         installed = installed_at(Path(settings.BASE_DIR))
@@ -229,14 +258,18 @@ class _Question:
         if not self.last or self.last.status != UpdateRun.Status.FAILED:
             return False
         named = RunFailure.objects.filter(run=self.last)
-        left = named.exclude(record__sync__checked_at__gt=self.last.finished)
+        of_records = named.filter(record__isnull=False)  # those of facilities are reasons already
+        left = of_records.exclude(record__sync__checked_at__gt=self.last.finished)
         if not named.exists():
             return bool(self.last.exit_status)
+        left = Mute.objects.leave_out(left)
         return seen_by(self.user, left, 'record').exists()
 
     def _facilities_in_trouble(self) -> list[str]:
         """Their names; "an observatory" for those where the visitor may see no observation."""
+        muted = self.muted.exclude(facility='').values('facility')
         troubles = RunFailure.objects.filter(run=self.last, observation_id='')
+        troubles = troubles.exclude(facility__in=muted)
         if not sees_everything(self.user):
             awaited = RecordSync.objects.exclude(state=RecordSync.State.SETTLED).filter(
                 record__facility=OuterRef('facility')
@@ -251,11 +284,19 @@ class _Question:
     def _records_in_trouble(self) -> dict:
         """How many records are failing, and since when; only updatedata has any."""
         if not self.main:
-            return {'count': 0, 'since': None}
+            return {'count': 0, 'since': None, 'muted': 0}
         failing = RecordSync.objects.filter(failing_since__isnull=False)
-        return seen_by(self.user, failing, 'record').aggregate(
-            count=Count('pk'), since=Min('failing_since')
-        )
+        failing = seen_by(self.user, failing, 'record')
+        self.failing = Mute.objects.leave_out(failing)
+        found = self.failing.aggregate(count=Count('pk'), since=Min('failing_since'))
+        return found | {'muted': failing.count() - found['count']}
+
+    def _troubles(self) -> list[str]:
+        """The facilities in trouble, and those that have observations in trouble."""
+        if not self.trouble['count']:
+            return self._facilities_in_trouble()
+        names = self.failing.values_list('record__facility', flat=True).distinct().order_by()
+        return [*self._facilities_in_trouble(), *(f'observations of {name}' for name in names)]
 
     def _next_news(self) -> datetime | None:
         awaited = seen_by(self.user, RecordSync.objects.all(), 'record')

@@ -18,7 +18,8 @@ from typing import TextIO
 from django.core.management import ManagementUtility
 from django.db import connections
 
-from .alerts import ping, send_alerts
+from .alerts import send_alerts
+from .channels import ping
 from .conf import automation
 from .interrupt import terminable, uninterrupted
 from .jobs import command_of, is_main

@@ -14,7 +14,7 @@ LAYERS = [
     {'management', 'page', 'middleware', 'admin', 'demo', 'apps', 'templatetags', 'data_files'},
     {'run_job'},
     {'alerts', 'doctor', 'error_reports'},
-    {'health'},
+    {'health', 'channels'},
     {'checks'},
     {'access', 'jobs'},
     {'sync.engine'},

@@ -11,8 +11,10 @@ from django.utils import timezone
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
-from ...alerts import DeadMansSwitch, ping, send_alerts
+from ...alerts import send_alerts
+from ...channels import DeadMansSwitch, ping
 from ...conf import Automation, automation, manage
+from ...health import FAILING, healths
 from ...interrupt import ended_after, ending_for_good, terminable
 from ...jobs import main_job
 from ...redact import overheard
@@ -91,7 +93,7 @@ class Command(BaseCommand):
         try:
             with ProgressLine(self.stderr).above_others() as line:
                 report = update(selection, limits, user, line.show, switch.begin, main_job().name)
-            switch.well = not report.failed and not report.waiting_after_failures
+            switch.well = not any(state.state == FAILING for state in healths() if state.main)
         except Paused:
             if not selection.words():
                 ping()  # the switch watches whether the schedule is alive, and it is
