@@ -11,8 +11,8 @@ from django.db.models import Count, Exists, Min, OuterRef, Q, Value
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
-from .access import Visitor, seen_by, sees_everything
-from .conf import manage
+from .access import Visitor, seen_by, sees_everything, with_outcomes
+from .conf import to_install
 from .jobs import command_of, jobs, main_job, next_run, site
 from .models import JobPause, Mute, RecordSync, RunFailure, UpdateRun
 from .redact import redact
@@ -142,7 +142,7 @@ class _Question:
 
     def answer(self) -> Health:
         job, upcoming = self.job, next_run(self.job, self.now)
-        runs = UpdateRun.objects.filter(job=job.name)
+        runs = with_outcomes(self.user, UpdateRun.objects.filter(job=job.name))
         running = runs.filter(status=UpdateRun.Status.RUNNING)
         self.runs = runs
         self.running = running.filter(heartbeat__gte=self.now - SILENT).first()
@@ -181,7 +181,7 @@ class _Question:
             return UNWATCHED, None, ['schedule.toml has a mistake', *reasons]
         if not self.job.enabled:
             return (FAILING if reasons else OFF), self._failing_since(), reasons
-        by_itself = self.whole.filter(started_by='').first()
+        by_itself = self.runs.filter(only='', started_by='').first()  # also if it is in progress
         if by_itself is None:
             return self._never_ran(reasons)
         late = self._late_since(by_itself)
@@ -213,7 +213,7 @@ class _Question:
         not_yet = 'the schedule has not started it yet'
         old = ObservationRecord.objects.filter(created__lt=self.now - FIRST_RUN_WITHIN)
         if self.main and sees_everything(self.user) and old.exists():
-            return OVERDUE, None, [f'{not_yet}: {manage("schedule install")}', *reasons]
+            return OVERDUE, None, [f'{not_yet}: {to_install()}', *reasons]
         if reasons:
             return FAILING, self._failing_since(), [*reasons, not_yet]
         return NEVER, None, []

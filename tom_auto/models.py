@@ -258,6 +258,12 @@ class UpdateRun(models.Model):
         return [(name, getattr(self, name)) for name in COUNTS]
 
     @property
+    def outcome(self) -> str:
+        """How it stands, in words; `shown` is what a visitor may know of that (see `access`)."""
+        shown = getattr(self, 'shown', self.status)
+        return self.Status(shown).label if shown in self.Status else shown
+
+    @property
     def took(self) -> timedelta | None:
         """How long it ran; None while it does, or where nobody knows."""
         return self.finished - self.started if self.finished else None

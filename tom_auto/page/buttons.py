@@ -7,7 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
-from ..access import for_staff, for_viewers, for_visitors, seen_by, sees_everything
+from ..access import for_staff, for_viewers, for_visitors, seen_by, sees_everything, with_outcomes
 from ..jobs import MAIN, command_of, job_named, main_job
 from ..models import JobPause, RecordSync, UpdateRun
 from ..scheduling.definition import Job
@@ -85,7 +85,8 @@ def progress(request: HttpRequest) -> HttpResponse:
     """The progress of the run that somebody started: a part of the page, loaded every second."""
     requested = {name: _number(request.GET.get(name, '')) for name in ('after', 'at')}
     requested['command'] = request.GET.get('command', MAIN)
-    newest = UpdateRun.objects.filter(command=requested['command'], pk__gt=requested['after'])
+    newest = with_outcomes(request.user, UpdateRun.objects.all())
+    newest = newest.filter(command=requested['command'], pk__gt=requested['after'])
     newest = newest.order_by('pk').last()
     checked = RecordSync.objects.filter(asked_at__gte=newest.started) if newest else None
     answer = render(
