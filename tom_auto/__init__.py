@@ -7,6 +7,7 @@
 | `page` | `/automation/`: views, tables, charts, buttons, JSON, metrics |
 | `observatory` | a simulated observatory, for the demo and the tests |
 | `access` | who may see what, and who may act |
+| `job_state` | the states of a job, and the sentence for each |
 | `health` | is it working? Every other place repeats what it says |
 | `alerts` | what is news about a job, and who has to hear it |
 | `channels` | mail, webhook, dead-man's switch, and what was told by them |

@@ -1,7 +1,7 @@
 """Is it working? The one answer, which page, JSON, mails, doctor and `schedule status` give."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
 
@@ -13,6 +13,17 @@ from tom_observations.models import ObservationRecord
 
 from .access import Visitor, seen_by, sees_everything, with_outcomes
 from .conf import to_install
+from .job_state import (
+    FAILING,
+    NEVER,
+    OFF,
+    OVERDUE,
+    PAUSED,
+    SLOW,
+    UNWATCHED,
+    WORKING,
+    Health,
+)
 from .jobs import command_of, jobs, main_job, next_run, site
 from .models import JobPause, Mute, RecordSync, RunFailure, UpdateRun
 from .redact import redact
@@ -29,64 +40,6 @@ FIRST_RUN_WITHIN = timedelta(days=1)
 
 #: A run is slow if it takes so many times as long as the median of so many runs before it.
 MUCH_SLOWER, RUNS_COMPARED = 10, 10
-
-WORKING, FAILING, OVERDUE, UNWATCHED = 'working', 'failing', 'overdue', 'unwatched'
-SLOW = 'slow'
-NEVER, PAUSED, OFF = 'never', 'paused', 'off'
-WORDS = {
-    WORKING: 'is working',
-    FAILING: 'is failing',
-    OVERDUE: 'is overdue',
-    SLOW: 'is much slower than usual',
-    UNWATCHED: 'cannot be watched',
-    NEVER: 'has never been run by the schedule',
-    PAUSED: 'is paused',
-    OFF: 'is not scheduled',
-}
-
-
-@dataclass(frozen=True)
-class Health:
-    """The state of one job, as far as one visitor may know it."""
-
-    job: str
-    state: str
-    since: datetime | None = None
-    reasons: tuple[str, ...] = ()
-    last: UpdateRun | None = None
-    running: UpdateRun | None = None
-    next: datetime | None = None
-    news: datetime | None = None  # when the first can come, where all awaited lies in the future
-    failing: int = 0
-    muted: int = 0  # failing records that somebody has muted
-    troubles: tuple[str, ...] = ()  # the facilities in trouble, for alerts
-    main: bool = False
-
-    @property
-    def words(self) -> str:
-        """The state in words, such as "is failing"."""
-        return WORDS[self.state]
-
-    @property
-    def words_since(self) -> str:
-        """The same before a length of time, such as "has been failing"; without one, `words`."""
-        return self.words.replace('is ', 'has been ', 1) if self.since else self.words
-
-    @property
-    def reason(self) -> str:
-        """Why it is in that state, as part of a sentence; empty if it works."""
-        return '; '.join(self.reasons)
-
-    @property
-    def is_trouble(self) -> bool:
-        """Whether somebody should do something."""
-        return self.state in (FAILING, OVERDUE, UNWATCHED, SLOW)
-
-    def sentence(self) -> str:
-        """The whole answer in plain text."""
-        since = f' since {self.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC' if self.since else ''
-        because = f', because {self.reason}' if self.reason else ''
-        return f'{self.job} {self.words_since}{since}{because}.'
 
 
 def healths(user: Visitor | None = None) -> list[Health]:
@@ -162,7 +115,7 @@ class _Question:
             news=self._next_news(),
             failing=self.trouble['count'],
             muted=self.trouble['muted'],
-            troubles=tuple(self._troubles()),
+            troubles=tuple(self._troubles()) if self.user is None else (),
             main=self.main,
         )
 

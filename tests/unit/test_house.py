@@ -16,7 +16,7 @@ LAYERS = [
     {'alerts', 'doctor', 'error_reports'},
     {'health', 'channels'},
     {'checks'},
-    {'access', 'jobs'},
+    {'access', 'job_state', 'jobs'},
     {'sync.engine'},
     {'sync.check_record', 'sync.runs'},
     {'sync.bring_frames', 'sync.class_saves'},
