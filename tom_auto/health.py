@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from statistics import median
 
 from django.conf import settings
 from django.db import OperationalError, ProgrammingError
@@ -23,13 +22,14 @@ from .job_state import (
     UNWATCHED,
     WORKING,
     Health,
-)
+    slower_than_usual,
+)  # fmt: skip
 from .jobs import command_of, jobs, main_job, next_run, site
 from .models import JobPause, Mute, RecordSync, RunFailure, UpdateRun
 from .redact import redact
 from .scheduling.definition import FILE, Job
 from .scheduling.moved import installed_at
-from .scheduling.next_times import A_MINUTE, LATE_AFTER, late_since
+from .scheduling.next_times import A_MINUTE, late_since
 from .scheduling.plan import Site
 from .sync.due import next_news
 
@@ -37,9 +37,6 @@ from .sync.due import next_news
 SILENT = timedelta(minutes=5)
 #: How long a TOM may have observations and no scheduled run before it sends a mail.
 FIRST_RUN_WITHIN = timedelta(days=1)
-
-#: A run is slow if it takes so many times as long as the median of so many runs before it.
-MUCH_SLOWER, RUNS_COMPARED = 10, 10
 
 
 def healths(user: Visitor | None = None) -> list[Health]:
@@ -79,10 +76,6 @@ def _for_schedule() -> tuple[list[str], list[str]]:
     except (OperationalError, ProgrammingError) as error:
         return [], [f'The history of runs cannot be read: {redact(str(error))}']
     return well, wrong
-
-
-def _minutes(span: timedelta) -> str:
-    return f'{max(1, round(span / A_MINUTE))} min'
 
 
 @dataclass
@@ -142,21 +135,10 @@ class _Question:
             return OVERDUE, late, ['no run started when it was due', *reasons]
         if reasons:
             return FAILING, self._failing_since(), reasons
-        if slow := self._slower_than_usual():
-            return SLOW, (self.running or self.last).started, [slow]
-        return WORKING, self._working_since(), []
-
-    def _slower_than_usual(self) -> str:
-        """How the run in progress, or else the last one, is; empty unless it is very slow."""
         run = self.running if self.running and not self.running.only else self.last
-        earlier = self.whole.filter(finished__isnull=False).exclude(pk=run.pk)[:RUNS_COMPARED]
-        times = [each.took for each in earlier]
-        if len(times) < RUNS_COMPARED:
-            return ''
-        usual, took = median(times), (run.finished or self.now) - run.started
-        if took < max(MUCH_SLOWER * usual, usual + LATE_AFTER):
-            return ''
-        return f'a run takes {_minutes(took)} in place of the usual {_minutes(usual)}'
+        if slow := slower_than_usual(run, self.whole, self.now):
+            return SLOW, run.started, [slow]
+        return WORKING, self._working_since(), []
 
     def _never_ran(self, reasons: list[str]) -> tuple[str, datetime | None, list[str]]:
         installed = installed_at(Path(settings.BASE_DIR))

@@ -1,9 +1,16 @@
 """The states of a job, and what there is to say of each."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from statistics import median
+
+from django.db.models import QuerySet
 
 from .models import UpdateRun
+from .scheduling.next_times import A_MINUTE, LATE_AFTER
+
+#: A run is slow if it takes so many times as long as the median of so many runs before it.
+MUCH_SLOWER, RUNS_COMPARED = 10, 10
 
 WORKING, FAILING, OVERDUE, UNWATCHED = 'working', 'failing', 'overdue', 'unwatched'
 SLOW = 'slow'
@@ -62,3 +69,19 @@ class Health:
         since = f' since {self.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC' if self.since else ''
         because = f', because {self.reason}' if self.reason else ''
         return f'{self.job} {self.words_since}{since}{because}.'
+
+
+def slower_than_usual(run: UpdateRun, runs: QuerySet[UpdateRun], now: datetime) -> str:
+    """How slow `run`, in progress or ended, is beside the `runs` before it; empty unless very slow."""
+    earlier = runs.filter(finished__isnull=False).exclude(pk=run.pk)[:RUNS_COMPARED]
+    times = [each.took for each in earlier]
+    if len(times) < RUNS_COMPARED:
+        return ''
+    usual, took = median(times), (run.finished or now) - run.started
+    if took < max(MUCH_SLOWER * usual, usual + LATE_AFTER):
+        return ''
+    return f'a run takes {_minutes(took)} in place of the usual {_minutes(usual)}'
+
+
+def _minutes(span: timedelta) -> str:
+    return f'{max(1, round(span / A_MINUTE))} min'
