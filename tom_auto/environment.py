@@ -16,6 +16,8 @@ from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 
+from .scheduling.zone import VARIABLE, machine_zone_name
+
 YES = {'1', 'true', 'yes', 'on'}
 NO = {'0', 'false', 'no', 'off', ''}
 
@@ -92,15 +94,16 @@ def place(name: str) -> str:
 
 
 def make_env_file(file: Path, example: Path) -> None:
-    """Make `file` from `example` with new secrets, readable only by its owner.
+    """Make `file` from `example` with new secrets and this machine's time zone, readable only by its owner.
 
     The file appears complete or not at all, and one that another process just made is kept.
     """
+    example_lines = example.read_text(encoding='utf-8').splitlines()
+    new = {line: secrets.token_urlsafe(50) for line in SECRETS}
+    new[f'{VARIABLE}='] = machine_zone_name()  # only in the example of a TOM in containers
+    own = f'-{secrets.token_hex(3)}'
     lines = [
-        line
-        + secrets.token_urlsafe(50) * (line in SECRETS)
-        + f'-{secrets.token_hex(3)}' * line.startswith(OWN_NAME)
-        for line in example.read_text(encoding='utf-8').splitlines()
+        line + new.get(line, '') + own * line.startswith(OWN_NAME) for line in example_lines
     ]
     text = '\n'.join(lines) + '\n'
     draft = file.with_name(f'.env.{os.getpid()}.part')

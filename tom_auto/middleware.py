@@ -18,7 +18,7 @@ from tom_targets.models import Target
 from .access import may_act, may_see_target
 from .alerts import send_alerts
 from .conf import automation
-from .jobs import MAIN
+from .jobs import main_job
 from .sync.explain import explained
 from .sync.http import causes
 
@@ -111,7 +111,9 @@ class BackgroundUpdateMiddleware(MiddlewareMixin):
             text = 'Only staff may update all observations. The schedule does; each page says when.'
             messages.info(request, text)
             return redirect(there)
-        return render(request, 'tom_auto/ask.html', {'target': pk, 'next': there, 'job': MAIN})
+        return render(
+            request, 'tom_auto/ask.html', {'target': pk, 'next': there, 'job': main_job().name}
+        )
 
 
 class WatchMiddleware(MiddlewareMixin):

@@ -334,7 +334,10 @@ def test_from_a_bake_to_a_tom_in_one_go_with_sqlite(tom: Tom, tmp_path: Path) ->
     lite = Tom(tmp_path, tom.engine, yes, project_slug='lite', crontab='install')
     try:
         assert 'Everything is set up' in lite.said, lite.said
-        assert 'exec -T web python manage.py updatedata' in (crontab.parent / 'table').read_text()
+        assert (
+            'exec -T web python manage.py schedule run updatedata'
+            in (crontab.parent / 'table').read_text()
+        )
         lite.manage('demo')
         before = lite.holds()
         assert len(before.frames) == 9

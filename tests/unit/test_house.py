@@ -12,13 +12,13 @@ LIBRARY = Path(tom_auto.__file__).parent
 #: The layers, from the top. A module imports from its own layer or from below.
 LAYERS = [
     {'management', 'page', 'middleware', 'admin', 'demo', 'apps', 'templatetags', 'data_files'},
-    {'restore'},
+    {'run_job', 'restore'},
     {'backup'},
     {'database_copies'},
     {'alerts', 'doctor', 'error_reports', 'sentry'},
-    {'health'},
+    {'health', 'channels'},
     {'checks'},
-    {'access', 'jobs'},
+    {'access', 'job_state', 'jobs'},
     {'sync.engine'},
     {'sync.check_record', 'sync.runs'},
     {'sync.bring_frames', 'sync.class_saves'},

@@ -30,7 +30,7 @@ DAY = 86400  # seconds that a job without a timeout may take before the runner c
 class Runner:
     """Runs jobs in processes of their own, one at a time, until it is stopped.
 
-    `start` is the words before those of a job. Output goes to `say` and to `log`.
+    `start` is the words before the name of a job. Output goes to `say` and to `log`.
     """
 
     start: list[str]
@@ -88,7 +88,7 @@ class Runner:
 
     def _run_process(self, job: Job) -> int:
         self.process = process = subprocess.Popen(
-            [*self.start, *job.words],
+            [*self.start, job.name],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -97,9 +97,6 @@ class Runner:
         )
         if self.stopped.is_set():  # since the check above
             _end(process)
-        overtime = threading.Timer(job.timeout or 0, self._time_is_up, [job, process])
-        if job.timeout:
-            overtime.start()
         try:
             for line in process.stdout:
                 self._write(os.fsdecode(line).rstrip('\n'))
@@ -108,13 +105,8 @@ class Runner:
             _end(process)
             raise
         finally:
-            overtime.cancel()
             process.stdout.close()
             self.process = None
-
-    def _time_is_up(self, job: Job, process: subprocess.Popen[bytes]) -> None:
-        self._write(f'[{job.name}] stopped: it took longer than its timeout of {job.timeout} s')
-        _end(process)
 
     def _write(self, line: str) -> None:
         self.say(line)

@@ -3,32 +3,30 @@
 import json
 from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import replace
-from signal import SIGINT, SIGTERM
 
 from django.contrib.auth.models import User
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, ProgrammingError
 from django.db.models import Q
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
-from ...alerts import DeadMansSwitch, send_alerts
+from ...alerts import send_alerts
+from ...channels import DeadMansSwitch, ping
 from ...conf import Automation, automation, manage
-from ...interrupt import Terminated, ended_after, ending_for_good, terminable
-from ...models import JobPause
-from ...redact import overheard, redact
+from ...health import FAILING, healths
+from ...interrupt import ended_after, ending_for_good, terminable
+from ...jobs import main_job
+from ...redact import overheard
 from ...sync.due import Selection, records_due
-from ...sync.engine import JOB, update
-from ...sync.errors import AnotherRun
+from ...sync.engine import update
+from ...sync.errors import Paused
 from ...sync.facilities import facility_classes
 from ...sync.outcomes import Report
 from ...sync.runs import started_by
+from ..endings import WRONG_USAGE, explained_endings
 from ..terminal import ProgressLine, result
 
-WRONG_USAGE = 2
-BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
 ALL_THE_REST = 120  # seconds that a program may take beside the run: questions before, mails after
 LEFT_BEHIND = 10  # seconds that the threads of others may take when all is done
 
@@ -71,7 +69,7 @@ class Command(BaseCommand):
 
     def update(self, options: dict) -> None:
         """Run with `options`, and print the result."""
-        try:
+        with explained_endings():
             limits = chosen_limits(options)
             with ended_after(limits.DEADLINE + ALL_THE_REST):
                 selection = chosen_selection(options)
@@ -79,43 +77,27 @@ class Command(BaseCommand):
                 if options['dry_run']:
                     self.say_what_is_due(selection, options['json'])
                     return
-                if self.is_paused(options['json']):
+                try:
+                    report = self.watched_update(selection, limits, user)
+                except Paused as pause:
+                    told = json.dumps({'status': 'paused', 'reason': str(pause)})
+                    self.stdout.write(told if options['json'] else str(pause))
                     return
-                report = self.watched_update(selection, limits, user)
-        except AnotherRun as busy:
-            raise CommandError(str(busy), returncode=BUSY) from None
-        except KeyboardInterrupt as stop:
-            number = SIGTERM if isinstance(stop, Terminated) else SIGINT
-            raise CommandError(
-                f'Stopped by {number.name}. The next run does the rest.',
-                returncode=128 + number,  # as a shell has it
-            ) from None
-        except ImproperlyConfigured as mistake:
-            raise CommandError(str(mistake), returncode=WRONG_USAGE) from None
-        except (OperationalError, ProgrammingError) as error:
-            raise CommandError(
-                f'{redact(str(error))}\nIs the database up? If it is, run: {manage("migrate")}'
-            ) from error
         self.say(report, options['json'])
         if report.failed:
             raise SystemExit(1)
-
-    def is_paused(self, as_json: bool) -> bool:
-        """Whether this is a scheduled run and somebody has paused them; if so, print that."""
-        pause = None if started_by() else JobPause.objects.filter(job=JOB).first()
-        if pause is None:
-            return False
-        reason = f'{pause}. Nothing was done. To resume: press Resume on the page /automation/.'
-        self.stdout.write(json.dumps({'status': 'paused', 'reason': reason}) if as_json else reason)
-        return True
 
     def watched_update(self, selection: Selection, limits: Automation, user: User | None) -> Report:
         """Run the update, call the dead-man's switch, and send alerts."""
         switch = DeadMansSwitch(watched=not started_by() and not selection.words())
         try:
             with ProgressLine(self.stderr).above_others() as line:
-                report = update(selection, limits, user, line.show, switch.begin)
-            switch.well = not report.failed and not report.waiting_after_failures
+                report = update(selection, limits, user, line.show, switch.begin, main_job().name)
+            switch.well = not any(state.state == FAILING for state in healths() if state.main)
+        except Paused:
+            if not selection.words():
+                ping()  # the switch watches whether the schedule is alive, and it is
+            raise
         finally:
             switch.end()
             send_alerts()
