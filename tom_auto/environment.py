@@ -102,9 +102,7 @@ def make_env_file(file: Path, example: Path) -> None:
     new = {line: secrets.token_urlsafe(50) for line in SECRETS}
     new[f'{VARIABLE}='] = machine_zone_name()  # only in the example of a TOM in containers
     own = f'-{secrets.token_hex(3)}'
-    lines = [
-        line + new.get(line, '') + own * line.startswith(OWN_NAME) for line in example_lines
-    ]
+    lines = [line + new.get(line, '') + own * line.startswith(OWN_NAME) for line in example_lines]
     text = '\n'.join(lines) + '\n'
     draft = file.with_name(f'.env.{os.getpid()}.part')
     try:
