@@ -349,6 +349,9 @@ def test_schedule_run_starts_the_job_and_ends_on_sigterm(
     (project / 'schedule.toml').write_text(
         'environment = "docker"\n[settings]\nwhen = "* * * * *"\ncommand = ["diffsettings"]\n'
     )
+    run_inside(
+        project, ['.venv/bin/python', 'manage.py', 'migrate', '--noinput']
+    )  # for the history
     log = project / 'logs' / 'cron.log'
     with (project / 'printed').open('wb') as output:
         process = subprocess.Popen(
