@@ -46,6 +46,16 @@ class Made:
     deleted: list[str]
 
 
+@contextmanager
+def for_the_owner_alone() -> Iterator[None]:
+    """Nobody else can read the files that are made meanwhile: they hold everybody's data."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def usual_place() -> Path:
     """The directory that backups go to unless another is named."""
     return Path(settings.BASE_DIR) / 'backups'

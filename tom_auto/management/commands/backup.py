@@ -1,12 +1,11 @@
 """`manage.py backup`: the database and the data in one file."""
 
-import os
 from argparse import ArgumentParser
 from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ...backup import back_up, usual_place
+from ...backup import back_up, for_the_owner_alone, usual_place
 from ...conf import manage
 from ...database_copies import BackupError
 from ...interrupt import terminable
@@ -36,9 +35,8 @@ class Command(BaseCommand):
         keep = options['keep']
         if keep is not None and keep < 1:
             raise CommandError('--keep needs a number from 1 on.', returncode=2)
-        os.umask(0o077)  # the backup has everybody's data
         try:
-            with terminable():
+            with terminable(), for_the_owner_alone():
                 made = back_up(options['to'] or usual_place(), keep, not options['no_data'])
         except (BackupError, SyncError) as error:
             raise CommandError(str(error)) from error

@@ -1,6 +1,5 @@
 """`manage.py restore`: puts a backup in the place of what is there."""
 
-import os
 import shutil
 import sys
 from argparse import ArgumentParser
@@ -11,7 +10,7 @@ from tempfile import NamedTemporaryFile
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ...backup import backups, usual_place
+from ...backup import backups, for_the_owner_alone, usual_place
 from ...conf import manage
 from ...database_copies import BackupError
 from ...interrupt import terminable
@@ -32,9 +31,12 @@ class Command(BaseCommand):
         parser.add_argument('--yes', action='store_true', help='replace what is in this TOM')
 
     def handle(self, **options: object) -> None:
-        os.umask(0o077)
         try:
-            with terminable(), self.chosen(options['backup']) as file:
+            with (
+                terminable(),
+                for_the_owner_alone(),
+                self.chosen(options['backup']) as file,
+            ):
                 done = restore(file, options['yes'])
         except ConsentMissing as error:
             raise CommandError(
