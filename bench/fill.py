@@ -1,9 +1,9 @@
 """Puts observation records into the TOM in whose directory this runs.
 
-    fill.py DUE SETTLED
+    fill.py DUE SETTLED SOAR
 
-DUE records of LCO, pending and never checked, are numbered from 1; SETTLED others ended a year
-ago, with a frame each, and nothing is awaited of them.
+DUE records of LCO, pending and never checked, are numbered from 1, and SOAR more of that facility
+numbered on; SETTLED others ended a year ago, with a frame each, and nothing is awaited of them.
 """
 
 import os
@@ -52,7 +52,7 @@ FRAMES = """
 """
 
 
-def main(due: int, settled: int) -> None:
+def main(due: int, settled: int, soar: int) -> None:
     sys.path.insert(0, str(Path.cwd()))
     os.environ['DJANGO_SETTINGS_MODULE'] = 'my_tom.settings'
     django.setup()
@@ -60,23 +60,24 @@ def main(due: int, settled: int) -> None:
 
     target = Target.objects.create(name='M 31', type='SIDEREAL', ra=10.6847, dec=41.269)
     add_settled(target, settled)
-    add_due(target, due)
+    add_due(target, 'LCO', range(1, due + 1))
+    add_due(target, 'SOAR', range(due + 1, due + soar + 1))
 
 
-def add_due(target: object, count: int) -> None:
+def add_due(target: object, facility: str, numbers: range) -> None:
     from tom_observations.models import ObservationRecord
 
-    for start in range(1, count + 1, BATCH):
-        ObservationRecord.objects.bulk_create(
-            ObservationRecord(
-                target=target,
-                facility='LCO',
-                status='',  # as tomtoolkit's pages leave it
-                parameters={},
-                observation_id=str(number),
-            )
-            for number in range(start, min(start + BATCH, count + 1))
+    records = (
+        ObservationRecord(
+            target=target,
+            facility=facility,
+            status='',  # as tomtoolkit's pages leave it
+            parameters={},
+            observation_id=str(number),
         )
+        for number in numbers
+    )
+    ObservationRecord.objects.bulk_create(records, batch_size=BATCH)
 
 
 def add_settled(target: object, count: int) -> None:

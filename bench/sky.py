@@ -1,7 +1,8 @@
 """The observatory of the benchmark: a process of its own, so that its work is not ours.
 
 It prints a line of JSON with its address, and then one with the counts since the last one for
-each line that it reads. It ends when there is nothing more to read.
+each line that it reads; after `late` there are three more frames and one new version. It ends when
+there is nothing more to read.
 """
 
 import argparse
@@ -14,7 +15,8 @@ from subprocess import PIPE, Popen
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent / '{{cookiecutter.project_slug}}'
-TOKEN = 'demo-token'
+TOKEN, SOAR_TOKEN = 'demo-token', 'soar-token'  # each sees proposals of its own
+OTHERS = 999_999  # the request of other people
 FIRST_FINISHED = 1_000_000  # request number; those below are the records of the TOM
 
 
@@ -27,14 +29,23 @@ class Sky:
 
     def counts(self) -> dict[str, Any]:
         """What was asked since the last time that this was called."""
-        self._process.stdin.write('\n')
-        self._process.stdin.flush()
-        return self._told()
+        return self._say('')
+
+    def late(self) -> None:
+        """Three more frames, and a new version of one."""
+        self._say('late')
 
     def variables(self) -> dict[str, str]:
         """What a TOM needs in its environment to take this for LCO."""
-        address = {'LCO_PORTAL_URL': self.url, 'LCO_ARCHIVE_URL': self.url}
-        return address | {'LCO_API_KEY': TOKEN}
+        keys = {'LCO': TOKEN, 'SOAR': SOAR_TOKEN}
+        which = ('PORTAL', 'ARCHIVE')
+        addresses = {f'{name}_{one}_URL': self.url for name in keys for one in which}
+        return addresses | {f'{name}_API_KEY': key for name, key in keys.items()}
+
+    def _say(self, word: str) -> dict[str, Any]:
+        self._process.stdin.write(f'{word}\n')
+        self._process.stdin.flush()
+        return self._told()
 
     def _told(self) -> dict[str, Any]:
         return json.loads(self._process.stdout.readline())
@@ -62,7 +73,9 @@ def main() -> None:
         set_the_scene(observatory, options)
         observatory.forget()
         say(url=observatory.url)
-        for _ in sys.stdin:
+        for word in sys.stdin:
+            if word.strip() == 'late':
+                add_late_frames(observatory, options.size)
             say(
                 requests=observatory.questions,
                 connections=observatory.connections,
@@ -79,7 +92,12 @@ def arguments() -> argparse.Namespace:
     add('--completed', type=int, default=0, help='requests, from number 1 on')
     add('--frames', type=int, default=2, help='of each completed request')
     add('--size', type=int, default=0, help='bytes of each frame')
-    add('--ago', type=int, default=0, help='days since they were completed, over a year')
+    add('--proposals', type=int, default=1, help='which they belong to in turn')
+    add('--soar', type=int, default=0, help="more of them, of a proposal that SOAR's token sees")
+    add('--others', type=int, default=0, help='frames of other people in the first proposal')
+    add('--ago', type=int, default=0, help='days since they were completed')
+    add('--over', type=int, default=365, help='days that these were spread over')
+    add('--old', type=int, default=1_000_000, help='how many of them: the others ended now')
     add('--pending', type=int, default=0, help='requests, numbered on')
     add('--finished', type=int, default=0, help='request groups of the account, long done')
     return parser.parse_args()
@@ -91,18 +109,35 @@ def set_the_scene(observatory: Any, options: argparse.Namespace) -> None:
     for number in range(options.finished):
         observatory.add_request(FIRST_FINISHED + number, state='COMPLETED')
     observatory.advance(days=400)
-    for number in range(1, options.completed + 1):
-        days = options.ago + number % 365 if options.ago else 0
+    proposals = [observatory.proposal, *(f'MORE{number}' for number in range(1, options.proposals))]
+    observatory.add_token(TOKEN, proposals=proposals, username='demo')
+    observatory.add_token(SOAR_TOKEN, proposals=['SOAR2026'], username='soar')
+    for number in range(1, options.completed + options.soar + 1):
+        is_old = options.ago and number <= options.old
+        days = options.ago + number % options.over if is_old else 0
+        proposal = proposals[number % len(proposals)]
         observatory.advance(days=-days)
-        observatory.add_request(number)
+        observatory.add_request(
+            number, proposal=proposal if number <= options.completed else 'SOAR2026'
+        )
         made = observatory.complete(number, frames=options.frames, size=options.size)
         observatory.advance(days=days)
         for frame in made:
             _ = frame.md5  # made now, and not while someone waits
+    if options.others:
+        observatory.add_request(OTHERS)
+        observatory.complete(OTHERS, frames=options.others, size=options.size)
     for number in range(options.pending):
         request = observatory.add_request(options.completed + number + 1)
         if not number % 10:
             observatory.schedule(request.id)
+
+
+def add_late_frames(observatory: Any, size: int) -> None:
+    for number in (1, 2, 3):
+        observatory.add_frame(number, size=size)
+    frame = observatory.frames_of[4][0]
+    observatory.add_version(frame, '.fits.fz', None, size * 2)
 
 
 def say(**words: object) -> None:

@@ -54,13 +54,15 @@ class Stage:
         self.manage(self._pattern, 'migrate', '--verbosity=0')
 
     @contextmanager
-    def tom(self, due: int = 0, settled: int = 0, **variables: str) -> Iterator[Path]:
+    def tom(
+        self, due: int = 0, settled: int = 0, soar: int = 0, **variables: str
+    ) -> Iterator[Path]:
         """A TOM with so many records (see fill.py), for one measurement."""
         own = self.directory / f'tom-{next(self._numbers)}'
         project = Path(shutil.copytree(self._pattern, own / 'my_tom'))
         if 'DATABASE_URL' in variables:
             self.manage(project, 'migrate', '--verbosity=0', **variables)
-        self.manage(project, HERE / 'fill.py', str(due), str(settled), **variables)
+        self.manage(project, HERE / 'fill.py', str(due), str(settled), str(soar), **variables)
         try:
             yield project
         finally:

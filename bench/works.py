@@ -13,6 +13,10 @@ from stage import HERE, Cost, Stage, cost_of, measured
 FITS_BLOCK = 2880  # bytes: sizes of files are multiples of it
 ROUNDS = 3  # of what is over soon
 FEW = 10  # records that are due among the settled ones
+NOT_WANTED = """
+from my_tom.settings import TOM_AUTO
+TOM_AUTO['WANTED_FRAMES'] = {'LCO': ['wanted-*']}
+"""
 Costs = dict[str, Cost]
 
 
@@ -43,10 +47,55 @@ def completed(stage: Stage, sizes: Namespace) -> Costs:
     }
 
 
+def cpu(stage: Stage, sizes: Namespace) -> Costs:
+    """The same work without latency: what is left is what the machine has to do."""
+    scene = {'frames': sizes.frames, 'size': sizes.size}
+    every, few = scene | {'completed': sizes.records}, scene | {'completed': sizes.few}
+    return {
+        f'ours, {workers} at once': _once(stage, every, 'updatedata', f'--workers={workers}')
+        for workers in (1, 8, 32)
+    } | {'T': _once(stage, few, 'tutorial')}
+
+
 def hourly(stage: Stage, sizes: Namespace) -> Costs:
-    """The same an hour later: every frame is here, and the archive has nothing new."""
-    frames = {'latency': sizes.latency, 'frames': sizes.frames, 'size': sizes.size}
-    return {'ours': _again(stage, frames | {'completed': sizes.records})}
+    """An hour later: every frame is here. Then a few frames come late."""
+    scene = {'completed': sizes.records, 'frames': sizes.frames, 'size': sizes.size}
+    with stage.tom(due=sizes.records) as tom, sky(latency=sizes.latency, **scene) as observatory:
+        cost_of(tom, 'updatedata', sky=observatory)
+        nothing_new = cost_of(tom, 'updatedata', sky=observatory)
+        observatory.late()
+        late = cost_of(tom, 'updatedata', sky=observatory)
+    return {'ours': nothing_new, 'ours, late frames': late}
+
+
+def two_proposals(stage: Stage, sizes: Namespace) -> Costs:
+    """Records of two proposals, three fifths of which ended 40 days ago, an hour later."""
+    scene = {'completed': sizes.mixed, 'proposals': 2, 'frames': 1, 'size': FITS_BLOCK}
+    old = {'old': sizes.mixed * 3 // 5, 'ago': 40, 'over': 1}
+    return {'ours': _again(stage, scene | old)}
+
+
+def two_accounts(stage: Stage, sizes: Namespace) -> Costs:
+    """Two proposals of one account and one of another, an hour later."""
+    soar = sizes.shared // 3
+    scene = {'completed': sizes.shared - soar, 'soar': soar, 'proposals': 2}
+    return {'ours': _again(stage, scene | {'frames': 1, 'size': FITS_BLOCK})}
+
+
+def few_among_many(stage: Stage, sizes: Namespace) -> Costs:
+    """Three records in a proposal with very many frames of other people, an hour later."""
+    scene = {'completed': 3, 'frames': 2, 'size': FITS_BLOCK, 'others': sizes.others}
+    return {'ours': _again(stage, scene)}
+
+
+def long_lists(stage: Stage, sizes: Namespace) -> Costs:
+    """Records with very many frames, which the lists show and nobody wants."""
+    frames = 20  # with more of each, single calls would cost less
+    records = sizes.listed // frames
+    scene = {'completed': records, 'frames': frames, 'size': FITS_BLOCK}
+    with stage.tom(due=records) as tom, sky(**scene) as observatory:
+        (tom / 'local_settings.py').write_text(NOT_WANTED)
+        return {'ours': cost_of(tom, 'updatedata', sky=observatory)}
 
 
 def adopted(stage: Stage, sizes: Namespace) -> Costs:
@@ -141,7 +190,7 @@ def _once(stage: Stage, scene: dict, *command: str) -> Cost:
 def _again(stage: Stage, scene: dict) -> Cost:
     """The cost of the second run of two, when the first has seen all there is."""
     due = scene.get('completed', 0) + scene.get('pending', 0)
-    with stage.tom(due=due) as tom, sky(**scene) as observatory:
+    with stage.tom(due=due, soar=scene.get('soar', 0)) as tom, sky(**scene) as observatory:
         cost_of(tom, 'updatedata', sky=observatory)
         return cost_of(tom, 'updatedata', sky=observatory)
 
@@ -174,5 +223,8 @@ def _address(observatory: Sky) -> str:
 
 WORKS: dict[str, Callable[[Stage, object], Costs]] = {
     work.__name__: work
-    for work in (idle, completed, hourly, adopted, pending, huge_account, history, big_file, many)
-}
+    for work in (
+        idle, completed, cpu, hourly, two_proposals, two_accounts, few_among_many, long_lists,
+        adopted, pending, huge_account, history, big_file, many,
+    )
+}  # fmt: skip

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -386,6 +387,18 @@ def make_env_file() -> None:
         run([sys.executable, '-m', 'tom_auto.environment'])
 
 
+def add_id() -> None:
+    """Give the schedule an id: "hourly" gets its minute from it, on the host and in a container alike.
+
+    Not under an updater, which compares the files of two runs: their ids would differ.
+    """
+    if '_output_dir' in ANSWERS:
+        file, first = PROJECT / 'schedule.toml', '\nenvironment = '
+        text = file.read_text(encoding='utf-8')
+        line = f'\nid = "{secrets.token_hex(4)}"  # made once: the minute of "hourly" comes from it'
+        file.write_text(text.replace(first, line + first, 1), encoding='utf-8')
+
+
 def keep_private() -> None:
     """Let nobody else on this machine enter the project: secrets and data will be in it."""
     with contextlib.suppress(OSError):  # a file system without permissions
@@ -397,6 +410,7 @@ def main() -> None:
     keep_private()
     complete_library()
     make_env_file()
+    add_id()
     python = lasting_python()
     steps, line = plan(python), scheduled_line(python)
     last = schedule_step(steps, python)

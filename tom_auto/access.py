@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db.models import BooleanField, Exists, OuterRef, QuerySet, Value
+from django.db.models import BooleanField, Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -20,10 +20,12 @@ from tom_targets.models import Target
 from tom_targets.permissions import targets_for_user
 
 from .conf import automation
+from .models import RunFailure, UpdateRun
 
 Visitor = User | AnonymousUser
 View = Callable[..., HttpResponse]
 
+ENDED = 'ended'  # in place of the status of a run
 LONGEST_QUERY = 2000  # characters of an address after the question mark
 
 
@@ -61,6 +63,21 @@ def _targets(user: Visitor) -> QuerySet[Target]:
 def sees_everything(user: Visitor | None) -> bool:
     """Whether `user` may read the log and the counts of whole runs, which cover all records."""
     return user is None or (user.is_active and user.is_superuser)
+
+
+def with_outcomes(user: Visitor | None, runs: QuerySet[UpdateRun]) -> QuerySet[UpdateRun]:
+    """`runs`, each with `shown`: its status as far as `user` may know it.
+
+    Who does not see all observations is told that a run of `updatedata` has failed only by a
+    failure that they see. Otherwise it has `ended`, also if it went well: the difference would tell.
+    """
+    if sees_everything(user):
+        return runs.annotate(shown=F('status'))
+    failures = RunFailure.objects.filter(run=OuterRef('pk'))
+    known = Exists(seen_by(user, failures, 'record'))
+    ended = [UpdateRun.Status.OK, UpdateRun.Status.FAILED]
+    hidden = Q(~known, command='updatedata', status__in=ended)
+    return runs.annotate(shown=Case(When(hidden, then=Value(ENDED)), default=F('status')))
 
 
 def may_see_page(user: Visitor) -> bool:

@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands, load_command_class
 
 from .scheduling.obstacles import database_on_a_share
-from .scheduling.typed import applied, typed
+from .scheduling.typed import applied, typed, typed_to_install
 from .sync.errors import advice_for
 
 MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY')
@@ -91,6 +91,11 @@ def automation() -> Automation:
 def manage(words: str) -> str:
     """What a person types for `manage.py` with these `words`."""
     return typed(Path(settings.BASE_DIR), words)
+
+
+def to_install() -> str:
+    """What a person types so that something starts the jobs."""
+    return typed_to_install(Path(settings.BASE_DIR))
 
 
 def advice(kind: str) -> str:

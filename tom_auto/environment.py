@@ -2,7 +2,8 @@
 
 A variable of the environment wins over the same line of `.env`. As a program in the project
 (`python3 -m tom_auto.environment`) this makes `.env` if it is missing, with any Python and without
-packages.
+packages; with `check`, in a container, it reads the settings, and names the line of a mistake in the `.env`
+that comes in.
 """
 
 import contextlib
@@ -10,7 +11,12 @@ import hashlib
 import os
 import re
 import secrets
+import sys
+from collections.abc import Collection
+from importlib import import_module
 from pathlib import Path
+
+from .scheduling.zone import VARIABLE, machine_zone_name
 
 YES = {'1', 'true', 'yes', 'on'}
 NO = {'0', 'false', 'no', 'off', ''}
@@ -21,7 +27,8 @@ FROM_FILE = 'TOM_SECRETS_OF_ENV_FILE'
 
 #: The lines of .env.example that get a new secret.
 SECRETS = ('SECRET_KEY=', 'POSTGRES_PASSWORD=')
-
+#: The line that gets something of its own: two directories of one name must not share containers.
+OWN_NAME = 'COMPOSE_PROJECT_NAME='
 
 #: The line of `.env` that each variable comes from, unless the environment has it.
 _lines: dict[str, int] = {}
@@ -37,10 +44,11 @@ def load_environment(project: Path) -> None:
     If SECRET_KEY is set already (in a container, say), no file is made.
     """
     file = project / '.env'
-    if not file.exists() and not os.environ.get('SECRET_KEY'):
-        make_env_file(file, project / '.env.example')
+    example = project / '.env.example'
+    if not file.exists() and example.exists() and not os.environ.get('SECRET_KEY'):
+        make_env_file(file, example)
     if file.exists():
-        _note_lines(file)
+        _note_lines(file.read_bytes(), besides=os.environ.keys())
     from dotenv import load_dotenv  # here, so that making the file needs no packages
 
     if file.exists():
@@ -69,30 +77,32 @@ def _mark(value: str) -> str:
     return hashlib.sha256(os.fsencode(value)).hexdigest()[:16]
 
 
-def _note_lines(file: Path) -> None:
-    """Remember where each variable is set. Raises BadSetting where a line is not UTF-8."""
-    for number, line in enumerate(file.read_bytes().split(b'\n'), start=1):
+def _note_lines(content: bytes, besides: Collection[str] = ()) -> None:
+    """Remember where each variable is set, but for those. Raises BadSetting where a line is not UTF-8."""
+    for number, line in enumerate(content.split(b'\n'), start=1):
         try:
             named = re.match(r'\s*(?:export\s+)?(\w+)\s*=', line.decode('utf-8'))
         except UnicodeDecodeError:
             raise BadSetting(f'.env, line {number}: this is not UTF-8. Save it as UTF-8.') from None
-        if named and named[1] not in os.environ:
+        if named and named[1] not in besides:
             _lines[named[1]] = number
 
 
-def _place(name: str) -> str:
+def place(name: str) -> str:
+    """Where the variable `name` comes from, in words."""
     return f'.env, line {_lines[name]}' if name in _lines else 'the environment'
 
 
 def make_env_file(file: Path, example: Path) -> None:
-    """Make `file` from `example` with new secrets, readable only by its owner.
+    """Make `file` from `example` with new secrets and this machine's time zone, readable only by its owner.
 
     The file appears complete or not at all, and one that another process just made is kept.
     """
-    lines = [
-        line + secrets.token_urlsafe(50) if line in SECRETS else line
-        for line in example.read_text(encoding='utf-8').splitlines()
-    ]
+    example_lines = example.read_text(encoding='utf-8').splitlines()
+    new = {line: secrets.token_urlsafe(50) for line in SECRETS}
+    new[f'{VARIABLE}='] = machine_zone_name()  # only in the example of a TOM in containers
+    own = f'-{secrets.token_hex(3)}'
+    lines = [line + new.get(line, '') + own * line.startswith(OWN_NAME) for line in example_lines]
     text = '\n'.join(lines) + '\n'
     draft = file.with_name(f'.env.{os.getpid()}.part')
     try:
@@ -133,7 +143,7 @@ def flag(name: str, default: bool) -> bool:
         return True
     if value.strip().lower() in NO:
         return False
-    raise BadSetting(f'{_place(name)}: {name}={value!r}. Write true or false.')
+    raise BadSetting(f'{place(name)}: {name}={value!r}. Write true or false.')
 
 
 def number(name: str, default: int) -> int:
@@ -141,7 +151,7 @@ def number(name: str, default: int) -> int:
     value = text(name, str(default))
     if value.isascii() and value.isdigit() and 0 < int(value[:9]) < 65536:
         return int(value)
-    raise BadSetting(f'{_place(name)}: {name}={value!r}. Write a number from 1 to 65535.')
+    raise BadSetting(f'{place(name)}: {name}={value!r}. Write a number from 1 to 65535.')
 
 
 def address(name: str, default: str) -> str:
@@ -149,7 +159,7 @@ def address(name: str, default: str) -> str:
     value = text(name, default)
     if re.fullmatch(r'https?://[^\s/]+\S*', value):
         return value
-    raise BadSetting(f'{_place(name)}: {name}={value!r}. It must begin with http:// or https://.')
+    raise BadSetting(f'{place(name)}: {name}={value!r}. It must begin with http:// or https://.')
 
 
 def words(name: str) -> list[str]:
@@ -157,7 +167,40 @@ def words(name: str) -> list[str]:
     return [word.strip() for word in os.environ.get(name, '').split(',') if word.strip()]
 
 
+def no_database(error: Exception) -> str:
+    """What to tell whoever types a command that the database did not let through."""
+    text = ' '.join(str(error).split())[:500]
+    advice = 'See DATABASE_URL in .env.'
+    if 'password' in text:
+        advice = (
+            'It must be the one in DATABASE_URL in .env. A database in a container keeps the password that '
+            'it was made with: see "If it does not come up" in DOCKER.md.'
+        )
+    if 'no such table' in text or 'no such column' in text:
+        advice = 'Run: manage.py migrate'
+    return f'The database of this TOM cannot be used: {text}. {advice}'
+
+
+def check_env_file(content: bytes) -> None:
+    """Read the settings with the environment of a container that was made with this `.env`.
+
+    Raises BadSetting with the line of the first mistake.
+    """
+    _note_lines(content)
+    [settings] = Path.cwd().glob('*/settings.py')
+    sys.path.insert(0, str(Path.cwd()))
+    sys.modules['tom_auto.environment'] = sys.modules[__name__]  # which knows the lines
+    import_module(f'{settings.parent.name}.settings')
+
+
 if __name__ == '__main__':
     _project = Path.cwd()
+    if sys.argv[1:] == ['check']:
+        try:
+            check_env_file(sys.stdin.buffer.read())
+        except BadSetting as mistake:
+            sys.exit(str(mistake))
+        sys.stdout.write('.env: no mistake was found.\n')
+        sys.exit()
     if not (_project / '.env').exists():
         make_env_file(_project / '.env', _project / '.env.example')

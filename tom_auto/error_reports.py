@@ -29,17 +29,17 @@ class RedactingReporter(ExceptionReporter):
         self.filter = RedactingFilter()
 
     def get_traceback_data(self) -> dict:
-        return {name: _redacted(value) for name, value in super().get_traceback_data().items()}
+        return {name: redacted(value) for name, value in super().get_traceback_data().items()}
 
 
-def _redacted(value: object) -> object:
+def redacted(value: object) -> object:
     """`value` with every text in it redacted."""
     if isinstance(value, SafeString):  # written for HTML already
         return mark_safe(escape(redact(unescape(value))))  # noqa: S308
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
-        return {key: _redacted(each) for key, each in value.items()}
+        return {key: redacted(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(map(_redacted, value)) if type(value) in (list, tuple) else value
+        return type(value)(map(redacted, value)) if type(value) in (list, tuple) else value
     return value

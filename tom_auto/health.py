@@ -1,88 +1,42 @@
 """Is it working? The one answer, which page, JSON, mails, doctor and `schedule status` give."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.db import OperationalError, ProgrammingError
-from django.db.models import Count, Exists, Min, OuterRef, Value
+from django.db.models import Count, Exists, Min, OuterRef, Q, Value
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
-from .access import Visitor, seen_by, sees_everything
-from .conf import manage
-from .jobs import has_history, is_main, jobs, next_run, site
-from .models import JobPause, RecordSync, RunFailure, UpdateRun
+from .access import Visitor, seen_by, sees_everything, with_outcomes
+from .conf import to_install
+from .job_state import (
+    FAILING,
+    NEVER,
+    OFF,
+    OVERDUE,
+    PAUSED,
+    SLOW,
+    UNWATCHED,
+    WORKING,
+    Health,
+    slower_than_usual,
+)  # fmt: skip
+from .jobs import command_of, jobs, main_job, next_run, site
+from .models import JobPause, Mute, RecordSync, RunFailure, UpdateRun
 from .redact import redact
 from .scheduling.definition import FILE, Job
 from .scheduling.moved import installed_at
+from .scheduling.next_times import A_MINUTE, late_since
 from .scheduling.plan import Site
 from .sync.due import next_news
 
 #: A run without a heartbeat for this long counts as dead.
 SILENT = timedelta(minutes=5)
-#: How late a job may start: the machine may be starting, or another run may be in progress.
-LATE_AFTER = timedelta(minutes=30)
-A_MINUTE = timedelta(minutes=1)  # within which cron starts a job that is due
 #: How long a TOM may have observations and no scheduled run before it sends a mail.
 FIRST_RUN_WITHIN = timedelta(days=1)
-
-WORKING, FAILING, OVERDUE, UNWATCHED = 'working', 'failing', 'overdue', 'unwatched'
-NEVER, PAUSED, OFF, UNRECORDED = 'never', 'paused', 'off', 'unrecorded'
-WORDS = {
-    WORKING: 'is working',
-    FAILING: 'is failing',
-    OVERDUE: 'is overdue',
-    UNWATCHED: 'cannot be watched',
-    NEVER: 'has never been run by the schedule',
-    PAUSED: 'is paused',
-    OFF: 'is not scheduled',
-    UNRECORDED: 'does not record its runs',
-}
-
-
-@dataclass(frozen=True)
-class Health:
-    """The state of one job, as far as one visitor may know it."""
-
-    job: str
-    state: str
-    since: datetime | None = None
-    reasons: tuple[str, ...] = ()
-    last: UpdateRun | None = None
-    running: UpdateRun | None = None
-    next: datetime | None = None
-    news: datetime | None = None  # when the first can come, where all awaited lies in the future
-    failing: int = 0
-    main: bool = False
-    recorded: bool = True  # whether its runs are recorded, and can be paused
-
-    @property
-    def words(self) -> str:
-        """The state in words, such as "is failing"."""
-        return WORDS[self.state]
-
-    @property
-    def words_since(self) -> str:
-        """The same before a length of time, such as "has been failing"; without one, `words`."""
-        return self.words.replace('is ', 'has been ', 1) if self.since else self.words
-
-    @property
-    def reason(self) -> str:
-        """Why it is in that state, as part of a sentence; empty if it works."""
-        return '; '.join(self.reasons)
-
-    @property
-    def is_trouble(self) -> bool:
-        """Whether somebody should do something."""
-        return self.state in (FAILING, OVERDUE, UNWATCHED)
-
-    def sentence(self) -> str:
-        """The whole answer in plain text."""
-        since = f' since {self.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC' if self.since else ''
-        because = f', because {self.reason}' if self.reason else ''
-        return f'{self.job} {self.words_since}{since}{because}.'
 
 
 def healths(user: Visitor | None = None) -> list[Health]:
@@ -90,7 +44,8 @@ def healths(user: Visitor | None = None) -> list[Health]:
     schedule = jobs()
     # Without the file nothing is scheduled, which is no mistake: some have a cron line of their own.
     mistake = bool(schedule.mistake) and (Path(settings.BASE_DIR) / FILE).exists()
-    return [_Question(job, user, mistake).answer() for job in schedule.jobs]
+    main = main_job()
+    return [_Question(job, user, mistake, job == main).answer() for job in schedule.jobs]
 
 
 def is_working(states: list[Health]) -> bool:
@@ -128,20 +83,19 @@ class _Question:
     job: Job
     user: Visitor | None
     mistake: bool  # whether schedule.toml has one, and so nobody knows when the job should run
+    main: bool
     now: datetime = field(default_factory=timezone.now)
 
     def answer(self) -> Health:
         job, upcoming = self.job, next_run(self.job, self.now)
-        if not has_history(job):
-            state = UNRECORDED if job.enabled else OFF
-            return Health(job.name, state, next=upcoming, recorded=False)
-        runs = UpdateRun.objects.filter(job=self.job.words[0])
+        runs = with_outcomes(self.user, UpdateRun.objects.filter(job=job.name))
         running = runs.filter(status=UpdateRun.Status.RUNNING)
         self.runs = runs
         self.running = running.filter(heartbeat__gte=self.now - SILENT).first()
         self.whole = runs.filter(only='').exclude(pk=self.running.pk if self.running else None)
         self.last = self.whole.first()
         self.trouble = self._records_in_trouble()
+        self.muted = Mute.objects.in_force()
         state, since, reasons = self._state()
         return Health(
             job.name,
@@ -153,7 +107,9 @@ class _Question:
             next=upcoming if self._is_expected(state) else None,
             news=self._next_news(),
             failing=self.trouble['count'],
-            main=is_main(job),
+            muted=self.trouble['muted'],
+            troubles=tuple(self._troubles()) if self.user is None else (),
+            main=self.main,
         )
 
     def _is_expected(self, state: str) -> bool:
@@ -162,7 +118,7 @@ class _Question:
         return state != PAUSED and bool(started)
 
     def _state(self) -> tuple[str, datetime | None, list[str]]:
-        pause = JobPause.objects.filter(job=self.job.words[0]).first()
+        pause = JobPause.objects.filter(job=self.job.name).first()
         if pause:
             who = pause.by if self.user is None or self.user.is_authenticated else 'somebody'
             return PAUSED, pause.since, [f'{who} paused it']
@@ -171,7 +127,7 @@ class _Question:
             return UNWATCHED, None, ['schedule.toml has a mistake', *reasons]
         if not self.job.enabled:
             return (FAILING if reasons else OFF), self._failing_since(), reasons
-        by_itself = self.whole.filter(started_by='').first()
+        by_itself = self.runs.filter(only='', started_by='').first()  # also if it is in progress
         if by_itself is None:
             return self._never_ran(reasons)
         late = self._late_since(by_itself)
@@ -179,17 +135,20 @@ class _Question:
             return OVERDUE, late, ['no run started when it was due', *reasons]
         if reasons:
             return FAILING, self._failing_since(), reasons
+        run = self.running if self.running and not self.running.only else self.last
+        if slow := slower_than_usual(run, self.whole, self.now):
+            return SLOW, run.started, [slow]
         return WORKING, self._working_since(), []
 
     def _never_ran(self, reasons: list[str]) -> tuple[str, datetime | None, list[str]]:
         installed = installed_at(Path(settings.BASE_DIR))
-        due = next_run(self.job, installed) if installed else None
-        if due and due + LATE_AFTER < self.now:
+        due = installed and late_since(self.job.when, installed, installed, self.now)
+        if due:
             return OVERDUE, due, ['no run has started since the schedule was installed', *reasons]
         not_yet = 'the schedule has not started it yet'
         old = ObservationRecord.objects.filter(created__lt=self.now - FIRST_RUN_WITHIN)
-        if is_main(self.job) and sees_everything(self.user) and old.exists():
-            return OVERDUE, None, [f'{not_yet}: {manage("schedule install")}', *reasons]
+        if self.main and sees_everything(self.user) and old.exists():
+            return OVERDUE, None, [f'{not_yet}: {to_install()}', *reasons]
         if reasons:
             return FAILING, self._failing_since(), [*reasons, not_yet]
         return NEVER, None, []
@@ -198,13 +157,21 @@ class _Question:
         """Since when a run is late; None if none is. A run in progress is never late."""
         if self.running:
             return None
-        done = by_itself.finished or by_itself.heartbeat
-        while (expected := next_run(self.job, done)) and expected + LATE_AFTER < self.now:
-            # A run that somebody had started kept this one from starting: only one may work.
-            others = self.runs.filter(started__lte=expected + A_MINUTE, finished__gte=expected)
+        started, done = by_itself.started, by_itself.finished or by_itself.heartbeat
+        while expected := late_since(self.job.when, started, done, self.now):
+            # A run that somebody had started kept this one from starting: only one may work. If
+            # the run of another job does, at every time, this one really never runs.
+            mine = Q(job=self.job.name) | ~Q(started_by='')
+            others = UpdateRun.objects.filter(
+                mine,
+                command=command_of(self.job),
+                started__lte=expected + A_MINUTE,
+                finished__gte=expected,
+            )
             done = others.order_by('finished').values_list('finished', flat=True).last()
             if done is None:
                 return expected
+            started = expected
         return None
 
     def _what_failed(self) -> list[str]:
@@ -216,13 +183,31 @@ class _Question:
             plural = '' if count == 1 else 's'
             what = f'observation{plural} could not be checked'
             other = 'query or target failed' if count == 1 else 'queries or targets failed'
-            reasons.append(f'{count} {what if is_main(self.job) else other}')
+            reasons.append(f'{count} {what if self.main else other}')
+        if not reasons and self._last_run_failed():
+            status = self.last.exit_status
+            how = f'ended with exit status {status}' if status else 'failed'
+            reasons.append(f'the last run {how}')
         return reasons
+
+    def _last_run_failed(self) -> bool:
+        """Whether it did by anything that the visitor may know, and that no later check has mended."""
+        if not self.last or self.last.status != UpdateRun.Status.FAILED:
+            return False
+        named = RunFailure.objects.filter(run=self.last)
+        of_records = named.filter(record__isnull=False)  # those of facilities are reasons already
+        left = of_records.exclude(record__sync__checked_at__gt=self.last.finished)
+        if not named.exists():
+            return bool(self.last.exit_status)
+        left = Mute.objects.leave_out(left)
+        return seen_by(self.user, left, 'record').exists()
 
     def _facilities_in_trouble(self) -> list[str]:
         """Their names; "an observatory" for those where the visitor may see no observation."""
+        muted = self.muted.exclude(facility='').values('facility')
         troubles = RunFailure.objects.filter(run=self.last, observation_id='')
-        if is_main(self.job) and not sees_everything(self.user):
+        troubles = troubles.exclude(facility__in=muted)
+        if self.main and not sees_everything(self.user):
             awaited = RecordSync.objects.exclude(state=RecordSync.State.SETTLED).filter(
                 record__facility=OuterRef('facility')
             )
@@ -235,17 +220,25 @@ class _Question:
 
     def _records_in_trouble(self) -> dict:
         """How many records are failing, and since when; of another job what its last run named."""
-        if not is_main(self.job):
+        if not self.main:
             named = RunFailure.objects.filter(run=self.last).exclude(observation_id='')
-            return {'count': named.count() if self.last else 0, 'since': None}
+            return {'count': named.count() if self.last else 0, 'since': None, 'muted': 0}
         failing = RecordSync.objects.filter(failing_since__isnull=False)
-        return seen_by(self.user, failing, 'record').aggregate(
-            count=Count('pk'), since=Min('failing_since')
-        )
+        failing = seen_by(self.user, failing, 'record')
+        self.failing = Mute.objects.leave_out(failing)
+        found = self.failing.aggregate(count=Count('pk'), since=Min('failing_since'))
+        return found | {'muted': failing.count() - found['count']}
+
+    def _troubles(self) -> list[str]:
+        """The facilities in trouble, and those that have observations in trouble."""
+        if not self.trouble['count']:
+            return self._facilities_in_trouble()
+        names = self.failing.values_list('record__facility', flat=True).distinct().order_by()
+        return [*self._facilities_in_trouble(), *(f'observations of {name}' for name in names)]
 
     def _next_news(self) -> datetime | None:
         awaited = seen_by(self.user, RecordSync.objects.all(), 'record')
-        return next_news(awaited, self.now) if is_main(self.job) else None
+        return next_news(awaited, self.now) if self.main else None
 
     def _failing_since(self) -> datetime | None:
         first_bad = None

@@ -15,9 +15,10 @@ from .scheduling import next_times
 from .scheduling.cron_line import crontab_lines
 from .scheduling.definition import Job, ScheduleError, read_schedule
 from .scheduling.plan import Site, plan_of
+from .scheduling.zone import schedule_zone
 
 MAIN = 'updatedata'
-#: The commands that record their runs. When others last ran is not known.
+#: The commands that record their runs themselves. Only one run of each may be in progress.
 RECORDED = (MAIN, 'updatetargets', 'updatecadences')
 #: Options that limit a run to a part of the work: such a run says little about the whole job.
 LIMITS = ('--target', '--target_id', '--facility', '--query', '--service', '--limit', '--dry-run')
@@ -37,27 +38,41 @@ def jobs() -> Jobs:
     unscheduled = Job(MAIN, '', enabled=False)
     try:
         schedule = read_schedule(Path(settings.BASE_DIR))
+        schedule_zone()
     except ScheduleError as error:
         return Jobs((unscheduled,), str(error))
-    missing = () if any(map(is_main, schedule.jobs)) else (unscheduled,)
+    missing = () if any(map(_covers_all, schedule.jobs)) else (unscheduled,)
     contained = schedule.environment in ('docker', 'kubernetes')
     return Jobs((*missing, *schedule.jobs), contained=contained)
 
 
 def main_job() -> Job:
     """The job that downloads the data."""
-    return next(job for job in jobs().jobs if is_main(job))
+    return next(job for job in jobs().jobs if _covers_all(job))
 
 
 def is_main(job: Job) -> bool:
     """Whether `job` is the one that downloads the data of all observations."""
-    return job.words[0] == MAIN and has_history(job)
+    return job == main_job()
 
 
-def has_history(job: Job) -> bool:
-    """Whether the runs of `job` are recorded and cover the whole job."""
+def name_of(command: str) -> str:
+    """The name of the job that does all the work of a command: runs by hand belong to it."""
+    return next((job.name for job in jobs().jobs if _covers_all(job, command)), command)
+
+
+def _covers_all(job: Job, command: str = MAIN) -> bool:
     options = [word.partition('=')[0] for word in job.words[1:]]
-    return job.words[0] in RECORDED and not set(options) & set(LIMITS)
+    return job.words[0] == command and not set(options) & set(LIMITS)
+
+
+def job_named(name: str) -> Job | None:
+    return next((job for job in jobs().jobs if job.name == name), None)
+
+
+def command_of(job: Job) -> str:
+    """What only one run at a time may do: jobs of `updatedata`, for one, exclude each other."""
+    return job.words[0] if job.words[0] in RECORDED else ' '.join(job.words)[:255]
 
 
 def next_run(job: Job, after: datetime | None = None) -> datetime | None:

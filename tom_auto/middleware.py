@@ -7,7 +7,7 @@ from time import monotonic
 import requests
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import connections
+from django.db import Error, connection, connections
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.deprecation import MiddlewareMixin
@@ -18,11 +18,33 @@ from tom_targets.models import Target
 from .access import may_act, may_see_target
 from .alerts import send_alerts
 from .conf import automation
-from .jobs import MAIN
+from .jobs import main_job
 from .sync.explain import explained
 from .sync.http import causes
 
 OBSERVATORY_DOWN = (requests.RequestException, ImproperCredentialsException)
+
+
+class HealthMiddleware(MiddlewareMixin):
+    """Answers /healthz: 200 if the web server and its database work, otherwise 503.
+
+    It comes first, because a probe has no https, no name of a host that is allowed and no login. What it
+    asks of the database needs a table: SQLite makes an empty database where there is none.
+    """
+
+    QUESTION = 'SELECT id FROM django_migrations LIMIT 1'
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        if request.path_info != '/healthz':
+            return None
+        status, text = 200, 'ok'
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(self.QUESTION)
+        except Error:
+            status, text = 503, 'The database does not answer.'
+        headers = {'Cache-Control': 'no-store'}
+        return HttpResponse(f'{text}\n', 'text/plain', status, headers=headers)
 
 
 class ObservatoryDownMiddleware(MiddlewareMixin):
@@ -89,7 +111,9 @@ class BackgroundUpdateMiddleware(MiddlewareMixin):
             text = 'Only staff may update all observations. The schedule does; each page says when.'
             messages.info(request, text)
             return redirect(there)
-        return render(request, 'tom_auto/ask.html', {'target': pk, 'next': there, 'job': MAIN})
+        return render(
+            request, 'tom_auto/ask.html', {'target': pk, 'next': there, 'job': main_job().name}
+        )
 
 
 class WatchMiddleware(MiddlewareMixin):

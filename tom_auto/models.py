@@ -272,8 +272,15 @@ class UpdateRun(models.Model):
         FAILED = 'failed', 'something failed'
         DIED = 'died', 'ended too soon'
 
-    job = models.CharField(max_length=50)
+    job = models.CharField(max_length=50, help_text='Its name in schedule.toml.')
+    command = models.CharField(
+        max_length=255, default='updatedata', help_text='What it runs: one at a time.'
+    )
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.RUNNING)
+    exit_status = models.IntegerField(
+        null=True, help_text='Below zero: the signal that ended it. Empty: not known.'
+    )
+    output = models.TextField(blank=True, help_text='The end of what it printed.')
     host = models.CharField(max_length=255)
     lock = models.CharField(
         max_length=50, blank=True, help_text='Which file of the host it has locked, if any.'
@@ -306,9 +313,9 @@ class UpdateRun(models.Model):
         permissions = [('run_automation', 'Can run, retry, pause and resume the automation')]
         indexes = [models.Index(fields=['job', '-started'], name='tom_auto_runs_of_a_job')]
         constraints = [
-            # One run of a job at a time, kept by the database: on one host or on many.
+            # One run of a command at a time, kept by the database: on one host or on many.
             models.UniqueConstraint(
-                fields=['job'], condition=Q(status='running'), name='tom_auto_one_run_at_a_time'
+                fields=['command'], condition=Q(status='running'), name='tom_auto_one_run_at_a_time'
             )
         ]
 
@@ -318,6 +325,12 @@ class UpdateRun(models.Model):
     def counts(self) -> list[tuple[str, int]]:
         """What it counted, by name."""
         return [(name, getattr(self, name)) for name in COUNTS]
+
+    @property
+    def outcome(self) -> str:
+        """How it stands, in words; `shown` is what a visitor may know of that (see `access`)."""
+        shown = getattr(self, 'shown', self.status)
+        return self.Status(shown).label if shown in self.Status else shown
 
     @property
     def took(self) -> timedelta | None:
@@ -367,6 +380,58 @@ class JobPause(models.Model):
         return f'{self.job} is paused by {self.by} since {self.since:%Y-%m-%d %H:%M} UTC'
 
 
+class Mutes(models.QuerySet):
+    """What nobody is to be told about."""
+
+    def in_force(self) -> 'Mutes':
+        return self.filter(until__gt=timezone.now())
+
+    def leave_out(self, rows: QuerySet) -> QuerySet:
+        """The `rows`, which have a `record`, without those whose record or facility is muted."""
+        muted = self.in_force()
+        records = muted.filter(record__isnull=False).values('record')
+        facilities = muted.exclude(facility='').values('facility')
+        return rows.exclude(record__in=records).exclude(record__facility__in=facilities)
+
+
+class Mute(models.Model):
+    """Until a date nobody is told about a record, a facility, or anything: a person wants it so."""
+
+    record = models.ForeignKey(ObservationRecord, null=True, on_delete=models.CASCADE)
+    facility = models.CharField(
+        max_length=50, blank=True, help_text='Without a record and a facility: everything.'
+    )
+    until = models.DateTimeField()
+    by = models.CharField(max_length=150)
+    why = models.CharField(max_length=200)
+
+    objects = Mutes.as_manager()
+
+    class Meta:
+        ordering = ('until',)
+
+    def __str__(self) -> str:
+        what = f'observation {self.record_id}' if self.record_id else self.facility or 'everything'
+        return f'{what}, muted by {self.by}'
+
+
+class Told(models.Model):
+    """A message that was sent to people, or that did not arrive."""
+
+    at = models.DateTimeField(db_index=True)
+    channel = models.CharField(max_length=10)
+    whom = models.CharField(max_length=500, blank=True)
+    job = models.CharField(max_length=50, blank=True, help_text='Empty: a test message.')
+    subject = models.CharField(max_length=200)
+    error = models.CharField(max_length=200, blank=True, help_text='Why it did not arrive.')
+
+    class Meta:
+        ordering = ('-at', '-pk')
+
+    def __str__(self) -> str:
+        return f'{self.subject} by {self.channel}'
+
+
 class Alert(models.Model):
     """What one channel (mail, webhook) was last told about a job.
 
@@ -376,6 +441,7 @@ class Alert(models.Model):
     job = models.CharField(max_length=50)
     channel = models.CharField(max_length=10)
     state = models.CharField(max_length=10, help_text='The state of the job as it was told.')
+    troubles = models.JSONField(default=list, help_text='What was told to be in trouble.')
     told_at = models.DateTimeField(null=True, help_text='When something was last told.')
     claimed_until = models.DateTimeField(null=True, help_text='Someone is telling, until then.')
 

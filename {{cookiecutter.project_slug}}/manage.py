@@ -26,12 +26,18 @@ def main() -> None:
             'Is this the Python of the TOM? The README says how to install its packages '
             'and how to activate it.'
         ) from error
-    from tom_auto.environment import BadSetting
+    from django.db import OperationalError
+
+    from tom_auto.environment import BadSetting, no_database
 
     try:
         execute_from_command_line(sys.argv)
     except BadSetting as mistake:
         raise SystemExit(str(mistake)) from None
+    except OperationalError as error:
+        if '--traceback' in sys.argv:
+            raise
+        raise SystemExit(no_database(error)) from None
 
 
 if __name__ == '__main__':

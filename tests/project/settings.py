@@ -21,6 +21,7 @@ HTTPS = False
 INSTALLED_APPS = [*TOMTOOLKIT_INSTALLED_APPS, 'tom_auto']
 SITE_ID = 1
 MIDDLEWARE = [
+    'tom_auto.middleware.HealthMiddleware',  # first: a probe has no https, name or login
     *TOMTOOLKIT_MIDDLEWARE,
     'tom_auto.middleware.ObservatoryDownMiddleware',
     'tom_auto.middleware.BackgroundUpdateMiddleware',

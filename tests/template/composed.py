@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from baking import bake
-from docker_engine import HERE, POSTGRES_IMAGE, PYTHON_IMAGE, Engine
+from docker_engine import HERE, NGINX_IMAGE, POSTGRES_IMAGE, PYTHON_IMAGE, Engine
 from postgres import free_port
 
 FRAMES_A_REQUEST = 2
@@ -56,7 +56,7 @@ from django.conf import settings
 from tom_dataproducts.models import DataProduct
 root = pathlib.Path(settings.MEDIA_ROOT)
 files = {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-         for path in root.rglob('*') if path.is_file() and path.name != '.tom-storage-id'}
+         for path in root.rglob('*') if path.is_file() and '.tom-' not in str(path)}
 rows = {model._meta.label: model._default_manager.count() for model in apps.get_models()}
 frames = sorted((product.observation_record.observation_id, product.product_id, product.data.name)
                 for product in DataProduct.objects.all())
@@ -86,6 +86,8 @@ class Tom:
         here = {
             'PYTHON_IMAGE': PYTHON_IMAGE,
             'POSTGRES_IMAGE': POSTGRES_IMAGE,
+            'NGINX_IMAGE': NGINX_IMAGE,
+            'COMPOSE_PROJECT_NAME': answers.get('project_slug', 'my_tom'),
             'TOM_ADDRESS': address,
         }
         env = engine.environment | here | (env or {})
@@ -128,13 +130,15 @@ class Tom:
         """Run a command of manage.py in the container of the web server."""
         return self.compose('exec', '-T', 'web', 'python', 'manage.py', *words, **options)
 
-    def type_in(self, section: str) -> None:
-        """Type the commands of a section of the guide."""
+    def type_in(self, section: str, check: bool = True) -> str:
+        """Type the commands of a section of the guide; what they print."""
         text = (self.project / 'DOCKER.md').read_text(encoding='utf-8')
         section = text.partition(f'\n## {section}\n')[2].partition('\n## ')[0]
         commands = re.findall(r'```sh\n(.*?)```', section, re.DOTALL)
         assert commands
-        self.engine.run('sh', '-ec', '\n'.join(commands), cwd=self.project)
+        return self.engine.run(
+            'sh', '-ec', '\n'.join(commands), cwd=self.project, check=check
+        ).stdout
 
     def up(self) -> None:
         """Bring it up, and wait until all is healthy."""
@@ -144,7 +148,7 @@ class Tom:
     def down(self) -> list[str]:
         """Take it down with its volumes; the exit statuses of the containers."""
         begun = f'{time.time():.3f}'
-        self.compose('--profile', 'scheduler', 'down', '--volumes')
+        self.compose('--profile', '*', 'down', '--volumes')
         since = ('--since', begun, '--until', f'{time.time():.3f}')
         form = '{{.Actor.Attributes.exitCode}}'
         what = ('--filter', 'event=die', '--format', form)

@@ -113,3 +113,9 @@ def postgresql_programs() -> Path:
 def like_postgres() -> tuple[str, ...]:
     """The packages of an image that runs PostgreSQL."""
     return (f'postgresql-{postgresql_programs().parent.name}', 'tzdata')
+
+
+def like_nginx() -> tuple[str, ...]:
+    """The packages of an image that runs nginx."""
+    need(Path('/usr/sbin/nginx').exists(), 'needs nginx (Debian package nginx-light)')
+    return ('nginx-light',)

@@ -44,14 +44,47 @@ def composed(project: Path, *arguments: str) -> dict:
 
 def test_compose_understands_it_without_a_warning(project: Path) -> None:
     services = composed(project)['services']
-    assert services.keys() - {'database'} == {'web', 'migrate'}
+    assert services.keys() - {'database'} == {'web', 'migrate', 'scheduler'}
+    services |= composed(project, '--profile', 'https')['services']
+    assert 'proxy' in services
     for name, service in services.items():
         assert service['read_only'], name
         assert service['cap_drop'] == ['ALL'], name
         assert service['security_opt'] == ['no-new-privileges:true'], name
+        assert service['mem_limit'], name
+        assert service['pids_limit'], name
+        assert all('size=' in place for place in service['tmpfs']), name
     [port] = services['web']['ports']
     assert port['host_ip'] == '127.0.0.1'
-    assert 'scheduler' in composed(project, '--profile', 'scheduler')['services']
+
+
+def test_what_is_switched_off_is_taken_away_by_the_next_up(project: Path) -> None:
+    """J8, J16: with a profile it would stay; here it counts no copy."""
+    was = composed(project)['services']
+    env = project / '.env'
+    env.write_text(env.read_text().replace('SCHEDULER=0', 'SCHEDULER=1') + 'LOCAL_DATABASE=0\n')
+    now = composed(project)['services']
+    assert (was['scheduler'].get('scale', 0), now['scheduler'].get('scale', 1)) == (0, 1)
+    if 'database' in was:
+        assert (was['database'].get('scale', 1), now['database'].get('scale', 0)) == (1, 0)
+        assert now['migrate']['depends_on']['database']['required'] is False
+
+
+def test_j5_two_projects_of_one_name_share_nothing(project: Path, tmp_path: Path) -> None:
+    other = tmp_path / 'other'
+    other.mkdir()
+    second = bake(other, environment='docker').project
+    one, two = composed(project), composed(second)
+    assert one['name'] != two['name']
+    assert one['services']['web']['image'] == one['name']
+    assert two['services']['web']['image'] == two['name']
+
+
+def test_j13_no_time_zone_of_env_gets_into_a_container(project: Path) -> None:
+    with (project / '.env').open('a') as file:
+        file.write('TZ=Pacific/Auckland\n')
+    for name in ('web', 'migrate', 'scheduler'):
+        assert composed(project)['services'][name]['environment']['TZ'] == 'Etc/UTC'
 
 
 def test_the_secrets_are_made_once_for_the_owner_alone(project: Path) -> None:
@@ -68,7 +101,8 @@ def test_the_secrets_are_made_once_for_the_owner_alone(project: Path) -> None:
 
 def test_nothing_secret_gets_into_the_image(project: Path) -> None:
     left_out = (project / '.dockerignore').read_text().splitlines()
-    assert {'.env', '.env.*', 'local_settings.py', 'db.sqlite3*', 'data', 'logs', 'backups'} < set(
+    assert 'local_settings.py' not in left_out  # J10: it is read last
+    assert {'.env', '.env.*', 'certificates', 'db.sqlite3*', 'data', 'logs', 'backups'} < set(
         left_out
     )
 

@@ -11,6 +11,7 @@ import re
 import shlex
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from browser import browser, chromium
 from composed import FRAMES_A_REQUEST, WATCHED, Tom
 from docker_engine import COMPOSE, Engine, engine
 from needs import need
+from postgres import free_port
 from real_cron import cron_in_name_spaces, need_cron
 
 pytestmark = [pytest.mark.xdist_group('docker'), pytest.mark.timeout(900)]
@@ -187,11 +189,25 @@ def test_after_all_that_nothing_is_lost(tom: Tom) -> None:
 # --- Upgraded, and scheduled without cron -------------------------------------------------------
 
 
-def test_an_upgrade_with_a_scheduler(tom: Tom) -> None:
-    """One command; what the scheduler is to do at the next minute waits for it."""
+BAD = """
+from django.db import migrations
+class Migration(migrations.Migration):
+    operations = [migrations.RunSQL('SELECT 1 / 0')]
+"""
+
+
+def test_a_bad_upgrade_changes_nothing_and_a_good_one_brings_the_scheduler(tom: Tom) -> None:
+    """J4, J10. What the scheduler is to do at the next minute waits for it."""
     tom.add_records(2 * ENOUGH)
-    tom.edit('my_tom/settings.py', "TOM_NAME = 'My TOM'", "TOM_NAME = 'Our TOM'")
-    tom.set('COMPOSE_PROFILES=scheduler')
+    (tom.project / 'local_settings.py').write_text("TOM_NAME = 'Our TOM'\n")
+    tom.set('SCHEDULER=1')
+    bad = tom.project / 'app' / 'migrations' / '0001_bad.py'
+    bad.write_text(BAD)
+    before = tom.process_of('web')
+    assert 'division by zero' in tom.type_in('Upgrade', check=False)
+    assert tom.process_of('web') == before
+    assert 'My TOM' in requests.get(f'{tom.url}/', timeout=30).text
+    bad.unlink()
     tom.type_in('Upgrade')
     assert 'Our TOM' in requests.get(f'{tom.url}/', timeout=30).text
 
@@ -211,7 +227,7 @@ def test_a_container_has_no_power(tom: Tom, service: str) -> None:
 #: What must not be in the image. A word for each that is.
 LOOKS = """
 for tool in gcc cc g++ c++ as ld make git uv; do command -v $tool && echo "tool $tool"; done
-for place in /tom/.env /tom/.git /tom/Dockerfile /tom/compose.yaml /requirements.txt
+for place in /tom/.env /tom/.git /tom/Dockerfile /tom/compose.yaml /tom/nginx.conf /requirements.txt
 do test -e $place && echo "left $place"; done
 find /root /tmp /tom/.cache /var/cache/apt /var/lib/apt/lists -type f 2>/dev/null | sed 's/^/cache /'
 find /tom /opt/tom -perm /o+w -not -type l | sed 's/^/writable /'
@@ -277,7 +293,7 @@ def test_in_the_container_schedule_says_where_the_line_belongs(tom: Tom, action:
     done = tom.manage('schedule', action, check=False)
     assert done.returncode == (0 if action == 'status' else 1), done.stdout
     assert 'python3 -m tom_auto.scheduling install' in done.stdout
-    assert 'COMPOSE_PROFILES=scheduler' in done.stdout
+    assert 'SCHEDULER=1' in done.stdout
     assert 'Traceback' not in done.stdout
 
 
@@ -318,7 +334,10 @@ def test_from_a_bake_to_a_tom_in_one_go_with_sqlite(tom: Tom, tmp_path: Path) ->
     lite = Tom(tmp_path, tom.engine, yes, project_slug='lite', crontab='install')
     try:
         assert 'Everything is set up' in lite.said, lite.said
-        assert 'exec -T web python manage.py updatedata' in (crontab.parent / 'table').read_text()
+        assert (
+            'exec -T web python manage.py schedule run updatedata'
+            in (crontab.parent / 'table').read_text()
+        )
         lite.manage('demo')
         before = lite.holds()
         assert len(before.frames) == 9
@@ -345,16 +364,102 @@ def test_each_reads_what_the_other_writes(tom: Tom, service: str) -> None:
     assert tom.inside(service, 'find', 'data', '-name', '*.fits*') != ''
 
 
+# --- With https ---------------------------------------------------------------------------------
+
+CERTIFICATE = (
+    'openssl req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=localhost '
+    '-addext subjectAltName=DNS:localhost -keyout privkey.pem -out fullchain.pem'
+)
+STALLED = 8
+MEGABYTES = 30  # more than all buffers on the way hold
+BIG = f"""
+from django.core.files.base import ContentFile
+from tom_dataproducts.models import DataProduct
+from tom_targets.models import Target
+big = DataProduct(target=Target.objects.first(), product_id='big')
+big.data.save('big.fits', ContentFile(bytes({MEGABYTES} * 2**20)))
+print('BIG', big.data.name)
+"""
+NOT_BIG = """
+from tom_dataproducts.models import DataProduct
+big = DataProduct.objects.get(product_id='big')
+big.data.delete(save=False)
+big.delete()
+"""
+
+
+@pytest.fixture(scope='module')
+def https(tom: Tom, page: Page) -> Iterator[requests.Session]:
+    """Somebody who has logged in over https, as the guide says."""
+    made = tom.project / 'certificates'
+    made.mkdir()
+    tom.engine.run(*CERTIFICATE.split(), cwd=made)
+    for file in (made, *made.iterdir()):
+        os.chown(file, 10001, -1)
+    guide = (tom.project / 'DOCKER.md').read_text(encoding='utf-8')
+    lines = guide.partition('and write into `.env`:\n\n```\n')[2].partition('```')[0]
+    port = free_port()
+    lines = lines.replace('tom.example.org', 'localhost').split()
+    tom.set(*lines, f'HTTPS_PORT={port}', f'HTTP_PORT={free_port()}', 'SCHEDULER=0')
+    tom.up()
+    with requests.Session() as session:
+        session.trust_env = False  # a bundle of certificates that it names would win
+        session.verify = str(made / 'fullchain.pem')
+        session.headers['Referer'] = session.base = f'https://localhost:{port}'
+        form = session.get(f'{session.base}/accounts/login/', timeout=30)
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text).group(1)
+        typed = {'login': 'admin', 'password': PASSWORD, 'csrfmiddlewaretoken': token}
+        session.post(f'{session.base}/accounts/login/', typed, timeout=30).raise_for_status()
+        yield session
+
+
+def test_what_is_switched_off_is_gone(tom: Tom, https: requests.Session) -> None:
+    """J8: the scheduler, which had a copy before."""
+    assert tom.compose('ps', '-aq', 'scheduler').stdout == ''
+
+
+def test_login_and_downloads_over_https(tom: Tom, https: requests.Session) -> None:
+    """nginx sends the files; the TOM says who may have which."""
+    assert https.get(f'{https.base}/users/', timeout=30).status_code == 200
+    assert all(cookie.secure for cookie in https.cookies)
+    has = tom.holds()
+    name = has.frames[0][2]
+    whole = https.get(f'{https.base}/data/{name}', timeout=30)
+    assert hashlib.sha256(whole.content).hexdigest() == has.files[name]
+    assert whole.headers['Content-Security-Policy'] == 'sandbox'
+    part = https.get(f'{https.base}/data/{name}', headers={'Range': 'bytes=10-19'}, timeout=30)
+    assert (part.status_code, part.content) == (206, whole.content[10:20])
+    assert part.headers['ETag'] == whole.headers['ETag']
+    for hidden in (f'internal-data/{name}', 'data/.tom-storage-id', 'data/../settings.py'):
+        assert https.get(f'{https.base}/{hidden}', timeout=30).status_code == 404
+    assert f'"GET /data/{name}" 206 10 bytes' in tom.compose('logs', 'proxy').stdout
+
+
+def test_stalled_downloads_hold_no_page_up(tom: Tom, https: requests.Session) -> None:
+    """E9: each visitor takes the beginning of a big file, and reads no further."""
+    name = tom.manage('shell', '-c', BIG).stdout.rpartition('BIG ')[2].strip()
+    with ExitStack() as stack:
+        for _ in range(STALLED):
+            url = f'{https.base}/data/{name}'
+            answer = stack.enter_context(https.get(url, stream=True, timeout=30))
+            assert answer.status_code == 200
+            assert answer.raw.read(1000)
+        took = []
+        for _ in range(5):
+            assert https.get(f'{https.base}/accounts/login/', timeout=30).status_code == 200
+            took.append(https.get(f'{https.base}/targets/', timeout=30).elapsed.total_seconds())
+    tom.manage('shell', '-c', NOT_BIG)
+    assert min(took) < 0.3, took
+
+
 # --- Moved --------------------------------------------------------------------------------------
 
 
 def test_backup_and_restore_as_the_guide_says(tom: Tom) -> None:
     """The containers and every volume are gone in between, and none had to be killed."""
-    tom.compose('stop', 'scheduler')  # it would make rows
     before = tom.holds()
     assert before.frames
     tom.type_in('Back up')
-    tom.set('COMPOSE_PROFILES=')
     with tom.updating('--recheck') as run:
         ended = tom.down()
         run.wait(timeout=60)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from baking import Bake
+from postgres import server
 from running import manage, run, tom_python
 
 READ = """
@@ -42,3 +43,41 @@ def test_j12_an_empty_secret_key_is_told_with_the_way_out(project: Path) -> None
     assert done.returncode == 1
     assert done.stdout.startswith('SECRET_KEY is empty, in the environment and in .env.')
     assert 'Traceback' not in done.stdout
+
+
+def test_j4_in_a_container_the_line_of_a_mistake_is_named(project: Path) -> None:
+    """The container has no .env, only what Compose made of it."""
+    lines = (project / '.env.example').read_text().replace('SECRET_KEY=', 'SECRET_KEY=x')
+    lines = lines.replace('EMAIL_PORT=', 'EMAIL_PORT=abc')
+    (project / '.env').unlink(missing_ok=True)
+    number = lines.splitlines().index('EMAIL_PORT=abc') + 1
+    check = (tom_python(), '-m', 'tom_auto.environment', 'check')
+    done = run(project, *check, typed=lines, SECRET_KEY='x', EMAIL_PORT='abc')  # noqa: S106
+    assert done.returncode == 1
+    assert done.stdout.startswith(f".env, line {number}: EMAIL_PORT='abc'")
+    done = run(project, *check, typed=lines, SECRET_KEY='x')  # noqa: S106
+    assert (done.returncode, done.stdout) == (0, '.env: no mistake was found.\n')
+    assert not (project / '.env').exists()
+
+
+def test_j12_a_database_that_refuses_is_told_with_the_way_out(project: Path) -> None:
+    with server() as own:
+        hba = own.data / 'pg_hba.conf'
+        hba.write_text('host all all all scram-sha-256\n')
+        own.stop()
+        own.start()
+        wrong = f'postgresql://postgres:wrong@127.0.0.1:{own.port}/postgres'
+        done = manage(project, 'migrate', DATABASE_URL=wrong)
+    assert done.returncode == 1
+    assert 'password authentication failed' in done.stdout
+    assert 'DOCKER.md' in done.stdout
+    assert 'Traceback' not in done.stdout
+    assert 'wrong' not in done.stdout
+
+
+def test_sentry_without_its_package_is_told(project: Path) -> None:
+    (project / '.env').write_text('SECRET_KEY=x\nSENTRY_DSN=https://key@sentry.example.org/1\n')
+    done = manage(project, 'check')
+    assert done.returncode == 1
+    assert done.stdout.startswith('.env, line 2: SENTRY_DSN needs the package sentry-sdk')
+    assert 'key@' not in done.stdout

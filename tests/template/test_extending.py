@@ -137,9 +137,10 @@ class Command(BaseCommand):
     append(tom / 'schedule.toml', '\n[mine]\nwhen = "30 4 * * *"\n')
     assert done(tom, 'mine') == 'Mine ran.\n'
     first, second = done(tom, 'schedule', 'show').splitlines()
-    assert ' updatedata >> ' in first
+    assert ' schedule run updatedata >> ' in first
     assert second.startswith('30 4 * * * ')
-    assert f'{tom}/manage.py mine >> ' in second
+    assert f'{tom}/manage.py schedule run mine >> ' in second
+    assert done(tom, 'schedule', 'run', 'mine') == 'Mine ran.\n'
 
 
 def test_what_happens_before_and_after_updatedata(tom: Path) -> None:

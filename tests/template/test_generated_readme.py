@@ -55,4 +55,4 @@ def test_the_commands_work_in_their_order(environment: str, tools: Path, tmp_pat
         done = run(project, 'sh', '-c', line, PATH=path)
         assert done.returncode == 0 or ANY_STATUS in line, f'{line}\n{done.stdout}'
     line = next(line for line in (tools / 'table').read_text().splitlines() if 'updatedata' in line)
-    assert f'{shlex.quote(str(project / "manage.py"))} updatedata' in line
+    assert f'{shlex.quote(str(project / "manage.py"))} schedule run updatedata' in line

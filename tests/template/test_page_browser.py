@@ -64,7 +64,7 @@ def test_a_dead_job_comes_with_what_to_type(scene: Callable, opened: Window, url
     page = show(opened('staff'), f'{url}/automation/')
     told = page.locator('.answer').inner_text()
     assert 'python manage.py doctor' in told
-    assert re.search(r'\d+ \* \* \* \* \S+python \S+manage.py updatedata >> ', told)
+    assert re.search(r'\d+ \* \* \* \* \S+python \S+manage.py schedule run updatedata >> ', told)
     assert violations(page) == []
 
 

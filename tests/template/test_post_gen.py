@@ -153,7 +153,7 @@ def files_of(project: Path) -> dict[str, bytes]:
 
 def line_of(project: Path, python: str) -> str:
     """The part of the line for cron that does not depend on the time."""
-    return f' * * * * {python} {project}/manage.py updatedata >> {project}/logs/cron.log 2>&1'
+    return f' * * * * {python} {project}/manage.py schedule run updatedata >> {project}/logs/cron.log 2>&1'
 
 
 def block_after(text: str, sentence: str) -> list[str]:

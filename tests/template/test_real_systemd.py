@@ -76,7 +76,7 @@ def test_systemd_makes_up_for_what_was_missed_in_awkward_places(
         assert ran.is_file(), f'{os.fsencode(project)!r} did not run: {said}'
         [(prefix, _, manage, *arguments)] = map(json.loads, ran.read_text().splitlines())
         assert (prefix, manage) == (str(project / '.venv'), str(project / 'manage.py'))
-        assert arguments == ['updatedata']
+        assert arguments == ['schedule', 'run', 'updatedata']
     assert said.count('NextElapseUSecRealtime=') == 1
     assert 'NextElapseUSecRealtime=Tue 2028-02-29 03:17:00' in said
     assert 'WELL 0' in said

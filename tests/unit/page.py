@@ -13,8 +13,11 @@ from tom_auto.models import RecordSync, StoredFrame, UpdateRun
 def ran(ago: timedelta = timedelta(minutes=1), **fields: object) -> UpdateRun:
     """A run of the schedule that went well, unless `fields` say otherwise."""
     begun = timezone.now() - ago
-    values = {'status': 'ok', 'host': 'h', 'pid': 1, 'heartbeat': begun, 'finished': begun} | fields
-    return UpdateRun.objects.create(job='updatedata', started=begun, **values)
+    values = {
+        'job': 'updatedata', 'status': 'ok', 'host': 'h', 'pid': 1, 'heartbeat': begun,
+        'finished': begun,
+    } | fields  # fmt: skip
+    return UpdateRun.objects.create(started=begun, **values)
 
 
 def failing(

@@ -87,7 +87,7 @@ def make_project(place: Path, schedule: str = '', slug: str = 'my_tom') -> Path:
 
 def write_schedule(project: Path, jobs: str, environment: str = 'virtualenv') -> None:
     """Write schedule.toml with these jobs."""
-    text = f'environment = "{environment}"\n{jobs}'
+    text = f'environment = "{environment}"\nid = "7f3a09c2"\n{jobs}'
     (project / 'schedule.toml').write_text(text, encoding='utf-8')
 
 

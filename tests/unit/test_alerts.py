@@ -58,7 +58,7 @@ def test_one_mail_when_it_begins_to_fail_and_one_when_it_is_well_again(mails, sk
     sky.break_('/requests/', faults.status(500))
     sky.break_('/frames/', faults.status(500))
     assert updatedata('--recheck')[0] == 1
-    assert mails.subjects() == ['[Django] updatedata is failing']
+    assert mails.subjects() == ['[Test TOM] updatedata is failing']
     assert record.observation_id in mails.text()
     assert 'doctor' in mails.text()
     assert updatedata('--recheck')[0] == 1
@@ -66,7 +66,7 @@ def test_one_mail_when_it_begins_to_fail_and_one_when_it_is_well_again(mails, sk
 
     sky.mend()
     assert updatedata('--recheck')[0] == 0
-    assert mails.subjects()[1:] == ['[Django] updatedata is working again']
+    assert mails.subjects()[1:] == ['[Test TOM] updatedata is working again']
     assert updatedata('--recheck')[0] == 0
     assert len(mails) == 2
 
@@ -89,7 +89,7 @@ def test_a_reminder_a_day(mails, sky, observed):
     assert len(mails) == 1
     let_pass(hours=2)
     updatedata('--recheck')
-    assert mails.subjects()[1:] == ['[Django] updatedata is still failing']
+    assert mails.subjects()[1:] == ['[Test TOM] updatedata is still failing']
 
 
 def test_a_facility_that_refuses_the_token(mails, sky, observed):
@@ -114,11 +114,11 @@ def test_overdue_is_told_once_by_any_number_of_processes(mails):
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert mails.subjects() == ['[Django] updatedata is overdue']
+    assert mails.subjects() == ['[Test TOM] updatedata is overdue']
     ran()
     send_alerts()
     send_alerts()
-    assert mails.subjects()[1:] == ['[Django] updatedata is working again']
+    assert mails.subjects()[1:] == ['[Test TOM] updatedata is working again']
 
 
 def test_the_web_server_tells_when_cron_is_dead(mails, automation, client):
@@ -130,7 +130,7 @@ def test_the_web_server_tells_when_cron_is_dead(mails, automation, client):
     while not mails and time.monotonic() < end:
         time.sleep(0.05)
     client.get('/automation/')
-    assert mails.subjects() == ['[Django] updatedata is overdue']
+    assert mails.subjects() == ['[Test TOM] updatedata is overdue']
     while Alert.objects.get().claimed_until and time.monotonic() < end:
         time.sleep(0.05)  # until the thread has ended
 
@@ -142,13 +142,13 @@ def test_a_run_at_work_is_not_overdue_and_a_dead_one_is(mails):
     run.heartbeat -= timedelta(hours=4)
     run.save()
     send_alerts()
-    assert mails.subjects() == ['[Django] updatedata is overdue']
+    assert mails.subjects() == ['[Test TOM] updatedata is overdue']
 
 
 def test_a_run_that_died_is_told(mails):
     ran(status='died')
     send_alerts()
-    assert mails.subjects() == ['[Django] updatedata is failing']
+    assert mails.subjects() == ['[Test TOM] updatedata is failing']
 
 
 def test_nothing_has_ever_run_though_there_are_observations(mails, add_record):
@@ -157,7 +157,7 @@ def test_nothing_has_ever_run_though_there_are_observations(mails, add_record):
     assert not mails
     type(record).objects.update(created=timezone.now() - timedelta(days=2))
     send_alerts()
-    assert mails.subjects() == ['[Django] updatedata is overdue']
+    assert mails.subjects() == ['[Test TOM] updatedata is overdue']
 
 
 def test_a_paused_job_is_no_trouble(mails):
@@ -173,7 +173,7 @@ def test_a_dead_mail_server_fails_no_run_and_the_mail_comes_later(settings, sky,
     assert updatedata()[0] == 0
     sky.break_('/frames/', faults.status(500))
     assert updatedata('--recheck')[0] == 1
-    assert 'No alert about updatedata' in caplog.text
+    assert 'No message about updatedata' in caplog.text
     assert record.observation_id
     with mail_server(settings) as mailbox:
         send_alerts()
@@ -181,7 +181,7 @@ def test_a_dead_mail_server_fails_no_run_and_the_mail_comes_later(settings, sky,
         let_pass(minutes=6)
         send_alerts()
         send_alerts()
-        assert mailbox.subjects() == ['[Django] updatedata is failing']
+        assert mailbox.subjects() == ['[Test TOM] updatedata is failing']
 
 
 def test_the_webhook_is_told_beside_the_mail(mails, web, settings, caplog):
@@ -240,7 +240,7 @@ def test_each_change_between_failing_and_overdue_is_one_mail(mails):
     ran(status='died')
     send_alerts()
     send_alerts()
-    words = [subject.removeprefix('[Django] updatedata is ') for subject in mails.subjects()]
+    words = [subject.removeprefix('[Test TOM] updatedata is ') for subject in mails.subjects()]
     assert words == ['failing', 'overdue', 'failing']
 
 

@@ -105,7 +105,7 @@ def test_it_is_paused(client, login):
 
 
 def test_where_a_container_keeps_the_schedule_there_is_nothing_to_install(client, hourly):
-    hourly.write_text('environment = "docker"\n[updatedata]\nwhen = "hourly"\n')
+    hourly.write_text('environment = "docker"\nid = "7f3a09c2"\n[updatedata]\nwhen = "hourly"\n')
     page = text(client)
     assert 'This TOM runs in containers' in page
     assert 'schedule install' not in page
@@ -173,7 +173,8 @@ def test_what_failed_in_a_run_has_pages_and_links(client, many):
     assert f'href="/observations/{many.failures.first().record_id}/"' in page
 
 
-def test_the_runs_can_be_narrowed_down(client):
+def test_the_runs_can_be_narrowed_down(client, login):
+    login('chief', is_superuser=True)
     for number in range(30):
         ran(timedelta(hours=number), status='died' if number % 3 else 'ok')
     page = text(client, '/automation/runs/?status=died')
@@ -313,9 +314,11 @@ def test_where_nothing_is_open_nor_is_the_state(client, settings, login):
 
 
 def test_the_state_as_json(client, add_record):
-    failing(add_record('SOAR'))
+    record = add_record('SOAR')
+    failing(record)
     Target.objects.update(permissions='OPEN')
-    ran(status='failed', failed=1)
+    run = ran(status='failed', failed=1)
+    RunFailure.objects.create(run=run, record=record, facility='SOAR', observation_id='1')
     told = client.get('/automation/status.json').json()
     assert told['working'] is False
     [job] = told['jobs']

@@ -229,7 +229,7 @@ def test_h7_no_job_is_enabled(monkeypatch, hourly, cron):
 def test_j14_in_a_container_nothing_says_to_type_what_only_the_host_has(
     hourly, settings, monkeypatch
 ):
-    hourly.write_text('environment = "docker"\n[updatedata]\nwhen = "hourly"\n')
+    hourly.write_text('environment = "docker"\nid = "7f3a09c2"\n[updatedata]\nwhen = "hourly"\n')
     settings.MEDIA_ROOT = settings.MEDIA_ROOT / 'nowhere'
     monkeypatch.setattr(doctor.cli, 'state', STATE)
     UpdateRun.objects.all().delete()

@@ -64,7 +64,7 @@ def test_without_the_csrf_token_nothing_happens(staff, started):
 
 def test_run_now(client, staff, started):
     page = client.post('/automation/updatedata/run/', follow=True)
-    assert started == [('staff', 'updatedata')]
+    assert started == [('staff', 'schedule', 'run', 'updatedata')]
     assert b'The run is being started' in page.content
     assert 'is being started' not in text(client)
 
@@ -105,7 +105,7 @@ def test_a_run_that_is_at_work_already_is_the_one_that_is_shown(client, staff, s
     assert 'updatedata is running' in text(client, address.replace('&amp;', '&'))
 
 
-def test_a_job_runs_its_own_command(client, staff, started, hourly):
+def test_each_job_is_run_and_paused_by_its_name(client, staff, started, hourly):
     hourly.write_text(
         'environment = "virtualenv"\n'
         '[tidy_up]\nwhen = "daily"\ncommand = ["clearsessions"]\n'
@@ -114,20 +114,14 @@ def test_a_job_runs_its_own_command(client, staff, started, hourly):
     )
     ran()
     page = text(client)
-    assert 'tidy_up does not record its runs' in page
-    assert 'soar does not record its runs' in page
-    assert 'all has been working' in page
+    for job in ('tidy_up', 'soar', 'all'):
+        assert f'{job} has never been run by the schedule' in page
     assert 'updatedata is not scheduled' not in page
     for job in ('tidy_up', 'soar', 'all'):
         client.post(f'/automation/{job}/run/')
-    assert started == [
-        ('staff', 'clearsessions'),
-        ('staff', 'updatedata', '--facility', 'SOAR'),
-        ('staff', 'updatedata', '--workers', '2'),
-    ]
-    assert client.post('/automation/tidy_up/pause/').status_code == 404  # it would not know
-    client.post('/automation/all/pause/')
-    assert JobPause.objects.get().job == 'updatedata'
+        client.post(f'/automation/{job}/pause/')
+    assert started == [('staff', 'schedule', 'run', name) for name in ('tidy_up', 'soar', 'all')]
+    assert {pause.job for pause in JobPause.objects.all()} == {'tidy_up', 'soar', 'all'}
     assert 'all has been paused' in text(client)
 
 
@@ -149,7 +143,7 @@ def test_retry_all(client, staff, started, add_record):
     Target.objects.update(permissions='OPEN')
     client.post('/automation/retry/')
     assert RecordSync.objects.filter(next_check__lte=timezone.now()).count() == 3
-    assert started == [('staff', 'updatedata')]
+    assert started == [('staff', 'schedule', 'run', 'updatedata')]
 
 
 def test_no_retry_of_what_one_may_not_see(client, staff, started, hidden):
@@ -231,7 +225,7 @@ def test_one_process_at_a_time(client, staff, started, monkeypatch, target):
     for _ in range(3):
         client.post('/automation/updatedata/run/')
         page = client.post(f'/automation/targets/{target.pk}/update/', follow=True)
-    assert started == [('staff', 'updatedata')]
+    assert started == [('staff', 'schedule', 'run', 'updatedata')]
     assert seen == [('updatedata', 'staff')], 'the request is noted before the process starts'
     assert b'already in progress' in page.content
     RunRequest.objects.update(alive_at=timezone.now() - timedelta(minutes=5))  # and ended
@@ -285,7 +279,7 @@ def test_the_button_of_the_list_keeps_its_filters(client, staff, started, target
     [there] = re.findall(r'name="next" value="([^"]*)"', page)
     answer = client.post('/automation/updatedata/run/', {'next': there})
     assert answer.url == '/observations/list/?status=PENDING'
-    assert started == [('staff', 'updatedata')]
+    assert started == [('staff', 'schedule', 'run', 'updatedata')]
 
 
 def test_only_staff_may_ask_for_all(client, login, started):

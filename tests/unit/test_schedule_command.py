@@ -75,7 +75,7 @@ def test_both_ways_to_the_same_actions(cron: FakeCrontab, project: Path) -> None
 
 
 def test_show_prints_the_line_and_nothing_else(project: Path) -> None:
-    line = f'17 * * * * {project}/.venv/bin/python {project}/manage.py updatedata'
+    line = f'17 * * * * {project}/.venv/bin/python {project}/manage.py schedule run updatedata'
     assert without_django(project, 'show') == (0, f'{line} >> {project}/logs/cron.log 2>&1\n', '')
 
 

@@ -7,7 +7,7 @@ import pytest
 from tom_auto.scheduling.cron_expression import BadExpression, five_fields
 from tom_auto.scheduling.definition import Job, ScheduleError, read_schedule
 
-HERE = Path('/home/someone/my_tom')
+HERE = '/home/someone/my_tom'
 
 
 def read(tmp_path: Path, text: str) -> object:
@@ -108,7 +108,7 @@ def minutes(field: str) -> list[int]:
 
 
 def test_words_become_times_of_the_projects_own() -> None:
-    places = [Path(f'/home/user{number}/my_tom') for number in range(500)]
+    places = [f'/home/user{number}/my_tom' for number in range(500)]
     for place in places:
         hourly, *rest = five_fields('hourly', place, 'updatedata').split()
         assert 1 <= int(hourly) <= 59
@@ -124,7 +124,7 @@ def test_words_become_times_of_the_projects_own() -> None:
         first = minutes(hours)[0]
         assert 1 <= int(minute) <= 59
         assert minutes(hours) == [first, first + 6, first + 12, first + 18]
-        assert 0 <= first <= 5
+        assert first in (4, 5)
         assert rest == ['*'] * 3
 
         minute, hour, *rest = five_fields('daily', place, 'updatedata').split()

@@ -45,7 +45,7 @@ def backups(project: Path) -> list[bytes]:
 def test_install_and_remove(cron: FakeCrontab, project: Path) -> None:
     cron.table = FOREIGN
     told = install_now(project)
-    line = f'17 * * * * {project}/.venv/bin/python {project}/manage.py updatedata'
+    line = f'17 * * * * {project}/.venv/bin/python {project}/manage.py schedule run updatedata'
     assert line in told
     assert cron.table.startswith(FOREIGN + b'# >>> tom-auto my_tom ')
     assert line.encode() in cron.table

@@ -104,16 +104,16 @@ def test_plain_paths_stay_plain() -> None:
     )
 
 
-def test_the_line_has_the_form_of_the_tutorial() -> None:
+def test_the_line_has_the_form_of_the_tutorial_and_names_the_job() -> None:
     jobs = (JOB, Job('off', '1 1 * * *', enabled=False), Job('updatetargets', '5 4 * * *'))
     schedule = Schedule('virtualenv', None, jobs)
     project = Path('/home/me/my_tom')
     assert crontab_lines(
         Plan(project, 'my_tom', schedule, ['/home/me/my_tom/.venv/bin/python'])
     ) == [
-        b'17 * * * * /home/me/my_tom/.venv/bin/python /home/me/my_tom/manage.py updatedata'
+        b'17 * * * * /home/me/my_tom/.venv/bin/python /home/me/my_tom/manage.py schedule run updatedata'
         b' >> /home/me/my_tom/logs/cron.log 2>&1',
-        b'5 4 * * * /home/me/my_tom/.venv/bin/python /home/me/my_tom/manage.py updatetargets'
+        b'5 4 * * * /home/me/my_tom/.venv/bin/python /home/me/my_tom/manage.py schedule run updatetargets'
         b' >> /home/me/my_tom/logs/cron.log 2>&1',
     ]
 
@@ -129,7 +129,7 @@ def test_what_no_line_can_hold_is_refused(ending: str) -> None:
 
 def test_a_command_is_as_long_as_cron_takes_and_no_longer() -> None:
     schedule = Schedule('system', None, (JOB,))
-    fixed = len('/p /manage.py updatedata >> /logs/cron.log 2>&1')
+    fixed = len('/p /manage.py schedule run updatedata >> /logs/cron.log 2>&1')
     longest = Path('/' + 'x' * ((998 - fixed) // 2 - 1))
     [line] = crontab_lines(Plan(longest, 'my_tom', schedule, ['/p' + '/' * ((998 - fixed) % 2)]))
     assert len(line.removeprefix(b'17 * * * * ')) == 998

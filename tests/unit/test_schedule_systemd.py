@@ -87,7 +87,7 @@ def test_a_change_is_seen_and_mended(systemd: Path, project: Path) -> None:
 
 def test_a_dry_run_shows_the_difference(systemd: Path, project: Path) -> None:
     told = do('install', dry_run=True)[1]
-    assert f' {project}/.venv/bin/python {project}/manage.py updatedata' in told
+    assert f' {project}/.venv/bin/python {project}/manage.py schedule run updatedata' in told
     assert '+OnCalendar=*-*-* *:17:00' in told
     assert told.endswith('\nNothing was changed.')
     assert (units(systemd), calls(systemd)) == ([], '')

@@ -16,10 +16,11 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, Min
 
+from ..channels import SWITCH, channels, last_error
 from ..conf import automation, manage, shared_database
-from ..health import NEVER, UNRECORDED, healths
+from ..health import NEVER, healths
 from ..jobs import site
-from ..models import RecordSync, StorageMark
+from ..models import Mute, RecordSync, StorageMark
 from ..redact import redact
 from ..scheduling import cli
 from ..scheduling.definition import ScheduleError
@@ -129,7 +130,7 @@ def last_runs() -> Found:
             yield FAILED, health.sentence(), 'See the page /automation/'
         elif health.state == NEVER:
             yield WARNING, health.sentence(), 'See what this says of the schedule'
-        elif health.state != UNRECORDED:
+        else:
             yield OK, health.sentence()
 
 
@@ -158,6 +159,20 @@ def mail() -> Found:
         yield FAILED, f'The mail server {server} does not work ({type(error).__name__})', fix
 
 
+def alerts() -> Found:
+    used = [*channels(), *([SWITCH] if automation().PING_URL else [])]
+    if not used:
+        yield OK, 'No message was lost: nobody gets any'
+    for channel in used:
+        if error := last_error(channel):
+            found = f'The last message by {channel} did not arrive: {error}'
+            yield FAILED, found, f'Correct its address; then: {manage("doctor --send-test")}'
+        else:
+            yield OK, f'No message by {channel} was lost'
+    if muted := Mute.objects.in_force().count():
+        yield WARNING, f'{muted} muted: {Mute.objects.in_force()[0]}', 'See /automation/alerts/'
+
+
 CHECKS: dict[str, Callable[[], Found]] = {
     'Python': interpreter,
     'Packages': packages,
@@ -171,4 +186,5 @@ CHECKS: dict[str, Callable[[], Found]] = {
     'Runs': last_runs,
     'Not supported': unsupported,
     'Mail': mail,
+    'Alerts': alerts,
 }

@@ -4,25 +4,21 @@ import json
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from contextlib import nullcontext
-from signal import SIGINT, SIGTERM
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, ProgrammingError
 from django.utils import timezone
 
-from ..alerts import DeadMansSwitch, send_alerts
-from ..conf import Automation, advice, manage
-from ..interrupt import Terminated, ended_after, ending_for_good, terminable
-from ..models import JobPause
-from ..redact import overheard, redact
-from ..sync.errors import AnotherRun
+from ..alerts import send_alerts
+from ..channels import DeadMansSwitch
+from ..conf import Automation, advice
+from ..health import FAILING, healths
+from ..interrupt import ended_after, ending_for_good, terminable
+from ..redact import overheard
+from ..sync.errors import Paused
 from ..sync.outcomes import Report
-from ..sync.runs import started_by
+from .endings import WRONG_USAGE, explained_endings
 from .terminal import ProgressLine
 
-WRONG_USAGE = 2
-BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
 ALL_THE_REST = 120  # seconds that a program may take beside the run: questions before, mails after
 LEFT_BEHIND = 10  # seconds that the threads of others may take when all is done
 
@@ -30,10 +26,9 @@ LEFT_BEHIND = 10  # seconds that the threads of others may take when all is done
 class RunCommand(BaseCommand):
     """A command that does one run of a job, recorded in the history.
 
-    Subclasses say what the `job` is, what `limits` it has, and do it in `act`.
+    Subclasses say what `limits` it has, and do it in `act`.
     """
 
-    job = ''
     # Cron runs these. The system checks load every page, which doubles the start-up time.
     requires_system_checks = []
 
@@ -59,33 +54,15 @@ class RunCommand(BaseCommand):
                 raise SystemExit(1)
 
     def _acted(self, options: dict) -> Report | None:
-        try:
+        with explained_endings():
             limits = self.limits(options)
             with ended_after(limits.DEADLINE + ALL_THE_REST):
-                return self.act(options, limits)
-        except AnotherRun as busy:
-            raise CommandError(str(busy), returncode=BUSY) from None
-        except KeyboardInterrupt as stop:
-            number = SIGTERM if isinstance(stop, Terminated) else SIGINT
-            raise CommandError(
-                f'Stopped by {number.name}. The next run does the rest.',
-                returncode=128 + number,  # as a shell has it
-            ) from None
-        except ImproperlyConfigured as mistake:
-            raise wrong(str(mistake)) from None
-        except (OperationalError, ProgrammingError) as error:
-            raise CommandError(
-                f'{redact(str(error))}\nIs the database up? If it is, run: {manage("migrate")}'
-            ) from error
-
-    def is_paused(self, as_json: bool) -> bool:
-        """Whether this is a scheduled run and somebody has paused them; if so, print that."""
-        pause = None if started_by() else JobPause.objects.filter(job=self.job).first()
-        if pause is None:
-            return False
-        reason = f'{pause}. Nothing was done. To resume: press Resume on the page /automation/.'
-        self.stdout.write(json.dumps({'status': 'paused', 'reason': reason}) if as_json else reason)
-        return True
+                try:
+                    return self.act(options, limits)
+                except Paused as pause:
+                    told = json.dumps({'status': 'paused', 'reason': str(pause)})
+                    self.stdout.write(told if options['json'] else str(pause))
+                    return None
 
     def watched(
         self, run: Callable[..., Report], switch: DeadMansSwitch, shows_progress: bool = True
@@ -98,7 +75,10 @@ class RunCommand(BaseCommand):
         try:
             with line as shown:
                 report = run(shown.show if shown else lambda report: None, switch.begin)
-            switch.well = not report.failed and not report.waiting_after_failures
+            switch.well = not any(state.state == FAILING for state in healths() if state.main)
+        except Paused:
+            switch.paused()
+            raise
         finally:
             switch.end()
             send_alerts()

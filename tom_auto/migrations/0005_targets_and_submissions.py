@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ('tom_auto', '0003_run_requests'),
+        ('tom_auto', '0004_history_of_jobs_and_messages'),
         ('tom_observations', '0016_alter_facility_options'),
         ('tom_targets', '0031_basetarget_shared_by_basetarget_shared_from'),
     ]

@@ -13,7 +13,6 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
-from ..jobs import MAIN
 from ..models import RunRequest, UpdateRun
 from ..scheduling.job_log import owner_only
 from ..sync.runs import ASKED_BY, SILENCE
@@ -21,8 +20,8 @@ from ..sync.runs import ASKED_BY, SILENCE
 LOOKS = 15  # seconds between two looks at a process
 
 
-def start_run(user: User, command: str = MAIN, *arguments: str) -> bool:
-    """Start a run of `command` as a process of its own, which outlives the request and its worker.
+def start_run(user: User, command: str, *words: str) -> bool:
+    """Start `manage.py` with `words`, which is a run of `command`, as a process of its own, which outlives the request and its worker.
 
     False if one is in progress, or about to be. The request is noted first, in the database: of
     many requests at a time one starts a process. Its output is in logs/page.log.
@@ -30,7 +29,7 @@ def start_run(user: User, command: str = MAIN, *arguments: str) -> bool:
     if run_in_progress(command) or not _claim(command, user.get_username()):
         return False
     try:
-        process = begin_process(user, command, *arguments)
+        process = begin_process(user, *words)
     except BaseException:
         release(command)
         raise
@@ -52,11 +51,11 @@ def release(command: str) -> None:
     RunRequest.objects.filter(job=command).delete()
 
 
-def begin_process(user: User, command: str, *arguments: str) -> subprocess.Popen:
+def begin_process(user: User, *words: str) -> subprocess.Popen:
     project = Path(settings.BASE_DIR)
     with _log(project / 'logs' / 'page.log') as log:
         return subprocess.Popen(
-            [_python(), str(project / 'manage.py'), command, *arguments],
+            [_python(), str(project / 'manage.py'), *words],
             cwd=project,
             env=os.environ | {ASKED_BY: user.get_username()},
             stdin=subprocess.DEVNULL,
@@ -100,7 +99,7 @@ def _python() -> str:
     return str(own) if own.is_file() else sys.executable
 
 
-def run_in_progress(command: str = MAIN) -> UpdateRun | None:
+def run_in_progress(command: str) -> UpdateRun | None:
     """The run of `command` that is in progress, judged by its heartbeat."""
-    running = UpdateRun.objects.filter(job=command, status=UpdateRun.Status.RUNNING)
+    running = UpdateRun.objects.filter(command=command, status=UpdateRun.Status.RUNNING)
     return running.filter(heartbeat__gte=timezone.now() - SILENCE).first()

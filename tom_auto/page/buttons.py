@@ -7,8 +7,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
-from ..access import for_staff, for_viewers, for_visitors, seen_by, sees_everything
-from ..jobs import MAIN, has_history, jobs
+from ..access import for_staff, for_viewers, for_visitors, seen_by, sees_everything, with_outcomes
+from ..jobs import MAIN, command_of, job_named, main_job
 from ..models import JobPause, RecordSync, UpdateRun
 from ..scheduling.definition import Job
 from . import actions
@@ -19,7 +19,8 @@ STARTS_WITHIN = 120
 
 @for_staff
 def start(request: HttpRequest, job: str) -> None:
-    _run(request, *_known(job).words)
+    found = _known(job)
+    _run(request, command_of(found), 'schedule', 'run', found.name)
 
 
 @for_staff
@@ -28,7 +29,7 @@ def retry(request: HttpRequest, pk: int) -> None:
     failing = seen_by(request.user, RecordSync.objects.filter(pk=pk), 'record')
     sync = get_object_or_404(failing.select_related('record'))
     failing.update(next_check=timezone.now())
-    _run(request, MAIN, '--target_id', str(sync.record.target_id))
+    _run(request, MAIN, MAIN, '--target_id', str(sync.record.target_id))
 
 
 @for_staff
@@ -36,43 +37,43 @@ def retry_all(request: HttpRequest) -> None:
     """Check every record again whose last check failed."""
     failing = RecordSync.objects.filter(failures__gt=0)
     seen_by(request.user, failing, 'record').update(next_check=timezone.now())
-    _run(request, MAIN)
+    _run(request, MAIN, 'schedule', 'run', main_job().name)
 
 
 @for_staff
 def pause(request: HttpRequest, job: str) -> None:
     by = {'by': request.user.get_username(), 'since': timezone.now()}
-    JobPause.objects.get_or_create(job=_pausable(job), defaults=by)
+    JobPause.objects.get_or_create(job=_known(job).name, defaults=by)
     messages.success(request, f'{job} is paused. A run in progress continues to its end.')
 
 
 @for_staff
 def resume(request: HttpRequest, job: str) -> None:
-    JobPause.objects.filter(job=_pausable(job)).delete()
+    JobPause.objects.filter(job=_known(job).name).delete()
     messages.success(request, f'{job} is resumed. It runs when it is next due.')
 
 
 @for_viewers
 def update(request: HttpRequest, pk: int) -> None:
     """Check the observations of one target, for anyone who may see it."""
-    if _run(request, MAIN, '--target_id', str(pk)):
+    if _run(request, MAIN, MAIN, '--target_id', str(pk)):
         text = 'The update runs in the background. Reload the page in a moment.'
         messages.info(request, text)
 
 
-def _run(request: HttpRequest, command: str, *arguments: str) -> bool:
-    """Start a run, and let the next page show its progress; False if one is in progress already.
+def _run(request: HttpRequest, command: str, *words: str) -> bool:
+    """Start `manage.py` with `words`, a run of `command`, and let the next page show its progress; False if one is in progress already.
 
     Then the page shows that one.
     """
     busy = actions.run_in_progress(command)
     newest = UpdateRun.objects.order_by('pk').last()
     request.session['requested'] = {
-        'job': command,
+        'command': command,
         'after': busy.pk - 1 if busy else newest.pk if newest else 0,
         'at': int(time()),
     }
-    if actions.start_run(request.user, command, *arguments):
+    if actions.start_run(request.user, command, *words):
         return True
     text = 'A run is already in progress. Anything it misses is checked in the next run.'
     messages.info(request, text)
@@ -83,8 +84,9 @@ def _run(request: HttpRequest, command: str, *arguments: str) -> bool:
 def progress(request: HttpRequest) -> HttpResponse:
     """The progress of the run that somebody started: a part of the page, loaded every second."""
     requested = {name: _number(request.GET.get(name, '')) for name in ('after', 'at')}
-    requested['job'] = request.GET.get('job', MAIN)
-    newest = UpdateRun.objects.filter(job=requested['job'], pk__gt=requested['after'])
+    requested['command'] = request.GET.get('command', MAIN)
+    newest = with_outcomes(request.user, UpdateRun.objects.all())
+    newest = newest.filter(command=requested['command'], pk__gt=requested['after'])
     newest = newest.order_by('pk').last()
     checked = RecordSync.objects.filter(asked_at__gte=newest.started) if newest else None
     answer = render(
@@ -108,15 +110,6 @@ def _number(text: str) -> int:
 
 
 def _known(name: str) -> Job:
-    for job in jobs().jobs:
-        if job.name == name:
-            return job
+    if job := job_named(name):
+        return job
     raise Http404
-
-
-def _pausable(name: str) -> str:
-    """The command of a job that can be paused."""
-    job = _known(name)
-    if not has_history(job):
-        raise Http404
-    return job.words[0]

@@ -9,7 +9,7 @@ from django.db.models import Count, F, Sum
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from ..access import Visitor, seen_by
+from ..access import ENDED, Visitor, seen_by, sees_everything, with_outcomes
 from ..models import StoredFrame, UpdateRun
 
 DAYS = 28
@@ -55,7 +55,7 @@ def pictures(user: Visitor) -> list[Picture]:
     """The charts of the last weeks, with what `user` may see."""
     days = [timezone.localdate() - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     begin = timezone.make_aware(datetime.combine(days[0], time.min))
-    return [*_of_runs(days, begin), *_of_frames(days, begin, user)]
+    return [*_of_runs(days, begin, user), *_of_frames(days, begin, user)]
 
 
 def _picture(
@@ -65,19 +65,23 @@ def _picture(
     return Picture(title, series, rows, unit)
 
 
-def _of_runs(days: list[date], begin: datetime) -> list[Picture]:
+def _of_runs(days: list[date], begin: datetime, user: Visitor) -> list[Picture]:
     # Counted here, row by row: SQLite would call Python for each date to truncate anyway.
     counts: Counter[tuple] = Counter()
     longest: dict[tuple, float] = defaultdict(float)
     ended = UpdateRun.objects.filter(started__gte=begin, finished__isnull=False).order_by()
-    for started, finished, status in ended.values_list('started', 'finished', 'status').iterator():
+    ended = with_outcomes(user, ended).values_list('started', 'finished', 'shown')
+    labels = dict(UpdateRun.Status.choices)
+    for started, finished, shown in ended.iterator():
         day = timezone.localdate(started)
-        counts[day, UpdateRun.Status(status).label] += 1
+        counts[day, labels.get(shown, shown)] += 1
         seconds = round((finished - started).total_seconds(), 1)
         longest[day, 'seconds'] = max(longest[day, 'seconds'], seconds)
-    outcomes = [UpdateRun.Status.OK, UpdateRun.Status.FAILED, UpdateRun.Status.DIED]
+    outcomes = [labels[status] for status in ('ok', 'failed', 'died')]
+    if not sees_everything(user):
+        outcomes.append(ENDED)
     return [
-        _picture('Runs a day', [status.label for status in outcomes], days, counts),
+        _picture('Runs a day', outcomes, days, counts),
         _picture('The longest run of each day', ['seconds'], days, longest, 's'),
     ]
 

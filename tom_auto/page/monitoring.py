@@ -50,7 +50,7 @@ def _job(state: Health, user: Visitor) -> dict:
         'last': last
         and {
             'run': last.pk,
-            'status': last.status,
+            'status': last.shown,
             'started': last.started,
             'finished': last.finished,
             **dict(last.counts() if sees_everything(user) else ()),

@@ -6,7 +6,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from tom_common.htmx_table import HTMXTable
 
-from ..access import Visitor, seen_by, sees_everything, sees_target
+from ..access import ENDED, Visitor, seen_by, sees_everything, sees_target
 from ..jobs import jobs
 from ..models import RecordSync, RunFailure, UpdateRun
 from ..sync.facilities import facility_classes
@@ -65,7 +65,7 @@ class RunTable(Table):
 
     started = cell('run')
     job = tables.Column(attrs=WIDE)
-    status = cell('outcome', verbose_name='Outcome')
+    status = cell('outcome', order_by='shown', verbose_name='Outcome')
     took = cell('took', orderable=False)
     checked = tables.Column(attrs=WIDE)
     saved = tables.Column(verbose_name='Frames', attrs=WIDE)
@@ -105,9 +105,11 @@ class ProblemFilter(django_filters.FilterSet):
 
 
 class RunFilter(django_filters.FilterSet):
-    status = django_filters.ChoiceFilter(choices=UpdateRun.Status.choices, label='Outcome')
+    status = django_filters.ChoiceFilter(
+        field_name='shown', choices=[*UpdateRun.Status.choices, (ENDED, ENDED)], label='Outcome'
+    )
     job = django_filters.ChoiceFilter(
-        choices=lambda: [(name, name) for name in sorted({job.words[0] for job in jobs().jobs})],
+        choices=lambda: [(name, name) for name in sorted({job.name for job in jobs().jobs})],
         label='Job',
     )
 

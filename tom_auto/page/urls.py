@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import buttons, monitoring, views
+from . import buttons, monitoring, muting, views
 
 app_name = 'automation'
 
@@ -13,6 +13,10 @@ urlpatterns = [
     path('runs/', views.runs, name='runs'),
     path('runs/<int:pk>/', views.run, name='run'),
     path('progress/', buttons.progress, name='progress'),
+    path('alerts/', muting.alerts, name='alerts'),
+    path('alerts/mute/', muting.mute, name='mute'),
+    path('alerts/unmute/<int:pk>/', muting.unmute, name='unmute'),
+    path('alerts/test/', muting.test_message, name='test-message'),
     path('status.json', monitoring.status, name='status'),
     path('metrics', monitoring.metrics, name='metrics'),
     path('retry/', buttons.retry_all, name='retry-all'),

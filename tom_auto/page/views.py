@@ -5,7 +5,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.cache import patch_cache_control
 
-from ..access import for_visitors, may_act, sees_everything
+from ..access import for_visitors, may_act, sees_everything, with_outcomes
 from ..checks import new_targets_mistake
 from ..health import healths
 from ..jobs import jobs, lines_to_install, main_job
@@ -50,7 +50,7 @@ def home(request: HttpRequest) -> HttpResponse:
             'hidden': new_targets_mistake() if may_act(request.user) else '',
             'contained': schedule.contained,
             'runs': RunTable(
-                UpdateRun.objects.all()[:LATEST],
+                with_outcomes(request.user, UpdateRun.objects.all())[:LATEST],
                 orderable=False,
                 exclude=tuple(hidden),
                 attrs={'class': 'table table-sm'},
@@ -68,7 +68,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @for_visitors
 def of_facilities(request: HttpRequest) -> HttpResponse:
     """How fresh the data of each facility is: a part of the automation page, loaded after it."""
-    whole = UpdateRun.objects.filter(job=main_job().words[0], only='')
+    whole = UpdateRun.objects.filter(job=main_job().name, only='')
     last = whole.exclude(status=UpdateRun.Status.RUNNING).first()
     context = {'facilities': facilities(request.user, last)}
     return render(request, 'tom_auto/facilities.html', context)
@@ -84,7 +84,7 @@ def weeks(request: HttpRequest) -> HttpResponse:
 
 @for_visitors
 def runs(request: HttpRequest) -> HttpResponse:
-    found = RunFilter(request.GET, UpdateRun.objects.all())
+    found = RunFilter(request.GET, with_outcomes(request.user, UpdateRun.objects.all()))
     hidden = RunTable.hidden_from(request.user)
     table = configured(request, RunTable(found.qs, exclude=hidden))
     name = table.get_partial_template_name() if by_htmx(request) else 'tom_auto/runs.html'
@@ -112,7 +112,7 @@ def configured(request: HttpRequest, table: Table) -> Table:
 @for_visitors
 def run(request: HttpRequest, pk: int) -> HttpResponse:
     """One run: its counts, its failures, and its lines of the log."""
-    shown = get_object_or_404(UpdateRun, pk=pk)
+    shown = get_object_or_404(with_outcomes(request.user, UpdateRun.objects.all()), pk=pk)
     everything = sees_everything(request.user)
     table = configured(request, FailureTable(failures(request.user, shown)))
     if by_htmx(request):

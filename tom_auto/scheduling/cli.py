@@ -31,7 +31,7 @@ ON_THE_HOST = (
     'This is inside a container. The crontab line belongs in the crontab of the machine that runs '
     'the containers. On that machine, in the directory of the project, type: '
     'python3 -m tom_auto.scheduling install. If it has no cron, use the scheduler container: set '
-    'COMPOSE_PROFILES=scheduler in .env, then type: docker compose up --detach --wait'
+    'SCHEDULER=1 in .env, then type: docker compose up --detach --wait'
 )
 
 

@@ -7,7 +7,7 @@ was meant, or nothing. So this parser is stricter than cron.
 import hashlib
 import os
 import re
-from pathlib import Path
+import secrets
 from typing import NamedTuple
 
 WORDS = ('hourly', 'every 15 minutes', 'every 6 hours', 'daily')
@@ -40,16 +40,22 @@ FIELDS = (
 )
 
 
-def five_fields(when: object, project: Path, job: str) -> str:
+def five_fields(when: object, seed: str, job: str) -> str:
     """`when` as five fields with single spaces between them.
 
-    A word becomes times that depend only on `project` and `job`. Raises BadExpression.
+    A word becomes times that depend only on `seed`, which is the project's own, and on `job`. Raises
+    BadExpression, also if there is no seed for a word.
     """
     if not isinstance(when, str):
         raise BadExpression(f'it must be text. {ADVICE}')
     words = when.split()
     if ' '.join(words) in WORDS:
-        return _times_of_its_own(' '.join(words), project, job)
+        if not seed:
+            raise BadExpression(
+                'this needs an id at the top of the file, because host and containers know the project '
+                f'by different paths. For example: id = "{secrets.token_hex(4)}"'
+            )
+        return _times_of_its_own(' '.join(words), seed, job)
     if len(words) != len(FIELDS):
         raise BadExpression(f'cron needs five fields, and this has {len(words)}. {ADVICE}')
     numbers = [_numbers(field, text) for field, text in zip(FIELDS, words, strict=True)]
@@ -66,17 +72,17 @@ def numbers_of(expression: str) -> list[list[int] | None]:
     ]
 
 
-def _times_of_its_own(word: str, project: Path, job: str) -> str:
+def _times_of_its_own(word: str, seed: str, job: str) -> str:
     """Spread over the hour and the day, so that TOMs do not all call an observatory at once.
 
-    Never at minute 0, when everyone calls. Daily jobs never between 0 and 4 o'clock, because a change
-    of clocks skips or repeats some of those hours.
+    Never at minute 0, when everyone calls. Never once between 0 and 4 o'clock, because a change of
+    clocks skips or repeats some of those hours, and each scheduler has a way of its own with that.
     """
-    digest = hashlib.sha256(os.fsencode(project) + b'\n' + job.encode()).digest()
+    digest = hashlib.sha256(os.fsencode(seed) + b'\n' + job.encode()).digest()
     one, other = int.from_bytes(digest[:8], 'big'), int.from_bytes(digest[8:16], 'big')
     minute = 1 + one % 59
     quarters = ','.join(map(str, range(1 + one % 14, 60, 15)))
-    hours = ','.join(map(str, range(other % 6, 24, 6)))
+    hours = ','.join(map(str, range(4 + other % 2, 24, 6)))
     return {
         'hourly': f'{minute} * * * *',
         'every 15 minutes': f'{quarters} * * * *',

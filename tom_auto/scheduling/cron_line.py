@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 
 from .definition import Job, ScheduleError
 from .job_log import FULL, log_file
@@ -25,27 +24,14 @@ def _line(job: Job, plan: Plan) -> bytes:
     if plan.schedule.environment == 'docker':
         # The Python in the container cannot rotate a log on the host, so find(1) does.
         rotate = b'find %s -size +%d -exec mv -f {} {}.1 \\; 2>/dev/null; ' % (log, FULL // 512)
-    elif job.timeout:  # cron itself stops no job
-        words = [*_stopper(job), *words]
     command = rotate + b' '.join(quoted(os.fsencode(word)) for word in words)
     command += b' >> ' + log + b' 2>&1'
     if len(command) > LONGEST_COMMAND:
         raise ScheduleError(
             f'The command of [{job.name}] is {len(command)} bytes long, and cron accepts at most '
-            f'{LONGEST_COMMAND}. Use fewer arguments, or move the project to a shorter path '
-            f'than {plan.project}'
+            f'{LONGEST_COMMAND}. Move the project to a shorter path than {plan.project}'
         )
     return job.when.encode() + b' ' + command
-
-
-def _stopper(job: Job) -> list[str]:
-    program = shutil.which('timeout')
-    if program is None:
-        raise ScheduleError(
-            f'[{job.name}] has a timeout, which needs the command `timeout` (macOS: brew install '
-            'coreutils). Install it, or remove the timeout.'
-        )
-    return [program, '-k', '30', str(job.timeout)]
 
 
 def quoted(word: bytes) -> bytes:

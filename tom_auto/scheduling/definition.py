@@ -16,7 +16,8 @@ from typing import Any
 from .cron_expression import BadExpression, five_fields
 
 FILE = 'schedule.toml'
-ENVIRONMENTS = ('virtualenv', 'conda', 'system', 'docker', 'kubernetes')
+CONTAINERS = ('docker', 'kubernetes')
+ENVIRONMENTS = ('virtualenv', 'conda', 'system', *CONTAINERS)
 #: Where an environment is made in the project, and the service that runs the jobs in a container.
 OWN_ENVIRONMENT = {'virtualenv': '.venv', 'conda': '.conda'}
 SERVICE = 'web'
@@ -71,8 +72,8 @@ class Schedule:
 def read_schedule(project: Path) -> Schedule:
     """The schedule of the project in the directory `project`.
 
-    Words such as "hourly" get a minute that depends on the project's path. Raises ScheduleError if the
-    file is missing or has mistakes.
+    Words such as "hourly" get a minute that depends on the project's `id`. Without one they get it
+    from its path. Raises ScheduleError if the file is missing or has mistakes.
     """
     file = project / FILE
     try:
@@ -108,9 +109,9 @@ def _line(text: str, place: tuple[str, ...]) -> str:
 
 def _schedule(document: dict, project: Path) -> Schedule:
     tables = {name: value for name, value in document.items() if isinstance(value, dict)}
-    for name in document.keys() - tables.keys() - {'environment', 'python'}:
+    for name in document.keys() - tables.keys() - {'environment', 'id', 'python'}:
         raise _Mistake(
-            f'"{name}" is not an option of the file. The options are environment and python. '
+            f'"{name}" is not an option of the file. The options are environment, id and python. '
             f'A job is a table. {EXAMPLE}',
             name,
         )
@@ -119,11 +120,15 @@ def _schedule(document: dict, project: Path) -> Schedule:
     environment = _value(document, 'environment', ENVIRONMENTS.__contains__, needed, required=True)
     needed = 'the full path of a Python. For example: python = "/opt/tom/bin/python"'
     python = _value(document, 'python', _is_path, needed)
-    jobs = tuple(_job(name, table, project) for name, table in tables.items())
+    needed = 'letters and digits, made once for this project. For example: id = "7f3a09c2"'
+    project_id = _value(document, 'id', _is_id, needed)
+    # The path of the host says nothing in a container, nor the other way round.
+    seed = project_id or ('' if environment in CONTAINERS else os.fspath(project))
+    jobs = tuple(_job(name, table, seed) for name, table in tables.items())
     return Schedule(environment, python, jobs)
 
 
-def _job(name: str, table: dict, project: Path) -> Job:
+def _job(name: str, table: dict, seed: str) -> Job:
     if not re.fullmatch(r'[a-z]([a-z0-9_]{0,38}[a-z0-9])?', name):  # Kubernetes takes no _ at ends
         raise _Mistake(
             f'[{name}] is not a valid job name. Use up to 40 lower case letters and digits, with _ '
@@ -151,7 +156,7 @@ def _job(name: str, table: dict, project: Path) -> Job:
     )
     timeout = _value(table, 'timeout', _is_timeout, needed, name)
     try:
-        when = five_fields(table.get('when'), project, name)
+        when = five_fields(table.get('when'), seed, name)
     except BadExpression as error:
         text = f'[{name}] when = {_shown(table.get("when"))}: {error}'
         raise _Mistake(text, name, 'when') from error
@@ -180,6 +185,10 @@ def _is_word(value: object) -> bool:
 
 def _is_path(value: object) -> bool:
     return _is_word(value) and str(value).startswith('/')
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch('[A-Za-z0-9]{1,40}', value))
 
 
 def _is_timeout(value: object) -> bool:

@@ -19,6 +19,7 @@ from .moved import remember
 from .obstacles import cron_daemon_runs, machine_warnings
 from .plan import CURRENT, NOT_INSTALLED, STALE, Plan
 from .typed import typed
+from .zone import disagreement
 
 BACKUPS = Path('.cache') / 'crontab'
 #: The shells that understand the lines.
@@ -188,6 +189,8 @@ def warnings(plan: Plan) -> list[str]:
     found += _harmful_settings(table[: old.start] if old else b'')
     media = plan.media or plan.project / 'data'
     machine = machine_warnings(plan.project, media, cron_daemon_runs())
+    if plan.schedule.environment == 'docker' and (zones := disagreement(plan.project)):
+        found.append(zones)
     return [f'Warning: {sentence}' for sentence in [*found, *machine]]
 
 

@@ -5,6 +5,7 @@ import json
 
 from .cron_expression import numbers_of
 from .definition import FILE, Job, Schedule
+from .plan import START
 
 LONGEST_NAME = 52  # Kubernetes adds eleven characters of its own, and 63 are the most
 #: A run that could not start within this many seconds is skipped.
@@ -26,7 +27,6 @@ spec:
   jobTemplate:
     spec:
       backoffLimit: 0
-{limit}\
       template:
         metadata:
           labels: {labels}
@@ -52,19 +52,16 @@ def manifests(schedule: Schedule, slug: str, image: str) -> str:
 
 
 def _manifest(job: Job, slug: str, image: str) -> str:
-    limit = f'      activeDeadlineSeconds: {job.timeout}\n' if job.timeout else ''
     labels = {'name': slug.strip('_'), 'component': job.name}
     labels = {f'app.kubernetes.io/{key}': value for key, value in labels.items()}
-    words = [word.replace('$(', '$$(') for word in job.words]  # not the value of a variable
     return MANIFEST.format(
         name=_yaml(_short(f'{_name(slug)}-{_name(job.name)}')),
         labels=_yaml(labels),
         schedule=_yaml(_expression(job.when)),
         starting_deadline=STARTING_DEADLINE,
-        limit=limit,
         container=_yaml(_name(job.name)),
         image=_yaml(image),
-        command=_yaml(['python', 'manage.py', *words]),
+        command=_yaml(['python', 'manage.py', *START, job.name]),
         secret=_yaml(_name(slug)),  # quoted: `on` and `no` are not names in YAML
     )
 

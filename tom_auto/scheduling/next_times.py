@@ -1,15 +1,16 @@
 """Computes when a job runs next, and puts its expression into words. Needs packages of the TOM."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, tzinfo
-from pathlib import Path
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
 
 from cron_descriptor import Options, get_description
 from cronsim import CronSim
 
-#: The time zone of cron. Not $TZ: Django sets that to the TIME_ZONE of the settings.
-LOCALTIME = Path('/etc/localtime')
+from .zone import schedule_zone
+
+#: How late a job may start: the machine may be starting, or another run may be in progress.
+LATE_AFTER = timedelta(minutes=30)
+A_MINUTE = timedelta(minutes=1)  # within which cron starts a job that is due
 
 
 def next_run(expression: str, after: datetime) -> datetime:
@@ -19,16 +20,19 @@ def next_run(expression: str, after: datetime) -> datetime:
 
 def runs(expression: str, after: datetime) -> Iterator[datetime]:
     """All such times. Changes of clocks are handled as in Debian's cron."""
-    return CronSim(expression, after.astimezone(machine_zone()))
+    return CronSim(expression, after.astimezone(schedule_zone()))
 
 
-def machine_zone() -> tzinfo:
-    """The time zone of this machine; UTC if it has none, as in most containers."""
-    try:
-        with LOCALTIME.open('rb') as file:
-            return ZoneInfo.from_file(file)
-    except (OSError, ValueError):
-        return UTC
+def late_since(
+    expression: str, started: datetime, finished: datetime, now: datetime
+) -> datetime | None:
+    """When the run after one that `started` and `finished` was due, if it is late; else None.
+
+    The two clocks of cron's host and of this one may differ by up to a minute.
+    """
+    # In UTC: within a zone Python adds to the clock on the wall, across a change of clocks as well.
+    expected = next_run(expression, max(finished, started + A_MINUTE)).astimezone(UTC)
+    return expected if expected + LATE_AFTER < now else None
 
 
 def sentence(expression: str) -> str:

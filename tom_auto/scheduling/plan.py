@@ -8,6 +8,8 @@ from pathlib import Path
 from .definition import FILE, Job, Schedule, ScheduleError, read_schedule
 from .interpreter import command_start
 
+#: What starts a job of that name, and records its run: the words after `manage.py`.
+START = ('schedule', 'run')
 CURRENT, NOT_INSTALLED, STALE = 0, 1, 2  # the exit status of `schedule status`
 
 
@@ -39,11 +41,9 @@ class Plan:
 
     def command(self, job: Job) -> list[str]:
         """The words of a job's command, without quoting."""
-        if self.schedule.environment != 'docker':
-            return [*self.start, str(self.project / 'manage.py'), *job.words]
-        # timeout runs inside: ending `docker compose exec` would not end the process in the container.
-        stopper = ['timeout', '-k', '30', str(job.timeout)] if job.timeout else []
-        return [*self.start[:-1], *stopper, self.start[-1], 'manage.py', *job.words]
+        inside = self.schedule.environment == 'docker'
+        manage = 'manage.py' if inside else str(self.project / 'manage.py')
+        return [*self.start, manage, *START, job.name]
 
 
 def plan_of(site: Site) -> Plan:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,13 +23,14 @@ from .next_times import next_run
 LOOK_EVERY = 20
 #: Seconds that a job has to end after SIGTERM. Docker stops containers after ten.
 STOP_SECONDS = 8
+DAY = 86400  # seconds that a job without a timeout may take before the runner counts as stuck
 
 
 @dataclass
 class Runner:
     """Runs jobs in processes of their own, one at a time, until it is stopped.
 
-    `start` is the words before those of a job. Output goes to `say` and to `log`.
+    `start` is the words before the name of a job. Output goes to `say` and to `log`.
     """
 
     start: list[str]
@@ -37,6 +39,8 @@ class Runner:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     stopped: threading.Event = field(default_factory=threading.Event)
     process: subprocess.Popen[bytes] | None = None
+    #: For a health check: until when the runner need not be heard of, in seconds since 1970.
+    alive: str = field(default_factory=lambda: os.environ.get('SCHEDULER_ALIVE', ''))
 
     def run(self, jobs: tuple[Job, ...]) -> None:
         """Start each of `jobs` whenever it is due, until `stop` is called."""
@@ -51,8 +55,13 @@ class Runner:
 
     def _pause(self, due: datetime) -> float:
         """Seconds until `due`, but at most LOOK_EVERY."""
+        self._say_alive(3 * LOOK_EVERY)
         ahead = (due - self.clock()).total_seconds()
         return min(max(0, ahead), LOOK_EVERY)
+
+    def _say_alive(self, seconds: float) -> None:
+        if self.alive:
+            Path(self.alive).write_text(f'{time.time() + seconds:.0f}', encoding='ascii')
 
     def stop(self) -> None:
         """Start no more jobs, and end the one that runs."""
@@ -65,6 +74,7 @@ class Runner:
         if self.stopped.is_set():
             return None
         rotate(self.log)
+        self._say_alive((job.timeout or DAY) + 3 * LOOK_EVERY)
         began = self.clock()
         self._write(f'{began:%Y-%m-%d %H:%M:%S} UTC [{job.name}] started')
         try:
@@ -78,7 +88,7 @@ class Runner:
 
     def _run_process(self, job: Job) -> int:
         self.process = process = subprocess.Popen(
-            [*self.start, *job.words],
+            [*self.start, job.name],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -87,9 +97,6 @@ class Runner:
         )
         if self.stopped.is_set():  # since the check above
             _end(process)
-        overtime = threading.Timer(job.timeout or 0, self._time_is_up, [job, process])
-        if job.timeout:
-            overtime.start()
         try:
             for line in process.stdout:
                 self._write(os.fsdecode(line).rstrip('\n'))
@@ -98,13 +105,8 @@ class Runner:
             _end(process)
             raise
         finally:
-            overtime.cancel()
             process.stdout.close()
             self.process = None
-
-    def _time_is_up(self, job: Job, process: subprocess.Popen[bytes]) -> None:
-        self._write(f'[{job.name}] stopped: it took longer than its timeout of {job.timeout} s')
-        _end(process)
 
     def _write(self, line: str) -> None:
         self.say(line)

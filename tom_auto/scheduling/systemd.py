@@ -18,6 +18,7 @@ from .interpreter import run
 from .moved import is_of, remember
 from .plan import CURRENT, NOT_INSTALLED, STALE, Plan
 from .typed import typed
+from .zone import disagreement
 
 WEEKDAYS = ('Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun')
 COMMAND_SECONDS = 30
@@ -47,11 +48,10 @@ def _service(job: Job, plan: Plan) -> bytes:
         raise ScheduleError(
             f'{str(plan.project)!r} contains a line break. Move the project to a path without one.'
         )
-    limit = f'TimeoutStartSec={job.timeout}\n' if job.timeout else ''
     text = (
         f'# From {FILE}. Change it there, then install it again: README.md says how.\n'
         f'[Unit]\nDescription=manage.py {job.name}, of the TOM {plan.slug}\n\n'
-        f'[Service]\nType=oneshot\n{limit}'
+        f'[Service]\nType=oneshot\n'
     )
     # systemd accepts no program path with quotes or backslashes, but any argument of sh.
     command = b' '.join([b'/bin/sh -c \'exec "$$0" "$$@"\'', *map(_quoted, words)])
@@ -207,9 +207,12 @@ def warnings(plan: Plan) -> list[str]:
     """Without lingering, a user's units stop when the user logs out."""
     command = ['loginctl', 'show-user', str(os.getuid()), '--property=Linger']
     status, said = run(command, COMMAND_SECONDS)
-    if status == 'failed' or 'Linger=yes' in said:
-        return []
-    return ['Warning: they stop when you log out. To keep them running: loginctl enable-linger']
+    found = []
+    if status != 'failed' and 'Linger=yes' not in said:
+        found.append('they stop when you log out. To keep them running: loginctl enable-linger')
+    if plan.schedule.environment == 'docker' and (zones := disagreement(plan.project)):
+        found.append(zones)
+    return [f'Warning: {sentence}' for sentence in found]
 
 
 def _systemctl(*words: str) -> None:

@@ -23,6 +23,14 @@ def applied(project: Path) -> str:
     return ''
 
 
+def typed_to_install(project: Path) -> str:
+    """What to type so that something starts the jobs; in a cluster, to see what to give it."""
+    with contextlib.suppress(ScheduleError):
+        if read_schedule(project).environment == 'kubernetes':
+            return typed(project, 'schedule show --format kubernetes')
+    return typed(project, 'schedule install')
+
+
 def typed(project: Path, words: str) -> str:
     """What to type, in the directory of the project, for `manage.py` with these `words`.
 

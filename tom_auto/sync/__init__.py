@@ -20,6 +20,7 @@
 | `frames` | Frames, as the archives of observatories and facility classes list them |
 | `hooks` | Runs the hooks for new statuses and for saved data products, and owes those that fail |
 | `http` | How requests leave the TOM: every wait ends, and no answer is without a limit |
+| `listed` | What the lists of an archive tell of each request. Memory has no room for 200,000 entries |
 | `outcomes` | What came of checking one record, and of a whole run |
 | `portal_lists` | What became of many observation requests at once, from the lists of a portal of LCO's kind |
 | `portal_pages` | Reads the pages of a list of a portal of LCO's kind, as far as they are worth it |

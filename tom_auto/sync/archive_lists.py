@@ -13,7 +13,7 @@ decision 20. Otherwise its last check asks for it alone.
 import logging
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from threading import Lock
@@ -26,6 +26,7 @@ from ..models import StoredFrame
 from .errors import BadAnswer
 from .facilities import TIMES, moment
 from .frames import PAGE, checksums
+from .listed import Listed, Shelf
 from .portal_lists import CHUNK, FEWEST, News
 from .portal_pages import A_PAGE_IS_WORTH
 
@@ -35,7 +36,7 @@ LONGEST = timedelta(weeks=9)  # the longest time of which the archive counts the
 PART = LONGEST / 3  # of the life of a request, so that those of many fit into one list
 MARGIN = timedelta(hours=1)  # around an observation
 A_DAY = timedelta(days=1)
-KEPT = 'id', 'filename', 'url', 'version_set'  # of an entry: of 200,000 no more has room
+KEPT = 'id', 'filename', 'url', 'version_set'  # of an entry
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,6 @@ class Wanted:
     start: datetime
     end: datetime
     is_all_its_life: bool = False
-
-
-@dataclass
-class Listed:
-    """What the archive lists for one request."""
-
-    is_all: bool = False  # there is nothing more of it
-    known: set[int] = field(default_factory=set)  # ids that are stored, or deleted, as listed
-    entries: dict[int, dict] = field(default_factory=dict)  # all others
-
-    def __bool__(self) -> bool:
-        return bool(self.known or self.entries)
 
 
 @dataclass
@@ -148,8 +137,8 @@ def read_frames(
 
     Nothing for proposals that it does not show: the single calls say so.
     """
-    shown, failed = sight.proposals(), False
-    listed = {request: Listed(one.is_all_its_life) for request, one in wanted.items()}
+    shown, failed, shelf = sight.proposals(), False, Shelf()
+    listed = {request: Listed(shelf, one.is_all_its_life) for request, one in wanted.items()}
     for span in spans:
         asked = span.requests & listed.keys()
         is_read = False
@@ -238,9 +227,10 @@ def _read_list(
             if (one := listed.get(str(entry['request_id']))) is None:
                 continue
             if hash((str(last), checksums(entry)[0])) in known:
-                one.known.add(last)
+                one.known.append(last)
             else:
-                one.entries[last] = {key: entry[key] for key in KEPT}
+                one.new.append(last)
+                one.places.append(one.shelf.put({key: entry[key] for key in KEPT}))
         seen += len(entries)
         if seen < count and not entries:
             raise ShiftedList('it shows fewer frames than it counts')

@@ -29,8 +29,9 @@ class RecordFrames:
 
     def __init__(self, outcome: Outcome, facilities: Facilities, limits: Automation) -> None:
         self._outcome, self._facilities, self._limits = outcome, facilities, limits
-        self.saved: list[int] = []  # stored frames that hooks are owed for
+        self.saved: list[int] = []  # products that hooks are owed for
         self._troubles: list[SyncError] = []  # of single frames
+        self._are_new = False  # nobody had heard of them when the lists were read
 
     def bring(self, record: ObservationRecord, stock: Stock | None) -> Jobs:
         """Bring them home. Raises the first trouble of a frame, after all have been tried."""
@@ -75,18 +76,21 @@ class RecordFrames:
             archive = self._facilities.archive_of(stock.name)
             stored = StoredFrame.objects.filter(record=record, archive=archive)
             rows = list(stored.values_list('frame_id', 'name', 'product'))
-        changed = set(map(str, listed.entries))
+        entries = listed.entries()
+        changed = set(map(str, entries))
         same = {frame_id for frame_id, *_ in rows if not is_preview(frame_id)} - changed
-        if len(listed.known) != len(same):
+        if len(set(listed.known)) != len(same):
             return None
         if names := [name for _, name, product in rows if product]:
             work = partial(storage.sizes, names)
             sizes = yield from one(self._facilities.disk_job(stock.name, work, 'stored files'))
             if None in sizes.values():
                 return None
-        self._outcome.found = len(listed.known)
+        self._outcome.found = len(same)
+        # Another record may be of the same request, and finds them stored.
+        self._are_new, listed.are_new = listed.are_new, False
         listing = Listing()
-        listing.add(list(listed.entries.values()), stock.name)
+        listing.add(list(entries.values()), stock.name)
         return listing
 
     def _store_alone(self, record: ObservationRecord, archive: str, frames: list[Frame]) -> Jobs:
@@ -99,12 +103,10 @@ class RecordFrames:
             yield from self._store(record, archive, frames)
         finally:
             self._facilities.in_hand -= keys
-            self._facilities.new_frames -= keys
 
     def _store(self, record: ObservationRecord, archive: str, frames: list[Frame]) -> Jobs:
         name = self._outcome.facility
-        are_new = self._facilities.new_frames.issuperset((archive, frame.id) for frame in frames)
-        plans = plans_for(record, archive, frames, self._facilities.archive_of, are_new)
+        plans = plans_for(record, archive, frames, self._facilities.archive_of, self._are_new)
         names = [name for plan in plans for name in (plan.name, plan.preview) if name]
         sizes = {}
         if names:
@@ -176,7 +178,7 @@ class RecordFrames:
         elif not is_ours:
             self._outcome.adopted += is_of_others
         else:
-            self.saved.append(stored.pk)
+            self.saved.append(stored.product_id)
             self._outcome.saved += is_new
             self._outcome.repaired += not is_new
         return stored is not None

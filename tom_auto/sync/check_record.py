@@ -18,11 +18,29 @@ from .outcomes import Ending, Outcome
 from .workers import Job
 
 
+class Records:
+    """Records whose checks begin together: read in one question, when the first is wanted."""
+
+    def __init__(self) -> None:
+        self.keys: list[int] = []
+        self._found: dict[int, ObservationRecord] | None = None
+
+    def get(self, pk: int) -> ObservationRecord | None:
+        """The record `pk`; None where it is gone."""
+        if self._found is None:
+            rows = ObservationRecord.objects.select_related('sync', 'target')
+            self._found = rows.in_bulk(self.keys)
+        return self._found.pop(pk, None)
+
+
 class Check:
     """The check of one record, as far as it has come."""
 
-    def __init__(self, name: str, pk: int, facilities: Facilities, limits: Automation) -> None:
+    def __init__(
+        self, name: str, pk: int, records: Records, facilities: Facilities, limits: Automation
+    ) -> None:
         self.outcome = Outcome(name, pk)
+        self._records = records
         self.ended = False
         self.doing = name
         self._facilities, self._limits = facilities, limits
@@ -57,8 +75,7 @@ class Check:
 
     def _run(self) -> Jobs:
         outcome = self.outcome
-        rows = ObservationRecord.objects.select_related('user', 'sync', 'target')
-        record = rows.filter(pk=outcome.record).first()
+        record = self._records.get(outcome.record)
         if record is None:
             outcome.ending = Ending.GONE
             return
@@ -73,14 +90,20 @@ class Check:
             outcome.note(error)
             if isinstance(error, SetAside):
                 outcome.ending = Ending.SET_ASIDE
-        if outcome.saved or outcome.repaired or record.pk in self._facilities.owing:
-            with self._noted():
-                hooks.pay_product_hooks(record.pk, self._frames.saved)
+        with self._noted():
+            self._pay_product_hooks(record)
         if outcome.ending is Ending.CHECKED and outcome.error:
             outcome.ending = Ending.FAILED
         elif outcome.ending is Ending.CHECKED and self._unsupported:  # which hides no failure
             outcome.note(self._unsupported)
             outcome.ending = Ending.UNSUPPORTED
+
+    def _pay_product_hooks(self, record: ObservationRecord) -> None:
+        products = set(self._frames.saved)
+        saves = self._facilities.overrides(self.outcome.facility, 'save_data_products')
+        if saves or record.pk in self._facilities.owing:
+            products.update(hooks.products_owed(record.pk))
+        hooks.pay_product_hooks(products)
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
@@ -106,7 +129,7 @@ class Check:
         with self._noted():
             begun = yield from self._refresh_status(record, stock)
         outcome.changed, outcome.status = record.status != outcome.status, record.status
-        if outcome.changed or stock is None:
+        if self._facilities.overrides(name, 'update_observation_status'):
             with self._noted():
                 hooks.pay_status_hook(record.pk)
         with self._noted():

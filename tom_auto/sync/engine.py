@@ -18,7 +18,7 @@ from ..conf import Automation
 from ..interrupt import ended_after
 from ..models import UpdateRun
 from . import runs, storage
-from .check_record import Check
+from .check_record import Check, Records
 from .db_retry import connect_again, limited_waits, nothing_logged, patient
 from .due import Selection, due_by_facility, enrol, look_ahead
 from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
@@ -33,7 +33,7 @@ from .workers import DISK, Pool
 
 logger = logging.getLogger(__name__)
 
-JOB = 'updatedata'
+COMMAND = 'updatedata'
 TICK = 0.5  # seconds between two looks at the clock
 GATHER = 0.3  # seconds: the outcomes of so long are written together
 LAST_SECONDS = 3  # after the deadline, for what is under way
@@ -46,17 +46,19 @@ def update(
     user: User | None = None,
     progress: Callable[[Report], None] = lambda report: None,
     begun: Callable[[], None] = lambda: None,
+    job: str = COMMAND,
 ) -> Report:
     """Check every selected record that is due, and bring home the frames that there are.
 
     `user`: whose credentials are used, in place of each record's own user. `begun` is called when
-    this is known to be the only run, `progress` again and again. Raises AnotherRun where a run is
-    in progress already, or has taken over from this one. Otherwise whatever happens to a record or
+    this is known to be the only run, `progress` again and again. `job`: whose run it is in the
+    schedule. Raises Paused if that is, and AnotherRun where a run is in progress already, or has
+    taken over from this one. Otherwise whatever happens to a record or
     a facility is in the report.
     """
     start = monotonic()
     deadline = start + limits.DEADLINE
-    begin = runs.the_only_run(JOB, limits, selection.words())
+    begin = runs.the_only_run(job, COMMAND, limits, selection.words())
     held_up = ended_after(limits.DEADLINE + HELD_UP)
     database, requests = limited_waits(), limited_requests(limits, deadline)
     with held_up, nothing_logged(), database, begin as run, requests:
@@ -164,13 +166,16 @@ class _Run:
 
     def _begin_more(self, queues: deque) -> None:
         """Take more records in hand, one of each facility in turn."""
-        most = 4 * self._limits.WORKERS
+        most, records, begun = 4 * self._limits.WORKERS, Records(), []
         while queues and len(self._active) < most and monotonic() < self._deadline:
             name, keys = queues.popleft()
-            check = Check(name, keys.popleft(), self._facilities, self._limits)
+            key = keys.popleft()
             if keys:
                 queues.append((name, keys))
-            self._active[check.outcome.record] = check
+            records.keys.append(key)
+            self._active[key] = Check(name, key, records, self._facilities, self._limits)
+            begun.append(self._active[key])
+        for check in begun:
             self._step(check)
 
     def _resume(self, check: Check, number: int, result: object, error: Exception | None) -> None:

@@ -166,4 +166,8 @@ class HookFailed(PartFailed, advice=f'Fix the hook, which is code of this TOM. {
 
 
 class AnotherRun(Exception):
-    """Another run of the same job is in progress."""
+    """Another run of the same command is in progress."""
+
+
+class Paused(Exception):
+    """Somebody has paused the job, so the schedule's run does nothing."""

@@ -192,6 +192,9 @@ def moment(value: object) -> datetime | None:
         return None
     if not isinstance(value, datetime | str):
         raise TypeError(type(value))
-    time = value if isinstance(value, datetime) else parse(value)
+    try:  # what nearly all write, and twenty times faster
+        time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except ValueError:
+        time = parse(value)
     # In UTC, as it will be stored: there are times on the verge that have no place there.
     return (make_aware(time) if is_naive(time) else time).astimezone(UTC)

@@ -19,7 +19,7 @@ from .class_process import CALLS, ClassProcess
 from .errors import Unsupported
 from .explain import told
 from .facilities import Account, Stock, facility_classes, is_stock, overrides, usable_class
-from .frame_plans import Plan, unheard_of
+from .frame_plans import Plan, heard_of
 from .hooks import records_that_owe
 from .portal_lists import Found, read_lists, wanted_of
 from .workers import DISK, ROOM, Job
@@ -53,7 +53,6 @@ class Facilities:
         self.lists: dict[Account, Found] = {}  # of requests
         self.frame_lists: dict[Account, dict[str, Listed]] = {}  # by request
         self.having_frames: set[int] = set()  # records that a list was read for
-        self.new_frames: set[tuple[str, str]] = set()  # that lists show, and nobody has heard of
         self.owing = records_that_owe()
         self.in_hand: set[tuple[str, str]] = set()  # frames that a record is storing now
         self.terminal: dict[tuple, tuple[str, ...]] = {}  # states, by facility and user
@@ -136,11 +135,13 @@ class Facilities:
         return self._archive_job(first, work, 'lists of frames')
 
     def take_frame_lists(self, account: Account, listed: dict[str, Listed]) -> None:
-        """Keep what the archive's lists say, and which of these frames are new."""
+        """Keep what the archive's lists say, and of which of these frames somebody has heard."""
         stocks, _ = self._of_account(account, {})
         archive = self.archive_of(stocks[0].name)
-        ids = [str(frame_id) for one in listed.values() for frame_id in one.entries]
-        self.new_frames |= {(archive, frame_id) for frame_id in unheard_of(ids, archive)}
+        ids = (str(frame_id) for one in listed.values() for frame_id in one.new)
+        heard = heard_of(ids, archive)
+        for one in listed.values():
+            one.are_new = heard.isdisjoint(map(str, one.new))
         self.frame_lists[account] = listed
 
     def _of_account(

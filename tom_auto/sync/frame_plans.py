@@ -1,8 +1,9 @@
 """What is kept of a record's frames already, and what there is to do about each: rules 6 to 8."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
@@ -72,18 +73,17 @@ def unread_files() -> int:
     ).count()
 
 
-def unheard_of(frame_ids: list[str], archive: str) -> set[str]:
-    """Those of these frames of which there is no row of any kind."""
-    unheard = set(frame_ids)
-    for start in range(0, len(frame_ids), CHUNK):
-        some = frame_ids[start : start + CHUNK]
+def heard_of(frame_ids: Iterable[str], archive: str) -> set[str]:
+    """Those of these frames of which there is a row of any kind."""
+    heard, rest = set(), iter(frame_ids)
+    while some := list(islice(rest, CHUNK)):
         longer = {f'{archive}:{frame_id}': frame_id for frame_id in some}
         stored = StoredFrame.objects.filter(archive=archive, frame_id__in=some)
         products = DataProduct.objects.filter(product_id__in=[*some, *longer]).order_by()
-        unheard.difference_update(stored.values_list('frame_id', flat=True))
         taken = products.values_list('product_id', flat=True)
-        unheard.difference_update(longer.get(product_id, product_id) for product_id in taken)
-    return unheard
+        heard.update(longer.get(product_id, product_id) for product_id in taken)
+        heard.update(stored.values_list('frame_id', flat=True))
+    return heard
 
 
 def plans_for(

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,11 +21,11 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from ..conf import Automation
-from ..models import RecordSync, RunFailure, UpdateRun
+from ..models import JobPause, RecordSync, RunFailure, UpdateRun
 from ..scheduling.job_log import owner_only
 from .db_retry import patient
 from .due import note
-from .errors import AnotherRun, LocalTrouble, NoFrames
+from .errors import AnotherRun, LocalTrouble, NoFrames, Paused
 from .outcomes import Ending, Outcome, Report
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ SILENCE = timedelta(seconds=90)  # a run that says nothing for so long is dead, 
 TAKEN_OVER = 'This run was taken for dead, and another has taken over.'
 #: The variable by which the page tells the run that it starts who has asked for it.
 ASKED_BY = 'TOM_RUN_ASKED_BY'
+#: The variable by which `run_job` gives its process the run that is recorded already.
+GIVEN = 'TOM_RUN_GIVEN'
 #: What a check leaves in the state of a record; which hooks it owes is written with the status.
 NOTED = [
     field.name
@@ -43,17 +46,17 @@ NOTED = [
 
 
 @contextlib.contextmanager
-def the_only_run(job: str, limits: Automation, only: str = '') -> Iterator[UpdateRun]:
+def the_only_run(job: str, command: str, limits: Automation, only: str = '') -> Iterator[UpdateRun]:
     """A new run of `job`, recorded as ended when this is left, however it is left.
 
     `only`: what it is limited to, in words, if it is.
 
-    The database's constraint lets one run of a job be at work, on one host or many. Raises
-    AnotherRun where there is one that lives. A dead one is taken over: after SILENCE, or at once
-    where the lock that it held on this host is free.
+    The database's constraint lets one run of a command be at work, on one host or many. Raises
+    AnotherRun where there is one that lives, and Paused. A dead one is taken over: after SILENCE,
+    or at once where the lock that it held on this host is free.
     """
-    with _host_lock(job) as lock:
-        run = _begin(job, lock, only)
+    with _host_lock(command) as lock:
+        run = _given(command) or _begin(job, command, lock, only)
         try:
             yield run
         except BaseException:
@@ -64,8 +67,8 @@ def the_only_run(job: str, limits: Automation, only: str = '') -> Iterator[Updat
 
 
 @contextlib.contextmanager
-def _host_lock(job: str) -> Iterator[str]:
-    """Hold this project's lock for `job`, if it is free, and give what its host knows it by.
+def _host_lock(command: str) -> Iterator[str]:
+    """Hold this project's lock for `command`, if it is free, and give what its host knows it by.
 
     It proves that runs which held it before are dead. That somebody holds it proves nothing: a
     run that is suspended does, too. Where no lock can be had, heartbeats alone have to do.
@@ -73,7 +76,7 @@ def _host_lock(job: str) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         known = ''
         with contextlib.suppress(OSError):  # no directory, or a file system without locks
-            path = Path(settings.BASE_DIR) / 'logs' / f'.{job}.lock'
+            path = Path(settings.BASE_DIR) / 'logs' / f'.{_file_name(command)}.lock'
             file: IO = stack.enter_context(open(path, 'w', opener=owner_only))  # noqa: PTH123
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Not the path: two containers may have one host name, and each a file of its own.
@@ -82,22 +85,37 @@ def _host_lock(job: str) -> Iterator[str]:
         yield known
 
 
-def _begin(job: str, lock: str, only: str) -> UpdateRun:
-    now = timezone.now()
-    _end_dead_runs(job, lock)
+def _file_name(command: str) -> str:
+    return re.sub(r'\W+', '-', command)[:100]
+
+
+def _given(command: str) -> UpdateRun | None:
+    """The run that this process is for: `run_job` has recorded it."""
+    pk = os.environ.pop(GIVEN, '')
+    of_command = UpdateRun.objects.filter(command=command, status=UpdateRun.Status.RUNNING)
+    return of_command.filter(pk=pk).first() if pk.isdecimal() else None
+
+
+def _begin(job: str, command: str, lock: str, only: str) -> UpdateRun:
+    by, now = started_by(), timezone.now()
+    if not by and (pause := JobPause.objects.filter(job=job).first()):
+        resume = 'To resume: press Resume on the page /automation/.'
+        raise Paused(f'{pause}. Nothing was done. {resume}')
+    _end_dead_runs(command, lock)
     try:
         with transaction.atomic():
             return UpdateRun.objects.create(
-                job=job, host=socket.gethostname(), lock=lock, pid=os.getpid(),
-                started_by=started_by(), only=only[:200], started=now, heartbeat=Now(),
+                job=job, command=command, host=socket.gethostname(), lock=lock, pid=os.getpid(),
+                started_by=by, only=only[:200], started=now, heartbeat=Now(),
             )  # fmt: skip
     except IntegrityError:
-        other = UpdateRun.objects.filter(job=job, status=UpdateRun.Status.RUNNING).first()
+        running = UpdateRun.objects.filter(command=command, status=UpdateRun.Status.RUNNING)
+        other = running.first()
         where = f' on {other.host} since {other.started:%Y-%m-%d %H:%M} UTC' if other else ''
-        raise AnotherRun(f'Another {job} is in progress{where}.') from None
+        raise AnotherRun(f'Another {command} is in progress{where}.') from None
 
 
-def _end_dead_runs(job: str, lock: str) -> None:
+def _end_dead_runs(command: str, lock: str) -> None:
     """Record the end of runs that say they are at work and cannot be.
 
     Who holds a lock knows that every run that had it before is dead. Heartbeats are in the
@@ -106,7 +124,7 @@ def _end_dead_runs(job: str, lock: str) -> None:
     dead = Q(heartbeat__lt=Now() - SILENCE)
     if lock:
         dead |= Q(host=socket.gethostname(), lock=lock)
-    UpdateRun.objects.filter(dead, job=job, status=UpdateRun.Status.RUNNING).update(
+    UpdateRun.objects.filter(dead, command=command, status=UpdateRun.Status.RUNNING).update(
         status=UpdateRun.Status.DIED, finished=timezone.now()
     )
 
@@ -116,7 +134,7 @@ def _end(run: UpdateRun, status: str, counts: Iterable[str] = ()) -> None:
     if status == UpdateRun.Status.RUNNING:
         status = UpdateRun.Status.OK
     run.status, run.finished = status, timezone.now()
-    run.save(update_fields=['status', 'finished', *counts])
+    run.save(update_fields=['status', 'finished', 'exit_status', *counts])
 
 
 class Heart:
@@ -142,6 +160,11 @@ class Heart:
 def say_alive(run: UpdateRun, report: Report) -> bool:
     """Write the heartbeat of `run` and its counts; False where it counts as ended."""
     return bool(_at_work(run.pk).update(heartbeat=Now(), **report.counts()))
+
+
+def note_output(run: UpdateRun, text: str) -> None:
+    """Write the heartbeat of `run`, and the end of what it has printed."""
+    UpdateRun.objects.filter(pk=run.pk).update(heartbeat=Now(), output=text)
 
 
 def claim(run: int) -> None:

@@ -151,14 +151,15 @@ def move_into_place(file: IO[bytes], name: str, size: int) -> None:
     _make_directory(place.parent, storage.directory_permissions_mode)
     _allow(Path(file.name), storage.file_permissions_mode)
     Path(file.name).replace(place)
-    _flush_directory(place.parent)
+    flush_directory(place.parent)
 
 
 def _make_directory(directory: Path, mode: int | None) -> None:
-    missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
-    for new in reversed(missing):
-        new.mkdir(exist_ok=True)
-        _allow(new, mode)
+    if directory.exists():
+        return
+    _make_directory(directory.parent, mode)
+    directory.mkdir(exist_ok=True)
+    _allow(directory, mode)
 
 
 def _allow(path: Path, mode: int | None) -> None:
@@ -168,7 +169,7 @@ def _allow(path: Path, mode: int | None) -> None:
             path.chmod(mode)
 
 
-def _flush_directory(directory: Path) -> None:
+def flush_directory(directory: Path) -> None:
     """Or the new name may be lost with the machine's power. Shares cannot flush directories."""
     opened = os.open(directory, os.O_RDONLY)
     try:

@@ -34,7 +34,7 @@ from ..sync.outcomes import Outcome, Report
 from .settle import complete, look_up, open_submissions
 from .submissions import Seam, WouldSubmit, failure_of, submitting
 
-JOB = 'updatecadences'
+COMMAND = 'updatecadences'
 State = Submission.State
 
 
@@ -74,6 +74,7 @@ def update_cadences(
     dry_run: bool = False,
     progress: Callable[[Report], None] = lambda report: None,
     begun: Callable[[], None] = lambda: None,
+    job: str = COMMAND,
 ) -> CadencesReport:
     """Let every active cadence submit what it has to. Raises AnotherRun if a run is in progress.
 
@@ -81,7 +82,7 @@ def update_cadences(
     """
     start = monotonic()
     deadline, report = start + limits.DEADLINE, CadencesReport(dry_run=dry_run)
-    begin = nullcontext() if dry_run else runs.the_only_run(JOB, limits)
+    begin = nullcontext() if dry_run else runs.the_only_run(job, COMMAND, limits)
     held_up, database = ended_after(limits.DEADLINE + HELD_UP), limited_waits()
     with held_up, nothing_logged(), database, begin as run, limited_requests(limits, deadline):
         begun()

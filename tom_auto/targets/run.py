@@ -37,7 +37,7 @@ from .selection import (
 
 logger = logging.getLogger(__name__)
 
-JOB = 'updatetargets'
+COMMAND = 'updatetargets'
 Item = tuple[str, int, str]  # method, id, name
 Answer = tuple[Batch | None, Exception | None]
 
@@ -48,6 +48,7 @@ def update_targets(
     dry_run: bool = False,
     progress: Callable[[TargetsReport], None] = lambda report: None,
     begun: Callable[[], None] = lambda: None,
+    job: str = COMMAND,
 ) -> TargetsReport:
     """Run the selected queries, keep what they find, and ask for the data of known targets.
 
@@ -57,7 +58,7 @@ def update_targets(
     start, access = monotonic(), access_to_new_targets()
     deadline = start + limits.DEADLINE
     report = TargetsReport(dry_run=dry_run, are_hidden=is_hidden(access))
-    begin = nullcontext() if dry_run else runs.the_only_run(JOB, limits, selection.words())
+    begin = nullcontext() if dry_run else runs.the_only_run(job, COMMAND, limits, selection.words())
     held_up, database = ended_after(limits.DEADLINE + HELD_UP), limited_waits()
     with held_up, nothing_logged(), database, begin as run, limited_requests(limits, deadline):
         begun()

@@ -12,9 +12,9 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..access import Visitor, may_see_page, seen_by
-from ..conf import advice, manage
+from ..conf import advice, manage, to_install
 from ..health import healths
-from ..jobs import MAIN, main_job, next_run
+from ..jobs import main_job, next_run
 from ..models import JobPause, RecordSync
 
 register = template.Library()
@@ -67,6 +67,7 @@ def length_of_time(span: timedelta | None) -> str:
     return f'{seconds / 60:.0f}\xa0min' if seconds < 7200 else f'{seconds / 3600:.1f}\xa0h'
 
 
+register.simple_tag(to_install)
 register.filter('typed', manage)
 register.filter('what_to_do', advice)
 
@@ -126,4 +127,4 @@ def _next(due: datetime | None) -> datetime | None:
 
 
 def _paused() -> bool:
-    return JobPause.objects.filter(job=MAIN).exists()
+    return JobPause.objects.filter(job=main_job().name).exists()

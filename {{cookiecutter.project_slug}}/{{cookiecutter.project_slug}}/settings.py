@@ -24,6 +24,7 @@ from tom_common.default_settings import (
 
 from tom_auto import environment
 from tom_auto.log_config import logging_for
+from tom_auto.sentry import report_errors_to
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # What the TOM writes is for its owner alone: other users of the machine must not read the database,
@@ -67,6 +68,9 @@ EMAIL_USE_TLS = environment.flag('EMAIL_USE_TLS', default=False)
 EMAIL_TIMEOUT = 20  # seconds: a mail server that hangs must not hang the TOM
 SERVER_EMAIL = environment.text('SERVER_EMAIL', 'tom@localhost')
 DEFAULT_FROM_EMAIL = SERVER_EMAIL
+EMAIL_SUBJECT_PREFIX = environment.text('EMAIL_SUBJECT_PREFIX', f'[{TOM_NAME}]') + ' '
+# Sentry, or a service like it, gets the errors of the TOM; empty: nobody does.
+report_errors_to(environment.text('SENTRY_DSN'))
 
 # --- Security ------------------------------------------------------------------------------
 
@@ -133,6 +137,7 @@ TARGET_DEFAULT_PERMISSION = 'PRIVATE'
 INSTALLED_APPS = [*TOMTOOLKIT_INSTALLED_APPS, 'app', 'tom_auto']
 SITE_ID = 1
 MIDDLEWARE = [
+    'tom_auto.middleware.HealthMiddleware',  # first: a probe has no https, name or login
     *TOMTOOLKIT_MIDDLEWARE,
     'tom_auto.middleware.ObservatoryDownMiddleware',
     'tom_auto.middleware.BackgroundUpdateMiddleware',
@@ -192,9 +197,9 @@ STATIC_URL = '/static/'
 STATIC_ROOT = BASE_DIR / '_static'
 STATICFILES_DIRS = [BASE_DIR / 'static']
 if STATIC_ROOT.is_dir():
-    # After `collectstatic` the TOM serves these files itself. The place is right after the first
-    # middleware, which handles https.
-    MIDDLEWARE.insert(1, 'whitenoise.middleware.WhiteNoiseMiddleware')
+    # After `collectstatic` the TOM serves these files itself. The place is right after the
+    # middleware that handles https.
+    MIDDLEWARE.insert(2, 'whitenoise.middleware.WhiteNoiseMiddleware')
 # The TOM's own copies: no page waits for another server, or tells it who looks at what.
 BOOTSTRAP5 = {
     'css_url': {'url': f'{STATIC_URL}vendor/bootstrap.min.css'},

@@ -3,11 +3,13 @@
 import json
 from argparse import ArgumentParser
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
+from ...channels import send_test
 from ...doctor.checks import findings
-from ...doctor.finding import FAILED, OK, WARNING, Finding
+from ...doctor.finding import FAILED, OK, WARNING, Finding, place_of_settings
 from ...redact import overheard
+from ...sync.runs import started_by
 from ...sync.storage_id import accept_storage
 
 
@@ -21,12 +23,18 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument('--json', action='store_true', help='print one JSON object')
         parser.add_argument(
+            '--send-test', action='store_true', help='send a test message to all who get alerts'
+        )
+        parser.add_argument(
             '--accept-storage',
             action='store_true',
             help='the storage of the data is the right one: give it the id that the database knows',
         )
 
     def handle(self, **options: object) -> None:
+        if options['send_test']:
+            self.send_test()
+            return
         if options['accept_storage']:
             accept_storage()
         with overheard():
@@ -40,6 +48,17 @@ class Command(BaseCommand):
             checks = [finding._asdict() for finding in found]
             self.stdout.write(json.dumps({'well': not failed, 'checks': checks}))
         if failed:
+            raise SystemExit(1)
+
+    def send_test(self) -> None:
+        """Send a test message by each channel, and say whether it was taken."""
+        sent = send_test(started_by() or 'manage.py doctor')
+        if not sent:
+            place = place_of_settings()
+            raise CommandError(f'Nobody gets alerts: set ADMINS or ALERT_WEBHOOK_URL in {place}.')
+        for channel, error in sent:
+            self.stdout.write(f'{channel}: {error or "sent"}')
+        if any(error for _, error in sent):
             raise SystemExit(1)
 
     def show(self, finding: Finding) -> None:

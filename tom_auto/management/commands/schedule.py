@@ -13,17 +13,21 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ...conf import shared_database
 from ...health import schedule_site
 from ...interrupt import terminable
-from ...jobs import site
+from ...jobs import job_named, jobs, site
+from ...run_job import run_job
 from ...scheduling import cli
 from ...scheduling.definition import FILE, ScheduleError, read_schedule
 from ...scheduling.job_log import log_file
 from ...scheduling.next_times import runs, sentence
-from ...scheduling.plan import checked_schedule
+from ...scheduling.plan import START, checked_schedule
 from ...scheduling.runner import Runner
+from ...sync.errors import Paused
+from ..endings import explained_endings
 
 ACTIONS = {
     'next': 'print when each job runs next, in the time of this machine',
-    'run': 'start the jobs when they are due, until stopped; for machines without cron',
+    'run': 'run the job of that name now, and record it; without a name, start the jobs when they '
+    'are due, until stopped: for machines without cron',
 }
 
 
@@ -44,6 +48,9 @@ class Command(BaseCommand):
         actions = cli.add_actions(parser)
         for name, purpose in ACTIONS.items():
             action = actions.add_parser(name, help=purpose, description=purpose)
+            if name == 'run':
+                what = 'which job of schedule.toml to run now'
+                action.add_argument('job', nargs='?', metavar='NAME', help=what)
             if name == 'next':
                 what = 'how many times to print for each job'
                 action.add_argument('--count', type=count, default=3, metavar='N', help=what)
@@ -53,6 +60,9 @@ class Command(BaseCommand):
         try:
             if options['action'] == 'next':
                 self.show_next(options['count'])
+                return
+            if options['action'] == 'run' and options['job']:
+                self.run_one(options['job'])
                 return
             if options['action'] == 'run':
                 self.run()
@@ -75,13 +85,28 @@ class Command(BaseCommand):
             for time in islice(runs(job.when, now), count):
                 self.stdout.write(f'    {time:%a %Y-%m-%d %H:%M %Z}')
 
+    def run_one(self, name: str) -> None:
+        """Run one job now; end with its exit status."""
+        job = job_named(name)
+        if job is None:
+            names = ', '.join(job.name for job in jobs().jobs)
+            raise CommandError(f'There is no job {name!r}. The jobs are: {names}.', returncode=2)
+        with explained_endings():
+            try:
+                status = run_job(job, self.pass_on)
+            except Paused as pause:
+                self.print_now(str(pause))
+                return
+        if status:
+            sys.exit(status)
+
     def run(self) -> None:
-        """Start jobs when they are due, until SIGTERM or Ctrl-C."""
+        """Start the jobs when they are due, until SIGTERM or Ctrl-C."""
         project = Path(settings.BASE_DIR)
         jobs = checked_schedule(site()).enabled()
         if not jobs:
             raise ScheduleError(f'No job is enabled in {project / FILE}.')
-        start = [sys.executable, str(project / 'manage.py')]
+        start = [sys.executable, str(project / 'manage.py'), *START]
         runner = Runner(start, log_file(project), self.print_now)
         for job in jobs:
             first = next(runs(job.when, datetime.now(UTC)))
@@ -95,4 +120,9 @@ class Command(BaseCommand):
     def print_now(self, line: str) -> None:
         """Print without buffering, because another program may be reading."""
         self.stdout.write(line)
+        self.stdout.flush()
+
+    def pass_on(self, text: str) -> None:
+        """Print what a job has printed, as it is."""
+        self.stdout.write(text, ending='')
         self.stdout.flush()

@@ -4,17 +4,17 @@ from argparse import ArgumentParser
 from dataclasses import replace
 from functools import partial
 
-from ...alerts import DeadMansSwitch
+from ...channels import DeadMansSwitch
 from ...conf import Automation, automation
+from ...jobs import name_of
 from ...models import Submission
 from ...sync.outcomes import Report
-from ...targets.cadences import JOB, update_cadences
+from ...targets.cadences import COMMAND, update_cadences
 from ...targets.settle import accept, reject
 from ..run_command import RunCommand, positive, wrong
 
 
 class Command(RunCommand):
-    job = JOB
     help = (
         'Runs the active dynamic cadences. For one trigger there is one submission, whatever '
         'happens. Exit status: 0 everything went well, 1 something failed or is uncertain and is '
@@ -48,10 +48,8 @@ class Command(RunCommand):
             return None
         if options['dry_run']:
             return update_cadences(limits, dry_run=True)
-        if self.is_paused(options['json']):
-            return None
         # The dead-man's switch waits for runs of updatedata.
-        run = partial(update_cadences, limits, False)
+        run = partial(update_cadences, limits, False, job=name_of(COMMAND))
         return self.watched(run, DeadMansSwitch(watched=False), shows_progress=False)
 
     def settle(self, options: dict) -> None:

@@ -11,10 +11,11 @@ from django.utils import timezone
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
-from ...alerts import DeadMansSwitch
+from ...channels import DeadMansSwitch
 from ...conf import Automation, automation, manage
+from ...jobs import main_job
 from ...sync.due import Selection, records_due
-from ...sync.engine import JOB, update
+from ...sync.engine import update
 from ...sync.facilities import facility_classes
 from ...sync.outcomes import Report
 from ...sync.runs import started_by
@@ -23,7 +24,6 @@ from ..terminal import result
 
 
 class Command(RunCommand):
-    job = JOB
     help = (
         'Checks each observation request that is due at its observatory, and downloads the data. '
         'Exit status: 0 everything that was due was checked, 1 something failed and is named, '
@@ -58,10 +58,9 @@ class Command(RunCommand):
         if options['dry_run']:
             self.say_what_is_due(selection, options['json'])
             return None
-        if self.is_paused(options['json']):
-            return None
+        run = partial(update, selection, limits, user, job=main_job().name)
         switch = DeadMansSwitch(watched=not started_by() and not selection.words())
-        return self.watched(partial(update, selection, limits, user), switch)
+        return self.watched(run, switch)
 
     def words(self, report: Report) -> list[str]:
         lines = list(result(report, manage('doctor')))

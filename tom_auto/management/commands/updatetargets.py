@@ -7,8 +7,9 @@ from functools import partial
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 
-from ...alerts import DeadMansSwitch
+from ...channels import DeadMansSwitch
 from ...conf import Automation, automation
+from ...jobs import name_of
 from ...sync.outcomes import Report
 from ..run_command import RunCommand, positive, wrong
 
@@ -16,7 +17,6 @@ MOST_LISTED = 20  # queries in a message
 
 
 class Command(RunCommand):
-    job = 'updatetargets'
     help = (
         'Runs the saved data-service queries. New candidates become targets, known ones are '
         'refreshed, and the services are asked for their reduced data. Exit status: 0 everything '
@@ -55,10 +55,8 @@ class Command(RunCommand):
             if not options['json']:
                 self.list_candidates(report.candidates)
             return report
-        if self.is_paused(options['json']):
-            return None
         # The dead-man's switch waits for runs of updatedata.
-        run = partial(update_targets, selection, limits, False)
+        run = partial(update_targets, selection, limits, False, job=name_of('updatetargets'))
         return self.watched(run, DeadMansSwitch(watched=False), shows_progress=False)
 
     def list_candidates(self, candidates: list[dict]) -> None:

@@ -1,0 +1,307 @@
+"""J7: a backup is whole or is none; a restore brings all of it back or changes nothing."""
+
+import fcntl
+import io
+import json
+import os
+import sqlite3
+import tarfile
+from contextlib import closing
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+from tom_dataproducts.models import DataProduct
+from tom_targets.models import Target
+
+from tom_auto import backup as backup_module
+from tom_auto import database_copies
+from tom_auto.sync.storage_id import MARK, accept_storage
+
+from .running import files, updatedata
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def backup(*options):
+    output = io.StringIO()
+    call_command('backup', *options, stdout=output)
+    return output.getvalue()
+
+
+def restore(*options):
+    output = io.StringIO()
+    call_command('restore', *options, stdout=output)
+    return output.getvalue()
+
+
+@pytest.fixture
+def tom(observed, media):
+    """A TOM with two frames and a file of its owner's in a directory that is linked."""
+    observed()
+    updatedata()
+    elsewhere = media.parent / 'another disk'
+    elsewhere.mkdir()
+    (elsewhere / 'mine.txt').write_text('mine')
+    (media / 'linked').symlink_to(elsewhere)
+    (media / 'loop').symlink_to(media)
+    return media
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / 'backups'
+
+
+def whole(media):
+    return {
+        str(path.relative_to(media)): path.read_bytes()
+        for path in media.rglob('*')
+        if path.is_file() and '.tom-before' not in str(path)
+    }
+
+
+def only(place):
+    [file] = place.glob('*.tar')
+    return file
+
+
+def test_all_of_it_comes_back_also_what_was_lost_and_changed(tom, place):
+    before = whole(tom) | {'linked/mine.txt': b'mine'}
+    rows = list(DataProduct.objects.order_by('pk').values())
+    said = backup()
+    assert str(only(place)) in said
+    assert '.env' in said
+    name = next(iter(files()))
+    (tom / name).write_bytes(b'changed')
+    Target.objects.create(name='after', type='SIDEREAL', ra=1, dec=1)
+    DataProduct.objects.all().delete()
+    with connection.cursor() as cursor:  # as a newer release might
+        cursor.execute('CREATE TABLE later (id integer)')
+
+    said = restore(only(place).name, '--yes')
+    assert list(DataProduct.objects.order_by('pk').values()) == rows
+    assert not Target.objects.filter(name='after').exists()
+    assert 'later' not in connection.introspection.table_names()
+    assert whole(tom) == before
+    [aside] = tom.glob('.tom-before-restore-*')
+    assert (aside / name).read_bytes() == b'changed'
+    assert str(aside) in said
+    assert 'migrate' in said
+    assert updatedata()[1]['saved'] == 0
+
+
+def test_for_its_owner_alone(tom, place):
+    old = os.umask(0o022)
+    try:
+        backup()
+    finally:
+        os.umask(old)
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert [file.stat().st_mode & 0o777 for file in place.rglob('*') if file.is_file()] == [
+        0o600
+    ] * 2
+
+
+def test_a_tom_with_something_in_it_is_not_replaced_without_a_yes(tom, place):
+    backup()
+    before = whole(tom)
+    with pytest.raises(CommandError, match=r'1 targets.*2 data products.*data files.*add --yes'):
+        restore(only(place).name)
+    assert whole(tom) == before
+
+
+def test_into_an_empty_tom_nothing_has_to_be_agreed_to(tom, place, settings, tmp_path):
+    backup()
+    before = whole(tom)
+    Target.objects.all().delete()
+    User.objects.exclude(username='AnonymousUser').delete()
+    settings.MEDIA_ROOT = tmp_path / 'new'
+    settings.MEDIA_ROOT.mkdir()
+    restore(str(only(place)))
+    assert whole(settings.MEDIA_ROOT) == before | {'linked/mine.txt': b'mine'}
+    assert DataProduct.objects.count() == 2
+
+
+@pytest.mark.parametrize('harm', ['cut', 'changed', 'empty', 'not a tar'])
+def test_what_is_not_whole_is_refused(tom, place, harm):
+    backup()
+    file = only(place)
+    content = bytearray(file.read_bytes())
+    if harm == 'changed':
+        content[len(content) // 2] ^= 1
+    kept = {'cut': len(content) // 2, 'empty': 0, 'not a tar': 100}.get(harm, len(content))
+    file.write_bytes(content[:kept])
+    before, rows = whole(tom), DataProduct.objects.count()
+    with pytest.raises(CommandError, match=r'(not a whole backup|damaged).*Nothing was restored'):
+        restore(file.name, '--yes')
+    assert (whole(tom), DataProduct.objects.count()) == (before, rows)
+
+
+def test_a_database_that_cannot_be_restored_leaves_all_as_it_was(tom, place, monkeypatch):
+    """It fails at the last possible moment, after the tables were emptied."""
+    backup()
+    Target.objects.create(name='after', type='SIDEREAL', ra=1, dec=1)
+    before = whole(tom)
+    if connection.vendor == 'postgresql':
+        monkeypatch.setattr(database_copies, 'EMPTY', database_copies.EMPTY + 'SELECT 1/0;')
+    else:
+        monkeypatch.setattr(database_copies, 'WAIT', 0)
+        name = str(connection.settings_dict['NAME'])
+        locker = sqlite3.connect(name, isolation_level=None)
+        locker.execute('BEGIN IMMEDIATE')
+    with pytest.raises(CommandError, match=r'(division by zero|locked)'):
+        restore(only(place).name, '--yes')
+    if connection.vendor == 'sqlite':
+        locker.close()
+    assert Target.objects.filter(name='after').exists()
+    assert whole(tom) == before
+    assert (tom / MARK).exists()
+    assert not list(tom.glob('.tom-before*'))
+
+
+def test_ended_between_database_and_files_the_tom_touches_nothing(tom, place, monkeypatch):
+    backup()
+    plain = database_copies.load
+
+    def load_and_end(file):
+        plain(file)
+        patch.setattr('tom_auto.restore._rename', end)
+
+    def end(*words):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database_copies, 'load', load_and_end)
+        with pytest.raises(KeyboardInterrupt):
+            restore(only(place).name, '--yes')
+    before = whole(tom)
+    status, report = updatedata()
+    assert status == 1
+    assert 'not the one that was there' in str(report)
+    assert whole(tom) == before
+
+
+def test_only_the_newest_are_kept_and_only_backups_are_deleted(tom, place):
+    place.mkdir()
+    old = [f'project-2026-01-0{day}-000000.tar' for day in range(1, 5)]
+    others = ['project-2026.tar', 'other-2026-01-01-000000.tar', 'project-2026-01-01-000000.tar.gz']
+    for name in old + others:
+        (place / name).touch()
+    said = backup('--keep', '3')
+    left = {file.name for file in place.iterdir()} - {'.lock'}
+    new = left - set(old) - set(others)
+    assert len(new) == 1
+    assert left == new | set(others) | set(old[2:])
+    assert old[0] in said
+
+
+def test_data_that_is_not_mounted_pushes_no_backup_out(tom, place, settings, tmp_path):
+    backup('--keep', '1')
+    settings.MEDIA_ROOT = tmp_path / 'not mounted'
+    settings.MEDIA_ROOT.mkdir()
+    before = only(place)
+    with pytest.raises(CommandError, match='not the one that was there'):
+        backup('--keep', '1')
+    assert only(place) == before
+
+
+@pytest.mark.parametrize('fault', ['unreadable', 'no room', 'another', 'damaged copy'])
+def test_what_fails_leaves_no_file_and_deletes_none(tom, place, monkeypatch, settings, fault):
+    backup()
+    first = only(place)
+    if fault == 'unreadable':
+        monkeypatch.setattr(backup_module, '_add_file', lambda *words: open('/nowhere/at all'))  # noqa: PTH123, SIM115
+    elif fault == 'no room':
+        settings.TOM_AUTO['MIN_FREE_BYTES'] = 10**18
+    elif fault == 'damaged copy':
+        monkeypatch.setattr(database_copies, 'dump', lambda file: file.write_bytes(b'x' * 5000))
+    with closing((place / '.lock').open('ab')) as lock:
+        if fault == 'another':
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(CommandError):
+            backup('--keep', '1')
+    assert [file for file in place.rglob('*') if file.name != '.lock'] == [first]
+
+
+def test_the_database_alone(tom, place):
+    backup('--no-data')
+    with tarfile.open(only(place)) as tar:
+        assert tar.getnames() == ['about.json', 'database', 'END']
+    (tom / 'new').touch()
+    restore(only(place).name, '--yes')
+    assert (tom / 'new').exists()
+
+
+def test_another_key_and_another_database_are_told(tom, place, settings, monkeypatch):
+    backup()
+    settings.SECRET_KEY = 'another'  # noqa: S105
+    assert 'SECRET_KEY is not the one of this backup' in restore(only(place).name, '--yes')
+    monkeypatch.setattr(connections['default'], 'vendor', 'oracle')
+    with pytest.raises(CommandError, match='DATABASE_URL'):
+        restore(only(place).name, '--yes')
+
+
+def test_a_name_that_is_not_there_is_answered_with_those_that_are(tom, place):
+    backup()
+    for words in ([], ['nothing.tar']):
+        with pytest.raises(CommandError, match=only(place).name):
+            restore(*words)
+
+
+def test_from_the_standard_input(tom, place, monkeypatch):
+    backup()
+    monkeypatch.setattr('sys.stdin', io.TextIOWrapper(io.BytesIO(only(place).read_bytes())))
+    DataProduct.objects.all().delete()
+    restore('-', '--yes')
+    assert DataProduct.objects.count() == 2
+    assert [file.name for file in place.iterdir() if file.suffix != '.tar'] == ['.lock']
+
+
+@pytest.mark.skipif(connection.vendor == 'sqlite', reason='SQLite needs no other program')
+def test_a_program_that_is_missing_is_named(tom, monkeypatch):
+    monkeypatch.setenv('PATH', '/nowhere')
+    with pytest.raises(CommandError, match='pg_dump is not installed.*postgresql-client'):
+        backup()
+
+
+def test_what_users_write_while_it_works_is_in_it_or_not(tom, place, monkeypatch):
+    """A file that is deleted after the list was made is no reason to fail."""
+    plain = backup_module._add_file
+
+    def add(tar, name, path):
+        if name.endswith('mine.txt'):
+            path.unlink()
+        return plain(tar, name, path)
+
+    monkeypatch.setattr(backup_module, '_add_file', add)
+    accept_storage()
+    assert backup()
+    backup_module.insist_on_whole(only(place))
+
+
+@pytest.mark.parametrize('name', ['../out', 'a/../../../out', '/out', 'link'])
+def test_nothing_is_written_outside(tom, place, name):
+    """A tar file may name any place, and be whole by its checksum."""
+    backup('--no-data')
+    with tarfile.open(only(place)) as tar:
+        about = json.load(tar.extractfile('about.json')) | {'data': True}
+        database = tar.extractfile('database').read()
+    forged = place / 'forged.tar'
+    with forged.open('wb') as file:
+        hashed = backup_module._Hashed(file)
+        with tarfile.open(fileobj=hashed, mode='w') as tar:
+            backup_module._add_text(tar, 'about.json', json.dumps(about))
+            for entry, content in (('database', database), (f'data/{name}', b'x')):
+                info = tarfile.TarInfo(entry)
+                info.size = len(content)
+                if name == 'link' and entry != 'database':
+                    info.type, info.linkname, info.size = tarfile.SYMTYPE, '/etc/passwd', 0
+                tar.addfile(info, io.BytesIO(content))
+            backup_module._add_text(tar, 'END', hashed.sha256.hexdigest())
+    before = whole(tom)
+    with pytest.raises(CommandError, match='is not a data file'):
+        restore('forged.tar', '--yes')
+    assert whole(tom) == before
+    assert not list(tom.parent.rglob('out'))

@@ -1,0 +1,261 @@
+"""Every job has a history of its own, whatever its command: F7."""
+
+import os
+import re
+import signal
+import sys
+import time
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from threading import Timer
+
+import pytest
+from django.core import management
+from django.core.management import BaseCommand, CommandError, call_command
+from django.utils import timezone
+
+from tom_auto import run_job
+from tom_auto.health import healths
+from tom_auto.models import JobPause, UpdateRun
+from tom_auto.sync.runs import ASKED_BY
+
+from .page import ran, text
+from .receiving import mail_server, web_server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SCHEDULE = """environment = "virtualenv"
+[updatedata]
+when = "hourly"
+[report]
+when = "hourly"
+[weekly]
+when = "hourly"
+command = ["report", "--fail", "3"]
+[slow]
+when = "hourly"
+command = ["report", "--sleep", "60"]
+timeout = 1
+[lco]
+when = "hourly"
+command = ["updatedata", "--facility", "LCO"]
+"""
+
+
+class Report(BaseCommand):
+    """A command of the user's own."""
+
+    def add_arguments(self, parser):
+        parser.add_argument('--fail', type=int, default=0)
+        parser.add_argument('--sleep', type=int, default=0)
+        parser.add_argument('--stubborn', action='store_true')
+
+    def run_from_argv(self, argv):
+        self.__init__()  # this one was made in the test's process, with its streams
+        super().run_from_argv(argv)
+
+    def handle(self, **options):
+        self.stdout.write('a report')
+        sys.stderr.write('on stderr \0\n')
+        os.system('echo from a program')
+        if options['stubborn']:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            os.system('sleep 99 & echo child $!')
+        time.sleep(options['sleep'])
+        if options['fail'] == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if options['fail']:
+            raise CommandError('no data', returncode=options['fail'])
+
+
+@pytest.fixture(autouse=True)
+def own_jobs(hourly, monkeypatch):
+    """A schedule with jobs of the user's own."""
+    hourly.write_text(SCHEDULE)
+    commands = management.get_commands() | {'report': Report()}
+    monkeypatch.setattr(management, 'get_commands', lambda: commands)
+
+
+def run(job):
+    """The exit status of `schedule run`, what it printed, and the run that it recorded."""
+    output, status = StringIO(), 0
+    try:
+        call_command('schedule', 'run', job, stdout=output)
+    except SystemExit as end:
+        status = end.code
+    return status, output.getvalue(), UpdateRun.objects.filter(job=job).first()
+
+
+def states():
+    return {health.job: (health.state, health.reason) for health in healths()}
+
+
+def test_a_job_of_ones_own_is_recorded_with_all_that_it_printed():
+    status, printed, noted = run('report')
+    assert (status, noted.status, noted.exit_status) == (0, 'ok', 0)
+    assert noted.finished
+    for line in ('a report', 'on stderr', 'from a program'):
+        assert line in printed
+        assert line in noted.output
+    assert states()['report'] == ('working', '')
+    assert states()['updatedata'] == ('never', '')
+
+
+def test_people_are_told_when_it_fails_and_when_it_works_again(settings, hourly):
+    with mail_server(settings) as mails:
+        assert run('weekly')[0] == 3
+        assert states()['weekly'] == ('failing', 'the last run ended with exit status 3')
+        assert states()['report'][0] == 'never', 'another job of that command has its own history'
+        assert [subject.split('] ')[1] for subject in mails.subjects()] == ['weekly is failing']
+        assert 'no data' in mails.text()
+        hourly.write_text(SCHEDULE.replace('"3"', '"0"'))
+        assert run('weekly')[0] == 0
+        assert 'weekly is working again' in mails.subjects()[1]
+
+
+@pytest.mark.parametrize(
+    ('job', 'kind', 'status', 'said'),
+    [('slow', '"60"', 128 + signal.SIGTERM, 'its timeout of 1 s'), ('weekly', '"9"', 137, '')],
+)
+def test_one_that_is_killed(hourly, job, kind, status, said):
+    hourly.write_text(SCHEDULE.replace('"3"', '"9"'))
+    began = time.monotonic()
+    ended, printed, noted = run(job)
+    assert time.monotonic() - began < 30
+    assert (ended, noted.status, noted.exit_status) == (status, 'died', 128 - status)
+    assert said in printed
+    assert said in noted.output
+    assert states()[job] == ('failing', 'the last run was cut short')
+
+
+def test_a_timeout_ends_all_that_the_job_started(hourly, monkeypatch):
+    monkeypatch.setattr(run_job, 'STOP_SECONDS', 0.2)
+    hourly.write_text(SCHEDULE.replace('"60"', '"60", "--stubborn"'))
+    status, printed, _ = run('slow')
+    assert status == 128 + signal.SIGKILL
+    [child] = re.findall(r'child (\d+)', printed)
+    assert_gone(int(child))
+
+
+def assert_gone(pid):
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        state = Path(f'/proc/{pid}/stat')
+        try:
+            os.kill(pid, 0)
+            if state.exists() and state.read_text().split(') ')[1][0] == 'Z':
+                return
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f'process {pid} is still there')
+
+
+def test_stopped_by_someone_it_stops_the_job_as_well(hourly):
+    hourly.write_text(SCHEDULE.replace('timeout = 1\n', ''))
+    Timer(2, os.kill, [os.getpid(), signal.SIGTERM]).start()
+    began = time.monotonic()
+    with pytest.raises(CommandError, match='Stopped by SIGTERM') as stopped:
+        run('slow')
+    assert stopped.value.returncode == 143
+    assert time.monotonic() - began < 30
+    noted = UpdateRun.objects.get()
+    assert (noted.status, 'a report' in noted.output) == ('died', True)
+
+
+def test_a_command_that_cannot_be_found(hourly):
+    hourly.write_text(SCHEDULE.replace('"report", "--fail"', '"no-such", "--fail"'))
+    status, printed, noted = run('weekly')
+    assert (status, noted.status) == (1, 'failed')
+    assert "Unknown command: 'no-such'" in printed
+
+
+def test_a_name_that_no_job_has():
+    with pytest.raises(CommandError, match="no job 'x'. The jobs are: updatedata, report"):
+        run('x')
+
+
+# --- updatedata, which records more than its end --------------------------------------------------
+
+
+def test_updatedata_has_one_row_with_its_counts(sky, observed):
+    observed()
+    status, printed, noted = run('updatedata')
+    assert status == 0, printed
+    assert (noted.status, noted.exit_status, noted.checked, noted.saved) == ('ok', 0, 1, 2)
+    assert '1 checked' in noted.output.replace('checked 1', '1 checked'), noted.output
+    assert UpdateRun.objects.count() == 1
+
+
+def test_two_jobs_of_updatedata_have_a_history_and_a_pause_each(observed):
+    observed()
+    assert run('lco')[0] == 0
+    noted = UpdateRun.objects.get()
+    assert (noted.job, noted.command, noted.only, noted.checked) == ('lco', 'updatedata', '', 1)
+    assert states()['lco'][0] == 'working'
+    assert states()['updatedata'] == ('never', '')
+    JobPause.objects.create(job='lco', by='ada', since=timezone.now())
+    status, printed, _ = run('lco')
+    assert (status, 'lco is paused by ada since 20' in printed) == (0, True)
+    assert run('updatedata')[2].status == 'ok'
+    assert UpdateRun.objects.count() == 2
+
+
+def test_jobs_of_updatedata_exclude_each_other_and_others_do_not():
+    ran(job='lco', status='running', finished=None, host='x', heartbeat=timezone.now())
+    UpdateRun.objects.update(heartbeat=timezone.now() + timedelta(minutes=1))
+    with pytest.raises(CommandError, match='Another updatedata is in progress') as busy:
+        run('updatedata')
+    assert busy.value.returncode == 75
+    assert run('report')[0] == 0
+
+
+def test_a_mistake_in_the_settings_is_told(hourly):
+    """It ends before updatedata has recorded anything: nobody was told of that before."""
+    hourly.write_text(SCHEDULE.replace('"LCO"', '"NO-SUCH"'))
+    status, _, noted = run('lco')
+    assert (status, noted.status) == (2, 'failed')
+    assert "no facility 'NO-SUCH'" in noted.output
+    assert states()['lco'] == ('failing', 'the last run ended with exit status 2')
+
+
+def test_a_pause_reaches_the_switch(settings):
+    JobPause.objects.create(job='updatedata', by='ada', since=timezone.now())
+    JobPause.objects.create(job='report', by='ada', since=timezone.now())
+    with web_server() as web:
+        settings.TOM_AUTO |= {'PING_URL': f'{web.url}/ping'}
+        run('updatedata')
+        run('report')
+        assert web.paths() == ['/ping'], 'the schedule is alive; other jobs are not what it watches'
+
+
+def test_a_run_by_hand_is_one(monkeypatch, settings):
+    monkeypatch.setenv(ASKED_BY, 'bob')
+    with web_server() as web:
+        settings.TOM_AUTO |= {'PING_URL': f'{web.url}/ping'}
+        assert run('updatedata')[2].started_by == 'bob'
+        assert web.paths() == []
+
+
+# --- The page ------------------------------------------------------------------------------------
+
+
+def test_the_page_has_all_jobs_and_runs_each(client, staff, started):
+    ran(job='weekly', status='failed', exit_status=3, output='no data')
+    page = text(client)
+    assert 'the last run ended with exit status 3' in page
+    assert '/automation/weekly/pause/' in page
+    client.post('/automation/weekly/run/')
+    client.post('/automation/weekly/pause/')
+    assert started == [('staff', 'schedule', 'run', 'weekly')]
+    assert [pause.job for pause in JobPause.objects.all()] == ['weekly']
+
+
+def test_what_it_printed_is_for_those_who_see_everything(client, staff, login):
+    run = ran(job='weekly', status='failed', exit_status=3, output='no data')
+    assert 'no data' not in text(client, f'/automation/runs/{run.pk}/')
+    login('chief', is_superuser=True)
+    page = text(client, f'/automation/runs/{run.pk}/')
+    assert 'no data' in page
+    assert 'Exit status 3' in page

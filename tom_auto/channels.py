@@ -1,0 +1,179 @@
+"""How people are told: mail, a webhook, a dead-man's switch. Whatever was told is kept.
+
+Only an answer of 2xx counts: a redirect or an error page of the receiver means that nobody knows.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import requests
+from django.conf import settings
+from django.core.mail import EmailMessage, get_connection
+from django.db import DatabaseError
+from django.utils import timezone
+
+from .conf import automation
+from .models import Told
+from .redact import redact
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = (5, 10)  # seconds, for connecting and for reading
+MAIL_TIMEOUT = 20  # seconds
+SWITCH = 'switch'
+
+
+class NotTold(Exception):
+    """The receiver did not take the message."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What there is to tell. `data` is for programs, beside the text."""
+
+    subject: str
+    text: str
+    job: str = ''
+    data: dict = field(default_factory=dict)
+
+
+def channels() -> dict[str, Callable[[Message], None]]:
+    """The ways to send messages that the settings ask for, by name. Each raises if it fails."""
+    found: dict[str, Callable[[Message], None]] = {}
+    if settings.ADMINS:
+        found['mail'] = _send_mail
+    if automation().ALERT_WEBHOOK_URL:
+        found['webhook'] = _call_webhook
+    return found
+
+
+def tell(channel: str, send: Callable[[Message], None], message: Message) -> str:
+    """Send `message`, and keep whether it arrived. Returns the error; empty if there is none."""
+    try:
+        send(message)
+        error = ''
+    except Exception as trouble:
+        error = reason(trouble)
+        logger.error('No message about %s by %s: %s', message.job or 'a test', channel, error)
+    _keep(channel, message, error)
+    return error
+
+
+def send_test(by: str) -> list[tuple[str, str]]:
+    """Send a test message to each channel. Returns the channels, each with its error or ''."""
+    text = f'{by} sent this to see whether alerts arrive. Nothing is wrong.'
+    message = Message('a test message', text)
+    return [(channel, tell(channel, send, message)) for channel, send in channels().items()]
+
+
+def _keep(channel: str, message: Message, error: str) -> None:
+    Told.objects.filter(at__lt=timezone.now() - automation().KEEP_RUNS).delete()
+    Told.objects.create(
+        at=timezone.now(), channel=channel, whom=_whom(channel), job=message.job,
+        subject=redact(message.subject)[:200], error=error[:200],
+    )  # fmt: skip
+
+
+def _whom(channel: str) -> str:
+    """Who gets what a channel sends. The addresses of the others are secrets."""
+    return ', '.join(_recipients())[:500] if channel == 'mail' else ''
+
+
+def _recipients() -> list[str]:
+    return [admin if isinstance(admin, str) else admin[1] for admin in settings.ADMINS]
+
+
+def _send_mail(message: Message) -> None:
+    """Mail to ADMINS. The subject begins with EMAIL_SUBJECT_PREFIX; if it is not set, with the TOM."""
+    prefix = f'[{settings.TOM_NAME}] '
+    if settings.is_overridden('EMAIL_SUBJECT_PREFIX'):
+        prefix = settings.EMAIL_SUBJECT_PREFIX
+    connection = get_connection(timeout=settings.EMAIL_TIMEOUT or MAIL_TIMEOUT)
+    subject = ' '.join(f'{prefix}{redact(message.subject)}'.split())
+    mail = EmailMessage(
+        subject, redact(message.text), settings.SERVER_EMAIL, _recipients(), connection=connection
+    )
+    if not mail.send():
+        raise NotTold('the mail server took no mail')
+
+
+def _call_webhook(message: Message) -> None:
+    """POST it to ALERT_WEBHOOK_URL, as JSON that chat programs can show."""
+    first = message.text.partition('\n')[0]
+    content = {'text': f'{settings.TOM_NAME}: {redact(first)}', 'tom': settings.TOM_NAME}
+    _taken(
+        requests.post(
+            automation().ALERT_WEBHOOK_URL,
+            json=content | message.data,
+            timeout=TIMEOUT,
+            allow_redirects=False,
+        )
+    )
+
+
+def _taken(answer: requests.Response) -> None:
+    if not 200 <= answer.status_code < 300:
+        raise NotTold(f'it answered {answer.status_code}')
+
+
+class DeadMansSwitch:
+    """Calls PING_URL when a scheduled run begins and when it ends."""
+
+    def __init__(self, watched: bool) -> None:
+        """`watched`: whether the switch waits for runs such as this one."""
+        self._watched = watched
+        self._begun = False
+        self.well = False
+
+    def begin(self) -> None:
+        """Report that the run has started."""
+        if self._watched:
+            self._begun = True
+            ping('/start')
+
+    def end(self) -> None:
+        """Report how the run ended: badly, unless `well` was set. Nothing if it never began."""
+        if self._begun:
+            ping('' if self.well else '/fail')
+
+    def paused(self) -> None:
+        """Report that there was no run: the switch watches whether the schedule is alive, and it is."""
+        if self._watched:
+            ping()
+
+
+def ping(suffix: str = '') -> None:
+    """Call PING_URL with `suffix` behind it, if there is one. Never raises."""
+    address = automation().PING_URL
+    if not address:
+        return
+    try:
+        where = address.rstrip('/') + suffix
+        _taken(requests.get(where, timeout=TIMEOUT, allow_redirects=False))
+        error = ''
+    except Exception as trouble:
+        error = reason(trouble)
+        logger.warning("The dead-man's switch could not be reached: %s", error)
+    try:
+        if error != last_error(SWITCH):  # a call an hour: only changes are kept
+            _keep(SWITCH, Message('it answers' if not error else 'a call', ''), error)
+    except DatabaseError as trouble:
+        logger.warning('What was told could not be kept: %s', reason(trouble))
+
+
+def last_error(channel: str) -> str:
+    """Why the last message by this channel did not arrive; empty if it did."""
+    last = Told.objects.filter(channel=channel).first()
+    return last.error if last else ''
+
+
+def reason(error: Exception) -> str:
+    """The text of `error`; only its name if it comes from a request, because it contains URLs."""
+    if isinstance(error, requests.RequestException):
+        return type(error).__name__
+    if isinstance(error, DatabaseError):
+        return f'the database: {redact(str(error))}'
+    if isinstance(error, NotTold):
+        return str(error)
+    return f'{type(error).__name__}: {redact(str(error))}'

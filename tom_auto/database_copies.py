@@ -1,0 +1,179 @@
+"""Copies of the whole database: made, proved, and put back; by the database's own means.
+
+SQLite has an interface for backups, PostgreSQL the programs pg_dump, pg_restore and psql.
+"""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from django.db import connection
+
+from .redact import redact
+
+WAIT = 60  # seconds, for whoever uses the database
+LONGEST = 6 * 3600  # seconds that a program of PostgreSQL may take
+CONNECT = '10'  # seconds
+
+#: Empties the schema in a transaction: tables that the copy does not know must not stay.
+EMPTY = f"""
+BEGIN;
+SET LOCAL lock_timeout = '{WAIT}s';
+SET LOCAL client_min_messages = warning;
+DO $$
+DECLARE item record;
+BEGIN
+    FOR item IN
+        SELECT relname, nspname, CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
+            WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind
+        FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE nspname = current_schema() AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+            AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')
+        ORDER BY relkind = 'S'
+    LOOP
+        EXECUTE format('DROP %s IF EXISTS %I.%I CASCADE', item.kind, item.nspname, item.relname);
+    END LOOP;
+END $$;
+"""
+
+
+class BackupError(Exception):
+    """There is no backup, or none can be restored; the text says why and what to do."""
+
+
+def size() -> int:
+    """About how many bytes the database has."""
+    question = (
+        'SELECT pg_database_size(current_database())'
+        if connection.vendor == 'postgresql'
+        else 'SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()'
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(question)
+        return cursor.fetchone()[0]
+
+
+def dump(file: Path) -> None:
+    """Copy the database into `file`, as it is at one moment; nobody has to stop for it."""
+    if _is_sqlite():
+        connection.ensure_connection()
+        with closing(sqlite3.connect(file)) as copy:
+            connection.connection.backup(copy, progress=_patience())
+            copy.execute('PRAGMA journal_mode=DELETE')  # all of it in the one file
+        return
+    wait = f'--lock-wait-timeout={WAIT * 1000}'
+    _run('pg_dump', '--format=custom', '--no-owner', wait, f'--file={file}', *_where())
+
+
+def prove(file: Path) -> None:
+    """Raise BackupError unless all of the copy `file` can be read."""
+    if _is_sqlite():
+        try:
+            with closing(sqlite3.connect(file)) as copy:
+                found = copy.execute('PRAGMA integrity_check').fetchone()[0]
+        except sqlite3.Error as error:
+            found = str(error)
+        if found != 'ok':
+            raise BackupError(
+                f'The copy of the database is damaged: {found}. Is the database itself?'
+            )
+        return
+    _run('pg_restore', '--file=/dev/null', str(file))
+
+
+def load(file: Path) -> None:
+    """Make the database what the copy `file` is, in one transaction: all of it, or nothing."""
+    connection.close()
+    try:
+        if _is_sqlite():
+            name = str(connection.settings_dict['NAME'])
+            with closing(sqlite3.connect(file)) as copy, closing(sqlite3.connect(name)) as live:
+                copy.backup(live, progress=_patience())
+        else:
+            _load_postgresql(file)
+    except sqlite3.Error as error:
+        raise BackupError(f'The database cannot be restored: {error}. It is as it was.') from error
+
+
+def _is_sqlite() -> bool:
+    if connection.vendor not in ('sqlite', 'postgresql'):
+        raise BackupError(f'There is no backup of {connection.vendor} here: use its own programs.')
+    return connection.vendor == 'sqlite'
+
+
+def _patience() -> Callable[[int, int, int], None]:
+    """Ends SQLite's backup where somebody keeps the database locked: it would try for ever."""
+    end = time.monotonic() + WAIT
+
+    def look(status: int, remaining: int, total: int) -> None:
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > end:
+            raise BackupError(
+                f'Another program has kept the database locked for {WAIT} seconds. Stop the web '
+                'server and the scheduler, and try again.'
+            )
+
+    return look
+
+
+def _load_postgresql(file: Path) -> None:
+    """Without the last word, COMMIT, the server takes nothing: also where this process is killed."""
+    psql = ('psql', '--no-psqlrc', '--quiet', '--set=ON_ERROR_STOP=1', *_where())
+    script = ('pg_restore', '--clean', '--if-exists', '--no-owner', '--file=-', str(file))
+    with TemporaryFile() as said, TemporaryFile() as complaint:
+        reader = _start(*script, stdout=subprocess.PIPE, stderr=complaint)
+        writer = _start(*psql, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
+        with reader, writer:
+            with suppress(BrokenPipeError):  # it says why it ended
+                writer.stdin.write(EMPTY.encode())
+                shutil.copyfileobj(reader.stdout, writer.stdin)
+                if reader.wait(WAIT) == 0:
+                    writer.stdin.write(b'COMMIT;\n')
+                writer.stdin.close()
+            reader.stdout.close()
+        for program, errors in ((writer, said), (reader, complaint)):
+            if program.returncode:
+                raise BackupError(f'{_reason(program, errors)} The database is as it was.')
+
+
+def _where() -> tuple[str, ...]:
+    """The options by which the programs find the database; its password is in no command line."""
+    return tuple(connection.client.settings_to_cmd_args_env(connection.settings_dict, [])[0][1:])
+
+
+def _start(*command: str, **pipes: int | IO[bytes]) -> subprocess.Popen[bytes]:
+    _, secrets = connection.client.settings_to_cmd_args_env(connection.settings_dict, [])
+    environment = os.environ | {'PGCONNECT_TIMEOUT': CONNECT} | (secrets or {})
+    try:
+        return subprocess.Popen(command, **{'stdin': subprocess.DEVNULL} | pipes, env=environment)
+    except FileNotFoundError:
+        raise BackupError(
+            f'{command[0]} is not installed. Install the client programs of PostgreSQL, of the version '
+            'of the server or a newer one (on Debian: postgresql-client).'
+        ) from None
+
+
+def _run(*command: str) -> None:
+    """Run a program of PostgreSQL to its end. Raises BackupError with what it says."""
+    with TemporaryFile() as said:
+        process = _start(*command, stdout=subprocess.DEVNULL, stderr=said)
+        with process:
+            try:
+                process.wait(LONGEST)
+            except BaseException:  # SIGTERM, Ctrl-C, or too long
+                process.kill()
+                raise
+        if process.returncode:
+            raise BackupError(_reason(process, said))
+
+
+def _reason(program: subprocess.Popen[bytes], said: IO[bytes]) -> str:
+    said.seek(0)
+    lines = said.read().decode(errors='replace').strip().splitlines() or ['without a word']
+    return redact(f'{program.args[0]} ended with status {program.returncode}: {lines[0]}.')

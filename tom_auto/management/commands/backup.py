@@ -1,0 +1,49 @@
+"""`manage.py backup`: the database and the data in one file."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ...backup import back_up, for_the_owner_alone, usual_place
+from ...conf import manage
+from ...database_copies import BackupError
+from ...interrupt import terminable
+from ...sync.errors import SyncError
+
+
+class Command(BaseCommand):
+    help = (
+        'Copies the database and the data files into one file, and proves that it can be read. '
+        'Nothing has to stop for it. Not in it: .env, without which stored credentials cannot be read.'
+    )
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            '--to',
+            type=Path,
+            metavar='DIRECTORY',
+            help='where to; otherwise backups/ beside manage.py',
+        )
+        parser.add_argument(
+            '--keep', type=int, metavar='N', help='then delete all but the newest N backups there'
+        )
+        parser.add_argument('--no-data', action='store_true', help='the database alone')
+
+    def handle(self, **options: object) -> None:
+        keep = options['keep']
+        if keep is not None and keep < 1:
+            raise CommandError('--keep needs a number from 1 on.', returncode=2)
+        try:
+            with terminable(), for_the_owner_alone():
+                made = back_up(options['to'] or usual_place(), keep, not options['no_data'])
+        except (BackupError, SyncError) as error:
+            raise CommandError(str(error)) from error
+        data = 'no data files' if made.files is None else f'{made.files} data files'
+        self.stdout.write(f'{made.path}: {made.size / 1e6:.1f} MB, the database and {data}.')
+        if made.deleted:
+            self.stdout.write(f'Deleted: {", ".join(made.deleted)}.')
+        self.stdout.write(
+            f'Copy it to another machine, with .env. To restore it: {manage(f"restore {made.path.name}")}'
+        )
