@@ -231,7 +231,7 @@ class _Question:
 
     def _troubles(self) -> list[str]:
         """The facilities in trouble, and those that have observations in trouble."""
-        if not self.trouble['count']:
+        if not (self.main and self.trouble['count']):
             return self._facilities_in_trouble()
         names = self.failing.values_list('record__facility', flat=True).distinct().order_by()
         return [*self._facilities_in_trouble(), *(f'observations of {name}' for name in names)]

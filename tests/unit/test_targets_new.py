@@ -200,7 +200,7 @@ def test_a_group_that_does_not_exist_is_bad_usage(broker, automation):
 
 def test_one_run_at_a_time(broker):
     UpdateRun.objects.create(
-        job='updatetargets', host='elsewhere', pid=1, started='2026-01-01T00:00Z',
+        job='updatetargets', command='updatetargets', host='elsewhere', pid=1, started='2026-01-01T00:00Z',
         heartbeat='2126-01-01T00:00Z',
     )  # fmt: skip
     with pytest.raises(CommandError) as error:

@@ -2,7 +2,7 @@
 
 import pytest
 from django.contrib.auth.models import Group
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 
 from tom_auto.checks import check_new_targets
 from tom_auto.conf import mistakes
@@ -32,12 +32,12 @@ def test_a_failed_query_is_a_reason_and_in_a_mail(scheduled, broker, settings):
         updatetargets()
         assert its_health().state == FAILING
         assert its_health().reason == '1 query or target failed'
-        assert mails.subjects() == ['[Django] updatetargets is failing']
+        assert mails.subjects() == ['[Test TOM] updatetargets is failing']
         assert '- TNS my supernovae: TNS answered 500' in mails.text()
 
         broker.hosts[TNS] = tns('2026ab')
         updatetargets()
-        assert mails.subjects()[1:] == ['[Django] updatetargets is working again']
+        assert mails.subjects()[1:] == ['[Test TOM] updatetargets is working again']
 
 
 def test_a_service_in_trouble_is_the_reason(scheduled, broker):
@@ -85,3 +85,19 @@ def test_a_wrong_setting_is_bad_usage(broker, automation):
     with pytest.raises(CommandError) as error:
         updatetargets()
     assert error.value.returncode == 2
+
+
+def test_the_schedule_and_a_person_share_one_history(hourly, broker):
+    """The job is named otherwise than its command, and limits it: there is one row a run all the same."""
+    hourly.write_text(
+        f'{hourly.read_text()}[candidates]\nwhen = "daily"\ncommand = ["updatetargets"]\n'
+        '[tns]\nwhen = "daily"\ncommand = ["updatetargets", "--service", "TNS"]\n'
+    )
+    for job in ('candidates', 'tns'):
+        call_command('schedule', 'run', job)
+    updatetargets()
+    runs = UpdateRun.objects.order_by('pk').values_list('job', 'command', 'exit_status')
+    assert list(runs) == [
+        ('candidates', 'updatetargets', 0), ('tns', 'updatetargets', 0),
+        ('candidates', 'updatetargets', None),
+    ]  # fmt: skip
