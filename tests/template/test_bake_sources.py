@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from baking import Bake, bake, clean_environment, commit, git, repository
+from baking import Bake, bake, clean_environment, commit, git, repository, without_id
 from running import manage
 
 FORMER = 'TOM_FORMER = True\n'
@@ -44,7 +44,7 @@ def content(project: Path) -> dict[str, bytes]:
         assert not path.is_symlink(), f'{name} is a link'
         assert path.name != '__pycache__', f'{name} is byte code'
         if path.is_file():
-            found[str(name)] = path.read_bytes()
+            found[str(name)] = without_id(str(name), path.read_bytes())
     return found
 
 

@@ -319,9 +319,9 @@ def test_a_dead_cron_is_told_once_and_so_is_its_return(
         for _ in range(8):  # by two processes, each of which looks every time
             assert requests.get(f'{url}/', timeout=60).status_code == 200
             time.sleep(0.5)
-        assert came(subjects, within=3) == ['[Django] updatedata is overdue']
+        assert came(subjects, within=3) == ['[My TOM] updatedata is overdue']
     scene('retired')  # nothing is due any more
     manage(tom, 'updatedata', **observatory, **variables)
-    assert came(subjects, within=3) == ['[Django] updatedata is working again']
+    assert came(subjects, within=3) == ['[My TOM] updatedata is working again']
     manage(tom, 'updatedata', **observatory, **variables)
     assert came(subjects, within=2) == []

@@ -27,6 +27,7 @@ from baking import (
     git,
     load_hook,
     repository,
+    without_id,
 )
 
 #: A Python that is in no virtual environment, as a machine has it.
@@ -145,9 +146,9 @@ def files_of(project: Path) -> dict[str, bytes]:
     """Every file of a project but the environments and what the jobs keep."""
     made = ('.venv', '.conda', '.cache')
     return {
-        str(path.relative_to(project)): path.read_bytes()
+        str(name): without_id(str(name), path.read_bytes())
         for path in project.rglob('*')
-        if path.is_file() and path.relative_to(project).parts[0] not in made
+        if path.is_file() and (name := path.relative_to(project)).parts[0] not in made
     }
 
 

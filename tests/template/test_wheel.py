@@ -67,7 +67,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(packages: list[Path]) -> N
         names = packed.namelist()
         [metadata] = [packed.read(name).decode() for name in names if name.endswith('METADATA')]
     assert {name for name in names if '.dist-info/' not in name} == library()
-    assert {Path(name).suffix for name in library()} == {'.py', '.html', '.css', '.js'}
+    assert {Path(name).suffix for name in library()} == {'.py', '.html', '.css', '.js', '.md'}
     assert 'Requires-Dist: tomtoolkit' in metadata
     assert (metadata.splitlines()[1], wheel.name.endswith('-py3-none-any.whl')) == (
         'Name: tom-auto',
@@ -237,7 +237,7 @@ def test_schedule_shows_how_a_file_looks_and_then_its_line(tom: Tom) -> None:
     (tom.project / 'schedule.toml').write_text(example)
     line = tom.manage('schedule', 'show')
     (tom.project / 'schedule.toml').unlink()
-    assert f'{tom_python()} {tom.project / "manage.py"} updatedata >> ' in line
+    assert f'{tom_python()} {tom.project / "manage.py"} schedule run updatedata >> ' in line
     assert f'mkdir {tom.project / "logs"} ' in line  # only a generated TOM has it
 
 
@@ -245,7 +245,16 @@ def test_doctor_runs_to_its_end_and_sends_nobody_to_files_that_are_not_there(tom
     found = tom.manage('doctor', status=1)
     assert [line[8:23].strip() for line in found.splitlines() if line[:1].strip()] == [
         *('Python', 'Packages', 'Database', 'Data', 'Data', 'Privacy', 'Observatories'),
-        *('Observatories', 'Network', 'Clock', 'Schedule', 'Runs', 'Not supported', 'Mail'),
+        *(
+            'Observatories',
+            'Network',
+            'Clock',
+            'Schedule',
+            'Runs',
+            'Not supported',
+            'Mail',
+            'Alerts',
+        ),
     ]
     assert 'ok      Observatories  LCORedirect, LCO: the portal takes the token' in found
     [schedule] = [line for line in found.splitlines() if line.startswith('failed  Schedule ')]

@@ -9,8 +9,10 @@ from django.core.management import load_command_class
 from tom_auto.conf import Automation
 
 from .conftest import TEMPLATE
+from .test_house import LIBRARY
 
 README = (TEMPLATE / 'README.md').read_text(encoding='utf-8')
+TARGETS = (LIBRARY / 'targets' / 'README.md').read_text(encoding='utf-8')
 DJANGO = {
     '--help', '--version', '--verbosity', '--settings', '--pythonpath', '--traceback',
     '--no-color', '--force-color', '--skip-checks',
@@ -26,7 +28,8 @@ def flags(command: str) -> set[str]:
 
 @pytest.mark.parametrize('command', ['updatedata', 'updatetargets', 'updatecadences'])
 def test_every_option_of_a_command_is_in_the_readme(command):
-    section = README.split(f'## `{command}`')[1].split('\n## ')[0]
+    its = README if command == 'updatedata' else TARGETS
+    section = its.split(f'## `{command}`')[1].split('\n## ')[0]
     for flag in flags(command):
         assert f'| `{flag}' in section
 
