@@ -220,7 +220,7 @@ def tell(*args: object) -> None:
 def test_a_database_that_tells(db, settings, monkeypatch):
     settings.FACILITIES = settings.FACILITIES | {'Leaky': {'password': PASSWORD}}
 
-    def refused(*args: object) -> None:
+    def refused(*args: object, **named: object) -> None:
         raise OperationalError(f'no such user at postgresql://me:5160a7@db/tom, {PASSWORD}')
 
     monkeypatch.setattr('tom_auto.management.commands.updatedata.update', refused)
