@@ -58,7 +58,7 @@ def two_clean_runs(*skies: Observatory) -> None:
     """Run twice with nothing in the way: the first brings home what is missing, the second nothing."""
     for run in ('first', 'second'):
         status, report = updatedata()
-        assert (status, report['failures']) == (0, []), f'in the {run} clean run'
+        assert (status, report['failures']) == (0, []), f'in the {run} clean run: {report}'
         assert report['checked'] + report['unsupported'] == report['due']
         everything_is_home(*skies)
     assert (report['changed'], report['saved'], report['repaired']) == (0, 0, 0)
