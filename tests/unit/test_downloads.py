@@ -31,7 +31,7 @@ from tom_auto.observatory import archive
 from tom_auto.observatory.messages import Call, Reply
 from tom_auto.sync import storage, whole_file
 from tom_auto.sync.downloads import download
-from tom_auto.sync.errors import NoAnswer
+from tom_auto.sync.errors import NoAnswer, NoRoom
 from tom_auto.sync.http import limited_requests
 from tom_auto.sync.storage_id import accept_storage
 
@@ -431,3 +431,16 @@ def test_no_credentials_of_netrc_go_along_with_a_download_or_its_redirect(
             assert fetched(f'http://127.0.0.1:{here.port}/here.csv', 'a.csv') == b'1,2'
     assert len(heard) == 2
     assert b'authorization' not in b''.join(heard).lower()
+
+
+def test_what_is_written_no_longer_counts_as_reserved(media):
+    """Two files that fit one after the other fit at the same time."""
+    free = shutil.disk_usage(media).free
+    half = free // 2
+    limits = replace(LIMITS, MIN_FREE_BYTES=free - half - half // 2)
+    with storage.room_for(half, limits) as wrote:
+        with pytest.raises(NoRoom), storage.room_for(half, limits):
+            pass
+        wrote(half)
+        with storage.room_for(half, limits):
+            pass

@@ -45,8 +45,8 @@ def download(
         ):
             if response.status_code != requests.codes.ok:
                 raise BadAnswer(f'the archive answered {response.status_code} for the file')
-            with room_for(response.raw.length_remaining or BIG, limits):
-                received = received_from(_written(response, into, limits, room_for))
+            with room_for(response.raw.length_remaining or BIG, limits) as wrote:
+                received = received_from(_written(response, into, limits, room_for, wrote))
     except requests.TooManyRedirects:
         raise BadAnswer('the archive sent the download in circles') from None
     except ValueError:  # of requests, urllib3 or the codec for host names
@@ -63,7 +63,11 @@ def download(
 
 
 def _written(
-    response: requests.Response, into: BinaryIO, limits: Automation, room_for: Callable
+    response: requests.Response,
+    into: BinaryIO,
+    limits: Automation,
+    room_for: Callable,
+    wrote: Callable[[int], None],
 ) -> Iterator[bytes]:
     """What comes, written into the file. Where no length is promised: is there still room?
 
@@ -71,6 +75,8 @@ def _written(
     """
     since_then, is_promised = 0, response.raw.length_remaining is not None
     for chunk in chunks_of(response, decode=False):
+        if is_promised:  # before it is written: counted twice, it might stop what has room
+            wrote(len(chunk))
         into.write(chunk)
         yield chunk
         since_then += len(chunk)

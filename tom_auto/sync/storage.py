@@ -8,7 +8,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -89,15 +89,25 @@ def delete(name: str) -> None:
 
 
 @contextmanager
-def room_for(size: int, limits: Automation) -> Iterator[None]:
+def room_for(size: int, limits: Automation) -> Iterator[Callable[[int], None]]:
     """Reserve `size` bytes of the disk while this lasts: rule 15. Other stores have no limit.
 
-    Raises NoRoom where less than MIN_FREE_BYTES would be left.
+    Gives what is to be told how many bytes go onto the disk: what is written is no longer
+    reserved, or it would count twice. Raises NoRoom where less than MIN_FREE_BYTES would be left.
     """
     storage = the_storage()
     if not isinstance(storage, FileSystemStorage):
-        yield
+        yield lambda written: None
         return
+    left = size
+
+    def take(written: int) -> None:
+        nonlocal left
+        with _room:
+            taken = min(written, left)
+            left -= taken
+            _promised[0] -= taken
+
     with _room:
         free = shutil.disk_usage(storage.location).free - _promised[0]
         if free - size < limits.MIN_FREE_BYTES:
@@ -108,10 +118,9 @@ def room_for(size: int, limits: Automation) -> Iterator[None]:
             )
         _promised[0] += size
     try:
-        yield
+        yield take
     finally:
-        with _room:
-            _promised[0] -= size
+        take(left)
 
 
 def empty_parts() -> None:
