@@ -1,6 +1,7 @@
 """The threads of a run: how many ask whom at a time, and what is set aside."""
 
 from collections import Counter
+from functools import partial
 from threading import Event, Lock
 from threading import enumerate as enumerate_threads
 from time import monotonic, sleep
@@ -186,3 +187,33 @@ def test_one_account_that_is_refused_does_not_stop_another(pool):
         pool, job(lambda: 1, PORTAL, ACCOUNT), job(lambda: 1, PORTAL, other)
     )
     assert (type(first), second) == (SetAside, None)
+
+
+def test_who_waits_for_one_key_holds_up_nobody_at_another(pool):
+    """A class hangs, another job of it waits; a third class needs only the key that all share."""
+    let_go, both = Event(), ((('class', 'A'), 1), ('all', 2))
+    pool.submit(Job(let_go.wait, 'hangs', 'A', limits=both), 1)
+    pool.submit(Job(let_go.wait, 'waits', 'A', limits=both), 2)
+    pool.finished(0.1)
+    pool.submit(Job(lambda: 'done', 'works', 'B', limits=((('class', 'B'), 1), ('all', 2))), 3)
+    try:
+        assert (3, 'done', None) in pool.finished(5)
+    finally:
+        let_go.set()
+
+
+def test_jobs_begin_in_the_order_in_which_they_came(pool):
+    begun, many = [], 200
+
+    def work(number):
+        begun.append(number)
+        sleep(0.002)
+
+    for number in range(many):
+        limits = (('host', 2),)
+        pool.submit(Job(partial(work, number), 'its turn', 'A', limits=limits), number)
+    ended = 0
+    while ended < many:
+        ended += len(pool.finished(5))
+    # Of the two at a time either may be the first.
+    assert all(abs(number - place) <= 1 for place, number in enumerate(begun)), begun

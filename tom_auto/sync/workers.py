@@ -5,11 +5,11 @@ is refused, a full disk) is set aside for the rest of the run: rule 3.
 """
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Hashable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Semaphore, Thread
+from threading import Condition, Thread
 from time import monotonic
 
 from . import errors
@@ -45,6 +45,35 @@ class Job:
     limits: tuple[tuple[Hashable, int], ...] = ()
 
 
+class Line:
+    """Lets so many in at a time, in the order of their numbers.
+
+    A semaphore lets whoever comes first after another has left go ahead of those that wait.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._given, self._left = most, 0, 0
+        self._moved = Condition()
+
+    def number(self) -> int:
+        """The next number: whoever takes one has to take a turn as well."""
+        with self._moved:
+            self._given += 1
+            return self._given
+
+    @contextmanager
+    def turn(self, number: int) -> Iterator[None]:
+        """Wait for the turn of `number`."""
+        with self._moved:
+            self._moved.wait_for(lambda: number <= self._left + self._most)
+        try:
+            yield
+        finally:
+            with self._moved:
+                self._left += 1
+                self._moved.notify_all()
+
+
 class Pool:
     """A fixed number of threads. All but `_work` runs in the main thread, and needs no locks."""
 
@@ -54,7 +83,7 @@ class Pool:
         self._todo: SimpleQueue = SimpleQueue()
         self._done: SimpleQueue = SimpleQueue()
         self._waiting: OrderedDict[Hashable, deque] = OrderedDict()
-        self._turns: dict[Hashable, Semaphore] = {}
+        self._lines: dict[Hashable, Line] = {}
         self._started: Counter[Hashable] = Counter()
         self._in_a_row: Counter[tuple] = Counter()
         self.set_aside: dict[Hashable, str] = {}
@@ -125,17 +154,20 @@ class Pool:
     def _start(self, job: Job, tag: object) -> None:
         for key, most in job.limits:
             self._started[key] += 1
-            self._turns.setdefault(key, Semaphore(most))
+            self._lines.setdefault(key, Line(most))
+        lines = [self._lines[key] for key, _ in job.limits]
+        first = lines[0].number() if lines else 0
         self.in_hand[tag] = job, monotonic()
-        self._todo.put((job, tag))
+        self._todo.put((job, tag, lines, first))
 
     def _work(self) -> None:
         while (task := self._todo.get()) is not None:
-            job, tag = task
+            job, tag, lines, first = task
             result = error = None
-            with ExitStack() as turns:
-                for key, _ in job.limits:
-                    turns.enter_context(self._turns[key])
+            with ExitStack() as stack:
+                # A number of the next line only now: who waits in one must not hold up another.
+                for number, line in enumerate(lines):
+                    stack.enter_context(line.turn(line.number() if number else first))
                 try:
                     result = None if self._stopped else job.work()
                 except BaseException as raised:  # a facility class may even call sys.exit()
