@@ -79,7 +79,7 @@ def _answer(request: HttpRequest, field: FieldFile) -> HttpResponse:
 
 def _changed(field: FieldFile) -> datetime | None:
     """When the file was changed; None where its storage does not say."""
-    with suppress(NotImplementedError):
+    with suppress(NotImplementedError):  # as Django has it for storages that keep no times
         return field.storage.get_modified_time(field.name)
     return None
 

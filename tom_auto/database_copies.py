@@ -109,7 +109,7 @@ def _is_sqlite() -> bool:
 
 
 def _patience() -> Callable[[int, int, int], None]:
-    """Ends SQLite's backup where somebody keeps the database locked: it would try for ever."""
+    """Ends SQLite's backup if somebody keeps the database locked: it would go on trying forever."""
     end = time.monotonic() + WAIT
 
     def look(status: int, remaining: int, total: int) -> None:

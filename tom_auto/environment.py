@@ -129,7 +129,7 @@ def required(name: str) -> str:
         return value
     raise BadSetting(
         f'{name} is empty, in the environment and in .env. Write the old value there: what is encrypted '
-        'with it cannot be read with another. If there is none, move .env away and start again: a new '
+        'with it cannot be read with another. If you have no other, move .env away and start again: a new '
         'one is made, with a new value.'
     )
 

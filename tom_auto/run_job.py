@@ -28,12 +28,12 @@ from .redact import redact
 from .scheduling.definition import Job
 from .sync.db_retry import patient
 from .sync.errors import Paused
-from .sync.runs import ASKED_BY, BEAT, GIVEN, note_output, the_only_run
+from .sync.runs import BEAT, GIVEN, note_output, the_only_run
+from .sync.started_by import ASKED_BY
 
 KEPT = 4000  # characters: the end of what a job printed
-STOP_SECONDS = (
-    5  # that a job has to end after SIGTERM; `schedule run` and Docker wait a little more
-)
+#: What a job has to end after SIGTERM; `schedule run` and Docker wait a little longer.
+STOP_SECONDS = 5
 
 Status = UpdateRun.Status
 

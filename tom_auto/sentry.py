@@ -7,7 +7,7 @@ def report_errors_to(dsn: str) -> None:
     """Send each error to the project of this DSN; nothing where it is empty.
 
     Neither variables, nor what visitors send, nor who they are goes along, and each text is redacted.
-    Raises BadSetting if the package `sentry-sdk` is missing, or the DSN is none.
+    Raises BadSetting if the package `sentry-sdk` is missing, or the DSN is not valid.
     """
     if not dsn:
         return

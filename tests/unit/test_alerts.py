@@ -12,7 +12,7 @@ import faults
 from tom_auto.alerts import send_alerts
 from tom_auto.models import Alert, JobPause, RecordSync, UpdateRun
 from tom_auto.redact import redact
-from tom_auto.sync.runs import ASKED_BY
+from tom_auto.sync.started_by import ASKED_BY
 
 from .page import ran
 from .receiving import free_port, mail_server, use_mail, web_server

@@ -1,4 +1,4 @@
-"""J7: a backup is whole or is none; a restore brings all of it back or changes nothing."""
+"""J7: a backup that is not whole does not count; a restore brings back all of it or changes nothing."""
 
 import fcntl
 import io

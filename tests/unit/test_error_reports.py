@@ -9,7 +9,7 @@ from django.views.debug import technical_500_response as shown
 
 WORD = 'hunter' + '22'  # a page of an error shows its lines of source, too
 TOKEN = 'f00dcafe0123456789abcdef'
-HOOK = 'https://hooks.example/services/T000/B000/XXXXXXXX'
+HOOK = 'https://hooks.example/services/T0/B0/only-for-this-test'
 PING = 'https://hc.example/ping/0123-4567'
 SECRETS = (TOKEN, HOOK, PING, WORD)
 

@@ -58,7 +58,7 @@ IN_THE_WILD = {
     shapes.Anu: Outcome('PENDING', 'ANU reports no status'),
 }
 
-#: What else a class may be like. A mistake is a failure, and so is data that is none.
+#: What else a class may be like. A mistake is a failure, and so is data of the wrong kind.
 OTHERS = {
     shapes.NoStates: Outcome('DONE', 'NoStates does not implement get_terminal_observing_states'),
     shapes.NoneForProducts: Outcome('DONE'),

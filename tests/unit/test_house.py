@@ -21,6 +21,7 @@ LAYERS = [
     {'access', 'job_state', 'jobs'},
     {'targets'},
     {'sync.engine'},
+    {'sync.recorded_run'},
     {'sync.check_record', 'sync.runs'},
     {'sync.bring_frames', 'sync.class_saves'},
     {'sync.facility_jobs', 'sync.previews'},
@@ -38,7 +39,7 @@ LAYERS = [
     {'sync.storage'},
     {'sync.file_names', 'sync.frames', 'sync.listed', 'sync.portal_pages', 'sync.whole_file'},
     {'sync.db_retry', 'sync.explain'},
-    {'models', 'new_targets', 'redact', 'sync.http', 'sync.outcomes'},
+    {'models', 'new_targets', 'redact', 'sync.http', 'sync.outcomes', 'sync.started_by'},
     {'conf', 'environment', 'interrupt', 'log_config', 'sync.errors'},
 ]
 #: These stand by themselves: anything may import them, and they import nothing of the others.

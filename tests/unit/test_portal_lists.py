@@ -258,7 +258,7 @@ BAD_LISTS = {
     'repeats a row in the place of another': rows(lambda rows: rows.__setitem__(-1, rows[0])),
     'has a row of nonsense': rows(lambda rows: rows.__setitem__(-1, None)),
     'has no end': faults.endless_next(),
-    'has times that are none': rows(lambda rows: rows[-1].update(start='soon', created='once')),
+    'has invalid times': rows(lambda rows: rows[-1].update(start='soon', created='once')),
     'has states that nobody knows': rows(
         lambda rows: [row.update(state='NOPE') for row in rows]
     ),

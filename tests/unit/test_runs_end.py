@@ -37,7 +37,7 @@ from tom_auto.jobs import jobs
 from tom_auto.log_config import logging_for
 from tom_auto.management.terminal import result
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
-from tom_auto.sync import db_retry, engine, runs, storage
+from tom_auto.sync import db_retry, engine, recorded_run, runs, storage
 from tom_auto.sync.outcomes import Ending, Outcome, Report
 
 from .facility_classes import Robotic
@@ -133,7 +133,7 @@ def test_a_record_that_somebody_keeps_does_not_hold_up_the_run(observed, monkeyp
 @pytest.mark.parametrize('table', ['tom_auto_recordsync', 'tom_auto_updaterun'])
 def test_a_table_that_somebody_keeps_ends_the_run(observed, table, monkeypatch, printed):
     """C1: what no record is to blame for ends the run by the watchdog, at the latest."""
-    monkeypatch.setattr(engine, 'HELD_UP', 2)
+    monkeypatch.setattr(recorded_run, 'HELD_UP', 2)
     observed()
     with somebody(f'LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE'):
         begun = monotonic()
@@ -152,7 +152,7 @@ def endless_hook(record, previous=None):
 
 def test_the_watchdog_ends_what_nothing_else_ends(observed, settings, monkeypatch, printed):
     """C1: a hook holds the main thread, as a database may that is behind a dead firewall."""
-    monkeypatch.setattr(engine, 'HELD_UP', 1)
+    monkeypatch.setattr(recorded_run, 'HELD_UP', 1)
     settings.HOOKS = settings.HOOKS | {'observation_change_state': f'{__name__}.endless_hook'}
     observed()
     begun = monotonic()
@@ -169,7 +169,7 @@ def test_the_watchdog_ends_what_nothing_else_ends(observed, settings, monkeypatc
 
 def test_it_watches_from_the_first_question_on(observed, monkeypatch, printed):
     """C1: what hangs before the run has begun hung without a limit."""
-    monkeypatch.setattr(engine, 'HELD_UP', 1)
+    monkeypatch.setattr(recorded_run, 'HELD_UP', 1)
     monkeypatch.setattr(runs, '_begin', lambda *arguments: threading.Event().wait())
     begun = monotonic()
     assert ends(forked.updatedata(printed, '--deadline', '1'), 20) == 1
@@ -442,7 +442,7 @@ def test_a_store_that_does_not_answer_does_not_stop_the_heart(
     observed, monkeypatch, printed, module, name
 ):
     """C7: leftovers were swept before the heart beat, and without a deadline."""
-    monkeypatch.setattr(engine, 'HELD_UP', 1)
+    monkeypatch.setattr(recorded_run, 'HELD_UP', 1)
     monkeypatch.setattr(runs, 'BEAT', 0.2)
     monkeypatch.setattr(module, name, lambda: threading.Event().wait())
     observed()

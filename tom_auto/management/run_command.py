@@ -1,6 +1,7 @@
 """What the commands that do a recorded run have in common: signals, pauses, exit statuses."""
 
 import json
+from abc import ABC, abstractmethod
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -23,7 +24,7 @@ ALL_THE_REST = 120  # seconds that a program may take beside the run: questions 
 LEFT_BEHIND = 10  # seconds that the threads of others may take when all is done
 
 
-class RunCommand(BaseCommand):
+class RunCommand(BaseCommand, ABC):
     """A command that does one run of a job, recorded in the history.
 
     Subclasses say what `limits` it has, and do it in `act`.
@@ -32,13 +33,13 @@ class RunCommand(BaseCommand):
     # Cron runs these. The system checks load every page, which doubles the start-up time.
     requires_system_checks = []
 
+    @abstractmethod
     def limits(self, options: dict) -> Automation:
         """The options in force. May raise ImproperlyConfigured."""
-        raise NotImplementedError
 
+    @abstractmethod
     def act(self, options: dict, limits: Automation) -> Report | None:
         """Do what `options` say; None if that was no run."""
-        raise NotImplementedError
 
     def run_from_argv(self, argv: list[str]) -> None:
         with ending_for_good(LEFT_BEHIND):

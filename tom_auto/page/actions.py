@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from ..models import RunRequest, UpdateRun
 from ..scheduling.job_log import owner_only
-from ..sync.runs import ASKED_BY, SILENCE
+from ..sync.runs import SILENCE
+from ..sync.started_by import ASKED_BY
 
 LOOKS = 15  # seconds between two looks at a process
 

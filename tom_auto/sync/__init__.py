@@ -26,7 +26,9 @@
 | `portal_pages` | Reads the pages of a list of a portal of LCO's kind, as far as they are worth it |
 | `previews` | Makes a JPEG of each stored image where AUTO_THUMBNAILS asks for it: rule 10 |
 | `products` | Keeps frames as data products: a row means a whole, verified file (rules 6 to 9) |
+| `recorded_run` | What surrounds the work of a run: its row, its deadline, its limits on requests and the database |
 | `runs` | One run of a job at a time, and the history of runs |
+| `started_by` | Who has started a run: the schedule, or a person |
 | `storage` | Where the files of data products lie: on a disk of this host, or in a store such as S3 |
 | `storage_id` | The storage is the one that was there: it carries an id that the database knows: rule 7 |
 | `whole_file` | Is a file whole, and what its name promises? Archives send error pages and stumps instead |

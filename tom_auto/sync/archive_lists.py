@@ -101,7 +101,7 @@ def wanted_of(
         )
         for request, status, start, end, proposal, opened in rows:
             said = news.get(request, News({}))
-            with suppress(Exception):  # of a time that is none: the record is asked singly
+            with suppress(Exception):  # the time is not valid: the record is asked singly
                 start = moment(said.answer.get('scheduled_start')) or start
                 end = moment(said.answer.get('scheduled_end')) or end
                 proposal, is_old = said.proposal or proposal, end <= since

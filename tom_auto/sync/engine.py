@@ -15,19 +15,18 @@ from django.contrib.auth.models import User
 from django.db import Error as DatabaseTrouble
 
 from ..conf import Automation
-from ..interrupt import ended_after
 from ..models import UpdateRun
 from . import runs, storage
 from .check_record import Check, Records
-from .db_retry import connect_again, limited_waits, nothing_logged, patient
+from .db_retry import connect_again, patient
 from .due import Selection, due_by_facility, enrol, look_ahead
 from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
 from .explain import explained
 from .facilities import Account
 from .facility_jobs import Facilities
 from .frame_plans import unread_files
-from .http import limited_requests
 from .outcomes import Ending, Outcome, Report
+from .recorded_run import recorded_run
 from .storage_id import insist_on_storage
 from .workers import DISK, Pool
 
@@ -37,7 +36,6 @@ COMMAND = 'updatedata'
 TICK = 0.5  # seconds between two looks at the clock
 GATHER = 0.3  # seconds: the outcomes of so long are written together
 LAST_SECONDS = 3  # after the deadline, for what is under way
-HELD_UP = 25  # seconds after the deadline: a run that something holds is ended, whatever it is
 
 
 def update(
@@ -56,22 +54,14 @@ def update(
     taken over from this one. Otherwise whatever happens to a record or
     a facility is in the report.
     """
-    start = monotonic()
-    deadline = start + limits.DEADLINE
-    begin = runs.the_only_run(job, COMMAND, limits, selection.words())
-    held_up = ended_after(limits.DEADLINE + HELD_UP)
-    database, requests = limited_waits(), limited_requests(limits, deadline)
-    with held_up, nothing_logged(), database, begin as run, requests:
-        begun()
+    report, only = Report(), selection.words()
+    with recorded_run(job, COMMAND, report, limits, only, begun) as (run, deadline):
         enrol()
         if files := unread_files():
             logger.info('Files stored by other commands are read to verify them: %s', files)
-        report = Report()
         due = due_by_facility(run.started, selection)
         _Run(run, report, limits, deadline, progress).go(due, user)
         patient(look_ahead)(run.started, report)
-        report.seconds = round(monotonic() - start, 3)
-        runs.close(run, report)
     return report
 
 

@@ -66,7 +66,7 @@ def facility_classes() -> tuple[dict[str, type], dict[str, Exception]]:
 
 
 def usable_class(name: str, classes: dict[str, type]) -> type:
-    """The class of facility `name`; raises Unsupported where there is none that is whole."""
+    """The class of facility `name`; raises Unsupported if it is missing or incomplete."""
     facility_class = classes.get(name)
     if facility_class is None:
         raise Unsupported(f'no facility {name} is installed: add its class to TOM_FACILITY_CLASSES')

@@ -132,7 +132,7 @@ class Report:
         return {name: getattr(self, name) for name in COUNTS}
 
     def words_of_others_files(self) -> str:
-        """How many of the files that other commands had stored are whole; empty where there are none."""
+        """How many of the files that other commands had stored are whole, in words; empty if there were no such files."""
         if not (self.adopted or self.damaged or self.missing):
             return ''
         return (

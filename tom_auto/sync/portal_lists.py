@@ -128,7 +128,7 @@ def _find_pending(portal: Portal, pending: Wanted, found: Found) -> None:
     filters = {'request_state': PENDING, 'modified_after': _ever(pending).isoformat()}
     if _read_blocks(portal, pending, **filters):
         for number, one in pending.items():
-            with suppress(Exception):  # of a time that is none: the record is asked singly
+            with suppress(Exception):  # the time is not valid: the record is asked singly
                 if _is_consistent(one):
                     found[number] = News(_answer(one), _begun(one.blocks))
 

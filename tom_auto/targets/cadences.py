@@ -22,15 +22,12 @@ from tom_observations.cadences.retry_failed_observations import RetryFailedObser
 from tom_observations.models import DynamicCadence, ObservationRecord
 
 from ..conf import Automation
-from ..interrupt import ended_after
 from ..models import Submission, UpdateRun
 from ..sync import runs
-from ..sync.db_retry import limited_waits, nothing_logged
-from ..sync.engine import HELD_UP
 from ..sync.errors import Ceiling, NotSubmitted, OutOfTime, SyncError
 from ..sync.explain import explained
-from ..sync.http import limited_requests
 from ..sync.outcomes import Outcome, Report
+from ..sync.recorded_run import recorded_run
 from .settle import complete, look_up, open_submissions
 from .submissions import Seam, WouldSubmit, failure_of, submitting
 
@@ -80,17 +77,10 @@ def update_cadences(
 
     A dry run says what would be submitted, sends nothing, and leaves the database as it is.
     """
-    start = monotonic()
-    deadline, report = start + limits.DEADLINE, CadencesReport(dry_run=dry_run)
-    begin = nullcontext() if dry_run else runs.the_only_run(job, COMMAND, limits)
-    held_up, database = ended_after(limits.DEADLINE + HELD_UP), limited_waits()
-    with held_up, nothing_logged(), database, begin as run, limited_requests(limits, deadline):
-        begun()
-        with in_utc():
-            _Run(run, report, limits, deadline).go()
-        report.seconds = round(monotonic() - start, 3)
-        if run is not None:
-            runs.close(run, report)
+    report = CadencesReport(dry_run=dry_run)
+    recorded = recorded_run(job, COMMAND, report, limits, begun=begun, dry_run=dry_run)
+    with recorded as (run, deadline), in_utc():
+        _Run(run, report, limits, deadline).go()
     return report
 
 

@@ -211,7 +211,7 @@ def _here(target: Target) -> dict[str, object]:
 
 
 def _tidy(target: Target) -> None:
-    """Make plain numbers of numpy's, and nothing of those that are none. Raises BadCandidate."""
+    """Turn numpy's numbers into plain ones, and NaN and infinity into nothing. Raises BadCandidate."""
     name = str(target.name or '').strip()
     if not name or len(name) > 100 or not name.isprintable():
         raise BadCandidate(f'{name[:100]!r} cannot be the name of a target')

@@ -6,7 +6,7 @@ is next, and writes the history. A problem with a service stays there: rule 3.
 
 import logging
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import partial
 from time import monotonic
 
@@ -14,16 +14,14 @@ from django.utils import timezone
 from tom_dataservices.dataservices import get_data_service_classes
 
 from ..conf import Automation
-from ..interrupt import ended_after
 from ..models import UpdateRun
 from ..new_targets import Access, access_to_new_targets, is_hidden
 from ..sync import errors, runs
 from ..sync.class_process import ClassProcess
-from ..sync.db_retry import limited_waits, nothing_logged
-from ..sync.engine import HELD_UP, LAST_SECONDS, TICK
+from ..sync.engine import LAST_SECONDS, TICK
 from ..sync.facility_jobs import CLASSES
-from ..sync.http import limited_requests
 from ..sync.outcomes import Outcome
+from ..sync.recorded_run import recorded_run
 from ..sync.workers import Job, Pool
 from .at_work import CALLS, OF_THE_SERVICE, AtWork, Batch, Orders
 from .report import TargetsReport, failures_of
@@ -55,17 +53,11 @@ def update_targets(
     A dry run asks the services as well, and writes nothing. Raises AnotherRun where a run is in
     progress already. Otherwise whatever happens to a candidate, query or service is in the report.
     """
-    start, access = monotonic(), access_to_new_targets()
-    deadline = start + limits.DEADLINE
+    access, only = access_to_new_targets(), selection.words()
     report = TargetsReport(dry_run=dry_run, are_hidden=is_hidden(access))
-    begin = nullcontext() if dry_run else runs.the_only_run(job, COMMAND, limits, selection.words())
-    held_up, database = ended_after(limits.DEADLINE + HELD_UP), limited_waits()
-    with held_up, nothing_logged(), database, begin as run, limited_requests(limits, deadline):
-        begun()
+    recorded = recorded_run(job, COMMAND, report, limits, only, begun, dry_run)
+    with recorded as (run, deadline):
         _Run(run, report, limits, deadline, progress).go(selection, access)
-        report.seconds = round(monotonic() - start, 3)
-        if run is not None:
-            runs.close(run, report)
     return report
 
 

@@ -9,7 +9,7 @@ from ...channels import send_test
 from ...doctor.checks import findings
 from ...doctor.finding import FAILED, OK, WARNING, Finding, place_of_settings
 from ...redact import overheard
-from ...sync.runs import started_by
+from ...sync.started_by import started_by
 from ...sync.storage_id import accept_storage
 
 

@@ -49,7 +49,7 @@ class Command(BaseCommand):
 
     @contextmanager
     def chosen(self, name: str | None) -> Iterator[Path]:
-        """The file of that name. Raises CommandError with the names that there are."""
+        """The file of that name. Raises CommandError, which lists the backups, if there is no such file."""
         place = usual_place()
         if name == '-':
             place.mkdir(mode=0o700, exist_ok=True)

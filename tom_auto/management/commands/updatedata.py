@@ -18,7 +18,7 @@ from ...sync.due import Selection, records_due
 from ...sync.engine import update
 from ...sync.facilities import facility_classes
 from ...sync.outcomes import Report
-from ...sync.runs import started_by
+from ...sync.started_by import started_by
 from ..run_command import RunCommand, positive, wrong
 from ..terminal import result
 
