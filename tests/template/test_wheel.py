@@ -53,11 +53,11 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def library() -> set[str]:
-    """The files of the library in the repository."""
+    """The files of the library in the repository, but for its guides."""
     return {
         str(path.relative_to(TEMPLATE))
         for path in (TEMPLATE / 'tom_auto').rglob('*')
-        if path.is_file() and '__pycache__' not in path.parts
+        if path.is_file() and path.suffix != '.md' and '__pycache__' not in path.parts
     }
 
 
@@ -67,7 +67,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(packages: list[Path]) -> N
         names = packed.namelist()
         [metadata] = [packed.read(name).decode() for name in names if name.endswith('METADATA')]
     assert {name for name in names if '.dist-info/' not in name} == library()
-    assert {Path(name).suffix for name in library()} == {'.py', '.html', '.css', '.js', '.md'}
+    assert {Path(name).suffix for name in library()} == {'.py', '.html', '.css', '.js'}
     assert 'Requires-Dist: tomtoolkit' in metadata
     assert (metadata.splitlines()[1], wheel.name.endswith('-py3-none-any.whl')) == (
         'Name: tom-auto',
