@@ -4,6 +4,7 @@ The file is a tar file. Its last member, `END`, has the checksum of all that is 
 broke off, or was damaged on its way, is refused.
 """
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -13,7 +14,7 @@ import re
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ from .sync.storage import flush_directory, the_storage
 from .sync.storage_id import insist_on_storage
 
 ABOUT, DATABASE, DATA, END = 'about.json', 'database', 'data', 'END'
+ALONE = '-database'  # in the name of a backup without the data
 PRIVATE = '.tom-'  # directories of the storage that begin so hold no data products
 CHUNK = 2**20
 
@@ -71,6 +73,10 @@ def back_up(place: Path, keep: int | None = None, with_data: bool = True) -> Mad
     root = data_root() if with_data else None
     if root:
         insist_on_storage()
+        if place.resolve().is_relative_to(root.resolve()):
+            raise BackupError(
+                f'{place} is within the data, and would be backed up: choose another.'
+            )
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _alone(place) as work:
         _insist_on_room(place, root)
@@ -79,19 +85,41 @@ def back_up(place: Path, keep: int | None = None, with_data: bool = True) -> Mad
         database_copies.prove(copy)
         files = _write(part, copy, root)
         insist_on_whole(part)
-        path = place / f'{tom()}-{datetime.now(UTC):%Y-%m-%d-%H%M%S}.tar'
+        kind = '' if with_data else ALONE
+        path = place / f'{tom()}-{datetime.now(UTC):%Y-%m-%d-%H%M%S}{kind}.tar'
         part.replace(path)
         flush_directory(place)
-    kept = backups(place)[:keep]
-    deleted = [old for old in backups(place) if old not in kept]
-    for old in deleted:
-        old.unlink()
+        deleted = _too_many(place, path, keep, kind)
+        for old in deleted:
+            old.unlink()
     return Made(path, path.stat().st_size, files, [old.name for old in deleted])
+
+
+def _too_many(place: Path, new: Path, keep: int | None, kind: str) -> list[Path]:
+    """The backups that are one too many: of the kind of `new`, and of this very TOM.
+
+    Another one may have the same name, and what cannot be read is nobody's to delete.
+    """
+    if keep is None:
+        return []
+    alike = [old for old in backups(place) if old != new and (ALONE in old.name) == bool(kind)]
+    mine = [old for old in alike if _about(old).get('key') == key_mark()]
+    return mine[keep - 1 :]
+
+
+def _about(path: Path) -> dict:
+    """What a backup says of itself, without a look at the rest; nothing where it is none of ours."""
+    try:
+        with tarfile.open(path, 'r:') as tar:
+            first = tar.next()
+            return json.load(tar.extractfile(first)) if first and first.name == ABOUT else {}
+    except (OSError, tarfile.TarError, ValueError):
+        return {}
 
 
 def backups(place: Path) -> list[Path]:
     """The backups of this TOM in `place`, the newest first."""
-    name = re.compile(rf'{re.escape(tom())}-\d{{4}}(-\d\d){{2}}-\d{{6}}\.tar')
+    name = re.compile(rf'{re.escape(tom())}-\d{{4}}(-\d\d){{2}}-\d{{6}}({ALONE})?\.tar')
     return sorted((file for file in place.glob('*.tar') if name.fullmatch(file.name)), reverse=True)
 
 
@@ -156,7 +184,13 @@ def files_below(root: Path) -> Iterator[Path]:
         if Path(folder) == root:
             folders[:] = [name for name in folders if not name.startswith(PRIVATE)]
         folders.sort()
-        yield from (file for name in sorted(names) if (file := Path(folder, name)).is_file())
+        for file in (Path(folder, name) for name in sorted(names)):
+            if file.is_file():
+                yield file
+            elif file.is_symlink() and not file.exists():
+                raise FileNotFoundError(
+                    errno.ENOENT, 'This link leads nowhere: is its disk mounted?', str(file)
+                )
 
 
 def _raise(error: OSError) -> None:
@@ -179,7 +213,13 @@ def _write(part: Path, copy: Path, root: Path | None) -> int | None:
             _add_file(tar, DATABASE, copy)
             copy.unlink()
             count = None if root is None else 0
+            above = set()  # the directories of the file before
             for path in files_below(root) if root else ():
+                folders = path.parents[: len(path.relative_to(root).parts) - 1]
+                for folder in reversed(folders):
+                    if folder not in above:
+                        _add_folder(tar, f'{DATA}/{folder.relative_to(root)}', folder)
+                above = set(folders)
                 count += _add_file(tar, f'{DATA}/{path.relative_to(root)}', path)
                 tar.members.clear()  # it would remember every file
             _add_text(tar, END, hashed.sha256.hexdigest())
@@ -203,6 +243,12 @@ def _add_file(tar: tarfile.TarFile, name: str, path: Path) -> bool:
     with file:
         tar.addfile(tar.gettarinfo(arcname=name, fileobj=file), file)
     return True
+
+
+def _add_folder(tar: tarfile.TarFile, name: str, path: Path) -> None:
+    """Add a directory, for its permissions, unless somebody has deleted it in the meantime."""
+    with suppress(FileNotFoundError):
+        tar.addfile(tar.gettarinfo(path, arcname=name))
 
 
 class _Hashed:
@@ -239,6 +285,8 @@ def insist_on_whole(path: Path) -> dict:
         raise BackupError(f'{path} is not a whole backup: {error}.') from error
     if _sha256(path, end.offset) != wanted:
         raise BackupError(f'{path} is damaged: its checksum is wrong.')
+    if not {'made', 'database', 'data', 'key'} <= about.keys():
+        raise BackupError(f'{path} is not a backup of a TOM: it lacks {ABOUT}.')
     return about
 
 

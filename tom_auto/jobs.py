@@ -34,21 +34,22 @@ class Jobs:
 
 
 def jobs() -> Jobs:
-    """The jobs of this TOM. `updatedata` is always among them, disabled if it is not scheduled."""
+    """The jobs of this TOM. One that downloads data is always among them, if need be disabled."""
     unscheduled = Job(MAIN, '', enabled=False)
     try:
         schedule = read_schedule(Path(settings.BASE_DIR))
         schedule_zone()
     except ScheduleError as error:
         return Jobs((unscheduled,), str(error))
-    missing = () if any(map(_covers_all, schedule.jobs)) else (unscheduled,)
+    missing = () if any(map(_downloads, schedule.jobs)) else (unscheduled,)
     contained = schedule.environment in ('docker', 'kubernetes')
     return Jobs((*missing, *schedule.jobs), contained=contained)
 
 
 def main_job() -> Job:
-    """The job that downloads the data."""
-    return next(job for job in jobs().jobs if _covers_all(job))
+    """The job that downloads the data: of all observations, or of those that its owner wants."""
+    found = [job for job in jobs().jobs if _downloads(job)]
+    return next(filter(_covers_all, found), found[0])
 
 
 def is_main(job: Job) -> bool:
@@ -59,6 +60,10 @@ def is_main(job: Job) -> bool:
 def name_of(command: str) -> str:
     """The name of the job that does all the work of a command: runs by hand belong to it."""
     return next((job.name for job in jobs().jobs if _covers_all(job, command)), command)
+
+
+def _downloads(job: Job) -> bool:
+    return _covers_all(job) or job.name == MAIN  # which runs nothing else: see `definition`
 
 
 def _covers_all(job: Job, command: str = MAIN) -> bool:

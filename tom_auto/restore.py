@@ -1,22 +1,23 @@
 """`manage.py restore`: puts the database and the data of a backup in the place of what is there.
 
 First everything is made ready beside the data; then the database changes, in one transaction; then the
-files are renamed. What was there is kept beside them. Between the last two steps the storage does
-not carry its id, so that whoever is killed there leaves a TOM that touches nothing: rule 7.
+files are renamed. What was there is kept beside them. Where one of these steps fails, all of them are
+undone. While they last the storage does not carry its id, so that whoever is killed there leaves a
+TOM that touches nothing: rule 7.
 """
 
 import os
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 from guardian.conf import settings as guardian
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
@@ -34,9 +35,10 @@ from .backup import (
     members,
 )
 from .database_copies import BackupError
+from .interrupt import uninterrupted
+from .models import UpdateRun
+from .sync.storage import RESTORING
 from .sync.storage_id import MARK
-
-STAGE = f'{PRIVATE}restore'
 
 
 class ConsentMissing(BackupError):
@@ -60,6 +62,11 @@ def restore(backup: Path, consent: bool) -> Restored:
     beside the data.
     """
     about = insist_on_whole(backup)
+    free, size = shutil.disk_usage(backup.parent).free, backup.stat().st_size
+    if free < size:
+        raise BackupError(
+            f'A restore needs {size / 1e6:.0f} MB in {backup.parent}: {free / 1e6:.0f} are free.'
+        )
     if about['database'] != connection.vendor:
         raise BackupError(
             f'This backup has a database of {about["database"]}, and this TOM uses '
@@ -76,6 +83,7 @@ def restore(backup: Path, consent: bool) -> Restored:
             files = _unpack(backup, database, stage)
             database_copies.prove(database)
             aside = _replace(database, root, stage)
+    _end_runs()
     return Restored(about['made'], files, aside, about['key'] == key_mark())
 
 
@@ -92,8 +100,11 @@ def _what_is_there(root: Path | None) -> str:
         if objects.model._meta.db_table in tables and (count := objects.count()):
             found.append(f'{count} {name}')
     if root and root.is_dir():
-        count = sum(not file.name.startswith('.') for file in files_below(root))
-        found += [f'{count} data files'] if count else []
+        try:
+            count = sum(not file.name.startswith('.') for file in files_below(root))
+            found += [f'{count} data files'] if count else []
+        except OSError:  # a link that leads nowhere, for one
+            found.append('data files')
     return ', '.join(found)
 
 
@@ -107,7 +118,7 @@ def _stage(root: Path | None) -> Iterator[Path | None]:
         raise BackupError(
             f'{root / mounted[0]} is a file system of its own: it cannot be replaced.'
         )
-    stage = root / STAGE
+    stage = root / RESTORING
     shutil.rmtree(stage, ignore_errors=True)  # of a restore that was killed
     stage.mkdir(mode=0o700, parents=True)
     try:
@@ -128,15 +139,20 @@ def _unpack(backup: Path, database: Path, stage: Path | None) -> int | None:
             if member.name == DATABASE:
                 _write(tar, member, database)
             elif stage is not None and member.name.startswith(f'{DATA}/'):
-                _write(tar, member, _place(stage, member))
-                files += 1
+                place = _place(stage, member)
+                if member.isdir():
+                    place.mkdir(exist_ok=True)
+                    place.chmod(member.mode & 0o777 | 0o700)  # a web server may have to read it
+                else:
+                    _write(tar, member, place)
+                    files += 1
     return files
 
 
 def _place(stage: Path, member: tarfile.TarInfo) -> Path:
     """Where a data file goes. Raises BackupError for what no backup of ours has."""
     parts = member.name.split('/')[1:]
-    if not member.isreg() or '' in parts or '..' in parts:
+    if not (member.isreg() or member.isdir()) or '' in parts or '..' in parts:
         raise BackupError(f'{member.name} is not a data file: this is not a backup of a TOM.')
     place = stage.joinpath(*parts)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -156,25 +172,38 @@ def _replace(database: Path, root: Path | None, stage: Path | None) -> Path | No
     if root is None:
         database_copies.load(database)
         return None
-    aside = root / f'{PRIVATE}before-restore-{datetime.now(UTC):%Y-%m-%d-%H%M%S}'
+    before = database.with_name('before')
+    database_copies.dump(before)
+    aside = root / f'{PRIVATE}before-restore-{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}'
     aside.mkdir(mode=0o700)
-    _rename([root / MARK], aside)
-    try:
+    with ExitStack() as undo:
+        undo.callback(aside.rmdir)
+        _rename([root / MARK], aside, undo)
         database_copies.load(database)
-    except BaseException:
-        _rename([aside / MARK], root)
-        aside.rmdir()
-        raise
-    _rename([entry for entry in root.iterdir() if not entry.name.startswith(PRIVATE)], aside)
-    _rename([entry for entry in stage.iterdir() if entry.name != MARK], root)
-    _rename([stage / MARK], root)  # now it is the storage that the database knows
+        undo.callback(database_copies.load, before)
+        with uninterrupted():
+            here = [entry for entry in root.iterdir() if not entry.name.startswith(PRIVATE)]
+            _rename(here, aside, undo)
+            _rename([entry for entry in stage.iterdir() if entry.name != MARK], root, undo)
+            _rename([stage / MARK], root, undo)  # now it is the storage that the database knows
+            undo.pop_all()
     if any(aside.iterdir()):
         return aside
     aside.rmdir()
     return None
 
 
-def _rename(entries: list[Path], directory: Path) -> None:
+def _rename(entries: list[Path], directory: Path, undo: ExitStack) -> None:
     for entry in entries:
         if entry.exists() or entry.is_symlink():
-            entry.rename(directory / entry.name)
+            there = directory / entry.name
+            entry.rename(there)
+            undo.callback(there.rename, entry)
+
+
+def _end_runs() -> None:
+    """The run that made the backup, and any other at that time, is not at work in this TOM."""
+    connection.close()
+    # The tables may be those of an older version: `migrate` comes next.
+    with suppress(DatabaseError), transaction.atomic():
+        UpdateRun.objects.filter(status=UpdateRun.Status.RUNNING).delete()

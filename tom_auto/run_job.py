@@ -5,12 +5,13 @@ is. So each job has a history, even if its process is killed.
 """
 
 import codecs
+import ctypes
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from multiprocessing import Process, get_context
+from multiprocessing import Process, get_context, parent_process
 from multiprocessing.connection import wait
 from time import monotonic
 from typing import TextIO
@@ -32,6 +33,8 @@ from .sync.runs import BEAT, GIVEN, note_output, the_only_run
 from .sync.started_by import ASKED_BY
 
 KEPT = 4000  # characters: the end of what a job printed
+TOO_LATE = 124  # the exit status of timeout(1)
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 #: What a job has to end after SIGTERM; `schedule run` and Docker wait a little longer.
 STOP_SECONDS = 5
 
@@ -61,7 +64,7 @@ class _Watch:
     def __init__(self, job: Job, run: UpdateRun, say: Callable[[str], object]) -> None:
         self._job, self._run, self._say = job, run, say
         self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
-        self._printed = ''
+        self._printed, self._is_late = '', False
         self._begun = self._beat = monotonic()
 
     def to_its_end(self) -> int:
@@ -80,8 +83,9 @@ class _Watch:
                 _stop(child)
             os.close(printed)
             self._note()
-        self._record(child.exitcode)
-        return child.exitcode
+        status = TOO_LATE if self._is_late and child.exitcode == 0 else child.exitcode
+        self._record(status)
+        return status
 
     def _texts(self, child: Process, printed: int) -> Iterator[str]:
         """What it prints; it ends with the process: one that it left behind may go on printing."""
@@ -98,6 +102,7 @@ class _Watch:
             if monotonic() - self._beat > BEAT:
                 self._note()
             if self._job.timeout and monotonic() - self._begun > self._job.timeout:
+                self._is_late = True
                 yield f'Stopped: it took longer than its timeout of {self._job.timeout} s\n'
                 return
 
@@ -125,6 +130,7 @@ class _Watch:
 def _carry_out(job: Job, run: UpdateRun, output: int) -> None:
     """In the process of the job: run its command as a shell would, printing to `output`."""
     os.setsid()  # so that all that it starts can be stopped with it
+    _die_with(parent_process().pid)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout, sys.stderr = _redirected(1, output), _redirected(2, output)
@@ -134,6 +140,14 @@ def _carry_out(job: Job, run: UpdateRun, output: int) -> None:
         os.environ[ASKED_BY] = run.started_by
     words = ['manage.py', *job.words]
     ManagementUtility(words).fetch_command(job.words[0]).run_from_argv(words)
+
+
+def _die_with(parent: int) -> None:
+    """Have this process stopped when its parent dies: nobody would record it, nor keep a second away."""
+    with suppress(OSError, AttributeError):  # only Linux has this
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it has died already
+        sys.exit(1)
 
 
 def _redirected(number: int, output: int) -> TextIO:

@@ -4,9 +4,12 @@ import fcntl
 import io
 import json
 import os
+import signal
 import sqlite3
 import tarfile
 from contextlib import closing
+from itertools import count
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,10 +18,15 @@ from django.db import connection, connections
 from tom_dataproducts.models import DataProduct
 from tom_targets.models import Target
 
+import forked
 from tom_auto import backup as backup_module
 from tom_auto import database_copies
+from tom_auto.backup import key_mark
+from tom_auto.models import UpdateRun
+from tom_auto.sync.errors import StorageAway
 from tom_auto.sync.storage_id import MARK, accept_storage
 
+from .page import ran
 from .running import files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -161,40 +169,128 @@ def test_a_database_that_cannot_be_restored_leaves_all_as_it_was(tom, place, mon
     assert not list(tom.glob('.tom-before*'))
 
 
-def test_ended_between_database_and_files_the_tom_touches_nothing(tom, place, monkeypatch):
+def test_killed_between_database_and_files_the_tom_touches_nothing(tom, place, tmp_path):
     backup()
-    plain = database_copies.load
+    backed_up, plain = whole(tom), database_copies.load
+    Target.objects.create(name='after', type='SIDEREAL', ra=1, dec=1)
 
-    def load_and_end(file):
-        plain(file)
-        patch.setattr('tom_auto.restore._rename', end)
+    def killed():
+        def load_and_die(file):
+            plain(file)
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    def end(*words):
-        raise KeyboardInterrupt
+        database_copies.load = load_and_die
+        restore(only(place).name, '--yes')
 
-    with monkeypatch.context() as patch:
-        patch.setattr(database_copies, 'load', load_and_end)
-        with pytest.raises(KeyboardInterrupt):
-            restore(only(place).name, '--yes')
+    child = forked.start(tmp_path / 'printed', killed)
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    connection.close()
     before = whole(tom)
     status, report = updatedata()
     assert status == 1
-    assert 'not the one that was there' in str(report)
+    assert 'a restore of the data is in progress, or was cut short' in str(report)
+    with pytest.raises(StorageAway):
+        accept_storage()
     assert whole(tom) == before
+    restore(only(place).name, '--yes')
+    assert backed_up.items() <= whole(tom).items()
+    assert not Target.objects.filter(name='after').exists()
+    assert updatedata()[0] == 0
+
+
+@pytest.mark.parametrize('failing', [1, 2, 3, 4])
+def test_a_file_that_cannot_be_moved_leaves_all_as_it_was(tom, place, monkeypatch, failing):
+    backup()
+    Target.objects.create(name='after', type='SIDEREAL', ra=1, dec=1)
+    (tom / 'mine.txt').write_text('changed')
+    before, calls, plain = whole(tom), count(1), Path.rename
+
+    def rename(path, to):
+        if next(calls) == failing:
+            raise PermissionError(13, 'Permission denied', str(path))
+        return plain(path, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, 'rename', rename)
+        with pytest.raises(CommandError, match='Permission denied.*Nothing was restored'):
+            restore(only(place).name, '--yes')
+    assert next(calls) > failing
+    assert Target.objects.filter(name='after').exists()
+    assert whole(tom) == before
+    assert not list(tom.glob('.tom-before*'))
+    assert updatedata()[0] == 0
+
+
+def named(place, name, **about):
+    """A backup of that name, which says that of itself."""
+    about = {'made': '', 'database': connection.vendor, 'data': True, 'key': key_mark()} | about
+    with tarfile.open(place / name, 'w') as tar:
+        backup_module._add_text(tar, 'about.json', json.dumps(about))
 
 
 def test_only_the_newest_are_kept_and_only_backups_are_deleted(tom, place):
     place.mkdir()
     old = [f'project-2026-01-0{day}-000000.tar' for day in range(1, 5)]
     others = ['project-2026.tar', 'other-2026-01-01-000000.tar', 'project-2026-01-01-000000.tar.gz']
+    others += ['project-2026-01-05-000000-database.tar', 'project-2099-01-01-000000.tar']
     for name in old + others:
-        (place / name).touch()
+        named(place, name)
+    (place / others[-1]).write_bytes(b'')  # the clock was wrong, and the disk full
+    named(place, 'project-2026-01-06-000000.tar', key='of another TOM')
+    others.append('project-2026-01-06-000000.tar')
     said = backup('--keep', '3')
     left = {file.name for file in place.iterdir()} - {'.lock'}
     new = left - set(old) - set(others)
     assert len(new) == 1
     assert left == new | set(others) | set(old[2:])
     assert old[0] in said
+    backup('--keep', '1', '--no-data')
+    assert {file.name for file in place.glob('*-database.tar')}.isdisjoint(others)
+    assert left - set(others) < {file.name for file in place.iterdir()}
+
+
+def test_a_folder_whose_disk_is_away_is_not_left_out(tom, place, tmp_path):
+    backup('--keep', '1')
+    (tom / 'more').symlink_to(tmp_path / 'not mounted')
+    with pytest.raises(CommandError, match='more.*No backup was made'):
+        backup('--keep', '1')
+    assert only(place)
+
+
+def test_not_within_the_data(tom):
+    with pytest.raises(CommandError, match='within the data'):
+        backup('--to', str(tom / 'backups'))
+    assert not (tom / 'backups').exists()
+
+
+def test_directories_keep_their_permissions(tom, place):
+    frame = next(file for file in tom.rglob('*.fits*'))
+    for folder in frame.relative_to(tom).parents[:-1]:
+        (tom / folder).chmod(0o755)
+    backup()
+    restore(only(place).name, '--yes')
+    modes = {
+        (tom / folder).stat().st_mode & 0o777 for folder in frame.relative_to(tom).parents[:-1]
+    }
+    assert modes == {0o755}
+
+
+def test_a_run_that_was_at_work_then_is_not_now(tom, place):
+    ran(job='backup', status='running', finished=None, host='x')
+    backup()
+    restore(only(place).name, '--yes')
+    assert not UpdateRun.objects.filter(status='running').exists()
+
+
+def test_a_tar_file_of_somebody_else(tom, place):
+    place.mkdir()
+    hashed = backup_module._Hashed((place / 'a.tar').open('wb'))
+    with tarfile.open(fileobj=hashed, mode='w') as tar:
+        backup_module._add_text(tar, 'END', hashed.sha256.hexdigest())
+    hashed._file.close()
+    with pytest.raises(CommandError, match='not a backup of a TOM'):
+        restore('a.tar', '--yes')
 
 
 def test_data_that_is_not_mounted_pushes_no_backup_out(tom, place, settings, tmp_path):

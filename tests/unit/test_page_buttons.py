@@ -301,3 +301,11 @@ def test_the_lines_on_its_pages(admin_client, observed, sky):
         assert '3 frames stored' in told
         assert 'next check <time' in told
     assert 'updatedata has been working' in text(admin_client, '/')
+
+
+def test_a_number_that_no_column_holds_is_not_found(client, staff):
+    for path in ('retry/{}/', 'targets/{}/update/', 'alerts/unmute/{}/'):
+        address = f'/automation/{path.format(10**22)}'
+        assert client.post(address).status_code == 404
+    assert client.get(f'/automation/runs/{10**22}/').status_code == 404
+    assert client.get('/automation/alerts/?record=123456').status_code == 404

@@ -15,6 +15,7 @@ from django.core import management
 from django.core.management import BaseCommand, CommandError, call_command
 from django.utils import timezone
 
+import forked
 from tom_auto import run_job
 from tom_auto.health import healths
 from tom_auto.models import JobPause, UpdateRun
@@ -40,6 +41,9 @@ timeout = 1
 [lco]
 when = "hourly"
 command = ["updatedata", "--facility", "LCO"]
+[slow_one]
+when = "hourly"
+command = ["report", "--sleep", "60"]
 """
 
 
@@ -50,6 +54,7 @@ class Report(BaseCommand):
         parser.add_argument('--fail', type=int, default=0)
         parser.add_argument('--sleep', type=int, default=0)
         parser.add_argument('--stubborn', action='store_true')
+        parser.add_argument('--obedient', action='store_true')
 
     def run_from_argv(self, argv):
         self.__init__()  # this one was made in the test's process, with its streams
@@ -62,6 +67,9 @@ class Report(BaseCommand):
         if options['stubborn']:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             os.system('sleep 99 & echo child $!')
+        if options['obedient']:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        self.stdout.write(f'I am {os.getpid()}')
         time.sleep(options['sleep'])
         if options['fail'] == 9:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -200,6 +208,41 @@ def test_two_jobs_of_updatedata_have_a_history_and_a_pause_each(observed):
     assert (status, 'lco is paused by ada since 20' in printed) == (0, True)
     assert run('updatedata')[2].status == 'ok'
     assert UpdateRun.objects.count() == 2
+
+
+def test_the_job_called_updatedata_may_be_limited(observed, hourly):
+    hourly.write_text(
+        'environment = "virtualenv"\n[updatedata]\nwhen = "hourly"\ntimeout = 600\n'
+        'command = ["updatedata", "--facility", "SOAR"]\n'
+    )
+    observed()  # of LCO
+    status, printed, noted = run('updatedata')
+    assert (status, noted.job, noted.due) == (0, 'updatedata', 0), printed
+    assert [state.job for state in healths()] == ['updatedata']
+
+
+def test_a_job_that_ends_well_when_its_time_is_up_has_failed(hourly):
+    hourly.write_text(
+        'environment = "virtualenv"\n[report]\nwhen = "hourly"\ntimeout = 1\n'
+        'command = ["report", "--obedient", "--sleep", "60"]\n'
+    )
+    status, printed, noted = run('report')
+    assert (status, noted.status, noted.exit_status) == (124, 'failed', 124)
+
+
+def test_a_job_dies_with_what_started_it(tmp_path):
+    """Nobody would record how it ended, and the next run would start beside it."""
+    (tmp_path / 'printed').touch()
+    parent = forked.start(tmp_path / 'printed', call_command, 'schedule', 'run', 'slow_one')
+    end = time.monotonic() + 20
+    while not (found := re.search(r'I am (\d+)', (tmp_path / 'printed').read_text())):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    os.kill(parent.pid, signal.SIGKILL)
+    while Path(f'/proc/{found.group(1)}').exists():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    parent.join(10)
 
 
 def test_jobs_of_updatedata_exclude_each_other_and_others_do_not():

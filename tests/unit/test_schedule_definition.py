@@ -238,3 +238,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / 'schedule.toml').write_bytes(b'environment = "\xff"')
     with pytest.raises(ScheduleError, match='cannot be read'):
         read_schedule(tmp_path)
+
+
+def test_the_name_updatedata_is_for_that_command(tmp_path):
+    file = tmp_path / 'schedule.toml'
+    file.write_text('environment = "system"\n[updatedata]\nwhen = "daily"\ncommand = ["report"]\n')
+    with pytest.raises(ScheduleError, match=r'line 4: \[updatedata\] runs report. Give'):
+        read_schedule(tmp_path)

@@ -18,8 +18,8 @@ BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
 
 @contextmanager
-def explained_endings() -> Iterator[None]:
-    """Raise CommandError in place of what a person could not read."""
+def explained_endings(after: str = 'The next run does the rest.') -> Iterator[None]:
+    """Raise CommandError in place of what a person could not read. `after`: what a stop leaves."""
     try:
         yield
     except AnotherRun as busy:
@@ -27,7 +27,7 @@ def explained_endings() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         number = SIGTERM if isinstance(stop, Terminated) else SIGINT
         raise CommandError(
-            f'Stopped by {number.name}. The next run does the rest.',
+            f'Stopped by {number.name}. {after}',
             returncode=128 + number,  # as a shell has it
         ) from None
     except ImproperlyConfigured as mistake:

@@ -5,7 +5,7 @@ from datetime import datetime, time, timedelta
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
@@ -52,6 +52,8 @@ def alerts(request: HttpRequest) -> HttpResponse:
     number = asked['record'] if asked['record'].isascii() and len(asked['record']) < 10 else ''
     records = seen_by(request.user, ObservationRecord.objects.all())
     record = records.filter(pk=number).first() if number.isdecimal() else None
+    if asked['record'] and record is None:
+        raise Http404
     week = timezone.localdate() + timedelta(days=7)
     initial = {'record': record, 'facility': asked['facility'], 'until': week}
     context = {

@@ -150,6 +150,12 @@ def _job(name: str, table: dict, seed: str) -> Job:
         'command = ["updatedata", "--facility", "LCO"]'
     )
     command = _value(table, 'command', _is_command, needed, name)
+    if name == 'updatedata' and command and command[0] != name:
+        raise _Mistake(
+            f'[{name}] runs {command[0]}. Give the job of another command another name',
+            name,
+            'command',
+        )
     needed = (
         f'a whole number of seconds, from 1 to {LONGEST_TIMEOUT} (a week). For example: '
         'timeout = 3600'

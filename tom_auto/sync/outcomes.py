@@ -62,7 +62,8 @@ class Alike(list[Outcome]):
         numbers = [outcome.observation_id for outcome in self]
         named, more = ', '.join(filter(None, numbers[:MOST_ALIKE])), len(numbers) - MOST_ALIKE
         more_named = f' and {more} more' if more > 0 else ''
-        return f'{self[0].facility} {named}{more_named}'.strip() + f': {self[0].error}'
+        who = f'{self[0].facility} {named}{more_named}'.strip()
+        return f'{who}: {self[0].error}' if who else self[0].error
 
 
 @dataclass

@@ -29,6 +29,7 @@ from .explain import in_the_storage
 from .whole_file import Received
 
 PARTS = '.tom-parts'
+RESTORING = '.tom-restore'  # what a restore makes ready, beside the data
 
 _numbers = count(1)
 _room = Lock()
@@ -121,6 +122,12 @@ def room_for(size: int, limits: Automation) -> Iterator[Callable[[int], None]]:
         yield take
     finally:
         take(left)
+
+
+def is_being_restored() -> bool:
+    """Whether a restore of the data is in progress, or was cut short."""
+    storage = the_storage()
+    return isinstance(storage, FileSystemStorage) and (Path(storage.location) / RESTORING).exists()
 
 
 def empty_parts() -> None:

@@ -30,6 +30,11 @@ def insist_on_storage() -> None:
     elif known is None or known.pending:
         _insist_on_some_files()
         accept_storage()
+    elif found != known.mark and storage.is_being_restored():
+        raise StorageAway(
+            'a restore of the data is in progress, or was cut short. Nothing was touched. If it was: '
+            f'{manage("restore NAME --yes")} once more'
+        )
     elif found != known.mark:
         raise StorageAway(
             'the storage of the data is not the one that was there, or is not mounted: it lacks '
@@ -65,6 +70,8 @@ def accept_storage() -> None:
 
     The database has it first: whoever is killed here, or suspended, writes no other one.
     """
+    if storage.is_being_restored():
+        raise StorageAway('a restore of the data was cut short: restore once more')
     known = StorageMark.objects.first()
     if known is None:
         new = {'mark': uuid4().hex, 'pending': True}

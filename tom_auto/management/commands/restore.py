@@ -15,6 +15,7 @@ from ...conf import manage
 from ...database_copies import BackupError
 from ...interrupt import terminable
 from ...restore import ConsentMissing, Restored, restore
+from ..endings import explained_endings
 
 
 class Command(BaseCommand):
@@ -33,6 +34,7 @@ class Command(BaseCommand):
     def handle(self, **options: object) -> None:
         try:
             with (
+                explained_endings('Nothing was restored.'),
                 terminable(),
                 for_the_owner_alone(),
                 self.chosen(options['backup']) as file,
