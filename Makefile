@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit template library engine engine-sqlite engine-postgresql unit-postgresql bench lint lock upgrade screenshots clean environments FORCE
+.PHONY: help demo test bare unit template library engine engine-sqlite engine-postgresql unit-postgresql pythons bounds bench lint docs reference licences lock upgrade release screenshots clean environments FORCE
 
 TEMPLATE := {{cookiecutter.project_slug}}
 TOOLS := .work/tools/bin
@@ -37,8 +37,8 @@ template: environments  ## test the template: bake it, and use what it makes
 	@mkdir -p .work/home .work/tmp
 	TOM_PYTHON='$(CURDIR)/$(TOM)/bin/python' $(PYTEST) $(ARGS)
 
-# Ten minutes and more, on an idle machine. Each part has a process of its own, and those on
-# PostgreSQL a server.
+# A quarter of an hour, on an idle machine. Each part has a process of its own, and those on PostgreSQL
+# a server.
 engine: library  ## test the library under load and under fire, and on PostgreSQL
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target \
 	    engine-postgresql engine-sqlite $(if $(ARGS),,unit-postgresql)
@@ -46,12 +46,30 @@ engine: library  ## test the library under load and under fire, and on PostgreSQ
 engine-sqlite: library
 	$(LIBRARY_PYTEST) -n 0 $(or $(ARGS),tests/engine)
 
-engine-postgresql: library
-	$(ON_POSTGRESQL) -n 0 $(or $(ARGS),tests/engine)
+# These behave alike on both databases, and take long; so does what needs no database.
+ALIKE := any_answer audit disk follow hang object_store process_secrets
+ALIKE_UNITS := after_a_save arrivals_pictures big_tom clockwork data_files deadline demo downloads facilities \
+    facility_process good_manners muting odd_requests one_answer page_buttons portal_life portal_lists \
+    redact_answers secrets targets_services targets_trouble the_owners_work trouble_stays_where_it_is
 
-# What needs no database behaves alike on both.
+engine-postgresql: library
+	$(ON_POSTGRESQL) -n 0 $(or $(ARGS),$(ALIKE:%=--ignore=tests/engine/test_%.py) tests/engine)
+
 unit-postgresql: library
-	$(ON_POSTGRESQL) -n 0 -m django_db tests/unit
+	$(ON_POSTGRESQL) -n 0 -m django_db $(ALIKE_UNITS:%=--ignore=tests/unit/test_%.py) tests/unit
+
+# As root, with mmdebstrap: in a name space of its own, so that nothing stays mounted.
+bare: .work/tools/complete  ## the printed commands, typed on a bare Debian 12 (ten minutes)
+	@mkdir -p .work/home .work/tmp
+	unshare --mount --propagation private $(SHELL) -c "$(PYTEST) -n 0 -s tests/bare"
+
+pythons: library  ## test a part of the library on the other Pythons from 3.11 to 3.13
+	@tools/other_pythons.sh
+
+# The tools bring uv. Takes a few minutes.
+bounds: .work/tools/complete  ## test a part of the library with the oldest and the newest packages
+	@mkdir -p .work/home .work/tmp
+	@tools/bounds.sh
 
 # `make bench ARGS='idle completed --records=50'` runs a part, or a small one.
 bench: environments  ## measure updatedata beside the tutorial's loop (a quarter of an hour)
@@ -70,11 +88,28 @@ lock: .work/tools/complete  ## make the lock files again after a change to a pyp
 	$(UV) pip compile $(OPTIONS) --group dev -o requirements-dev.txt
 	cd '$(TEMPLATE)' && $(UV) pip compile $(LOCK) -o requirements.txt
 	cd '$(TEMPLATE)' && $(UV) pip compile $(LOCK) --extra dev -o requirements-dev.txt
+	cd '$(TEMPLATE)' && $(UV) pip compile $(LOCK) --extra celery -c requirements.txt -o $(CELERY_LOCK)
 	cd tests && $(UV) pip compile requirements.in $(OPTIONS) --python-version 3.11 \
 	    -c '../$(TEMPLATE)/requirements.txt' -o requirements.txt
 
 upgrade: UPGRADE := --upgrade
 upgrade: lock  ## the same, and take the newest release of every package
+
+# Strict: a link that leads nowhere is an error.
+docs: .work/tools/complete  ## build the guide into .work/site
+	NO_MKDOCS_2_WARNING=1 $(TOOLS)/mkdocs build --strict --quiet
+
+reference: library  ## write docs/reference.md and messages.md, after a change to a command, a setting or a message
+	cd tests && PYTHONPATH=..:.:../tools DJANGO_SETTINGS_MODULE=project.settings \
+	    ../$(LIBRARY)/bin/python -c 'import django, runpy; django.setup(); \
+	    [runpy.run_path(f"../tools/{page}.py", run_name="__main__") for page in ("reference", "messages")]'
+
+licences: $(TOM)/complete  ## list the licences of the packages of a TOM, after a change to the lock
+	$(TOM)/bin/python tools/licences.py
+
+# `make release VERSION=0.3.0 ARGS=--dry-run` shows what it would be.
+release: .work/tools/complete  ## make a release: versions, changelog, locks, tests, tag
+	@$(TOOLS)/python tools/release.py '$(VERSION)' $(ARGS)
 
 # Needs a Chromium.
 screenshots: environments  ## make the pictures in docs/screenshots again
@@ -93,6 +128,7 @@ ON_POSTGRESQL = $(AT_HOME) $(LIBRARY)/bin/python tests/shared/postgres.py $(LIBR
 UV = '$(CURDIR)/$(TOOLS)/uv'
 OPTIONS = --quiet --universal --generate-hashes --no-annotate --no-strip-extras $(UPGRADE)
 LOCK = pyproject.toml $(OPTIONS)
+CELERY_LOCK = "{% if cookiecutter.task_engine == 'celery' %}requirements-celery.txt{% endif %}"
 
 environments: .work/tools/complete $(TOM)/complete
 
@@ -103,13 +139,14 @@ environments: .work/tools/complete $(TOM)/complete
 	@$(TOOLS)/python -m pip install -qq --require-hashes -r requirements-dev.txt
 	@touch $@
 
-# The packages of a generated TOM. Where uv cannot reach the index that pip is set up for, pip
+# The packages of a generated TOM, with Celery and without. Where uv cannot reach the index that pip is set up for, pip
 # installs the same lock.
 $(TOM)/complete: $(TEMPLATE)/requirements-dev.txt .work/python | .work/tools/complete
 	@echo 'Making $(TOM): the packages of a TOM, from its lock file'
 	@"$$(cat .work/python)" -m venv --clear --without-pip $(TOM)
-	@$(TOOLS)/uv pip sync --quiet --require-hashes --python $(TOM)/bin/python '$<' || \
-	    $(TOOLS)/python -m pip --python $(TOM)/bin/python install -qq --require-hashes -r '$<'
+	@$(TOOLS)/uv pip sync --quiet --require-hashes --python $(TOM)/bin/python '$<' '$(TEMPLATE)'/$(CELERY_LOCK) || \
+	    $(TOOLS)/python -m pip --python $(TOM)/bin/python install -qq --require-hashes -r '$<' \
+	    -r '$(TEMPLATE)'/$(CELERY_LOCK)
 	@touch $@
 
 library: $(LIBRARY)/complete

@@ -44,10 +44,10 @@ PRODUCTS = """
 """
 FRAMES = """
     INSERT INTO tom_auto_storedframe
-        (archive, frame_id, state, record_id, product_id, filename, name, archive_md5, md5, size,
-         stored_at, hooks_owed)
-    SELECT 'archive', product_id, 'stored', observation_record_id, id, data, data, '', '', 0,
-        created, %s
+        (archive, frame_id, state, origin, record_id, product_id, filename, name, archive_md5, md5, size,
+         stored_at, hooks_owed, hooks_due, hooks_holder, hooks_failures, hooks_error)
+    SELECT 'archive', product_id, 'stored', 'nothing', observation_record_id, id, data, data, '', '', 0,
+        created, %s, created, '', 0, ''
     FROM tom_dataproducts_dataproduct
 """
 
@@ -86,6 +86,10 @@ def add_settled(target: object, count: int) -> None:
 
     if not count:
         return
+    # A storage that has none of the newest files is not trusted.
+    newest = Path('data', str(5_000_000 + count))
+    newest.parent.mkdir(exist_ok=True)
+    newest.touch()
     then = timezone.now() - YEAR
     statement = RECORDS.format(numbers=NUMBERS[connection.vendor])
     with connection.cursor() as cursor:

@@ -22,6 +22,9 @@ TITLES = {
     'history': '{settled} settled records and 10 due',
     'big_file': 'One file of {big} bytes',
     'many': '{many} due records in one run, every tenth with a frame, no latency',
+    'hooks': 'Hooks of 50 ms of CPU for {records} records × 2 frames, and of 0.5 s of waiting for a tenth',
+    'cluster': '{settled} settled records and a tenth as many due: to choose, to cut, to write; memory beyond the start',
+    'batches': 'Five times {records} completed records × 2 frames, {milliseconds} ms, in batches',
 }
 HEADS = 'seconds', 'CPU s', 'MiB', 'requests', 'connections', 'at once', 'MB moved', 'frames'
 
@@ -225,6 +228,40 @@ def _many(work: dict, result: dict) -> list[dict]:
     ]
 
 
+def _hooks(work: dict, result: dict) -> list[dict]:
+    def faster(hook: str, processes: int) -> float:
+        plain, beside = (
+            work[f'{hook}, {who}']['seconds'] for who in ('in the run', f'{processes} processes')
+        )
+        return plain / beside
+
+    return [
+        at_least('hooks that calculate: 2 processes', faster('calculate', 2), 1.8, ' ×'),
+        at_least('hooks that wait: 8 processes', faster('wait', 8), 7, ' ×'),
+    ]
+
+
+def _cluster(work: dict, result: dict) -> list[dict]:
+    due, few = result['sizes']['settled'] // 10, work['a tenth']
+    return [
+        at_most('cluster: a due record', work['all']['seconds'] * 1000 / due, 2, ' ms'),
+        at_most(
+            'cluster: memory, beyond that for a tenth',
+            work['all']['memory'] - few['memory'],
+            20,
+            ' MiB',
+        ),
+    ]
+
+
+def _batches(work: dict, result: dict) -> list[dict]:
+    one, two = work['one process'], work['2 processes']
+    return [
+        at_most('batches: of the time of one process', two['seconds'] / one['seconds'], 1.1),
+        at_most('batches: requests at a time', two['most_at_once'], 8),
+    ]
+
+
 JUDGES = {
     'idle': _idle,
     'completed': _completed,
@@ -240,6 +277,9 @@ JUDGES = {
     'history': _history,
     'big_file': _big_file,
     'many': _many,
+    'hooks': _hooks,
+    'cluster': _cluster,
+    'batches': _batches,
 }
 
 
@@ -264,14 +304,20 @@ def newest() -> Path:
 
 
 def quotation() -> str:
-    """What the README says: the bars, and where the rest is."""
+    """What the README says: one sentence, the plot, and where the rest is."""
     file = newest()
     result = json.loads(file.read_text())
-    where = f'bench/results/{file.stem}'
-    return (
-        f'{BEGIN}\n\n{bars_of(result)}\n'
-        f'Measured on {result["date"]}: [all figures]({where}.md), [the plot]({where}.svg).\n\n{END}'
+    where, bars = f'bench/results/{file.stem}', result['bars']
+    figures = {bar['what']: bar['figure'] for bar in bars}
+    faster, asked = figures['completed: faster than T'], figures['pending: requests']
+    reached = sum(bar['reached'] for bar in bars)
+    sentence = (
+        f'`updatedata` brings the data of finished observations home {faster.removesuffix(" ×")} times as '
+        f'fast as the loop of the public tutorial, and asks an observatory {asked} times where 1,000 '
+        f'pending observations have nothing new ({result["date"]}: [all figures]({where}.md); {reached} of '
+        f'{len(bars)} bars are reached).'
     )
+    return f'{BEGIN}\n\n{sentence}\n\n![The plot of the benchmark]({where}.svg)\n\n{END}'
 
 
 def write_into_readme() -> None:

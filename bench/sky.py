@@ -66,7 +66,7 @@ def sky(**scene: float) -> Iterator[Sky]:
 
 def main() -> None:
     sys.path.insert(0, str(PROJECT))
-    from tom_auto.observatory import Observatory
+    from tom_auto.simulator import Observatory
 
     options = arguments()
     with Observatory(latency=options.latency, token=TOKEN) as observatory:

@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 import postgres
 from sky import TOKEN, Sky, sky
 from stage import HERE, Cost, Stage, cost_of, measured
+from workers import batches, cluster, hooks
 
 FITS_BLOCK = 2880  # bytes: sizes of files are multiples of it
 ROUNDS = 3  # of what is over soon
@@ -225,6 +226,6 @@ WORKS: dict[str, Callable[[Stage, object], Costs]] = {
     work.__name__: work
     for work in (
         idle, completed, cpu, hourly, two_proposals, two_accounts, few_among_many, long_lists,
-        adopted, pending, huge_account, history, big_file, many,
+        adopted, pending, huge_account, history, big_file, many, hooks, cluster, batches,
     )
 }  # fmt: skip

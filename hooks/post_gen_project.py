@@ -27,6 +27,7 @@ ANSWERS = json.loads(r""" {{ cookiecutter | tojson }} """)
 PROJECT = Path.cwd()
 CONSENT = 'TOM_AUTO_INSTALL'
 PYTHONS = ('python3.13', 'python3.12', 'python3.11', 'python3', 'python')
+LOCK = 'requirements-celery.txt' if ANSWERS.get('task_engine') == 'celery' else 'requirements.txt'
 INSTALL_SECONDS = 3600  # downloads may be slow
 
 # Prints version, whether it is a virtual environment, and path of a Python.
@@ -163,7 +164,7 @@ def plan(python: Python | None) -> list[Step]:
         return [conda_step(), *createdb_steps(), migrate_step('.conda/bin/python')]
     if environment == 'system':
         name = python.name if python else 'python3'
-        install = [name, '-m', 'pip', 'install', '--user', '-r', 'requirements.txt']
+        install = [name, '-m', 'pip', 'install', '--user', '-r', LOCK]
         return [Step('install the packages', install), *createdb_steps(), migrate_step(name)]
     return [*virtualenv_steps(python), *createdb_steps(), migrate_step('.venv/bin/python')]
 
@@ -191,7 +192,7 @@ def virtualenv_steps(python: Python | None) -> list[Step]:
         install = ['.venv/bin/python', '-m', 'pip', 'install']
     return [
         Step('make .venv', make, makes='.venv'),
-        Step('install the packages', [*install, '-r', 'requirements.txt']),
+        Step('install the packages', [*install, '-r', LOCK]),
     ]
 
 
@@ -231,6 +232,50 @@ def activation() -> str:
         ending = {'fish': '.fish', 'csh': '.csh', 'tcsh': '.csh'}.get(shell, '')
         return f'source .venv/bin/activate{ending}'
     return 'conda activate ./.conda' if environment == 'conda' else ''
+
+
+# --- In a cluster -----------------------------------------------------------------------------
+
+
+def write_cronjobs(python: Python | None) -> bool:
+    """Write deploy/cronjobs.yaml by the project's own code; False if that has to be typed.
+
+    Not under an updater, which compares the files of two runs: the minute of "hourly" would differ.
+    """
+    runner = python.path if python else sys.executable if sys.version_info >= (3, 11) else ''
+    if not runner or '_output_dir' not in ANSWERS:
+        return False
+    status, _ = run([runner, '-m', 'tom_auto.scheduling', 'install'], capture=True)
+    return status == 0
+
+
+def show_cluster(python: Python | None) -> None:
+    """Print the commands that bring the TOM into a cluster. No crontab starts its jobs."""
+    name = ANSWERS['project_slug'].replace('_', '-')
+    image = f'registry.example.org/{name}:1'
+    inside = f'kubectl exec -it deployment/{name}-web -- python manage.py'
+    alone = ANSWERS['task_engine'] == 'none'
+    needed, starter = 'database and the bucket are', 'Beat and its workers keep'
+    if alone:
+        needed, starter = 'database is', 'CronJobs, in deploy/cronjobs.yaml, keep'
+    print(f'Write into .env where the {needed}, and into deploy/config.yaml, three times, under')
+    print('which name the TOM will be reached: KUBERNETES.md explains both.')
+    print('Then type, with the address of your registry here and in deploy/kustomization.yaml:\n')
+    show_commands(
+        f'cd {shlex.quote(str(PROJECT))}',
+        '' if (PROJECT / '.env').exists() else 'python3 -m tom_auto.environment',
+        'python3 -m tom_auto.scheduling install' if alone and not write_cronjobs(python) else '',
+        f'docker build --tag {image} .',
+        f'docker push {image}',
+        f'kubectl create secret generic {name} --from-env-file=.env',
+        'kubectl apply -f deploy/storage.yaml' if alone else '',
+        'kubectl apply -k deploy',
+        f'kubectl rollout status deployment/{name}-web',
+        f'{inside} createsuperuser',
+        f'{inside} demo',
+    )
+    print(f'{starter} the TOM up to date. To see that they do:\n')
+    show_commands(f'{inside} schedule status')
 
 
 # --- Whether to act ---------------------------------------------------------------------------
@@ -379,11 +424,11 @@ def show_commands(*commands: str) -> None:
 
 
 def make_env_file() -> None:
-    """Write the .env that Compose reads, with new secrets; an existing one is kept.
+    """Write the .env that containers get, with new secrets; an existing one is kept.
 
     Not under an updater, which compares the files of two runs: their secrets would differ.
     """
-    if ANSWERS['environment'] == 'docker' and '_output_dir' in ANSWERS:
+    if ANSWERS['environment'] in ('docker', 'kubernetes') and '_output_dir' in ANSWERS:
         run([sys.executable, '-m', 'tom_auto.environment'])
 
 
@@ -400,9 +445,13 @@ def add_id() -> None:
 
 
 def keep_private() -> None:
-    """Let nobody else on this machine enter the project: secrets and data will be in it."""
+    """Let nobody else on this machine enter the project: secrets and data will be in it.
+
+    Nor its data and logs: its owner may open the project itself, for a web server.
+    """
     with contextlib.suppress(OSError):  # a file system without permissions
-        PROJECT.chmod(0o700)
+        for directory in (PROJECT, PROJECT / 'data', PROJECT / 'logs'):
+            directory.chmod(0o700)
 
 
 def main() -> None:
@@ -412,8 +461,6 @@ def main() -> None:
     make_env_file()
     add_id()
     python = lasting_python()
-    steps, line = plan(python), scheduled_line(python)
-    last = schedule_step(steps, python)
     name = ANSWERS['project_name'].encode(sys.stdout.encoding, 'replace')
     print(f'\n{name.decode(sys.stdout.encoding)} is in {PROJECT}\n')
     if not python:
@@ -421,6 +468,11 @@ def main() -> None:
             'It needs Python 3.11, 3.12 or 3.13, and none was found outside virtual environments.'
         )
         print('uv will download one.\n' if shutil.which('uv') else 'Install one first.\n')
+    if ANSWERS['environment'] == 'kubernetes':
+        show_cluster(python)
+        return
+    steps, line = plan(python), scheduled_line(python)
+    last = schedule_step(steps, python)
     if ANSWERS['crontab'] == 'install':
         offer(steps, last, line)
     else:

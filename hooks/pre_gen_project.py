@@ -51,7 +51,8 @@ PYTHON_MODULES = """
     zoneinfo
 """
 
-#: The import names of the packages in requirements.txt and requirements-dev.txt.
+#: The import names of the packages in requirements.txt and requirements-dev.txt,
+#: and those of Celery.
 LOCKED_PACKAGES = """
     aiosmtpd alerce allauth apscheduler asdf asdf_astropy asdf_coordinates_schemas asdf_standard
     asdf_transform_schemas asdf_wcs_schemas asgiref astroplan astropy astropy_iers_data
@@ -68,12 +69,14 @@ LOCKED_PACKAGES = """
     rest_framework ruff scipy secretstorage semantic_version six soupsieve specutils sqlparse
     stack_data tenacity traitlets typing_extensions tzdata tzlocal urllib3 wcwidth webencodings
     whitenoise win32 win32com yaml zipp
+    amqp async_timeout billiard boto3 botocore celery click click_didyoumean click_plugins
+    click_repl kombu redis s3transfer storages vine
 """
 
 #: What installs packages, and what the packages import if it happens to be installed.
 IMPORTED_IF_THERE = """
     bottleneck brotli brotlicffi cchardet chardet cython dask h2 h5py hypothesis ipython
-    jinja2 jsonschema lxml mock numba numexpr openpyxl orjson pil pip pkg_resources pyarrow redis
+    jinja2 jsonschema lxml mock numba numexpr openpyxl orjson pil pip pkg_resources pyarrow
     setproctitle setuptools simplejson socks sqlalchemy tables tornado tqdm ujson uvloop wheel
     xarray zstandard
 """
@@ -130,9 +133,14 @@ def slug_that_passes(slug: str) -> str:
 def refusals(answers: dict[str, str]) -> list[str]:
     """A message for each answer that cannot be used."""
     name, slug = answers['project_name'], answers['project_slug']
+    environment, crontab = answers.get('environment', 'virtualenv'), answers.get('crontab', 'print')
+    database = answers.get('database', 'sqlite')
+    without_sqlite = wrong_with_sqlite(answers.get('task_engine', 'none'), environment)
     reasons = (
         ('project_name', name, wrong_with_name(name), 'My TOM'),
         ('project_slug', slug, wrong_with_slug(slug), slug_that_passes(slug)),
+        ('database', database, database == 'sqlite' and without_sqlite, 'postgresql'),
+        ('crontab', crontab, crontab == 'install' and wrong_with_crontab(environment), 'print'),
     )
     return [
         f'{answer} = {json.dumps(value, ensure_ascii=False)} cannot be used: {reason}.\n'
@@ -140,6 +148,28 @@ def refusals(answers: dict[str, str]) -> list[str]:
         for answer, value, reason, example in reasons
         if reason
     ]
+
+
+def wrong_with_sqlite(engine: str, environment: str) -> str | None:
+    """Why SQLite cannot be the database, or None if it can."""
+    if environment == 'kubernetes':
+        return (
+            'the pods of a cluster need one database that all of them reach, and several pods cannot share '
+            'a file of SQLite'
+        )
+    if engine == 'celery':
+        return (
+            'workers on many machines need one database that all of them reach, and SQLite is a file of '
+            'one machine'
+        )
+    return None
+
+
+def wrong_with_crontab(environment: str) -> str | None:
+    """Why no crontab line can be installed, or None if one can."""
+    if environment == 'kubernetes':
+        return 'in a cluster no crontab starts the jobs: deploy/ has what does'
+    return None
 
 
 def living(project: Path) -> str:

@@ -3,12 +3,16 @@
 | module | what it does |
 |---|---|
 | `sync` | `updatedata`: what is due, the observatories, the data |
+| `arrivals` | what came in, as pictures, and who is told of it |
 | `targets` | `updatetargets`: candidates of saved queries, and the data of targets |
+| `audit` | `auditdata`: reads every stored file against its checksum |
 | `scheduling` | what runs when, for cron, systemd and Kubernetes; needs no Django |
+| `celery_tasks` | `TASK_ENGINE=celery`: batches and hooks as tasks of workers on many machines, and beat |
 | `page` | `/automation/`: views, tables, charts, buttons, JSON, metrics |
-| `observatory` | a simulated observatory, for the demo and the tests |
+| `simulator` | a simulated observatory, for the demo and the tests |
 | `access` | who may see what, and who may act |
-| `job_state` | the states of a job, and the sentence for each |
+| `health_states` | the states of a job, and the sentence for each |
+| `lateness` | since when a job is overdue |
 | `health` | is it working? Every other place repeats what it says |
 | `alerts` | what is news about a job, and who has to hear it |
 | `channels` | mail, webhook, dead-man's switch, and what was told by them |
@@ -17,15 +21,22 @@
 | `middleware` | what the automation adds to every page |
 | `backup` | `manage.py backup`: database and data in one file, proved before it counts |
 | `restore` | `manage.py restore`: puts a backup in the place of what is there |
+| `backup_file` | the file of a backup: written, read, and proved to be whole |
+| `data_folders` | the directories of the data: links, other disks, disks that are away |
 | `database_copies` | copies of the whole database, by SQLite's and PostgreSQL's own means |
 | `demo` | the invented targets and observations of `manage.py demo` |
+| `demo_candidate` | the candidate of the demo: a broker announces it, a cadence observes it |
+| `adoption` | what older commands had lost or damaged, and what was brought home |
 | `run_job` | runs a job of schedule.toml, whatever its command, and records its run |
+| `order_of_jobs` | jobs of the same minute begin one after another, whoever starts them |
 | `jobs` | the jobs of schedule.toml, as Django sees them |
 | `checks` | `manage.py check`: facilities and jobs |
 | `conf` | the settings, `TOM_AUTO` |
+| `versions` | which versions a TOM has: library, template, and the packages they need |
 | `environment` | reads `.env` for the settings; makes it, without packages |
-| `new_targets` | who may see the targets that `updatetargets` makes |
-| `error_reports` | Django's error pages and mails, without secrets |
+| `new_target_access` | who may see the targets that `updatetargets` makes |
+| `media_store` | a `STORAGES` for the settings: the data in an S3-compatible store |
+| `error_reports` | Django's error pages and mails, without secrets; answers that are no error |
 | `sentry` | sends errors to Sentry, without secrets |
 | `log_config` | a `LOGGING` for the settings: a log that rotates, without secrets |
 """

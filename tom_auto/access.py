@@ -19,6 +19,7 @@ from tom_dataproducts.models import DataProduct
 from tom_targets.models import Target
 from tom_targets.permissions import targets_for_user
 
+from .arrivals.models import Arrival
 from .conf import automation
 from .models import RunFailure, UpdateRun
 
@@ -27,6 +28,7 @@ View = Callable[..., HttpResponse]
 
 ENDED = 'ended'  # in place of the status of a run
 LONGEST_QUERY = 2000  # characters of an address after the question mark
+A_FEW = 100  # data products of which a list of their numbers is faster than the question
 
 
 def seen_by(user: Visitor | None, rows: QuerySet, record: str = '') -> QuerySet:
@@ -56,6 +58,11 @@ def may_see_target(user: Visitor, pk: int) -> bool:
     return _targets(user).filter(pk=pk).exists()
 
 
+def targets_seen_by(user: Visitor, targets: QuerySet) -> QuerySet:
+    """The `targets` that `user` may see."""
+    return targets.filter(pk__in=_targets(user).order_by().values('pk'))
+
+
 def _targets(user: Visitor) -> QuerySet[Target]:
     return targets_for_user(user, Target.objects.all(), 'view_target')
 
@@ -65,19 +72,52 @@ def sees_everything(user: Visitor | None) -> bool:
     return user is None or (user.is_active and user.is_superuser)
 
 
+def knows_outcomes(user: Visitor | None) -> bool:
+    """Whether `user` may know how runs went in all: those who act, if nothing is hidden from them."""
+    return sees_everything(user) or (may_act(user) and not _hides_something(user))
+
+
+def _hides_something(user: Visitor) -> bool:
+    if settings.TARGET_PERMISSIONS_ONLY:
+        return Target.objects.exclude(pk__in=_targets(user).order_by().values('pk')).exists()
+    return not user.has_perm('tom_observations.view_observationrecord')
+
+
 def with_outcomes(user: Visitor | None, runs: QuerySet[UpdateRun]) -> QuerySet[UpdateRun]:
     """`runs`, each with `shown`: its status as far as `user` may know it.
 
-    Who does not see all observations is told that a run of `updatedata` has failed only by a
-    failure that they see. Otherwise it has `ended`, also if it went well: the difference would tell.
+    Who does not know how runs went is told that a run of `updatedata` has failed only by a failure
+    that they see. Otherwise it has `ended`, also if it went well: the difference would tell.
     """
-    if sees_everything(user):
+    if knows_outcomes(user):
         return runs.annotate(shown=F('status'))
+    ended = _went_well() | (_failed() & ~_known(user))
+    return runs.annotate(shown=Case(When(ended, then=Value(ENDED)), default=F('status')))
+
+
+def with_outcome(user: Visitor, runs: QuerySet[UpdateRun], shown: str) -> QuerySet[UpdateRun]:
+    """Those `runs` of which `user` is shown that. The database looks at failures of failed runs alone."""
+    if knows_outcomes(user) or shown not in (ENDED, UpdateRun.Status.OK, UpdateRun.Status.FAILED):
+        return runs.filter(status=shown)
+    if shown == ENDED:
+        return runs.filter(_went_well() | (_failed() & ~_known(user)))
+    if shown == UpdateRun.Status.OK:
+        return runs.filter(~_went_well(), status=shown)
+    return runs.filter(~_failed() | _known(user), status=shown)
+
+
+def _went_well() -> Q:
+    return Q(command='updatedata', status=UpdateRun.Status.OK)
+
+
+def _failed() -> Q:
+    return Q(command='updatedata', status=UpdateRun.Status.FAILED)
+
+
+def _known(user: Visitor) -> Q:
+    """Whether the visitor sees one of the failures of a run."""
     failures = RunFailure.objects.filter(run=OuterRef('pk'))
-    known = Exists(seen_by(user, failures, 'record'))
-    ended = [UpdateRun.Status.OK, UpdateRun.Status.FAILED]
-    hidden = Q(~known, command='updatedata', status__in=ended)
-    return runs.annotate(shown=Case(When(hidden, then=Value(ENDED)), default=F('status')))
+    return Q(Exists(seen_by(user, failures, 'record')))
 
 
 def may_see_page(user: Visitor) -> bool:
@@ -99,6 +139,35 @@ def visible_products(user: Visitor) -> QuerySet[DataProduct]:
     if not settings.TARGET_PERMISSIONS_ONLY:
         return get_objects_for_user(user, 'tom_dataproducts.view_dataproduct')
     return DataProduct.objects.filter(target__in=_targets(user))
+
+
+def arrivals_seen_by(
+    user: Visitor | None, rows: QuerySet[Arrival], is_range: bool = False
+) -> QuerySet[Arrival]:
+    """The frames that `user` may see, of those that came in; None is the TOM itself.
+
+    Each has `target_seen`. Not tested for each row: of the last 200,000 a visitor may see none. What
+    others have moved a moment ago is left out, unless the rows are a range, of which none may be
+    passed over: those are few enough to ask each product.
+    """
+    rows = with_target_seen(user, rows)
+    if sees_everything(user):
+        return rows
+    if settings.TARGET_PERMISSIONS_ONLY:
+        seen = _targets(user).order_by().values('pk')
+        if is_range:
+            return rows.filter(product__target__in=seen)
+        return rows.filter(Arrival.in_step, target__in=seen)
+    seen = visible_products(user).order_by().values_list('pk', flat=True)
+    few = list(seen[: A_FEW + 1])  # or PostgreSQL tests all frames for somebody who may see none
+    return rows.filter(product__in=few if len(few) <= A_FEW else seen)
+
+
+def with_target_seen(user: Visitor | None, rows: QuerySet[Arrival]) -> QuerySet[Arrival]:
+    """These frames, which `user` may see, each with `target_seen`: whether its target may be named."""
+    if sees_everything(user) or settings.TARGET_PERMISSIONS_ONLY:
+        return rows.annotate(target_seen=Value(True, output_field=BooleanField()))
+    return rows.annotate(target_seen=sees_target(user, 'product__target_id'))
 
 
 def for_visitors(view: View) -> View:
@@ -124,6 +193,11 @@ def for_staff(view: Callable[..., None]) -> View:
     """
     refusal = 'Only staff with the permission to run the automation may do that.'
     return _by_post(view, lambda user, **which: may_act(user), refusal)
+
+
+def for_users(view: Callable[..., None]) -> View:
+    """The same for everybody who has logged in."""
+    return _by_post(view, lambda user, **which: True, '')
 
 
 def for_viewers(view: Callable[..., None]) -> View:

@@ -8,6 +8,7 @@ sends. An alert that could not be delivered is sent later, and no run fails beca
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from time import monotonic
 
 from django.db.models import Q
 from django.urls import reverse
@@ -23,16 +24,23 @@ logger = logging.getLogger(__name__)
 REMINDER = timedelta(days=1)
 CLAIM = timedelta(minutes=5)  # then another process may try: the first one died or failed
 MOST_NAMED = 10
+SENDING_SECONDS = 60  # after this no alert is begun; the next run or visitor does the rest
 
 
 def send_alerts() -> None:
-    """Send each channel what is new about any job. Never raises."""
+    """Send each channel what is new about any job. Never raises.
+
+    Returns after SENDING_SECONDS and the DELIVERY_SECONDS of the last one, whatever a server does.
+    """
+    end = monotonic() + SENDING_SECONDS
     try:
         wanted = channels()
         if not wanted or Mute.objects.in_force().filter(record=None, facility='').exists():
             return
         for health in healths():
             for channel, send in wanted.items():
+                if monotonic() > end:
+                    return
                 _send_once(health, channel, send, timezone.now())
     except Exception as error:  # the run is over, or the visitor has the page: neither must fail
         logger.error('The alerts could not be sent: %s', reason(error))

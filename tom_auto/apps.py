@@ -1,7 +1,21 @@
 """The app that adds the automation to a TOM. List it in INSTALLED_APPS as 'tom_auto'."""
 
+from contextlib import suppress
+
 from django.apps import AppConfig
+from django.db import Error
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.db.models.signals import post_save, pre_delete
 from django.urls import URLPattern, URLResolver, include, path
+
+
+def leave_uncompiled(connection: BaseDatabaseWrapper, **_: object) -> None:
+    """Keep PostgreSQL from compiling questions: that takes a second, and answering them 0.06 s."""
+    if connection.vendor == 'postgresql':
+        # A pooler in between may refuse it; then pages are slow, and nothing else.
+        with suppress(Error), connection.cursor() as cursor:
+            cursor.execute('SET jit = off')
 
 
 class TomAutoConfig(AppConfig):
@@ -12,10 +26,25 @@ class TomAutoConfig(AppConfig):
     default_auto_field = 'django.db.models.AutoField'
 
     def ready(self) -> None:
-        from . import checks, conf  # noqa: F401  (importing them registers the system checks)
+        # Importing the others registers the system checks.
+        from . import checks, conf  # noqa: F401
+        from .arrivals.noting import follow, hand_on
+        from .celery_tasks import setup  # noqa: F401
+
+        connection_created.connect(leave_uncompiled)
+        post_save.connect(follow, sender='tom_dataproducts.DataProduct')
+        pre_delete.connect(hand_on, sender='tom_targets.BaseTarget')
 
     def include_url_paths(self) -> list[URLPattern | URLResolver]:
         return [path('automation/', include('tom_auto.page.urls'))]
+
+    def profile_details(self) -> list[dict]:
+        part = 'tom_auto/arrivals/profile.html'
+        return [{'partial': part, 'context': 'tom_auto.arrivals.wishes.profile'}]
+
+    def target_detail_buttons(self) -> list[dict]:
+        part = 'tom_auto/arrivals/button.html'
+        return [{'partial': part, 'context': 'tom_auto.arrivals.wishes.button'}]
 
     def nav_items(self) -> list[dict]:
         return [{'partial': 'tom_auto/nav.html'}]

@@ -6,26 +6,35 @@ Only an answer of 2xx counts: a redirect or an error page of the receiver means 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import requests
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
+from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.backends.smtp import EmailBackend
 from django.db import DatabaseError
 from django.utils import timezone
 
 from .conf import automation
+from .interrupt import within
 from .models import Told
 from .redact import redact
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT = (5, 10)  # seconds, for connecting and for reading
-MAIL_TIMEOUT = 20  # seconds
+MAIL_TIMEOUT = 20  # seconds, for each answer of the server
+DELIVERY_SECONDS = 30  # for one message, however its receiver answers
 SWITCH = 'switch'
 
 
 class NotTold(Exception):
     """The receiver did not take the message."""
+
+
+class PerhapsTold(Exception):
+    """It failed, or a server on the way did: the receiver may have taken the message."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ def channels() -> dict[str, Callable[[Message], None]]:
 def tell(channel: str, send: Callable[[Message], None], message: Message) -> str:
     """Send `message`, and keep whether it arrived. Returns the error; empty if there is none."""
     try:
-        send(message)
+        within(DELIVERY_SECONDS, lambda: send(message))
         error = ''
     except Exception as trouble:
         error = reason(trouble)
@@ -85,36 +94,51 @@ def _recipients() -> list[str]:
 
 
 def _send_mail(message: Message) -> None:
-    """Mail to ADMINS. The subject begins with EMAIL_SUBJECT_PREFIX; if it is not set, with the TOM."""
+    """Mail to ADMINS."""
+    connection = get_connection(timeout=settings.EMAIL_TIMEOUT or MAIL_TIMEOUT)
+    mail = EmailMessage(
+        prefixed(message.subject), redact(message.text), settings.SERVER_EMAIL, _recipients(),
+        connection=connection,
+    )  # fmt: skip
+    if not mail.send() and is_djangos_own(connection):
+        raise NotTold('the mail server took no mail')
+
+
+def is_djangos_own(connection: BaseEmailBackend) -> bool:
+    """Whether this is Django's backend for SMTP itself, of which it is known how it sends.
+
+    Another one, also one that is made from it, may connect anew for each mail; and one that puts
+    mails into a queue may count none, or say nothing.
+    """
+    return type(connection) is EmailBackend
+
+
+def prefixed(subject: str) -> str:
+    """`subject` after EMAIL_SUBJECT_PREFIX; if it is not set, after the name of the TOM."""
     prefix = f'[{settings.TOM_NAME}] '
     if settings.is_overridden('EMAIL_SUBJECT_PREFIX'):
         prefix = settings.EMAIL_SUBJECT_PREFIX
-    connection = get_connection(timeout=settings.EMAIL_TIMEOUT or MAIL_TIMEOUT)
-    subject = ' '.join(f'{prefix}{redact(message.subject)}'.split())
-    mail = EmailMessage(
-        subject, redact(message.text), settings.SERVER_EMAIL, _recipients(), connection=connection
-    )
-    if not mail.send():
-        raise NotTold('the mail server took no mail')
+    return ' '.join(f'{prefix}{redact(subject)}'.split())
 
 
 def _call_webhook(message: Message) -> None:
     """POST it to ALERT_WEBHOOK_URL, as JSON that chat programs can show."""
     first = message.text.partition('\n')[0]
     content = {'text': f'{settings.TOM_NAME}: {redact(first)}', 'tom': settings.TOM_NAME}
-    _taken(
-        requests.post(
-            automation().ALERT_WEBHOOK_URL,
-            json=content | message.data,
-            timeout=TIMEOUT,
-            allow_redirects=False,
-        )
-    )
+    post_json(automation().ALERT_WEBHOOK_URL, content | message.data)
+
+
+def post_json(where: str, content: dict) -> None:
+    """POST `content`. Raises NotTold or PerhapsTold unless the answer is 2xx; and what requests raises."""
+    _taken(requests.post(where, json=content, timeout=TIMEOUT, allow_redirects=False))
 
 
 def _taken(answer: requests.Response) -> None:
-    if not 200 <= answer.status_code < 300:
-        raise NotTold(f'it answered {answer.status_code}')
+    status = answer.status_code
+    if status >= 500 and status != HTTPStatus.SERVICE_UNAVAILABLE:
+        raise PerhapsTold(f'it answered {status}')
+    if not 200 <= status < 300:
+        raise NotTold(f'it answered {status}')
 
 
 class DeadMansSwitch:
@@ -149,8 +173,7 @@ def ping(suffix: str = '') -> None:
     if not address:
         return
     try:
-        where = address.rstrip('/') + suffix
-        _taken(requests.get(where, timeout=TIMEOUT, allow_redirects=False))
+        within(DELIVERY_SECONDS, lambda: _call(address.rstrip('/') + suffix))
         error = ''
     except Exception as trouble:
         error = reason(trouble)
@@ -160,6 +183,10 @@ def ping(suffix: str = '') -> None:
             _keep(SWITCH, Message('it answers' if not error else 'a call', ''), error)
     except DatabaseError as trouble:
         logger.warning('What was told could not be kept: %s', reason(trouble))
+
+
+def _call(where: str) -> None:
+    _taken(requests.get(where, timeout=TIMEOUT, allow_redirects=False))
 
 
 def last_error(channel: str) -> str:
@@ -174,6 +201,6 @@ def reason(error: Exception) -> str:
         return type(error).__name__
     if isinstance(error, DatabaseError):
         return f'the database: {redact(str(error))}'
-    if isinstance(error, NotTold):
+    if isinstance(error, NotTold | PerhapsTold):
         return str(error)
     return f'{type(error).__name__}: {redact(str(error))}'

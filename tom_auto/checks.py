@@ -57,7 +57,7 @@ def check_new_targets(**kwargs: object) -> list[CheckMessage]:
 def new_targets_mistake() -> str:
     """Why nobody would see what `updatetargets` makes, if it is scheduled; else empty."""
     from .jobs import jobs
-    from .new_targets import HIDDEN, access_to_new_targets, is_hidden
+    from .new_target_access import HIDDEN, access_to_new_targets, is_hidden
 
     if not any(job.enabled and job.words[0] == 'updatetargets' for job in jobs().jobs):
         return ''

@@ -5,6 +5,7 @@
 
 import os
 import re
+import sys
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
@@ -14,13 +15,19 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands, load_command_class
 
+from .scheduling.command_to_type import applied, typed
 from .scheduling.obstacles import database_on_a_share
-from .scheduling.typed import applied, typed, typed_to_install
 from .sync.errors import advice_for
 
-MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY')
+MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY', 'AUDIT_RATE', 'BATCH')
 PERMISSIONS = ('OPEN', 'PUBLIC', 'PRIVATE')
-VISITORS = ('everyone', 'users', 'staff')
+#: The options that are one of a few words.
+CHOICES = {
+    'PAGE_FOR': ('everyone', 'users', 'staff'),
+    'TASK_ENGINE': ('none', 'celery'),
+    'HOOKS': ('tasks', 'run'),
+    'BROKER_AWAY': ('work', 'wait'),
+}
 
 
 @dataclass(frozen=True)
@@ -60,15 +67,22 @@ class Automation:
     DATA_TARGETS: int = 500
     #: How many observations `updatecadences` submits in a run and in a day, at most.
     MOST_SUBMISSIONS: dict[str, int] = field(default_factory=lambda: {'run': 10, 'day': 50})
+    #: In how long a time `auditdata` reads every stored file once.
+    AUDIT_ROUND: timedelta = timedelta(days=30)
+    #: Bytes a second that `auditdata` reads, at most; 0: as fast as it can.
+    AUDIT_RATE: int = 20_000_000
     #: How long the history of runs is kept.
     KEEP_RUNS: timedelta = timedelta(days=90)
     #: Who sees the automation page: 'everyone' who may see the TOM, 'users' who have logged in, or
     #: 'staff'. The page hides what the TOM hides.
     PAGE_FOR: str = 'everyone'
-    #: How often the web server, while people use it, checks that the jobs run; 0: never.
+    #: How often the web server, while people use it, checks that the jobs run, and which frames
+    #: were moved to another target; 0: never.
     WATCH_EVERY: float = 300
     #: Gets the state of a job by POST when it changes; empty: nothing is sent.
     ALERT_WEBHOOK_URL: str = ''
+    #: Gets what came in by POST after each run that brought frames, of all targets; empty: nothing.
+    ARRIVALS_WEBHOOK_URL: str = ''
     #: A dead-man's switch: it raises the alarm when scheduled runs stop calling this address.
     PING_URL: str = ''
     #: Big data files that one process of the web server sends at a time. Keep it below the number
@@ -77,6 +91,18 @@ class Automation:
     #: A path such as /internal-data/ at which a web server in front, such as nginx, has the data
     #: for itself: it sends the files, as X-Accel-Redirect says. Empty: the TOM sends them.
     DATA_BY_PROXY: str = ''
+    #: What does the work of many machines: 'none', or 'celery'.
+    TASK_ENGINE: str = 'none'
+    #: With celery: the hooks for saved data products are 'tasks' of workers, or stay in the 'run'.
+    HOOKS: str = 'tasks'
+    #: With celery, while its broker is away: the run does the 'work' by itself, or lets it 'wait'.
+    BROKER_AWAY: str = 'work'
+    #: With celery: the workers check batches of so many records; 0: the run checks all by itself.
+    BATCH: int = 500
+    #: The longest time for one hook in a worker.
+    HOOK_SECONDS: float = 600
+    #: How long a process that has died keeps others from its work.
+    LEASE: float = 60
 
 
 def automation() -> Automation:
@@ -88,6 +114,11 @@ def automation() -> Automation:
     return Automation(**options)
 
 
+def slug() -> str:
+    """The name of the project's package, which `celery -A` takes."""
+    return settings.ROOT_URLCONF.partition('.')[0]
+
+
 def manage(words: str) -> str:
     """What a person types for `manage.py` with these `words`."""
     return typed(Path(settings.BASE_DIR), words)
@@ -95,13 +126,20 @@ def manage(words: str) -> str:
 
 def to_install() -> str:
     """What a person types so that something starts the jobs."""
-    return typed_to_install(Path(settings.BASE_DIR))
+    return typed(Path(settings.BASE_DIR), 'schedule install')
 
 
 def advice(kind: str) -> str:
     """What a person can do here about an error of this kind."""
     project = Path(settings.BASE_DIR)
-    return advice_for(kind, manage('doctor'), applied(project), manage('updatecadences'))
+    cadences, audit = manage('updatecadences'), manage('auditdata')
+    return advice_for(kind, manage('doctor'), applied(project), cadences, audit)
+
+
+def own_python() -> str:
+    """The Python of this TOM: sys.executable may be a web server that embeds it."""
+    own = Path(sys.prefix) / 'bin' / 'python'
+    return str(own) if own.is_file() else sys.executable
 
 
 def web_address() -> str:
@@ -145,9 +183,9 @@ def _mistake(option: Field, value: object) -> tuple[str, str] | None:
     elif option.name == 'MOST_SUBMISSIONS':
         if not _are_ceilings(value):
             return f'{found}, not two whole numbers.', "For example: {'run': 10, 'day': 50}"
-    elif option.name == 'PAGE_FOR':
-        if value not in VISITORS:
-            return f'{found}, which is not a valid choice.', f'Choose from {", ".join(VISITORS)}.'
+    elif choices := CHOICES.get(option.name):
+        if value not in choices:
+            return f'{found}, which is not a valid choice.', f'Choose from {", ".join(choices)}.'
     elif option.name == 'DATA_BY_PROXY':
         if value and not (isinstance(value, str) and re.fullmatch(r'/([\w-]+/)+', value)):
             return f'{found}, not a path.', 'For example: /internal-data/'

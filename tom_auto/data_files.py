@@ -22,6 +22,9 @@ from django.views.decorators.http import require_safe
 
 from .access import refuse_nul, visible_products
 from .conf import automation
+from .error_reports import unavailable
+from .sync.errors import StorageAway
+from .sync.explain import in_the_storage
 
 SMALL = 256 * 1024  # bytes: the system takes them at once, however slowly the visitor reads
 RETRY = 10  # seconds
@@ -37,7 +40,12 @@ def data_file(request: HttpRequest, name: str) -> HttpResponse:
     product = visible_products(request.user).filter(Q(data=name) | Q(thumbnail=name)).first()
     if product is None:
         raise Http404(f'There is no file {name}.')
-    field = product.data if product.data.name == name else product.thumbnail
+    return sent(request, product.data if product.data.name == name else product.thumbnail)
+
+
+def sent(request: HttpRequest, field: FieldFile) -> HttpResponse:
+    """The file in `field`, to somebody who may see it. Raises Http404."""
+    name = field.name
     prefix = automation().DATA_BY_PROXY
     if prefix and isinstance(field.storage, FileSystemStorage):
         kind = guess_type(name)[0] or 'application/octet-stream'
@@ -45,9 +53,13 @@ def data_file(request: HttpRequest, name: str) -> HttpResponse:
             content_type=kind, headers=SAFE | {'X-Accel-Redirect': prefix + quote(name)}
         )
     try:
-        field.open('rb')
+        with in_the_storage():
+            field.open('rb')
     except FileNotFoundError as error:
-        raise Http404(f'The file {name} is missing.') from error
+        raise Http404('The file is missing.') from error
+    except StorageAway:
+        text = 'The storage of the data does not answer. Try again in a moment.'
+        return unavailable(request, text, {'Retry-After': str(RETRY)})
     answer = _answer(request, field)
     if answer.streaming is False:
         field.close()
@@ -119,7 +131,7 @@ def _sent(request: HttpRequest, field: FieldFile, part: range) -> HttpResponse:
         return HttpResponse(field.read(len(part)), content_type=kind, headers=length)
     if not _downloads.begin(automation().DOWNLOADS):
         text = 'Many files are being downloaded. Try again in a moment.'
-        return HttpResponse(text, status=503, headers={'Retry-After': str(RETRY)})
+        return unavailable(request, text, {'Retry-After': str(RETRY)})
     return FileResponse(_Part(field, len(part)), content_type=kind, headers=length)
 
 

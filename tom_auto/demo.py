@@ -15,7 +15,7 @@ from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from .models import RecordSync
-from .observatory import Observatory
+from .simulator import Observatory
 
 MARK = {'demo': True}  # in the parameters of every record of the demo
 PIXELS = 512

@@ -16,6 +16,7 @@ from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 
+from .scheduling.definition import ScheduleError, read_schedule
 from .scheduling.zone import VARIABLE, machine_zone_name
 
 YES = {'1', 'true', 'yes', 'on'}
@@ -172,13 +173,23 @@ def no_database(error: Exception) -> str:
     text = ' '.join(str(error).split())[:500]
     advice = 'See DATABASE_URL in .env.'
     if 'password' in text:
-        advice = (
-            'It must be the one in DATABASE_URL in .env. A database in a container keeps the password that '
-            'it was made with: see "If it does not come up" in DOCKER.md.'
-        )
+        advice = 'It must be the one in DATABASE_URL in .env.'
+        if _environment() == 'docker':
+            advice += ' The database keeps the one that it was made with: see "If it does not come up" in DOCKER.md.'
     if 'no such table' in text or 'no such column' in text:
-        advice = 'Run: manage.py migrate'
+        from .conf import manage  # here, because it needs the packages of a TOM
+
+        advice = f'Run: {manage("migrate")}'
     return f'The database of this TOM cannot be used: {text}. {advice}'
+
+
+def _environment() -> str:
+    """Where the jobs run, as the schedule has it; empty if that cannot be read."""
+    from django.conf import settings
+
+    with contextlib.suppress(ScheduleError):
+        return read_schedule(Path(settings.BASE_DIR)).environment
+    return ''
 
 
 def check_env_file(content: bytes) -> None:

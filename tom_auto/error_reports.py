@@ -7,6 +7,8 @@ webhook, it shows: on the page if DEBUG is on, and in the mails to ADMINS.
 import re
 from html import escape, unescape
 
+from django.http import HttpRequest, HttpResponse
+from django.utils.log import log_response
 from django.utils.safestring import SafeString, mark_safe
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
@@ -43,3 +45,16 @@ def redacted(value: object) -> object:
     if isinstance(value, list | tuple):
         return type(value)(map(redacted, value)) if type(value) in (list, tuple) else value
     return value
+
+
+def unavailable(
+    request: HttpRequest, text: str, headers: dict[str, str] | None = None
+) -> HttpResponse:
+    """An answer 503 that says why. It is logged as a warning: of each error, Django mails ADMINS.
+
+    A health check asks every few seconds, and visitors as often as they like.
+    """
+    answer = HttpResponse(f'{text}\n', 'text/plain', 503, headers=headers)
+    told = answer.reason_phrase, request.path
+    log_response('%s: %s', *told, response=answer, request=request, level='warning')
+    return answer

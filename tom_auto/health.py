@@ -6,13 +6,13 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import OperationalError, ProgrammingError
-from django.db.models import Count, Exists, Min, OuterRef, Q, Value
+from django.db.models import Count, Exists, Min, OuterRef, Value
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
 from .access import Visitor, seen_by, sees_everything, with_outcomes
 from .conf import to_install
-from .job_state import (
+from .health_states import (
     FAILING,
     NEVER,
     OFF,
@@ -24,17 +24,16 @@ from .job_state import (
     Health,
     slower_than_usual,
 )  # fmt: skip
-from .jobs import command_of, jobs, main_job, next_run, site
+from .jobs import THINGS, jobs, main_job, next_run, site
+from .lateness import overdue_since
 from .models import JobPause, Mute, RecordSync, RunFailure, UpdateRun
 from .redact import redact
 from .scheduling.definition import FILE, Job
 from .scheduling.moved import installed_at
-from .scheduling.next_times import A_MINUTE, late_since
 from .scheduling.plan import Site
 from .sync.due import next_news
+from .sync.runs import SILENCE
 
-#: A run without a heartbeat for this long counts as dead.
-SILENT = timedelta(minutes=5)
 #: How long a TOM may have observations and no scheduled run before it sends a mail.
 FIRST_RUN_WITHIN = timedelta(days=1)
 
@@ -91,7 +90,7 @@ class _Question:
         runs = with_outcomes(self.user, UpdateRun.objects.filter(job=job.name))
         running = runs.filter(status=UpdateRun.Status.RUNNING)
         self.runs = runs
-        self.running = running.filter(heartbeat__gte=self.now - SILENT).first()
+        self.running = running.filter(heartbeat__gte=self.now - SILENCE).first()
         self.whole = runs.filter(only='').exclude(pk=self.running.pk if self.running else None)
         self.last = self.whole.first()
         self.trouble = self._records_in_trouble()
@@ -142,7 +141,7 @@ class _Question:
 
     def _never_ran(self, reasons: list[str]) -> tuple[str, datetime | None, list[str]]:
         installed = installed_at(Path(settings.BASE_DIR))
-        due = installed and late_since(self.job.when, installed, installed, self.now)
+        due = installed and overdue_since(self.job, installed, installed, self.now)
         if due:
             return OVERDUE, due, ['no run has started since the schedule was installed', *reasons]
         not_yet = 'the schedule has not started it yet'
@@ -157,22 +156,8 @@ class _Question:
         """Since when a run is late; None if none is. A run in progress is never late."""
         if self.running:
             return None
-        started, done = by_itself.started, by_itself.finished or by_itself.heartbeat
-        while expected := late_since(self.job.when, started, done, self.now):
-            # A run that somebody had started kept this one from starting: only one may work. If
-            # the run of another job does, at every time, this one really never runs.
-            mine = Q(job=self.job.name) | ~Q(started_by='')
-            others = UpdateRun.objects.filter(
-                mine,
-                command=command_of(self.job),
-                started__lte=expected + A_MINUTE,
-                finished__gte=expected,
-            )
-            done = others.order_by('finished').values_list('finished', flat=True).last()
-            if done is None:
-                return expected
-            started = expected
-        return None
+        done = by_itself.finished or by_itself.heartbeat
+        return overdue_since(self.job, by_itself.started, done, self.now)
 
     def _what_failed(self) -> list[str]:
         reasons = [f'{name} could not be checked' for name in self._facilities_in_trouble()]
@@ -180,10 +165,8 @@ class _Question:
         if self.last and self.last.status in died and not self.last.started_by:
             reasons.append('the last run was cut short')
         if count := self.trouble['count']:
-            plural = '' if count == 1 else 's'
-            what = f'observation{plural} could not be checked'
-            other = 'query or target failed' if count == 1 else 'queries or targets failed'
-            reasons.append(f'{count} {what if self.main else other}')
+            words = THINGS['updatedata' if self.main else self.job.words[0]]
+            reasons.append(f'{count} {words[count > 1]}')
         if not reasons and self._last_run_failed():
             status = self.last.exit_status
             how = f'ended with exit status {status}' if status else 'failed'

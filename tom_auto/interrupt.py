@@ -4,34 +4,57 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread, Timer, current_thread, main_thread
 
+from django.db import connections
+
 logger = logging.getLogger(__name__)
 
+WITHIN = 'work with an end'  # the name of its threads
 LAST_WORDS = 2  # seconds for what is still to be written: a log may be what holds the run
 
 
+#: systemd, Kubernetes and `kill` send the one; the other comes when a terminal is closed.
+STOPS = signal.SIGTERM, signal.SIGHUP
+
+
 class Terminated(KeyboardInterrupt):
-    """Someone sent SIGTERM, as systemd, Kubernetes and `kill` do: to be taken like Ctrl-C."""
+    """Someone sent one of STOPS: to be taken like Ctrl-C."""
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__()
+        self.number = signal.Signals(number)
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """While this lasts, SIGTERM raises Terminated in the main thread, and does not just kill."""
+    """While this lasts, STOPS raise Terminated in the main thread, and do not just kill.
+
+    What is ignored stays so: `nohup` ignores that the terminal is closed.
+    """
     if current_thread() is not main_thread():
         yield  # only the main thread is told of signals
         return
 
     def end(number: int, frame: object) -> None:
-        raise Terminated
+        raise Terminated(number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    heeded = [stop for stop in STOPS if signal.getsignal(stop) != signal.SIG_IGN]
+    before = {stop: signal.signal(stop, end) for stop in heeded}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        for stop, handler in before.items():
+            signal.signal(stop, handler or signal.SIG_DFL)
+
+
+def stopped_at_once() -> None:
+    """Let STOPS end this process, which was forked where they raise Terminated, as they come."""
+    for stop in STOPS:
+        if signal.getsignal(stop) != signal.SIG_IGN:
+            signal.signal(stop, signal.SIG_DFL)
 
 
 @contextmanager
@@ -45,9 +68,9 @@ def uninterrupted() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    stops = signal.SIGTERM, signal.SIGINT
+    heeded = [stop for stop in (*STOPS, signal.SIGINT) if signal.getsignal(stop) != signal.SIG_IGN]
     before = {
-        stop: signal.signal(stop, lambda number, frame: came.append(number)) for stop in stops
+        stop: signal.signal(stop, lambda number, frame: came.append(number)) for stop in heeded
     }
     try:
         yield
@@ -85,6 +108,31 @@ def _end_after(seconds: float, status: int) -> Timer:
     watchdog.daemon = True
     watchdog.start()
     return watchdog
+
+
+def within(seconds: float, work: Callable[[], object]) -> None:
+    """Do `work`, and raise what it raises; TimeoutError if it takes longer than that.
+
+    Then it is left to itself. A server that answers a byte every second keeps each timeout of a
+    client, and never comes to an end.
+    """
+    raised: list[Exception] = []
+
+    def done() -> None:
+        try:
+            work()
+        except Exception as error:
+            raised.append(error)
+        finally:
+            connections.close_all()  # those of this thread
+
+    thread = Thread(target=done, daemon=True, name=WITHIN)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f'it was given up after {seconds:g} s')
+    if raised:
+        raise raised[0]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,19 +10,34 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.management import get_commands
+from django.db import DatabaseError
 from django.utils import timezone
 
+from .celery_tasks import leases, setup
+from .conf import slug
+from .redact import redact
 from .scheduling import next_times
 from .scheduling.cron_line import crontab_lines
-from .scheduling.definition import Job, ScheduleError, read_schedule
+from .scheduling.definition import CONTAINERS, ORDER, Job, ScheduleError, read_schedule
 from .scheduling.plan import Site, plan_of
 from .scheduling.zone import schedule_zone
 
 MAIN = 'updatedata'
 #: The commands that record their runs themselves. Only one run of each may be in progress.
-RECORDED = (MAIN, 'updatetargets', 'updatecadences')
+RECORDED = (*ORDER, 'auditdata')
+#: What a run names that failed: one, and more than one.
+THINGS = defaultdict(
+    lambda: ('query or target failed', 'queries or targets failed'),
+    updatedata=('observation could not be checked', 'observations could not be checked'),
+    updatecadences=('cadence failed', 'cadences failed'),
+    findrequests=('proposal or request failed', 'proposals or requests failed'),
+    auditdata=('file is not as it was stored', 'files are not as they were stored'),
+)
 #: Options that limit a run to a part of the work: such a run says little about the whole job.
-LIMITS = ('--target', '--target_id', '--facility', '--query', '--service', '--limit', '--dry-run')
+LIMITS = (
+    '--target', '--target_id', '--facility', '--query', '--service', '--cadence', '--limit',
+    '--dry-run',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,7 +58,7 @@ def jobs() -> Jobs:
     except ScheduleError as error:
         return Jobs((unscheduled,), str(error))
     missing = () if any(map(_downloads, schedule.jobs)) else (unscheduled,)
-    contained = schedule.environment in ('docker', 'kubernetes')
+    contained = schedule.environment in CONTAINERS
     return Jobs((*missing, *schedule.jobs), contained=contained)
 
 
@@ -104,4 +120,25 @@ def site(health: Callable[[], tuple[list[str], list[str]]] = lambda: ([], [])) -
         commands=set(get_commands()),
         media=Path(settings.MEDIA_ROOT),
         health=health,
+        beat=beat,
     )
+
+
+def beat() -> tuple[bool, str]:
+    """Whether a beat of Celery starts the jobs, and which one; or how to start one.
+
+    The words are empty in a TOM that does not work with Celery.
+    """
+    if not setup.in_use():
+        return False, ''
+    try:
+        if found := leases.holder_of(leases.BEAT):
+            return (
+                True,
+                f'Beat starts the jobs ({found.holder}, since {found.since:%Y-%m-%d %H:%M} UTC).',
+            )
+        last = leases.last_holder_of(leases.BEAT)
+    except DatabaseError as error:
+        return False, f'Whether a beat is at work is not known: {redact(str(error))}'
+    silent = f'The beat that was at work ({last.holder}) has ended. ' if last else ''
+    return False, f'{silent}To have beat start the jobs: celery -A {slug()} beat'

@@ -36,13 +36,16 @@ def logging_for(directory: Path) -> dict:
         }
     # Tokens and signed addresses never reach a log, whoever logs them.
     dated = {'()': 'tom_auto.redact.RedactingFormatter', 'format': FORMAT, 'style': '{'}
+    # Of what strangers ask for under a wrong name, say, Django would mail ADMINS each time.
+    loggers = {'django.security': {'handlers': list(handlers), 'propagate': False}}
+    if quiet:  # of a retry that succeeds nobody has to know, and one that fails is in the result
+        loggers['urllib3'] = {'handlers': ['file'], 'propagate': False}
     return {
         'version': 1,
         'disable_existing_loggers': False,
         'formatters': {'dated': dated},
         'handlers': {name: each | {'formatter': 'dated'} for name, each in handlers.items()},
-        # Of a retry that succeeds nobody has to know, and one that fails is in the result.
-        'loggers': {'urllib3': {'handlers': ['file'], 'propagate': False}} if quiet else {},
+        'loggers': loggers,
         'root': {'handlers': list(handlers), 'level': 'INFO'},
     }
 

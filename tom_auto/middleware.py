@@ -1,5 +1,6 @@
 """What the automation adds to every page of the TOM."""
 
+import logging
 from collections.abc import Callable
 from threading import Lock, Thread
 from time import monotonic
@@ -17,16 +18,21 @@ from tom_targets.models import Target
 
 from .access import may_act, may_see_target
 from .alerts import send_alerts
+from .arrivals.noting import follow_all
+from .channels import reason
 from .conf import automation
+from .error_reports import unavailable
 from .jobs import main_job
 from .sync.explain import explained
 from .sync.http import causes
+
+logger = logging.getLogger(__name__)
 
 OBSERVATORY_DOWN = (requests.RequestException, ImproperCredentialsException)
 
 
 class HealthMiddleware(MiddlewareMixin):
-    """Answers /healthz: 200 if the web server and its database work, otherwise 503.
+    """Answers /healthz: 200 if the web server and its database work, otherwise 503. /livez leaves the database out.
 
     It comes first, because a probe has no https, no name of a host that is allowed and no login. What it
     asks of the database needs a table: SQLite makes an empty database where there is none.
@@ -35,16 +41,16 @@ class HealthMiddleware(MiddlewareMixin):
     QUESTION = 'SELECT id FROM django_migrations LIMIT 1'
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
-        if request.path_info != '/healthz':
+        if request.path_info not in ('/healthz', '/livez'):
             return None
-        status, text = 200, 'ok'
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(self.QUESTION)
-        except Error:
-            status, text = 503, 'The database does not answer.'
         headers = {'Cache-Control': 'no-store'}
-        return HttpResponse(f'{text}\n', 'text/plain', status, headers=headers)
+        if request.path_info == '/healthz':
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(self.QUESTION)
+            except Error:
+                return unavailable(request, 'The database does not answer.', headers)
+        return HttpResponse('ok\n', 'text/plain', headers=headers)
 
 
 class ObservatoryDownMiddleware(MiddlewareMixin):
@@ -119,6 +125,8 @@ class BackgroundUpdateMiddleware(MiddlewareMixin):
 class WatchMiddleware(MiddlewareMixin):
     """Checks now and then that the jobs run, so that a dead cron does not go unnoticed.
 
+    It also lets pages find what a program has moved to another target by a statement of its own.
+
     It checks after a request, in its own thread, and at most every `WATCH_EVERY` seconds in each
     process of the web server. The claims in `alerts` make sure that only one process sends an alert.
     """
@@ -130,7 +138,7 @@ class WatchMiddleware(MiddlewareMixin):
 
     def process_response(self, request: HttpRequest, answer: HttpResponse) -> HttpResponse:
         if self._is_time():
-            Thread(target=_check_jobs, daemon=True).start()
+            Thread(target=_look_after, daemon=True).start()
         return answer
 
     def _is_time(self) -> bool:
@@ -143,8 +151,11 @@ class WatchMiddleware(MiddlewareMixin):
             return True
 
 
-def _check_jobs() -> None:
+def _look_after() -> None:
     try:
         send_alerts()
+        follow_all()
+    except Error as error:
+        logger.warning('Frames that others moved are not seen yet: %s', reason(error))
     finally:
         connections.close_all()

@@ -11,6 +11,8 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import DynamicCadence, ObservationRecord
 from tom_targets.models import BaseTarget
 
+from .arrivals.models import Arrival, FeedKey, Notice, Wish  # noqa: F401  (Django looks here)
+
 
 def remember_deleted(
     collector: Collector, field: models.Field, frames: QuerySet, using: str
@@ -111,11 +113,22 @@ class StoredFrame(models.Model):
 
         STORED = 'stored', 'stored'
         BROKEN = 'broken', 'being fetched anew'
+        ROTTED = 'rotted', 'rotted, and being fetched anew'
+        CUT = 'cut', 'cut off, and being fetched anew'
         DELETED = 'deleted', 'deleted here'
+
+    class Origin(models.TextChoices):
+        """What there was of the frame when the automation first looked at it."""
+
+        NOTHING = 'nothing', 'nothing: it was fetched'
+        WHOLE = 'whole', 'a whole file, which another command had stored'
+        DAMAGED = 'damaged', 'a damaged file, which another command had stored'
+        MISSING = 'missing', 'a row of another command, without a file'
 
     archive = models.CharField(max_length=100, help_text='Whose ids these are.')
     frame_id = models.CharField(max_length=255, help_text="The archive's id.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.STORED)
+    origin = models.CharField(max_length=10, choices=Origin.choices, default=Origin.NOTHING)
     record = models.ForeignKey(
         ObservationRecord, on_delete=models.CASCADE, related_name='stored_frames'
     )
@@ -131,18 +144,29 @@ class StoredFrame(models.Model):
     hooks_owed = models.BooleanField(
         default=False, help_text='The hooks for a saved data product have not ended.'
     )
+    hooks_due = models.DateTimeField(
+        default=timezone.now, help_text='Nobody else begins the hooks before this.'
+    )
+    hooks_holder = models.CharField(
+        max_length=100, blank=True, help_text='Who runs them now, until they are due.'
+    )
+    hooks_failures = models.PositiveIntegerField(default=0, help_text='In a row.')
+    hooks_error = models.TextField(blank=True, help_text='Why they failed last.')
 
     class Meta:
         indexes = [  # of the few that something is left to do for
             models.Index(
                 fields=['record'], condition=Q(hooks_owed=True), name='tom_auto_hooks_owed'
-            )
+            ),
+            models.Index(
+                fields=['hooks_due'], condition=Q(hooks_owed=True), name='tom_auto_hooks_due'
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=['archive', 'frame_id'], name='tom_auto_one_frame'),
             models.CheckConstraint(
                 condition=Q(state='deleted')
-                | Q(state__in=['stored', 'broken'], product__isnull=False),
+                | Q(state__in=['stored', 'broken', 'rotted', 'cut'], product__isnull=False),
                 name='tom_auto_stored_has_a_product',
             ),
         ]
@@ -152,8 +176,13 @@ class StoredFrame(models.Model):
 
     @property
     def is_broken(self) -> bool:
-        """Whether its file has to be fetched anew."""
+        """Whether its file has to be fetched anew, unless what lies there turns out to be whole."""
         return self.state == self.State.BROKEN
+
+    @property
+    def is_spoiled(self) -> bool:
+        """Whether its file has to be fetched anew, though it may look whole."""
+        return self.state in (self.State.ROTTED, self.State.CUT)
 
 
 class SharedFrame(models.Model):
@@ -187,6 +216,68 @@ class StorageMark(models.Model):
         return self.mark
 
 
+class AuditRound(models.Model):
+    """A round of `auditdata`, in which every stored file is read once, in the order of its product."""
+
+    class State(models.TextChoices):
+        """How far it is."""
+
+        OPEN = 'open', 'in progress'
+        CLOSED = 'closed', 'ended'
+
+    state = models.CharField(max_length=6, choices=State.choices, default=State.OPEN)
+    began = models.DateTimeField()
+    ended = models.DateTimeField(null=True)
+    position = models.BigIntegerField(
+        default=0, help_text='Files of data products up to this one have been read.'
+    )
+    files = models.PositiveIntegerField(default=0, help_text='How many were read.')
+    size = models.BigIntegerField(default=0, help_text='Of these files, in bytes.')
+    found = models.JSONField(default=dict, help_text='How many files had each verdict at its end.')
+
+    class Meta:
+        ordering = ('-began', '-pk')
+        constraints = [
+            models.UniqueConstraint(
+                fields=['state'], condition=Q(state='open'), name='tom_auto_one_round_at_a_time'
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f'round of {self.began:%Y-%m-%d}: {self.get_state_display()}'
+
+
+class AuditedFile(models.Model):
+    """What the audit knows of a stored file, where that is more than the frame's own row says.
+
+    A frame that is as it was stored has no row here.
+    """
+
+    class Verdict(models.TextChoices):
+        """How a file stands."""
+
+        SOUND = 'sound', 'as it was'
+        CHANGED = 'changed', 'changed by its owner'
+        ROTTED = 'rotted', 'rotted'
+        DAMAGED = 'damaged', 'damaged'
+        MISSING = 'missing', 'missing'
+        RENAMED = 'renamed', 'renamed'
+        UNREADABLE = 'unreadable', 'not readable'
+
+    product = models.OneToOneField(
+        DataProduct, primary_key=True, on_delete=models.CASCADE, related_name='audited'
+    )
+    verdict = models.CharField(max_length=10, choices=Verdict.choices)
+    name = models.CharField(max_length=255, blank=True, help_text='The name in the storage.')
+    md5 = models.CharField(max_length=32, blank=True, help_text='What its content should have.')
+    size = models.BigIntegerField(default=0, help_text='In bytes, as it should be.')
+    right_at = models.DateTimeField(help_text='When its content was last known to be right.')
+    said = models.TextField(blank=True, help_text='What is wrong with it, in words.')
+
+    def __str__(self) -> str:
+        return f'{self.name}: {self.get_verdict_display()}'
+
+
 class ServiceTarget(models.Model):
     """A target that a data service knows, and what the service last said of it."""
 
@@ -214,7 +305,8 @@ class Submission(models.Model):
     """One request that a cadence has sent to an observatory, or may have sent.
 
     The row is there before anything is sent, and of those for one trigger only one may be: what
-    was sent can never be undone. `targets.submissions` writes it.
+    was sent can never be undone. It stays when its cadence or its trigger is deleted.
+    `targets.submissions` writes it.
     """
 
     class State(models.TextChoices):
@@ -226,17 +318,33 @@ class Submission(models.Model):
         REFUSED = 'refused', 'not accepted'
         UNCERTAIN = 'uncertain', 'perhaps accepted: somebody has to look'
 
-    cadence = models.ForeignKey(DynamicCadence, on_delete=models.CASCADE, related_name='+')
+    cadence = models.ForeignKey(
+        DynamicCadence,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name='+',
+        help_text='Empty: it was deleted.',
+    )
     trigger = models.ForeignKey(
         ObservationRecord,
-        on_delete=models.CASCADE,
+        on_delete=models.SET_NULL,
+        null=True,
         related_name='+',
-        help_text='The observation because of which this was submitted.',
+        help_text='The observation because of which this was submitted. Empty: it was deleted.',
+    )
+    trigger_number = models.CharField(
+        max_length=255, help_text='The number of that observation at its facility.'
     )
     state = models.CharField(max_length=10, choices=State.choices, default=State.INTENDED)
     facility = models.CharField(max_length=50)
     name = models.CharField(max_length=255, help_text='What the observatory knows it by.')
-    payload = models.JSONField(encoder=DjangoJSONEncoder, help_text='What was sent.')
+    payload = models.JSONField(
+        encoder=DjangoJSONEncoder, help_text='What the cadence gave to send.'
+    )
+    portal = models.TextField(
+        blank=True,
+        help_text='Where that is sent as it is. Empty: its class may send something else.',
+    )
     observation_ids = models.JSONField(default=list, help_text='What the observatory answered.')
     error = models.TextField(blank=True)
     created = models.DateTimeField(help_text='When it was about to be sent.')
@@ -311,7 +419,10 @@ class UpdateRun(models.Model):
     class Meta:
         ordering = ('-started',)
         permissions = [('run_automation', 'Can run, retry, pause and resume the automation')]
-        indexes = [models.Index(fields=['job', '-started'], name='tom_auto_runs_of_a_job')]
+        indexes = [
+            models.Index(fields=['job', '-started'], name='tom_auto_runs_of_a_job'),
+            models.Index(fields=['-started'], name='tom_auto_newest_runs'),
+        ]
         constraints = [
             # One run of a command at a time, kept by the database: on one host or on many.
             models.UniqueConstraint(
@@ -355,6 +466,32 @@ class RunFailure(models.Model):
         return f'{self.facility} {self.observation_id}: {self.error}'
 
 
+class Batch(models.Model):
+    """Some records that are due in a run, and the worker that checks them, until its lease ends."""
+
+    class State(models.TextChoices):
+        """How far it is."""
+
+        WAITING = 'waiting', 'not given out yet'
+        OUT = 'out', 'given to the workers'
+        DONE = 'done', 'checked'
+
+    run = models.ForeignKey(UpdateRun, on_delete=models.CASCADE, related_name='batches')
+    facility = models.CharField(max_length=50)
+    records = models.JSONField(help_text='Their primary keys.')
+    requests = models.PositiveIntegerField(help_text='So many may be in flight to a host.')
+    username = models.CharField(max_length=150, blank=True, help_text='Whose credentials; or each.')
+    ends = models.DateTimeField(help_text='Nothing new is begun after this.')
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    holder = models.CharField(max_length=100, blank=True, help_text='Who checks it now.')
+    until = models.DateTimeField(default=timezone.now, help_text='Nobody else takes it before.')
+    tries = models.PositiveIntegerField(default=0, help_text='How often one has begun with it.')
+    report = models.JSONField(default=dict, help_text='What came of it.')
+
+    def __str__(self) -> str:
+        return f'{len(self.records)} records of {self.facility}: {self.get_state_display()}'
+
+
 class RunRequest(models.Model):
     """Somebody has asked for a run on a page: the row is there before its process is.
 
@@ -367,6 +504,33 @@ class RunRequest(models.Model):
 
     def __str__(self) -> str:
         return f'{self.job}, asked for by {self.by}'
+
+
+class Lease(models.Model):
+    """What one process at a time does, on one host or many, such as keeping the schedule."""
+
+    name = models.CharField(max_length=50, primary_key=True)
+    holder = models.CharField(max_length=300, help_text='Host and process.')
+    since = models.DateTimeField(help_text='When it began.')
+    until = models.DateTimeField(help_text='Nobody else does it before this.')
+
+    def __str__(self) -> str:
+        return f'{self.name}: {self.holder}'
+
+
+class TaskWorker(models.Model):
+    """A worker of Celery, as it says of itself."""
+
+    name = models.CharField(max_length=255, primary_key=True)
+    host = models.CharField(max_length=255)
+    processes = models.PositiveIntegerField(help_text='How many tasks it does at a time.')
+    queues = models.CharField(max_length=500)
+    started = models.DateTimeField()
+    alive_at = models.DateTimeField(help_text='When it last said that it is alive.')
+    refused = models.TextField(blank=True, help_text='Why it could not start, if so.')
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class JobPause(models.Model):

@@ -165,8 +165,15 @@ def secrets() -> set[str]:
     names = {name for name in dir(settings) if name.isupper()} - CLASSES
     found = set(_credentials({name: getattr(settings, name) for name in names}))
     # Who knows the path of a ping's or a webhook's address can use it; errors tell it without host.
-    paths = {urlsplit(text).path.strip('/') for text in found if '://' in text}
+    paths = {_path(text) for text in found if '://' in text}
     return found | {path for path in paths if len(path) >= SHORTEST_PATH}
+
+
+def _path(address: str) -> str:
+    try:
+        return urlsplit(address).path.strip('/')
+    except ValueError:  # a mistake in the settings: no request can be made with it
+        return ''
 
 
 def _credentials(options: object, secret: bool = False) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """`manage.py restore`: puts the database and the data of a backup in the place of what is there.
 
 First everything is made ready beside the data; then the database changes, in one transaction; then the
-files are renamed. What was there is kept beside them. Where one of these steps fails, all of them are
-undone. While they last the storage does not carry its id, so that whoever is killed there leaves a
-TOM that touches nothing: rule 7.
+files are renamed. What was there is kept beside them. Links to directories stay, and so do disks that are
+mounted in the data: what is in them is replaced. Where one of these steps fails, all of them are undone.
+While they last the storage does not carry its id, so that whoever is killed there leaves a TOM that
+touches nothing: rule 7.
 """
 
 import os
@@ -14,7 +15,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection, transaction
@@ -24,16 +24,9 @@ from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from . import database_copies
-from .backup import (
-    DATA,
-    DATABASE,
-    PRIVATE,
-    data_root,
-    files_below,
-    insist_on_whole,
-    key_mark,
-    members,
-)
+from .backup import key_mark
+from .backup_file import DATA, DATABASE, insist_on_whole, members
+from .data_folders import PRIVATE, data_root, files_below, fixed_below
 from .database_copies import BackupError
 from .interrupt import uninterrupted
 from .models import UpdateRun
@@ -51,21 +44,21 @@ class Restored:
 
     made: str
     files: int | None  # None: the backup has no data
-    aside: Path | None
+    aside: list[Path]
     same_key: bool
 
 
-def restore(backup: Path, consent: bool) -> Restored:
+def restore(backup: Path, work: Path, consent: bool) -> Restored:
     """Restore `backup`. Raises BackupError; then everything is as it was.
 
-    What is in the TOM is replaced only with `consent`. The files that were there stay, in a directory
-    beside the data.
+    `work` is a directory for copies of the database. What is in the TOM is replaced only with `consent`.
+    The files that were there stay, in a directory beside the data.
     """
     about = insist_on_whole(backup)
-    free, size = shutil.disk_usage(backup.parent).free, backup.stat().st_size
+    free, size = shutil.disk_usage(work).free, backup.stat().st_size
     if free < size:
         raise BackupError(
-            f'A restore needs {size / 1e6:.0f} MB in {backup.parent}: {free / 1e6:.0f} are free.'
+            f'A restore needs {size / 1e6:.0f} MB in {work}: {free / 1e6:.0f} are free.'
         )
     if about['database'] != connection.vendor:
         raise BackupError(
@@ -77,12 +70,11 @@ def restore(backup: Path, consent: bool) -> Restored:
         raise BackupError('This backup has data files, and this TOM keeps them in an object store.')
     if not consent and (held := _what_is_there(root)):
         raise ConsentMissing(f'This TOM has {held}.')
-    with TemporaryDirectory(prefix='.restore-', dir=backup.parent) as place:
-        database = Path(place) / DATABASE
-        with _stage(root) as stage:
-            files = _unpack(backup, database, stage)
-            database_copies.prove(database)
-            aside = _replace(database, root, stage)
+    database = work / DATABASE
+    with _stages(root) as stages:
+        files = _unpack(backup, database, stages)
+        database_copies.prove(database)
+        aside = _replace(database, stages)
     _end_runs()
     return Restored(about['made'], files, aside, about['key'] == key_mark())
 
@@ -108,55 +100,61 @@ def _what_is_there(root: Path | None) -> str:
     return ', '.join(found)
 
 
+class Stages(dict[Path, Path]):
+    """For each directory that stays where it is, the one in it where its new content is made ready."""
+
+    @property
+    def root(self) -> Path:
+        """The directory of the data."""
+        return next(iter(self))
+
+    def place(self, member: tarfile.TarInfo) -> Path:
+        """Where a data file or directory goes. Raises BackupError for what no backup of ours has."""
+        parts = member.name.split('/')[1:]
+        if not (member.isreg() or member.isdir()) or '' in parts or '..' in parts:
+            raise BackupError(f'{member.name} is not a data file: this is not a backup of a TOM.')
+        final = self.root.joinpath(*parts)
+        if final in self:
+            if not member.isdir():
+                raise BackupError(f'{final} is a directory, and a file in this backup: rename it.')
+            return self[final]
+        fixed = next(folder for folder in final.parents if folder in self)
+        place = self[fixed] / final.relative_to(fixed)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+
 @contextmanager
-def _stage(root: Path | None) -> Iterator[Path | None]:
-    """A directory beside the data, from where files need only be renamed."""
-    if root is None:
-        yield None
-        return
-    if mounted := [entry.name for entry in root.glob('*') if _is_mount(entry)]:
-        raise BackupError(
-            f'{root / mounted[0]} is a file system of its own: it cannot be replaced.'
-        )
-    stage = root / RESTORING
-    shutil.rmtree(stage, ignore_errors=True)  # of a restore that was killed
-    stage.mkdir(mode=0o700, parents=True)
-    try:
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+def _stages(root: Path | None) -> Iterator[Stages]:
+    """Directories beside the data, from where files need only be renamed. Empty without a `root`."""
+    with ExitStack() as undo:
+        stages = Stages()
+        if root:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in fixed_below(root) if root else ():
+            stages[folder] = stage = folder / RESTORING
+            shutil.rmtree(stage, ignore_errors=True)  # of a restore that was killed
+            stage.mkdir(mode=0o700)
+            undo.callback(shutil.rmtree, stage, ignore_errors=True)
+        yield stages
 
 
-def _is_mount(entry: Path) -> bool:
-    return not entry.is_symlink() and entry.is_mount()
-
-
-def _unpack(backup: Path, database: Path, stage: Path | None) -> int | None:
-    """Unpack the copy of the database, and the data files into `stage`; the number of these."""
-    files = None if stage is None else 0
+def _unpack(backup: Path, database: Path, stages: Stages) -> int | None:
+    """Unpack the copy of the database, and the data files where they are made ready; their number."""
+    files = 0 if stages else None
     with tarfile.open(backup, 'r:') as tar:
         for member in members(tar):
             if member.name == DATABASE:
                 _write(tar, member, database)
-            elif stage is not None and member.name.startswith(f'{DATA}/'):
-                place = _place(stage, member)
-                if member.isdir():
-                    place.mkdir(exist_ok=True)
-                    place.chmod(member.mode & 0o777 | 0o700)  # a web server may have to read it
-                else:
+            elif stages and member.name.startswith(f'{DATA}/'):
+                place = stages.place(member)
+                if not member.isdir():
                     _write(tar, member, place)
                     files += 1
+                elif place not in stages.values():
+                    place.mkdir(exist_ok=True)
+                    place.chmod(member.mode & 0o777 | 0o700)  # a web server may have to read it
     return files
-
-
-def _place(stage: Path, member: tarfile.TarInfo) -> Path:
-    """Where a data file goes. Raises BackupError for what no backup of ours has."""
-    parts = member.name.split('/')[1:]
-    if not (member.isreg() or member.isdir()) or '' in parts or '..' in parts:
-        raise BackupError(f'{member.name} is not a data file: this is not a backup of a TOM.')
-    place = stage.joinpath(*parts)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return place
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
@@ -167,36 +165,52 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
     os.utime(place, (member.mtime, member.mtime))
 
 
-def _replace(database: Path, root: Path | None, stage: Path | None) -> Path | None:
-    """Change the database, then the files; the directory with the files that were there."""
-    if root is None:
+def _replace(database: Path, stages: Stages) -> list[Path]:
+    """Change the database, then the files; the directories with the files that were there."""
+    if not stages:
         database_copies.load(database)
-        return None
+        return []
     before = database.with_name('before')
     database_copies.dump(before)
-    aside = root / f'{PRIVATE}before-restore-{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}'
-    aside.mkdir(mode=0o700)
+    root, now = stages.root, f'{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}'
+    asides = {folder: folder / f'{PRIVATE}before-restore-{now}' for folder in stages}
     with ExitStack() as undo:
-        undo.callback(aside.rmdir)
-        _rename([root / MARK], aside, undo)
+        for aside in asides.values():
+            aside.mkdir(mode=0o700)
+            undo.callback(aside.rmdir)
+        _rename([root / MARK], asides[root], undo)
         database_copies.load(database)
         undo.callback(database_copies.load, before)
         with uninterrupted():
-            here = [entry for entry in root.iterdir() if not entry.name.startswith(PRIVATE)]
-            _rename(here, aside, undo)
-            _rename([entry for entry in stage.iterdir() if entry.name != MARK], root, undo)
-            _rename([stage / MARK], root, undo)  # now it is the storage that the database knows
+            for folder, stage in stages.items():
+                _rename(_to_replace(folder, stages), asides[folder], undo)
+                _rename([entry for entry in stage.iterdir() if entry.name != MARK], folder, undo)
+            _rename(
+                [stages[root] / MARK], root, undo
+            )  # now it is the storage that the database knows
             undo.pop_all()
-    if any(aside.iterdir()):
-        return aside
-    aside.rmdir()
-    return None
+    for aside in asides.values():
+        with suppress(OSError):  # it has something in it
+            aside.rmdir()
+    return [aside for aside in asides.values() if aside.exists()]
+
+
+def _to_replace(folder: Path, stages: Stages) -> list[Path]:
+    """What is in a directory, but for what stays; so do links that lead back into the data."""
+    here = [entry for entry in folder.iterdir() if not entry.name.startswith(PRIVATE)]
+    return [
+        entry
+        for entry in here
+        if entry not in stages and not (entry.is_symlink() and entry.is_dir())
+    ]
 
 
 def _rename(entries: list[Path], directory: Path, undo: ExitStack) -> None:
     for entry in entries:
         if entry.exists() or entry.is_symlink():
             there = directory / entry.name
+            if there.exists() or there.is_symlink():
+                raise BackupError(f'{there} is in the way.')
             entry.rename(there)
             undo.callback(there.rename, entry)
 

@@ -10,29 +10,34 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 from multiprocessing import Process, get_context, parent_process
 from multiprocessing.connection import wait
-from time import monotonic
+from time import monotonic, sleep
 from typing import TextIO
 
 from django.core.management import ManagementUtility
-from django.db import connections
+from django.db import DatabaseError, InterfaceError, connections
+from django.utils import timezone
 
 from .alerts import send_alerts
+from .arrivals.telling import tell_of_arrivals
 from .channels import ping
 from .conf import automation
-from .interrupt import terminable, uninterrupted
-from .jobs import command_of, is_main
+from .interrupt import stopped_at_once, terminable, uninterrupted
+from .jobs import command_of, is_main, next_run
 from .models import UpdateRun
 from .redact import redact
 from .scheduling.definition import Job
 from .sync.db_retry import patient
-from .sync.errors import Paused
+from .sync.errors import AnotherRun, Paused
 from .sync.runs import BEAT, GIVEN, note_output, the_only_run
-from .sync.started_by import ASKED_BY
+from .sync.started_by import ASKED_BY, started_by
 
+LOOK_EVERY = 5  # seconds, whether another job has ended
 KEPT = 4000  # characters: the end of what a job printed
+PIPE = 1 << 20  # bytes: more than a pipe holds
 TOO_LATE = 124  # the exit status of timeout(1)
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 #: What a job has to end after SIGTERM; `schedule run` and Docker wait a little longer.
@@ -44,10 +49,10 @@ Status = UpdateRun.Status
 def run_job(job: Job, say: Callable[[str], object]) -> int:
     """Run `job` to its end, and tell people if that is news. Returns the exit status of a shell.
 
-    `say` gets what the job prints. Raises AnotherRun, and Paused.
+    `say` gets what the job prints. Raises Paused; and AnotherRun, but waits for other jobs of its command.
     """
     try:
-        with terminable(), the_only_run(job.name, command_of(job), automation()) as run:
+        with terminable(), _in_its_turn(job, say) as run:
             status = _Watch(job, run, say).to_its_end()
     except Paused:
         if is_main(job):
@@ -55,7 +60,33 @@ def run_job(job: Job, say: Callable[[str], object]) -> int:
         raise
     finally:
         send_alerts()
+        tell_of_arrivals()
     return status if status >= 0 else 128 - status
+
+
+@contextmanager
+def _in_its_turn(job: Job, say: Callable[[str], object]) -> Iterator[UpdateRun]:
+    """The only run of the job's command, when those of other jobs have ended.
+
+    Jobs of one command may be due at the same minute, every time. One waits until it is due again: by
+    then the schedule has started it anew.
+    """
+    end, has_said, command = next_run(job), False, command_of(job)
+    with ExitStack() as stack:
+        while True:
+            try:
+                run = stack.enter_context(the_only_run(job.name, command, automation()))
+                break
+            except AnotherRun as busy:
+                others = UpdateRun.objects.filter(command=command, status=Status.RUNNING)
+                may_wait = end and not started_by() and timezone.now() < end
+                if not may_wait or others.filter(job=job.name).exists():
+                    raise
+                if not has_said:
+                    say(f'{busy} {job.name} waits until that has ended.\n')
+                    has_said = True
+            sleep(LOOK_EVERY)
+        yield run
 
 
 class _Watch:
@@ -81,30 +112,33 @@ class _Watch:
         finally:
             if child.is_alive():  # its time is up, or somebody stops this
                 _stop(child)
+            ended = timezone.now()
             os.close(printed)
-            self._note()
+            with suppress(DatabaseError, InterfaceError):  # how it ended is said all the same
+                patient(self._write)()
         status = TOO_LATE if self._is_late and child.exitcode == 0 else child.exitcode
-        self._record(status)
+        self._record(status, ended)
         return status
 
     def _texts(self, child: Process, printed: int) -> Iterator[str]:
         """What it prints; it ends with the process: one that it left behind may go on printing."""
-        sources = [child.sentinel, printed]
-        while True:
-            ready = wait(sources, timeout=1)
-            if printed in ready:
-                if data := os.read(printed, 65536):
-                    yield self._decoder.decode(data)
-                else:
-                    sources.remove(printed)
-            elif child.sentinel in ready:
-                return
+        is_open = True
+        while child.is_alive():
+            # Not for its sentinel: one that it forked holds that open, as it does the pipe.
+            if not is_open:
+                child.join(1)
+            elif wait([printed], timeout=1):
+                data = os.read(printed, 65536)
+                is_open = bool(data)
+                yield self._decoder.decode(data)
             if monotonic() - self._beat > BEAT:
                 self._note()
             if self._job.timeout and monotonic() - self._begun > self._job.timeout:
                 self._is_late = True
                 yield f'Stopped: it took longer than its timeout of {self._job.timeout} s\n'
                 return
+        if wait([printed], timeout=0):
+            yield self._decoder.decode(os.read(printed, PIPE))
 
     def _take(self, text: str) -> None:
         self._printed = (self._printed + text)[-KEPT:]
@@ -114,13 +148,16 @@ class _Watch:
         """Say that the run is alive, and what it has printed; the database may be away."""
         self._beat = monotonic()
         with suppress(Exception):
-            note_output(self._run, redact(self._printed.replace('\0', '')))
+            self._write()
 
-    def _record(self, status: int) -> None:
-        """Note how it ended: `updatedata` has said so itself, other commands only exit."""
+    def _write(self) -> None:
+        note_output(self._run, redact(self._printed.replace('\0', '')))
+
+    def _record(self, status: int, ended: datetime) -> None:
+        """Note how it ended, and when: `updatedata` has said so itself, other commands only exit."""
         run = self._run
         patient(run.refresh_from_db)()
-        run.exit_status = status
+        run.exit_status, run.finished = status, run.finished or ended
         if status < 0:
             run.status = Status.DIED
         elif status and run.status != Status.DIED:
@@ -131,7 +168,7 @@ def _carry_out(job: Job, run: UpdateRun, output: int) -> None:
     """In the process of the job: run its command as a shell would, printing to `output`."""
     os.setsid()  # so that all that it starts can be stopped with it
     _die_with(parent_process().pid)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    stopped_at_once()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout, sys.stderr = _redirected(1, output), _redirected(2, output)
     os.close(output)

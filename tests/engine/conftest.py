@@ -7,6 +7,9 @@ import pytest
 from tom_targets.models import Target
 
 import forked
+from celery_programs import begin, celery_tom, redis  # noqa: F401
+from databases import elsewhere, where
+from postgres import Server, server
 from simulated import Observatory
 from stage import Stage
 from unit.conftest import *  # noqa: F403
@@ -30,3 +33,14 @@ def stage(sky: Observatory, target: Target, settings: object, tmp_path: Path) ->
     """A TOM and an observatory on which runs can be played; none outlives the test."""
     yield Stage(sky, target, settings, tmp_path)
     forked.kill_all()
+
+
+@pytest.fixture
+def own_server(transactional_db: None) -> Iterator[Server]:
+    """The TOM's database, on a PostgreSQL server that nobody else needs."""
+    with server() as own:
+        own.copy(where())
+        with elsewhere(
+            HOST='127.0.0.1', PORT=own.port, NAME='postgres', USER=own.user, PASSWORD=''
+        ):
+            yield own

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 import faults
 from faults import Fault
 from simulated import Observatory
-from tom_auto.observatory.messages import Call, Reply
+from tom_auto.simulator.messages import Call, Reply
 
 #: Another host, which answers everything with a page, as the log-in page of a network does.
 ELSEWHERE = Observatory()

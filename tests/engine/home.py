@@ -4,12 +4,27 @@ import hashlib
 from pathlib import Path
 
 from django.conf import settings
+from django.core.files.storage import default_storage
 from tom_dataproducts.models import DataProduct
 
 from simulated import Observatory
 from tom_auto.models import RecordSync, StoredFrame
 from tom_auto.sync.storage import PARTS
-from unit.running import files, updatedata
+from tom_auto.sync.storage_id import MARK
+from unit.running import updatedata
+
+
+def stored(directory: str = '') -> dict[str, bytes]:
+    """Every file in the storage, wherever that is, by its name; not the storage's id."""
+    directories, names = default_storage.listdir(directory)
+    found = {}
+    for name in set(names) - {MARK}:
+        path = f'{directory}/{name}'.lstrip('/')
+        with default_storage.open(path) as file:
+            found[path] = file.read()
+    for name in directories:
+        found |= stored(f'{directory}/{name}'.lstrip('/'))
+    return found
 
 
 def only_frames_are_stored(*skies: Observatory, rows_may_lack: bool = False) -> set[str]:
@@ -19,18 +34,18 @@ def only_frames_are_stored(*skies: Observatory, rows_may_lack: bool = False) -> 
     the database could not be written `rows_may_lack`: the file of a frame is in its place.
     """
     frames = {str(frame.id): frame for sky in skies for frame in sky.frames.values()}
-    stored = files()
+    files = stored()
     products = {product.product_id: product for product in DataProduct.objects.all()}
     assert len(products) == DataProduct.objects.count()
-    orphans = set(stored) - {product.data.name for product in products.values()}
+    orphans = set(files) - {product.data.name for product in products.values()}
     if rows_may_lack:
         whole = {frame.content for frame in frames.values()}
-        orphans = {name for name in orphans if stored[name] not in whole}
+        orphans = {name for name in orphans if files[name] not in whole}
     assert not orphans, f'{orphans} belong to no row'
     for product_id, product in products.items():
         assert product_id in frames, f'{product} is no frame that exists'
-        assert product.data.name in stored, f'{product} has no file'
-        assert stored[product.data.name] == frames[product_id].content, f'{product} is not whole'
+        assert product.data.name in files, f'{product} has no file'
+        assert files[product.data.name] == frames[product_id].content, f'{product} is not whole'
     return set(products)
 
 
@@ -38,11 +53,11 @@ def everything_is_home(*skies: Observatory) -> None:
     """Assert that every frame of `skies` is stored once, bit by bit, and nothing else is."""
     frames = {str(frame.id) for sky in skies for frame in sky.frames.values()}
     assert only_frames_are_stored(*skies) == frames
-    stored = files()
+    files = stored()
     kept = list(StoredFrame.objects.select_related('product'))
     assert sorted(frame.frame_id for frame in kept) == sorted(frames)
     for frame in kept:
-        content = stored[frame.name]
+        content = files[frame.name]
         assert frame.product.product_id == frame.frame_id
         assert frame.product.data.name == frame.name
         assert (frame.md5, frame.size) == (md5(content), len(content))

@@ -13,6 +13,8 @@ from botocore.config import Config
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
+from tom_auto.media_store import storages_in
+
 BUCKET = 'tom-data'
 CREDENTIALS = {'access_key': 'dummy-access-key', 'secret_key': 'dummy-secret-key'}
 #: Few and short waits, so that a test ends soon; a TOM has boto's own, which end as well.
@@ -29,6 +31,14 @@ class Break:
 
     where: re.Pattern
     fault: Fault
+
+
+def at(url: str, **options: object) -> dict:
+    """The STORAGES that keep the files in the store at `url`."""
+    storages = storages_in(BUCKET, url, *CREDENTIALS.values())
+    known = storages['default']['OPTIONS']
+    ours = {'region_name': 'us-east-1', 'client_config': known['client_config'].merge(PATIENCE)}
+    return storages | {'default': storages['default'] | {'OPTIONS': known | ours | options}}
 
 
 class ObjectStore:
@@ -71,12 +81,8 @@ class ObjectStore:
         return f'http://127.0.0.1:{self._port}'
 
     def storage(self, **options: object) -> dict:
-        """The entry of STORAGES for a django-storages S3 storage that keeps its files here."""
-        wanted = {
-            'bucket_name': BUCKET, 'endpoint_url': self.url, 'region_name': 'us-east-1',
-            'querystring_auth': True, 'client_config': PATIENCE, **CREDENTIALS,
-        }  # fmt: skip
-        return {'BACKEND': 'storages.backends.s3.S3Storage', 'OPTIONS': wanted | options}
+        """The entry of STORAGES that keeps the files here, as the settings of a TOM make it."""
+        return at(self.url, **options)['default']
 
     def client(self) -> object:
         """A client of the store, which meets the same faults."""

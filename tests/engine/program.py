@@ -15,7 +15,9 @@ TESTS = Path(__file__).parents[1]
 PROJECT = TESTS / 'project'
 PATHS = (TESTS.parent, TESTS, TESTS / 'engine')
 #: What a test changes, and the program is to find so as well.
-SETTINGS = ('FACILITIES', 'TOM_FACILITY_CLASSES', 'TOM_AUTO', 'HOOKS')
+SETTINGS = ('FACILITIES', 'TOM_FACILITY_CLASSES', 'TOM_AUTO', 'HOOKS', 'CELERY_BROKER_URL')
+#: Of its database.
+PLACE = ('NAME', 'HOST', 'PORT', 'USER', 'PASSWORD')
 PATIENCE = 60  # seconds: no program of any test takes so long
 
 
@@ -30,11 +32,7 @@ class Program:
     def __init__(self, directory: Path, *arguments: str) -> None:
         """`directory` is the test's own, for the program's settings."""
         write_settings(directory)
-        environment = os.environ | {
-            'DJANGO_SETTINGS_MODULE': 'settings_of_the_test',
-            'PYTHONPATH': ':'.join(map(str, (directory, *PATHS))),
-            'PYTHONDONTWRITEBYTECODE': '1',
-        }
+        environment = environment_of(directory)
         self._begun = monotonic()
         self._process = subprocess.Popen(
             [sys.executable, 'manage.py', 'updatedata', '--json', *arguments],
@@ -46,6 +44,10 @@ class Program:
         """Send the signal of this number."""
         self._process.send_signal(number)
         self._begun = monotonic()
+
+    def next_error(self) -> str:
+        """The next line that it prints to its standard error."""
+        return self._process.stderr.readline()
 
     def ended(self) -> tuple[int, str, str, float]:
         """Its exit status, what it printed to each stream, and how many seconds it took.
@@ -66,16 +68,29 @@ class Program:
         return status, json.loads(output), seconds
 
 
+def environment_of(directory: Path) -> dict[str, str]:
+    """The environment of a program whose settings are in `directory`."""
+    return os.environ | {
+        'DJANGO_SETTINGS_MODULE': 'settings_of_the_test',
+        'PYTHONPATH': ':'.join(map(str, (directory, *PATHS))),
+        'PYTHONDONTWRITEBYTECODE': '1',
+    }
+
+
 def write_settings(directory: Path) -> None:
     """Put a settings module into `directory`: the project's, with what this test has changed."""
     lines = [
         'import datetime',
         'from pathlib import Path',
         f'from {os.environ["DJANGO_SETTINGS_MODULE"]} import *',
-        f'DATABASES["default"]["NAME"] = {connection.settings_dict["NAME"]!r}',
+        f'DATABASES["default"] |= { {name: connection.settings_dict[name] for name in PLACE}!r}',
         f'BASE_DIR = Path({str(settings.BASE_DIR)!r})',
         f'MEDIA_ROOT = Path({str(settings.MEDIA_ROOT)!r})',
         f'LOGGING["handlers"]["file"]["filename"] = {str(directory / "tom.log")!r}',
         *(f'{name} = {getattr(settings, name)!r}' for name in SETTINGS),
     ]
+    if hasattr(settings, 'HEARD'):  # where the hooks write what they were told
+        lines.append(f'HEARD = Path({str(settings.HEARD)!r})')
+    if hasattr(settings, 'MEDIA_STORE'):  # the address of an object store, where the data is
+        lines.append(f'from object_store import at; STORAGES = at({settings.MEDIA_STORE!r})')
     (directory / 'settings_of_the_test.py').write_text('\n'.join(lines) + '\n')

@@ -49,7 +49,7 @@ from tom_targets.models import Target
 import faults
 from simulated import Observatory
 from tom_auto.models import COUNTS, RunFailure, StoredFrame, UpdateRun
-from tom_auto.observatory import archive
+from tom_auto.simulator import archive
 from tom_auto.sync import file_names
 from tom_auto.sync.due import records_due
 from tom_auto.sync.outcomes import Ending

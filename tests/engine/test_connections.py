@@ -75,3 +75,11 @@ def test_four_facilities_and_a_server_that_takes_twenty_connections(
     assert (run.due, run.checked, run.saved, run.failed) == (count, count, count, 0)
     assert 1 <= most <= automation().CONNECTIONS
     assert pages > 5
+
+
+@only_on('postgresql')
+def test_the_server_compiles_no_question(db):
+    """That takes it a second for those of a large TOM, which it answers in a twentieth of that."""
+    with connection.cursor() as cursor:
+        cursor.execute('SHOW jit')
+        assert cursor.fetchone() == ('off',)

@@ -7,6 +7,7 @@ home, once.
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from threading import Timer
 from time import monotonic
 
@@ -14,11 +15,12 @@ import pytest
 from django.core.management import CommandError
 from django.db import connection
 
-from databases import elsewhere, lock_for, only_on, where
+from databases import elsewhere, lock_for, only_on
 from fault_table import APART, then
 from home import everything_is_home, only_frames_are_stored, two_clean_runs
-from postgres import Server, server
 from tom_auto.models import UpdateRun
+from tom_auto.run_job import run_job
+from tom_auto.scheduling.definition import Job
 from tom_auto.sync import db_retry
 from unit.running import updatedata
 
@@ -69,26 +71,30 @@ def test_a_database_that_is_locked_for_longer_than_it_waits(sky, observed, impat
     two_clean_runs(sky)
 
 
-def test_a_database_that_is_locked_before_the_run(sky, observed, impatient):
+def test_a_database_that_is_locked_before_the_run(sky, observed, impatient, monkeypatch):
     """Without a row of its own a run must not begin: another might."""
+    monkeypatch.setattr(db_retry, 'PATIENCE', 0)
     observed()
     with lock_for(4) as lock:
         lock.take()
-        with pytest.raises(CommandError, match='Is the database up?') as raised:
+        with pytest.raises(CommandError, match='keeps the database locked') as raised:
             updatedata()
     assert raised.value.returncode == 1
     two_clean_runs(sky)
 
 
-@pytest.fixture
-def own_server(transactional_db: None) -> Iterator[Server]:
-    """The TOM's database, on a PostgreSQL server that nobody else needs."""
-    with server() as own:
-        own.copy(where())
-        with elsewhere(
-            HOST='127.0.0.1', PORT=own.port, NAME='postgres', USER=own.user, PASSWORD=''
-        ):
-            yield own
+def test_a_database_that_is_locked_as_a_job_ends(impatient):
+    """What it printed is not lost, and it ended when it ended."""
+    with lock_for(5) as lock:
+
+        def locking(text: str) -> None:
+            if text.strip() and not lock.process:
+                lock.take()
+
+        assert run_job(Job('own', '', command=('diffsettings',)), locking) == 0
+    run = UpdateRun.objects.get()
+    assert (run.status, 'TIME_ZONE' in run.output) == ('ok', True)
+    assert run.finished - run.started < timedelta(seconds=4)
 
 
 @only_on('postgresql')

@@ -23,7 +23,7 @@ from home import only_frames_are_stored, two_clean_runs
 from needs import need
 from simulated import Observatory
 from tom_auto.models import StoredFrame
-from tom_auto.observatory.messages import Call, Reply
+from tom_auto.simulator.messages import Call, Reply
 from tom_auto.sync import db_retry
 from tom_auto.sync.storage import PARTS
 from unit.running import files, updatedata
@@ -169,8 +169,8 @@ def database_on_the_disk(transactional_db: None, disk: Path, settings) -> Iterat
     settings.MEDIA_ROOT = disk / 'data'
     settings.MEDIA_ROOT.mkdir()
     connection.close()
-    place = shutil.copy(connection.settings_dict['NAME'], disk / 'database')
     mount('-o', 'remount,size=8m', disk)
+    place = shutil.copy(connection.settings_dict['NAME'], disk / 'database')
     with elsewhere(NAME=place):
         yield
 

@@ -24,7 +24,7 @@ from tom_targets.models import Target
 import faults
 from forked import ended
 from forked import updatedata as forked_updatedata
-from home import md5
+from home import md5, stored
 from object_store import ObjectStore, cut, forget, hold, keep_half, status
 from tom_auto.models import RecordSync, StoredFrame
 from tom_auto.sync.storage_id import MARK
@@ -100,19 +100,6 @@ def nothing_in_the_media_folder() -> Iterator[None]:
     """Whatever happens, the folder that is not used stays empty."""
     yield
     assert files() == {}
-
-
-def stored(directory: str = '') -> dict[str, bytes]:
-    """Every file in the storage, by its name; not the storage's id."""
-    directories, names = default_storage.listdir(directory)
-    found = {}
-    for name in set(names) - {MARK}:
-        path = f'{directory}/{name}'.lstrip('/')
-        with default_storage.open(path) as file:
-            found[path] = file.read()
-    for name in directories:
-        found |= stored(f'{directory}/{name}'.lstrip('/'))
-    return found
 
 
 def everything_is_home(sky) -> None:

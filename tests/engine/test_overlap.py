@@ -31,8 +31,8 @@ from home import everything_is_home
 from stage import Stage
 from steps import IN_TRANSACTION, Steps
 from tom_auto.models import UpdateRun
-from tom_auto.observatory.messages import Call, Reply
-from tom_auto.sync import engine, runs
+from tom_auto.simulator.messages import Call, Reply
+from tom_auto.sync import check_due, runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -234,7 +234,7 @@ def test_a_run_that_waits_long_for_an_answer_is_not_taken_over(stage, monkeypatc
     """It says that it is alive all the while."""
     monkeypatch.setattr(runs, 'SILENCE', timedelta(seconds=3))
     monkeypatch.setattr(runs, 'BEAT', 0.2)
-    monkeypatch.setattr(engine, 'TICK', 0.1)
+    monkeypatch.setattr(check_due, 'TICK', 0.1)
     stage.settings.TOM_AUTO['READ_TIMEOUT'] = forked.PATIENCE
     stage.observe()
     gate = Gate()

@@ -30,7 +30,7 @@ from tom_observations.models import ObservationRecord
 
 from simulated import Observatory
 from tom_auto.models import StorageMark, UpdateRun
-from tom_auto.observatory.model import Frame
+from tom_auto.simulator.model import Frame
 from tom_auto.sync.storage import PARTS
 from tom_auto.sync.storage_id import MARK
 from unit.own_classes import Lists, SavesByItself, install, product_of

@@ -15,7 +15,7 @@ import pytest
 from django.conf import settings as tom_settings
 from django.db import connection
 
-from tom_auto.observatory import archive
+from tom_auto.simulator import archive
 from unit.leaky import WAYS
 from unit.running import files
 from unit.test_secrets import (

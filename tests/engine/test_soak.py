@@ -33,8 +33,8 @@ from tom_observations.models import ObservationRecord
 import faults
 from home import everything_is_home, two_clean_runs
 from simulated import Observatory
-from tom_auto.models import RecordSync, RunFailure, StoredFrame, UpdateRun
-from tom_auto.observatory.messages import Call, Reply, json_reply
+from tom_auto.models import Arrival, RecordSync, RunFailure, StoredFrame, UpdateRun
+from tom_auto.simulator.messages import Call, Reply, json_reply
 from unit.running import files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -214,6 +214,7 @@ def sizes(run: int, begun: float) -> Sizes:
             RecordSync,
             StoredFrame,
             DataProduct,
+            Arrival,
             ObservationRecord,
         )
     ]

@@ -1,6 +1,7 @@
 """A small TOM that has the library: what `tom_setup` makes, and no more."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import dj_database_url
@@ -18,7 +19,9 @@ DEBUG = False
 ALLOWED_HOSTS = ['testserver', 'localhost', '127.0.0.1']
 HTTPS = False
 
-INSTALLED_APPS = [*TOMTOOLKIT_INSTALLED_APPS, 'tom_auto']
+#: Apps with data services, as far as they are installed.
+PLUGINS = ('tom_antares', 'tom_fink', 'tom_hermes', 'tom_jpl', 'tom_transients_fyi')
+INSTALLED_APPS = [*TOMTOOLKIT_INSTALLED_APPS, *filter(find_spec, PLUGINS), 'tom_auto']
 SITE_ID = 1
 MIDDLEWARE = [
     'tom_auto.middleware.HealthMiddleware',  # first: a probe has no https, name or login
@@ -54,6 +57,8 @@ if DATABASES['default']['ENGINE'] == 'django.db.backends.sqlite3':
 else:
     DATABASES['default']['CONN_HEALTH_CHECKS'] = True
 DEFAULT_AUTO_FIELD = 'django.db.models.AutoField'
+
+CELERY_BROKER_URL = os.environ.get('CELERY_BROKER_URL', '')
 
 USE_TZ = True
 TIME_ZONE = 'UTC'
@@ -142,6 +147,7 @@ LOGGING = {
     'root': {'handlers': ['console', 'file'], 'level': 'INFO'},
 }
 
+HERMES_CONFIGURATION = {'HERMES_API_TOKEN': 'k'}
 EXTRA_FIELDS = []
 MATCH_MANAGERS = {}
 GENERAL_SEARCH_FUNCTIONS = {}

@@ -29,8 +29,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tom_auto.observatory.lists import with_query
-from tom_auto.observatory.messages import (
+from tom_auto.simulator.lists import with_query
+from tom_auto.simulator.messages import (
     Call,
     Cut,
     Reply,

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 
 from faults import Fault
-from tom_auto import observatory
-from tom_auto.observatory.messages import Call, Reply
-from tom_auto.observatory.model import Frame, Version
+from tom_auto import simulator
+from tom_auto.simulator.messages import Call, Reply, html_reply
+from tom_auto.simulator.model import Frame, Version
 
 
 @dataclass
@@ -16,10 +16,11 @@ class Break:
     where: re.Pattern[str]
     fault: Fault
     times: int | None
+    arrives: bool
     happened: int = 0
 
 
-class Observatory(observatory.Observatory):
+class Observatory(simulator.Observatory):
     """An observatory that can be broken.
 
     with Observatory() as sky:
@@ -32,13 +33,17 @@ class Observatory(observatory.Observatory):
         super().__init__(**options)
         self.breaks: list[Break] = []
 
-    def break_(self, where: str, fault: Fault, times: int | None = None) -> Break:
+    def break_(
+        self, where: str, fault: Fault, times: int | None = None, arrives: bool = True
+    ) -> Break:
         """From now on, the next `times` requests (None: all) for `where` meet `fault`.
+
+        If it `arrives`, a request that changes something has changed it before the fault.
 
         `where` is matched against path and query from their beginning, as a regular expression:
         '/api/', '/frames/', '/store/.*-e91'. Of several breaks the oldest that still holds wins.
         """
-        broken = Break(re.compile(where), fault, times)
+        broken = Break(re.compile(where), fault, times, arrives)
         with self.lock:
             self.breaks.append(broken)
         return broken
@@ -50,9 +55,11 @@ class Observatory(observatory.Observatory):
 
     def answer(self, call: Call) -> Reply:
         """The right answer, or what a fault makes of it."""
-        reply = super().answer(call)
         with self.lock:
             broken = self._broken(call)
+        if broken and not broken.arrives:
+            return broken.fault(call, html_reply('It did not arrive.'))
+        reply = super().answer(call)
         return broken.fault(call, reply) if broken else reply
 
     def _broken(self, call: Call) -> Break | None:

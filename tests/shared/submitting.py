@@ -1,7 +1,6 @@
 """Creates observation records as people do: through tomtoolkit's own form, API and pages."""
 
 from datetime import timedelta
-from itertools import count
 
 from django.core.cache import cache
 from django.test import Client
@@ -10,42 +9,15 @@ from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from simulated import Observatory
-from tom_auto.observatory.messages import Call, Reply, json_reply
 
 NAME = 'M 31'  # of every request
 #: What tomtoolkit takes for an instrument of each facility.
 INSTRUMENT = {'LCO': '1M0-SCICAM-SINISTRO', 'SOAR': 'SOAR_GHTS_REDCAM_IMAGER'}
-#: What the portal says about these instruments: as much of it as tomtoolkit's form reads.
-INSTRUMENTS = {
-    code: {
-        'name': code, 'type': 'IMAGE', 'class': '1m0',
-        'optical_elements': {
-            'filters': [{'name': "SDSS-r'", 'code': 'rp', 'schedulable': True, 'default': True}]
-        },
-        'modes': {'guiding': {'modes': [{'name': 'On', 'code': 'ON'}]}},
-        'configuration_types': {
-            'EXPOSE': {'name': 'Exposure', 'code': 'EXPOSE', 'schedulable': True}
-        },
-        'default_configuration_type': 'EXPOSE',
-    }
-    for code in INSTRUMENT.values()
-}  # fmt: skip
 
 
-def accept_submissions(sky: Observatory) -> None:
-    """Let `sky` take requests, as the portal does. The next number is the highest one plus one."""
-    numbers = count(max(sky.requests, default=5000) + 1)
-
-    def submitted(call: Call, reply: Reply) -> Reply:
-        if call.method != 'POST':
-            return reply
-        request = sky.add_request(next(numbers), name=NAME)
-        return json_reply({'id': request.group.id, 'requests': [{'id': request.id}]}, 201)
-
-    sky.break_(r'/api/instruments/', lambda call, reply: json_reply(INSTRUMENTS))
-    sky.break_(r'/api/requestgroups/validate/', lambda call, reply: json_reply({'errors': {}}))
-    sky.break_(r'/api/requestgroups/$', submitted)
-    cache.clear()  # tomtoolkit keeps the instruments and proposals of a facility
+def forget() -> None:
+    """Let tomtoolkit ask again: it keeps the instruments and proposals of a facility."""
+    cache.clear()
 
 
 def _answers(target: Target, facility: str) -> dict[str, str]:

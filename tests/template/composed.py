@@ -12,11 +12,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from baking import bake
-from docker_engine import HERE, NGINX_IMAGE, POSTGRES_IMAGE, PYTHON_IMAGE, Engine
+from docker_engine import (
+    HERE,
+    NGINX_IMAGE,
+    POSTGRES_IMAGE,
+    PYTHON_IMAGE,
+    REDIS_IMAGE,
+    Engine,
+)
 from postgres import free_port
 
 FRAMES_A_REQUEST = 2
-WATCHED = ('web', 'database', 'observatory')
+#: What is to be up, and is killed; all but the last have health checks.
+WATCHED = ('web', 'worker', 'broker', 'database', 'observatory')
 
 #: An observatory beside the TOM. Compose reads this file after compose.yaml.
 OVERRIDE = """
@@ -48,7 +56,17 @@ for number in range({first}, {last} + 1):
         status='', parameters={{}})
 """
 
-#: What the TOM holds: the frames in the table with their files' checksums, and every file of data.
+#: A hook for every saved product, which writes down where it ran.
+HOOK = """
+import socket
+
+def note(products):
+    with open('logs/hooks', 'a') as file:
+        for product in products:
+            print(socket.gethostname(), product.data.name, file=file)
+"""
+
+#: What the TOM holds: the frames in the table with their files' checksums, and every file of data but the pictures.
 HOLDS = """
 import hashlib, json, pathlib
 from django.apps import apps
@@ -56,8 +74,10 @@ from django.conf import settings
 from tom_dataproducts.models import DataProduct
 root = pathlib.Path(settings.MEDIA_ROOT)
 files = {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-         for path in root.rglob('*') if path.is_file() and '.tom-' not in str(path)}
-rows = {model._meta.label: model._default_manager.count() for model in apps.get_models()}
+         for path in root.rglob('*') if path.is_file() and '.tom-' not in str(path)
+         and path.relative_to(root).parts[0] != 'previews'}  # pictures, drawn when somebody looks
+rows = {model._meta.label: model._default_manager.count() for model in apps.get_models()
+        if model.__name__ not in ('TaskWorker', 'Lease')}  # these live
 frames = sorted((product.observation_record.observation_id, product.product_id, product.data.name)
                 for product in DataProduct.objects.all())
 print('HOLDS' + json.dumps([rows, frames, files]))
@@ -87,6 +107,7 @@ class Tom:
             'PYTHON_IMAGE': PYTHON_IMAGE,
             'POSTGRES_IMAGE': POSTGRES_IMAGE,
             'NGINX_IMAGE': NGINX_IMAGE,
+            'REDIS_IMAGE': REDIS_IMAGE,
             'COMPOSE_PROJECT_NAME': answers.get('project_slug', 'my_tom'),
             'TOM_ADDRESS': address,
         }
@@ -115,6 +136,14 @@ class Tom:
         override = OVERRIDE.format(began=began.isoformat())
         (self.project / 'compose.override.yaml').write_text(override)
         self.set(*OBSERVATORY.split())
+
+    def add_hook(self) -> None:
+        """Have each saved product noted."""
+        self.edit(
+            'my_tom/settings.py', 'tom_dataproducts.hooks.data_product_post_save', 'app.hooks.note'
+        )
+        with (self.project / 'app' / 'hooks.py').open('a', encoding='utf-8') as file:
+            file.write(HOOK)
 
     # --- commands ---
 
@@ -146,13 +175,13 @@ class Tom:
         assert done.returncode == 0, done.stdout + self.compose('logs').stdout
 
     def down(self) -> list[str]:
-        """Take it down with its volumes; the exit statuses of the containers."""
+        """Take it down with its volumes; the containers, each with its exit status."""
         begun = f'{time.time():.3f}'
         self.compose('--profile', '*', 'down', '--volumes')
         since = ('--since', begun, '--until', f'{time.time():.3f}')
-        form = '{{.Actor.Attributes.exitCode}}'
+        form = '{{.Actor.Attributes.name}} {{.Actor.Attributes.exitCode}}'
         what = ('--filter', 'event=die', '--format', form)
-        return self.engine.run('docker', 'events', *since, *what).stdout.split()
+        return self.engine.run('docker', 'events', *since, *what).stdout.splitlines()
 
     def update(self, *options: str) -> dict:
         """What a run of updatedata reports."""
@@ -184,8 +213,12 @@ class Tom:
     def is_well(self) -> bool:
         """Whether every container of WATCHED runs, and those with a health check are healthy."""
         shown = self.compose('ps', '--format', '{{.Service}} {{.Status}}').stdout
-        up = [service for service in WATCHED if re.search(rf'^{service} Up', shown, re.MULTILINE)]
-        return len(up) == len(WATCHED) and shown.count('(healthy)') == 2
+        states = dict(line.split(' ', 1) for line in shown.splitlines())
+        return all(
+            states.get(service, '').startswith('Up')
+            and ('(healthy)' in states[service] or service == 'observatory')
+            for service in WATCHED
+        )
 
     def wait_for(self, what: str, holds: Callable[[], bool], seconds: float = 120) -> None:
         """Wait until `holds()`; otherwise say `what` is missing, and show all logs."""
@@ -207,6 +240,14 @@ class Tom:
         """How many frames the table has; at once, as no Django has to start for it."""
         query = 'SELECT count(*) FROM tom_dataproducts_dataproduct'
         return int(self.inside('database', 'psql', '-U', 'tom', '-Atc', query))
+
+    def noted(self) -> dict[str, list[str]]:
+        """The products that the hook got, by the container where it ran."""
+        found: dict[str, list[str]] = {}
+        for line in self.inside('web', 'cat', 'logs/hooks').splitlines():
+            host, name = line.split()
+            found.setdefault(host, []).append(name)
+        return found
 
     def has_all_frames(self) -> bool:
         """Whether as many frames are there as the records have."""

@@ -13,6 +13,16 @@ import pytest
 import real_cron
 import running
 from baking import Bake, bake
+from page_windows import (  # noqa: F401  (fixtures, of which a session needs one each)
+    chrome,
+    mails,
+    observatory,
+    opened,
+    opened_theirs,
+    scene,
+    tom,
+    url,
+)
 
 Report = TypeVar('Report', pytest.TestReport, pytest.CollectReport)
 

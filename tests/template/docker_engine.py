@@ -22,7 +22,7 @@ PATH = '/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin'
 STARTS_WITHIN = 60  # seconds, on a busy machine
 COMPOSE = Path(sys.executable).with_name('docker-compose')
 PYTHON_IMAGE, POSTGRES_IMAGE = 'stand-in-python', 'stand-in-postgres'
-NGINX_IMAGE = 'stand-in-nginx'
+NGINX_IMAGE, REDIS_IMAGE = 'stand-in-nginx', 'stand-in-redis'
 BRIDGE, ADDRESS = 'tomtest0', '10.214.0.1/24'
 HERE = Path(__file__).parent / 'containers'
 
@@ -145,6 +145,7 @@ def engine() -> Iterator[Engine]:
             programs = f'{stand_ins.postgresql_programs()}:'
             own.add_image(POSTGRES_IMAGE, '/entrypoint', stand_ins.like_postgres(), programs)
             own.add_image(NGINX_IMAGE, 'nginx', stand_ins.like_nginx(), '')
+            own.add_image(REDIS_IMAGE, 'redis-server', stand_ins.like_redis(), '')
             yield own
         finally:
             own.stop()

@@ -12,7 +12,7 @@ from running import clean_environment, tom_python
 #: Runs until its input ends: completed requests 1 to 3, of two small frames each.
 OBSERVATORY = """
 import json, sys
-from tom_auto.observatory import Observatory
+from tom_auto.simulator import Observatory
 with Observatory() as sky:
     for number in (1, 2, 3):
         sky.add_request(number)

@@ -16,6 +16,9 @@ import django  # noqa: E402
 
 django.setup()
 
+import numpy as np  # noqa: E402
+from astropy.io import fits  # noqa: E402
+from django.conf import settings  # noqa: E402
 from django.contrib.auth.models import Permission, User  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
@@ -23,14 +26,21 @@ from tom_dataproducts.models import DataProduct  # noqa: E402
 from tom_observations.models import ObservationRecord  # noqa: E402
 from tom_targets.models import Target  # noqa: E402
 
+from tom_auto.arrivals.pictures import draw  # noqa: E402
 from tom_auto.models import (  # noqa: E402
     Alert,
+    Arrival,
     JobPause,
+    Mute,
+    Notice,
     RecordSync,
     RunFailure,
     StoredFrame,
+    Told,
     UpdateRun,
+    Wish,
 )
+from tom_auto.simulator.sky import expose  # noqa: E402
 from tom_auto.sync.errors import (  # noqa: E402
     CredentialsRefused,
     NoAnswer,
@@ -67,7 +77,7 @@ MORE_STATES = f"""
 def base(records: int = 12) -> list[ObservationRecord]:
     """Everybody who logs in, and a few observations that were checked some minutes ago."""
     emptied = (
-        StoredFrame, DataProduct, RunFailure, UpdateRun, RecordSync, ObservationRecord, Target,
+        Wish.targets.through, Notice, Wish, Arrival, StoredFrame, DataProduct, RunFailure, UpdateRun, RecordSync, ObservationRecord, Target,
         JobPause, Alert,
     )  # fmt: skip
     for model in emptied:
@@ -77,7 +87,7 @@ def base(records: int = 12) -> list[ObservationRecord]:
         User.objects.create_superuser('admin', 'admin@example.org', PASSWORD)
         staff = User.objects.create_user('staff', password=PASSWORD, is_staff=True)
         staff.user_permissions.add(Permission.objects.get(codename='run_automation'))
-        User.objects.create_user('ann', password=PASSWORD)
+        User.objects.create_user('ann', 'ann@example.org', PASSWORD)
     targets = [
         Target.objects.create(name=name, type='SIDEREAL', ra=10.7, dec=41.3, permissions=who)
         for name, who in TARGETS.items()
@@ -171,10 +181,31 @@ def working() -> None:
     runs(600, timedelta(hours=1))
 
 
+def without_frames() -> None:
+    """The same, and nothing is stored yet: a run may add to it."""
+    base()
+    runs(600, timedelta(hours=1))
+
+
 def dead() -> None:
     frames(base(), 20)
     RecordSync.objects.update(checked_at=NOW - timedelta(days=3))
     runs(300, timedelta(hours=1), until=timedelta(days=3))
+
+
+def fresh() -> None:
+    """A TOM that was made a minute ago: nothing was observed, and nothing has run."""
+    base(0)
+    muted = Mute.objects.all()
+    muted._raw_delete(muted.db)
+    Told.objects.all().delete()
+
+
+def by_hand() -> None:
+    """The same after a person has tried it."""
+    fresh()
+    runs(1, timedelta(hours=1))
+    UpdateRun.objects.update(started_by='ann')
 
 
 def retired() -> None:
@@ -222,6 +253,36 @@ def retry() -> None:
     records = base(1)
     runs(3, timedelta(hours=1))
     fail(records, NoAnswer('LCO does not answer (ConnectTimeout)'))
+
+
+def came_in() -> None:
+    """Thirty frames of the last hours with real files, of which some cannot be drawn."""
+    records = base()
+    runs(300, timedelta(hours=1))
+    frames(records, 30)
+    sky = np.random.default_rng(1)
+    for n, stored in enumerate(StoredFrame.objects.order_by('stored_at').select_related('record')):
+        light = expose(f'field {n % 5}', 512, 60, 4) + sky.normal(130, 12, (512, 512))
+        header = {'DATE-OBS': f'2026-11-{n % 27 + 1:02}T04:13:12', 'FILTER': 'gri'[n % 3] + 'p',
+                  'EXPTIME': 60.0, 'RLEVEL': 91}  # fmt: skip
+        unit = fits.CompImageHDU(
+            light.clip(0, 32000).astype('i2'), fits.Header(header.items()), name='SCI'
+        )
+        file = Path(settings.MEDIA_ROOT) / stored.name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fits.HDUList([fits.PrimaryHDU(), unit]).writeto(file, overwrite=True)
+        if n == 25:
+            file.write_bytes(b'no FITS at all')
+        Arrival.objects.create(
+            product=stored.product, target_id=stored.record.target_id,
+            facility=stored.record.facility, at=stored.stored_at,
+        )  # fmt: skip
+
+
+def drawn() -> None:
+    """The same, when somebody has looked at them."""
+    came_in()
+    draw(list(Arrival.objects.values_list('pk', flat=True)), seconds=600)
 
 
 def at_work() -> None:

@@ -57,7 +57,7 @@ def scene(tom: Path) -> Iterator[Callable[[str], None]]:
 def observatory(tom: Path) -> Iterator[dict[str, str]]:
     """The variables that lead the TOM to a simulated observatory, where request 1 is complete."""
     sky = subprocess.Popen(
-        [tom_python(), '-m', 'tom_auto.observatory', '--requests', '1'],
+        [tom_python(), '-m', 'tom_auto.simulator', '--requests', '1'],
         cwd=tom,
         env=clean_environment(tom),
         stdin=subprocess.DEVNULL,
@@ -161,13 +161,17 @@ Mails = tuple[dict[str, str], Queue]
 
 
 @pytest.fixture
-def mails(tom: Path) -> Iterator[Mails]:
-    """The variables that name a mail server, and the subjects of what comes there."""
+def mails(tom: Path, tmp_path: Path) -> Iterator[Mails]:
+    """The variables that name a mail server, and the subjects of what comes there.
+
+    The mails themselves are files in `tmp_path / 'mails'`.
+    """
+    (tmp_path / 'mails').mkdir()
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
     server = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name('mail_sink.py'), port],
+        [sys.executable, Path(__file__).with_name('mail_sink.py'), port, tmp_path / 'mails'],
         cwd=tom,
         env=clean_environment(tom),
         stdin=subprocess.PIPE,

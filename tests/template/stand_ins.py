@@ -119,3 +119,9 @@ def like_nginx() -> tuple[str, ...]:
     """The packages of an image that runs nginx."""
     need(Path('/usr/sbin/nginx').exists(), 'needs nginx (Debian package nginx-light)')
     return ('nginx-light',)
+
+
+def like_redis() -> tuple[str, ...]:
+    """The packages of an image that runs Redis."""
+    need(Path('/usr/bin/redis-server').exists(), 'needs Redis (Debian package redis-server)')
+    return ('redis-server', 'redis-tools')

@@ -5,11 +5,12 @@ import itertools
 import json
 import re
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from baking import TEMPLATE, bake
+from baking import TEMPLATE, bake, git
 
 ANSWERS = json.loads((TEMPLATE / 'cookiecutter.json').read_text(encoding='utf-8'))
 CHOICES: dict[str, list[str]] = {
@@ -24,7 +25,6 @@ FILES = {
     '.gitignore',
     'README.md',
     'data/.gitkeep',
-    'logs/.gitkeep',
     'manage.py',
     'pyproject.toml',
     'pytest.ini',
@@ -49,20 +49,42 @@ FILES = {
     '<slug>/wsgi.py',
 }
 
+#: What an image is made of, and what runs in it.
+IMAGE = {'.dockerignore', '.env', 'Dockerfile', 'gunicorn.conf.py', 'healthcheck.py'}
+MANIFESTS = {'deploy/config.yaml', 'deploy/kustomization.yaml', 'deploy/tom.yaml'}
+
 #: Files that only these answers bring.
 FILES_FOR = {
-    ('environment', 'conda'): {'environment.yml'},
-    ('environment', 'docker'): {
-        '.dockerignore',
-        '.env',
-        'DOCKER.md',
-        'Dockerfile',
-        'compose.yaml',
-        'gunicorn.conf.py',
-        'healthcheck.py',
-        'nginx.conf',
+    ('environment', 'virtualenv'): {'logs/.gitkeep'},
+    ('environment', 'conda'): {'logs/.gitkeep', 'environment.yml'},
+    ('environment', 'system'): {'logs/.gitkeep'},
+    ('environment', 'docker'): IMAGE | {'logs/.gitkeep', 'DOCKER.md', 'compose.yaml', 'nginx.conf'},
+    ('environment', 'kubernetes'): IMAGE | MANIFESTS | {'KUBERNETES.md'},
+    ('task_engine', 'celery'): {'requirements-celery.txt', '<slug>/celery.py'},
+}
+#: Files that two answers bring together.
+FILES_FOR_BOTH = {
+    (('environment', 'kubernetes'), ('task_engine', 'none')): {
+        'deploy/cronjobs.yaml',
+        'deploy/storage.yaml',
     },
 }
+
+#: Answers that no TOM can have together: each is refused, with these words.
+REFUSED = [
+    (
+        {'database': 'sqlite', 'task_engine': 'celery'},
+        'database = "sqlite" cannot be used: workers on many machines need one',
+    ),
+    (
+        {'database': 'sqlite', 'environment': 'kubernetes'},
+        'database = "sqlite" cannot be used: the pods of a cluster need one',
+    ),
+    (
+        {'database': 'postgresql', 'environment': 'kubernetes', 'crontab': 'install'},
+        'crontab = "install" cannot be used: in a cluster no crontab starts the jobs',
+    ),
+]
 
 #: Copied as they are.
 VERBATIM = ('app/', 'templates/', 'static/')
@@ -79,10 +101,17 @@ def pairs_of(answers: dict[str, str]) -> set[frozenset[tuple[str, str]]]:
     return {frozenset(pair) for pair in itertools.combinations(answers.items(), 2)}
 
 
+def is_refused(answers: dict[str, str]) -> bool:
+    """Whether no TOM can have these answers."""
+    return any(refused.items() <= answers.items() for refused, _ in REFUSED)
+
+
 def combinations() -> list[dict[str, str]]:
     """A few sets of answers in which every two values of two answers meet at least once."""
     every = [
-        dict(zip(CHOICES, values, strict=True)) for values in itertools.product(*CHOICES.values())
+        answers
+        for values in itertools.product(*CHOICES.values())
+        if not is_refused(answers := dict(zip(CHOICES, values, strict=True)))
     ]
     missing = set().union(*map(pairs_of, every))
     chosen = []
@@ -104,8 +133,9 @@ def files_in(root: Path, *, below: str = '') -> set[str]:
 
 def expected_files(answers: dict[str, str]) -> set[str]:
     """The files that these answers bring, apart from those in app/ and tom_auto/."""
-    further = (FILES_FOR.get(answer, set()) for answer in answers.items())
-    return {name.replace('<slug>', 'my_tom') for name in FILES.union(*further)}
+    further = [FILES_FOR.get(answer, set()) for answer in answers.items()]
+    both = [FILES_FOR_BOTH.get(pair, set()) for pair in itertools.combinations(answers.items(), 2)]
+    return {name.replace('<slug>', 'my_tom') for name in FILES.union(*further, *both)}
 
 
 @pytest.mark.parametrize('answers', combinations(), ids=lambda answers: '-'.join(answers.values()))
@@ -129,6 +159,16 @@ def test_a_bake_writes_exactly_the_expected_files(answers: dict[str, str], tmp_p
             assert not found, f'{name}: left over {content[found.start() - 40 : found.end() + 40]}'
         assert str(tmp_path).encode() not in content, f'{name} holds a path of the baker'
         assert str(TEMPLATE).encode() not in content, f'{name} holds a path of the template'
+
+
+@pytest.mark.parametrize(('answers', 'said'), REFUSED)
+def test_answers_that_exclude_each_other_are_refused(
+    answers: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    made = bake(tmp_path, **answers)
+    assert made.status != 0
+    assert said in made.printed
+    assert not made.project.exists()
 
 
 def test_every_value_of_every_answer_is_baked() -> None:
@@ -161,6 +201,33 @@ def test_file_modes(default_bake) -> None:
         assert not mode & stat.S_IWOTH, f'{path} is writable for everyone'
         executable = bool(mode & stat.S_IXUSR)
         assert executable == (path.is_dir() or path.name == 'manage.py'), path
+
+
+def test_e11_git_never_takes_what_is_secret_or_made_by_the_tom(tmp_path: Path) -> None:
+    project = bake(tmp_path, environment='docker').project
+    unwanted = [
+        '.env',
+        'local_settings.py',
+        'backups/2026-01-01T00.00.00.tar',
+        'backups/env',
+        'certificates/privkey.pem',
+        'db.sqlite3',
+        'db.sqlite3-wal',
+        'data/m-31/lco/1/image.fits',
+        'logs/tom.log',
+        '.cache/crontab/1',
+    ]
+    for name in unwanted:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).touch()
+    git(project, 'init', '-q')
+    git(project, 'add', '-A')
+    listed = subprocess.run(
+        ['git', '-C', project, 'ls-files'], capture_output=True, text=True, check=True
+    )
+    taken = set(listed.stdout.splitlines())
+    assert taken & set(unwanted) == set()
+    assert {'.env.example', 'data/.gitkeep', 'logs/.gitkeep', 'manage.py'} < taken
 
 
 def test_the_same_answers_give_the_same_files(default_bake, tmp_path: Path) -> None:
@@ -247,6 +314,8 @@ def test_the_readme_has_every_answer_with_its_default_first() -> None:
 def test_the_generated_readme_names_only_what_is_there(
     environment: str, database: str, tmp_path: Path
 ) -> None:
+    if is_refused({'environment': environment, 'database': database}):
+        return
     made = bake(tmp_path, environment=environment, database=database)
     text = (made.project / 'README.md').read_text(encoding='utf-8')
     assert text.startswith('# My TOM\n')

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from baking import bake
 from running import clean_environment, manage, run, tom_python, tool, with_django
-from test_bake_files import CHOICES
+from test_bake_files import CHOICES, is_refused
 
 PRODUCTION = {
     'DEBUG': 'false',
@@ -30,10 +30,13 @@ PRODUCTION = {
 def every_value_once() -> list[dict[str, str]]:
     """As few sets of answers as hold every value of every answer."""
     rows = itertools.zip_longest(*CHOICES.values())
-    return [
+    chosen = [
         {name: value or CHOICES[name][0] for name, value in zip(CHOICES, row, strict=True)}
         for row in rows
     ]
+    legal = [each | {'database': 'postgresql'} if is_refused(each) else each for each in chosen]
+    assert not any(map(is_refused, legal))
+    return legal
 
 
 #: Runs a test on a few TOMs, one worker a TOM, so that each is made once.
@@ -57,8 +60,8 @@ def tom(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def sqlite(project: Path) -> dict[str, str]:
-    """The variable that gives any TOM a database of its own, whatever its answers say."""
-    return {'DATABASE_URL': f'sqlite:///{project / "db.sqlite3"}'}
+    """The variables that give any TOM a database of its own, whatever its answers say."""
+    return {'DATABASE_URL': f'sqlite:///{project / "db.sqlite3"}', 'TASK_ENGINE': 'none'}
 
 
 def settings_of(project: Path, *names: str, **variables: str) -> list:
@@ -204,6 +207,21 @@ print(get_client_ip(RequestFactory().get('/', headers={'X-Forwarded-For': '6.6.6
     assert with_django(project, code).strip() == '127.0.0.1'  # anybody could send the header
 
 
+def test_no_stranger_can_have_mails_sent_to_the_admins(project: Path) -> None:
+    """Scanners ask under names that the TOM has not, all day long."""
+    code = """
+from django.core import mail
+from django.test import Client, override_settings
+to_memory = 'django.core.mail.backends.locmem.EmailBackend'
+with override_settings(ADMINS=[('Ada', 'ada@example.org')], EMAIL_BACKEND=to_memory):
+    answer = Client().get('/', headers={'host': 'evil.example'})
+print('GOT', answer.status_code, len(getattr(mail, 'outbox', [])))
+"""
+    done = with_django(project, code, DEBUG='false', ALLOWED_HOSTS='tom.example.org', HTTPS='false')
+    assert 'GOT 400 0' in done
+    assert 'evil.example' in (project / 'logs' / 'tom.log').read_text()
+
+
 def test_what_the_tom_makes_is_for_its_owner_alone(project: Path) -> None:
     before = os.umask(0o022)
     try:
@@ -313,6 +331,16 @@ def needed(wanted: list[Requirement], installed: dict[str, metadata.Distribution
             if not further.marker or any(further.marker.evaluate(extra) for extra in where):
                 wanted.append(further)
     return {name for name, _ in seen}
+
+
+def test_celery_is_in_its_own_lock_and_in_no_other(default_bake, tmp_path: Path) -> None:
+    made = bake(tmp_path, database='postgresql', task_engine='celery')
+    plain, celery = (
+        pins(made.project / name) for name in ('requirements.txt', 'requirements-celery.txt')
+    )
+    assert plain == pins(default_bake.project / 'requirements.txt')
+    assert plain.items() < celery.items()
+    assert celery.keys() - plain.keys() >= {'celery', 'kombu', 'redis', 'django-storages', 'boto3'}
 
 
 @pytest.mark.parametrize('lock', ['requirements.txt', 'requirements-dev.txt'])

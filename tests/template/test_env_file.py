@@ -70,7 +70,7 @@ def test_j12_a_database_that_refuses_is_told_with_the_way_out(project: Path) -> 
         done = manage(project, 'migrate', DATABASE_URL=wrong)
     assert done.returncode == 1
     assert 'password authentication failed' in done.stdout
-    assert 'DOCKER.md' in done.stdout
+    assert 'It must be the one in DATABASE_URL in .env' in done.stdout  # test_command_to_type.py
     assert 'Traceback' not in done.stdout
     assert 'wrong' not in done.stdout
 

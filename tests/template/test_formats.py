@@ -270,5 +270,5 @@ def assert_policy(manifest: dict) -> None:
     assert job['template']['spec']['restartPolicy'] == 'Never'
     [container] = job['template']['spec']['containers']
     assert re.fullmatch(r'[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?', container['name'])
-    [source] = container['envFrom']
-    assert re.fullmatch(r'[a-z0-9]([a-z0-9-]*[a-z0-9])?', source['secretRef']['name'])
+    secret, _ = container['envFrom']
+    assert re.fullmatch(r'[a-z0-9]([a-z0-9-]*[a-z0-9])?', secret['secretRef']['name'])

@@ -11,24 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from browser import served
-from page_windows import (
-    PHONE,
-    WIDE,
-    Mails,
-    Window,
-    answer,
-    came,
-    chrome,
-    mails,
-    observatory,
-    opened,
-    opened_theirs,
-    scene,
-    show,
-    tom,
-    url,
-    windows,
-)
+from page_windows import PHONE, WIDE, Mails, Window, answer, came, show, windows
 from running import manage
 
 pytestmark = pytest.mark.xdist_group('browser')
@@ -227,6 +210,7 @@ def run_that_ends(page: Page, url: str) -> str:
     while 'just now' not in show(page, f'{url}/automation/').locator('table').nth(0).inner_text():
         assert time.monotonic() < end
     page.locator('a[href^="/automation/runs/"]').nth(0).click()
+    page.wait_for_url(f'{url}/automation/runs/*/')
     while 'running' in page.locator('.outcome').inner_text():
         assert time.monotonic() < end
         page.reload()

@@ -288,6 +288,19 @@ def test_with_docker_the_host_installs_the_line(
     assert '    python3 -m tom_auto.scheduling status\n' in told
 
 
+def test_what_an_updater_did_not_make_for_the_cluster_is_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """test_kubernetes.py has what is printed otherwise."""
+    monkeypatch.chdir(tmp_path)
+    answers = {'project_slug': 'my_tom', 'task_engine': 'none', 'environment': 'kubernetes'}
+    load_hook('post_gen_project', **answers).show_cluster(None)
+    told = capsys.readouterr().out
+    assert '    python3 -m tom_auto.environment\n' in told
+    assert '    python3 -m tom_auto.scheduling install\n' in told
+    assert told.index('scheduling install') < told.index('kubectl apply -k deploy')
+
+
 @pytest.mark.parametrize(
     ('shell', 'script'),
     [('/bin/zsh', 'activate'), ('/bin/tcsh', 'activate.csh'), ('/usr/bin/fish', 'activate.fish')],

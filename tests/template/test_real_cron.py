@@ -235,7 +235,7 @@ def due(line: str) -> datetime:
 #: An observatory that has completed request 1, and says how it is reached.
 OBSERVATORY = """
 import json, threading
-from tom_auto.observatory import Observatory
+from tom_auto.simulator import Observatory
 with Observatory() as sky:
     sky.add_request(1)
     sky.complete(1, frames=1, pixels=32)

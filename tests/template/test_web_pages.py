@@ -13,6 +13,8 @@ import requests
 from baking import bake
 from running import clean_environment, manage, tom_python
 
+pytestmark = pytest.mark.xdist_group('web pages')  # one TOM for all
+
 PAGES = (
     '/',
     '/targets/',

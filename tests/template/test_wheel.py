@@ -5,6 +5,7 @@ The TOM is one that tomtoolkit's own `tom_setup` makes. It has no logs/, no requ
 """
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -67,7 +68,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(packages: list[Path]) -> N
         names = packed.namelist()
         [metadata] = [packed.read(name).decode() for name in names if name.endswith('METADATA')]
     assert {name for name in names if '.dist-info/' not in name} == library()
-    assert {Path(name).suffix for name in library()} == {'.py', '.html', '.css', '.js'}
+    assert {Path(name).suffix for name in library()} == {'.py', '.html', '.css', '.js', '.txt'}
     assert 'Requires-Dist: tomtoolkit' in metadata
     assert (metadata.splitlines()[1], wheel.name.endswith('-py3-none-any.whl')) == (
         'Name: tom-auto',
@@ -112,15 +113,18 @@ class Tom:
 
 @pytest.fixture(scope='module')
 def tom(packages: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tom]:
-    """The TOM after the documented steps: the package, INSTALLED_APPS, `migrate`."""
+    """A TOM as LCO's make-tom makes it, after the documented steps: the package, INSTALLED_APPS, `migrate`."""
     place = tmp_path_factory.mktemp('adopted')
     install = ['-m', 'uv', 'pip', 'install', '--quiet', '--offline', '--no-deps', '--python']
     run(place, sys.executable, *install, tom_python(), '--target', place / 'site', packages[1])
-    done = run(place, tom_python(), '-m', 'django', 'startproject', 'old_tom')
-    assert done.returncode == 0, done.stdout
     tom = Tom(place / 'old_tom', place / 'site')
+    tom.project.mkdir()
+    done = run(tom.project, tom_python(), '-m', 'django', 'startproject', 'old_tom', '../old_tom')
+    assert done.returncode == 0, done.stdout
+    tom.manage('migrate')  # the tables of Django alone
     settings = tom.project / 'old_tom' / 'settings.py'
-    settings.write_text(settings.read_text() + "\nINSTALLED_APPS += ['tom_setup']\n")
+    last = "    'django.contrib.staticfiles',\n"
+    settings.write_text(settings.read_text().replace(last, f"{last}    'tom_setup',\n"))
     assert 'Setup complete!' in tom.manage('tom_setup', typed=ANSWERS)
     before = settings.read_text()
     with_app = before.replace("    'custom_code',\n]", "    'custom_code',\n    'tom_auto',\n]")
@@ -244,14 +248,18 @@ def test_schedule_shows_how_a_file_looks_and_then_its_line(tom: Tom) -> None:
 def test_doctor_runs_to_its_end_and_sends_nobody_to_files_that_are_not_there(tom: Tom) -> None:
     found = tom.manage('doctor', status=1)
     assert [line[8:23].strip() for line in found.splitlines() if line[:1].strip()] == [
-        *('Python', 'Packages', 'Database', 'Data', 'Data', 'Privacy', 'Observatories'),
+        *('Version', 'Python', 'Packages', 'Database', 'Data', 'Data', 'Privacy', 'Observatories'),
         *(
             'Observatories',
             'Network',
             'Clock',
+            'Workers',
             'Schedule',
             'Runs',
             'Not supported',
+            'Files',
+            'Queries',
+            'Cadences',
             'Mail',
             'Alerts',
         ),
@@ -261,3 +269,49 @@ def test_doctor_runs_to_its_end_and_sends_nobody_to_files_that_are_not_there(tom
     assert str(tom.project / 'schedule.toml') in schedule
     assert indented(EXAMPLE, 23 + 4) in '\n'.join(map(str.rstrip, found.splitlines()))
     assert '.env' not in found
+
+
+#: tomtoolkit's own download of request 3, of which a disk has then lost a file, and a proxy has
+#: put a page into the place of the other.
+OLD_DOWNLOAD = """
+from pathlib import Path
+from tom_dataproducts.models import DataProduct
+from tom_observations.facility import get_service_class
+from tom_observations.models import ObservationRecord
+record = ObservationRecord.objects.get(observation_id='3')
+record.status = 'COMPLETED'
+record.save()
+get_service_class('LCO')().save_data_products(record)
+lost, spoiled = DataProduct.objects.filter(observation_record=record)
+Path(lost.data.path).unlink()
+Path(spoiled.data.path).write_text('<!DOCTYPE html><html><body>502 Bad Gateway</body></html>')
+ObservationRecord.objects.update(created='2020-01-01T00:00:00Z')
+"""
+
+
+def test_what_an_older_command_has_lost_comes_home_and_its_cron_line_goes(
+    tom: Tom, tmp_path: Path
+) -> None:
+    tom.django(RECORD.format(requests=[('LCO', '3')]) + OLD_DOWNLOAD)
+    tom.manage('updatedata', '--recheck')
+    told = tom.manage('updatedata', '--report')
+    assert 'it had 3 observations' in told
+    assert '0 whole, 1 damaged, 1 missing' in told
+    assert '4 frames of 2 observations' in told
+    assert 'Nothing is left to do.' in told
+
+    old = f'0 4 * * * cd {tom.project} && python manage.py updatestatus\n'
+    (tmp_path / 'table').write_text(old)
+    (tmp_path / 'crontab').write_text(
+        '#!/bin/sh\ncd "$(dirname "$0")"\n[ "$1" = -l ] && exec cat table\nexec cat > table\n'
+    )
+    (tmp_path / 'crontab').chmod(0o755)
+    tom.packages['PATH'] = f'{tmp_path}{os.pathsep}{os.environ["PATH"]}'
+    offered = tom.manage('schedule', 'init')
+    assert f'-{old}' in offered and 'schedule init --replace' in offered
+    assert (tmp_path / 'table').read_text() == old
+    assert 'when = "0 4 * * *"' in (tom.project / 'schedule.toml').read_text()
+    tom.manage('schedule', 'init', '--replace')
+    table = (tmp_path / 'table').read_text()
+    assert table.startswith(f'# Replaced by tom-auto: {old}')
+    assert f'{tom.project / "manage.py"} schedule run updatedata >> ' in table

@@ -52,7 +52,11 @@ def brokers() -> Iterator[Brokers]:
         def do_GET(self) -> None:
             length = int(self.headers.get('Content-Length') or 0)
             text = self.rfile.read(length).decode()
-            form = {name: value[0] for name, value in parse_qs(text).items()}
+            form = (
+                json.loads(text)
+                if text.startswith('{')
+                else {name: value[0] for name, value in parse_qs(text).items()}
+            )
             status, answer = own.answer(self.path, form)
             content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)

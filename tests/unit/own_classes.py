@@ -13,9 +13,9 @@ from tom_common.exceptions import ImproperCredentialsException
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
-from tom_auto.observatory import Observatory
-from tom_auto.observatory.archive import presigned
-from tom_auto.observatory.model import Frame
+from tom_auto.simulator import Observatory
+from tom_auto.simulator.archive import presigned
+from tom_auto.simulator.model import Frame
 
 from .facility_classes import Robotic
 

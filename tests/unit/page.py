@@ -1,12 +1,17 @@
 """What the tests of the automation's page share."""
 
+import os
 from datetime import timedelta
+from pathlib import Path
+from time import process_time
 
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
+from tom_auto.arrivals.models import Arrival
 from tom_auto.models import RecordSync, StoredFrame, UpdateRun
 
 
@@ -45,8 +50,25 @@ def stored(record: ObservationRecord, frame_id: str, **fields: object) -> Stored
     return StoredFrame.objects.create(frame_id=frame_id, record=record, product=product, **values)
 
 
+def came(record: ObservationRecord, frame_id: str, **fields: object) -> Arrival:
+    """A frame of `record` that came in, without a picture, as nobody is to draw one."""
+    product = stored(record, frame_id).product
+    values = {'picture': 'no image', 'at': timezone.now(), 'facility': record.facility} | fields
+    return Arrival.objects.create(product=product, target_id=record.target_id, **values)
+
+
 def text(client: Client, page: str = '/automation/') -> str:
     """What a page says, its white space made one."""
     answer = client.get(page)
     assert answer.status_code == 200, answer
     return ' '.join(answer.content.decode().split())
+
+
+def seconds_used() -> float:
+    """What this process has used, and its server of PostgreSQL: other things run on this machine as well."""
+    if connection.vendor != 'postgresql':
+        return process_time()
+    connection.ensure_connection()
+    server = Path(f'/proc/{connection.connection.info.backend_pid}/stat').read_text()
+    used = server.rpartition(') ')[2].split()[11:13]  # in user mode and in the kernel's
+    return process_time() + sum(map(int, used)) / os.sysconf('SC_CLK_TCK')

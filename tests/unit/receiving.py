@@ -4,11 +4,12 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email import message_from_bytes
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from threading import Event, Thread
 
 from aiosmtpd.controller import Controller
 
@@ -58,6 +59,67 @@ def use_mail(settings: object, port: int) -> None:
     settings.EMAIL_BACKEND = 'django.core.mail.backends.smtp.EmailBackend'
     settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_USE_TLS = '127.0.0.1', port, False
     settings.ADMINS = [('Ada', 'ada@example.org')]
+
+
+@contextmanager
+def slow_mail_server(settings: object, stops_at: str) -> Iterator[None]:
+    """One that answers this command with a line every moment, without end; or by going away.
+
+    `stops_at`: a command, or `HELLO`, `END` of a mail; with a `-` before it, the server goes away there.
+    """
+
+    class Handler(StreamRequestHandler):
+        timeout = 5
+
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.wfile.write(self.answer('HELLO', '220 here'))
+                while line := self.rfile.readline():
+                    word = line[:4].decode().strip().upper()
+                    self.wfile.write(self.answer(word, '354 go on' if word == 'DATA' else '250 OK'))
+                    if word == 'DATA':
+                        while self.rfile.readline() != b'.\r\n':
+                            pass
+                        self.wfile.write(self.answer('END', '250 OK'))
+
+        def answer(self, word: str, text: str) -> bytes:
+            if stops_at == f'-{word}':
+                raise ConnectionResetError
+            while stops_at == word and not over.wait(0.02):
+                self.wfile.write(f'{text[:3]}-wait\r\n'.encode())
+            return f'{text}\r\n'.encode()
+
+    over = Event()
+    with ThreadingTCPServer(('127.0.0.1', 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        use_mail(settings, server.server_address[1])
+        settings.ADMINS = []
+        try:
+            yield
+        finally:
+            over.set()
+            server.shutdown()
+
+
+@contextmanager
+def slow_web_server() -> Iterator[str]:
+    """The URL of one whose answer never ends: a byte comes every moment."""
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.wfile.write(b'HTTP/1.1 200 OK\r\n\r\n')
+                while not over.wait(0.02):
+                    self.wfile.write(b'.')
+
+    over = Event()
+    with ThreadingTCPServer(('127.0.0.1', 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            yield f'http://127.0.0.1:{server.server_address[1]}'
+        finally:
+            over.set()
+            server.shutdown()
 
 
 class Receiver:

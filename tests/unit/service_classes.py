@@ -4,6 +4,7 @@ import os
 from datetime import UTC, datetime
 from time import sleep
 
+from astropy.table import Table
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_dataservices.dataservices import DataService
 from tom_dataservices.forms import BaseQueryForm
@@ -96,6 +97,22 @@ class NeedsKey(Survey):
 
     def build_query_parameters(self, parameters: dict, **kwargs: object) -> dict:
         return {'class': parameters['object_class']}
+
+
+class FakeSimbad:
+    """Simbad's client, which needs a server of another kind: it knows everything."""
+
+    def add_votable_fields(self, *fields: str) -> None:
+        """Nothing: they are all there."""
+
+    reset_votable_fields = add_votable_fields
+
+    def query_object(self, name: str) -> Table:
+        row = {
+            'main_id': name, 'ra': 10.68, 'dec': 41.27, 'pmra': 0.0, 'pmdec': 0.0,
+            'mesdistance.dist': 0.77, 'mesdistance.unit': 'Mpc',
+        }  # fmt: skip
+        return Table([row])
 
 
 def found(name: str, ra: float = 10.0, dec: float = 20.0, **more: object) -> dict:

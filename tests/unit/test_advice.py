@@ -41,6 +41,10 @@ def answered(status):
         (PermissionError(13, 'Permission denied'), DOCTOR),
         (KeyError('state'), 'Report it to the authors of the facility class'),
         (RuntimeError('something nobody thought of'), f'{LOG} {DOCTOR}'),
+        # F10: words in which others tell of a refusal, a full disk and a wait.
+        (RuntimeError('refuses its credentials (401)'), f'{LOG} {DOCTOR}'),
+        (RuntimeError('No space left on device'), f'{LOG} {DOCTOR}'),
+        (RuntimeError('does not answer: 429, later'), f'{LOG} {DOCTOR}'),
     ],
 )
 def test_what_to_do_about_each_error(error, advice):

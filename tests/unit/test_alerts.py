@@ -5,17 +5,26 @@ from datetime import timedelta
 from threading import Barrier, Thread
 
 import pytest
+from django.core.mail.backends.base import BaseEmailBackend
 from django.db import connections
 from django.utils import timezone
 
 import faults
+from tom_auto import channels
 from tom_auto.alerts import send_alerts
-from tom_auto.models import Alert, JobPause, RecordSync, UpdateRun
+from tom_auto.models import Alert, JobPause, RecordSync, Told, UpdateRun
 from tom_auto.redact import redact
 from tom_auto.sync.started_by import ASKED_BY
 
 from .page import ran
-from .receiving import free_port, mail_server, use_mail, web_server
+from .receiving import (
+    free_port,
+    mail_server,
+    slow_mail_server,
+    slow_web_server,
+    use_mail,
+    web_server,
+)
 from .running import updatedata
 
 pytestmark = [
@@ -182,6 +191,48 @@ def test_a_dead_mail_server_fails_no_run_and_the_mail_comes_later(settings, sky,
         send_alerts()
         send_alerts()
         assert mailbox.subjects() == ['[Test TOM] updatedata is failing']
+
+
+class Queue(BaseEmailBackend):
+    """One that puts mails into a queue, and counts none or says nothing."""
+
+    said = None
+    got = 0
+
+    def send_messages(self, messages):
+        Queue.got += len(messages)
+        return self.said
+
+
+class CountsNone(Queue):
+    said = 0
+
+
+@pytest.mark.parametrize('backend', [Queue, CountsNone])
+def test_a_backend_that_counts_no_mail_gets_it_once(settings, backend):
+    settings.ADMINS, Queue.got = [('Ada', 'ada@example.org')], 0
+    settings.EMAIL_BACKEND = f'{__name__}.{backend.__name__}'
+    ran(timedelta(hours=5))
+    send_alerts()
+    Alert.objects.update(claimed_until=None)
+    send_alerts()
+    assert (Told.objects.get().error, Queue.got) == ('', 1)
+
+
+@pytest.mark.parametrize('channel', ['mail', 'webhook', 'switch'])
+def test_a_receiver_that_answers_without_end_holds_no_run(
+    settings, sky, observed, monkeypatch, channel
+):
+    monkeypatch.setattr(channels, 'DELIVERY_SECONDS', 0.3)
+    observed()
+    sky.break_('/frames/', faults.status(500))
+    with slow_mail_server(settings, 'RCPT'), slow_web_server() as url:
+        settings.ADMINS = [('Ada', 'ada@example.org')] if channel == 'mail' else []
+        if channel != 'mail':
+            setting = {'webhook': 'ALERT_WEBHOOK_URL', 'switch': 'PING_URL'}[channel]
+            settings.TOM_AUTO |= {setting: url}
+        assert updatedata()[0] == 1
+    assert Told.objects.get(channel=channel).error == 'TimeoutError: it was given up after 0.3 s'
 
 
 def test_the_webhook_is_told_beside_the_mail(mails, web, settings, caplog):

@@ -10,6 +10,7 @@ import tarfile
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from django.contrib.auth.models import User
@@ -19,8 +20,8 @@ from tom_dataproducts.models import DataProduct
 from tom_targets.models import Target
 
 import forked
-from tom_auto import backup as backup_module
-from tom_auto import database_copies
+from databases import only_on
+from tom_auto import backup_file, database_copies
 from tom_auto.backup import key_mark
 from tom_auto.models import UpdateRun
 from tom_auto.sync.errors import StorageAway
@@ -76,13 +77,14 @@ def only(place):
 
 
 def test_all_of_it_comes_back_also_what_was_lost_and_changed(tom, place):
-    before = whole(tom) | {'linked/mine.txt': b'mine'}
+    before, mine = whole(tom), tom.parent / 'another disk' / 'mine.txt'
     rows = list(DataProduct.objects.order_by('pk').values())
     said = backup()
     assert str(only(place)) in said
     assert '.env' in said
     name = next(iter(files()))
     (tom / name).write_bytes(b'changed')
+    mine.write_text('changed')
     Target.objects.create(name='after', type='SIDEREAL', ra=1, dec=1)
     DataProduct.objects.all().delete()
     with connection.cursor() as cursor:  # as a newer release might
@@ -96,6 +98,12 @@ def test_all_of_it_comes_back_also_what_was_lost_and_changed(tom, place):
     [aside] = tom.glob('.tom-before-restore-*')
     assert (aside / name).read_bytes() == b'changed'
     assert str(aside) in said
+    assert (tom / 'linked').readlink() == mine.parent
+    assert (tom / 'loop').readlink() == tom
+    assert mine.read_text() == 'mine'
+    [aside] = mine.parent.glob('.tom-before-restore-*')
+    assert (aside / 'mine.txt').read_text() == 'changed'
+    assert str(tom / 'linked' / aside.name) in said
     assert 'migrate' in said
     assert updatedata()[1]['saved'] == 0
 
@@ -197,13 +205,15 @@ def test_killed_between_database_and_files_the_tom_touches_nothing(tom, place, t
     assert backed_up.items() <= whole(tom).items()
     assert not Target.objects.filter(name='after').exists()
     assert updatedata()[0] == 0
+    assert {file.name for file in place.iterdir()} == {'.lock', only(place).name}
 
 
-@pytest.mark.parametrize('failing', [1, 2, 3, 4])
+@pytest.mark.parametrize('failing', [1, 2, 3, 4, 5, 6])
 def test_a_file_that_cannot_be_moved_leaves_all_as_it_was(tom, place, monkeypatch, failing):
     backup()
     Target.objects.create(name='after', type='SIDEREAL', ra=1, dec=1)
     (tom / 'mine.txt').write_text('changed')
+    (tom / 'linked' / 'mine.txt').write_text('changed')
     before, calls, plain = whole(tom), count(1), Path.rename
 
     def rename(path, to):
@@ -218,6 +228,8 @@ def test_a_file_that_cannot_be_moved_leaves_all_as_it_was(tom, place, monkeypatc
     assert next(calls) > failing
     assert Target.objects.filter(name='after').exists()
     assert whole(tom) == before
+    assert [file.name for file in (tom / 'linked').iterdir()] == ['mine.txt']
+    assert (tom / 'linked' / 'mine.txt').read_text() == 'changed'
     assert not list(tom.glob('.tom-before*'))
     assert updatedata()[0] == 0
 
@@ -226,7 +238,7 @@ def named(place, name, **about):
     """A backup of that name, which says that of itself."""
     about = {'made': '', 'database': connection.vendor, 'data': True, 'key': key_mark()} | about
     with tarfile.open(place / name, 'w') as tar:
-        backup_module._add_text(tar, 'about.json', json.dumps(about))
+        backup_file._add_text(tar, 'about.json', json.dumps(about))
 
 
 def test_only_the_newest_are_kept_and_only_backups_are_deleted(tom, place):
@@ -258,6 +270,54 @@ def test_a_folder_whose_disk_is_away_is_not_left_out(tom, place, tmp_path):
     assert only(place)
 
 
+def test_an_empty_mount_point_pushes_no_backup_out(tom, place, tmp_path):
+    """Nothing in the database tells of these files: what the last backup had does."""
+    with TemporaryDirectory(dir='/dev/shm') as disk:  # noqa: S108
+        if Path(disk).stat().st_dev == tom.stat().st_dev:
+            pytest.skip('this machine has one disk only')
+        (Path(disk) / 'calibration.txt').touch()
+        (tom / 'disk').symlink_to(disk)
+        backup()
+        (tom / 'disk').unlink()
+        (tom / 'disk').mkdir()
+        with pytest.raises(CommandError, match=r'data/disk is empty.*Is its disk mounted'):
+            backup('--keep', '1')
+        assert only(place)
+        (tom / 'disk').rmdir()
+        assert 'no file' not in backup('--keep', '1')
+        assert only(place)
+
+
+def test_so_does_an_empty_directory_in_which_files_should_be(tom, place):
+    frames = sorted(tom.rglob('*.fits*'))
+    frames[0].unlink()
+    assert 'Not in it: 1 data products that have no file' in backup()
+    frames[1].unlink()
+    for frame in frames:
+        frame.parent.rmdir()
+    empty = frames[0].parents[1]
+    with pytest.raises(CommandError, match=f'{empty} is empty.*delete this directory'):
+        backup('--keep', '1')
+    empty.rmdir()
+    empty.parent.rmdir()
+    assert 'Not in it: 2 data products that have no file' in backup('--keep', '1')
+
+
+def test_a_file_of_the_backup_where_a_directory_is_linked_now(tom, place):
+    """Nothing of the user's is replaced by it: rule 7."""
+    (tom / 'notes').write_text('a file')
+    backup()
+    (tom / 'notes').unlink()
+    (tom / 'notes').symlink_to(tom.parent / 'another disk')
+    before = whole(tom)
+    for link in ('another disk', 'data'):  # one that leads back has no content of its own
+        (tom / 'notes').unlink()
+        (tom / 'notes').symlink_to(tom.parent / link)
+        with pytest.raises(CommandError, match=r'notes is .*Nothing was restored'):
+            restore(only(place).name, '--yes')
+        assert whole(tom) == before
+
+
 def test_not_within_the_data(tom):
     with pytest.raises(CommandError, match='within the data'):
         backup('--to', str(tom / 'backups'))
@@ -285,9 +345,9 @@ def test_a_run_that_was_at_work_then_is_not_now(tom, place):
 
 def test_a_tar_file_of_somebody_else(tom, place):
     place.mkdir()
-    hashed = backup_module._Hashed((place / 'a.tar').open('wb'))
+    hashed = backup_file._Hashed((place / 'a.tar').open('wb'))
     with tarfile.open(fileobj=hashed, mode='w') as tar:
-        backup_module._add_text(tar, 'END', hashed.sha256.hexdigest())
+        backup_file._add_text(tar, 'END', hashed.sha256.hexdigest())
     hashed._file.close()
     with pytest.raises(CommandError, match='not a backup of a TOM'):
         restore('a.tar', '--yes')
@@ -308,7 +368,7 @@ def test_what_fails_leaves_no_file_and_deletes_none(tom, place, monkeypatch, set
     backup()
     first = only(place)
     if fault == 'unreadable':
-        monkeypatch.setattr(backup_module, '_add_file', lambda *words: open('/nowhere/at all'))  # noqa: PTH123, SIM115
+        monkeypatch.setattr(backup_file, '_add_file', lambda *words: open('/nowhere/at all'))  # noqa: PTH123, SIM115
     elif fault == 'no room':
         settings.TOM_AUTO['MIN_FREE_BYTES'] = 10**18
     elif fault == 'damaged copy':
@@ -355,7 +415,7 @@ def test_from_the_standard_input(tom, place, monkeypatch):
     assert [file.name for file in place.iterdir() if file.suffix != '.tar'] == ['.lock']
 
 
-@pytest.mark.skipif(connection.vendor == 'sqlite', reason='SQLite needs no other program')
+@only_on('postgresql')
 def test_a_program_that_is_missing_is_named(tom, monkeypatch):
     monkeypatch.setenv('PATH', '/nowhere')
     with pytest.raises(CommandError, match='pg_dump is not installed.*postgresql-client'):
@@ -364,17 +424,17 @@ def test_a_program_that_is_missing_is_named(tom, monkeypatch):
 
 def test_what_users_write_while_it_works_is_in_it_or_not(tom, place, monkeypatch):
     """A file that is deleted after the list was made is no reason to fail."""
-    plain = backup_module._add_file
+    plain = backup_file._add_file
 
     def add(tar, name, path):
         if name.endswith('mine.txt'):
             path.unlink()
         return plain(tar, name, path)
 
-    monkeypatch.setattr(backup_module, '_add_file', add)
+    monkeypatch.setattr(backup_file, '_add_file', add)
     accept_storage()
     assert backup()
-    backup_module.insist_on_whole(only(place))
+    backup_file.insist_on_whole(only(place))
 
 
 @pytest.mark.parametrize('name', ['../out', 'a/../../../out', '/out', 'link'])
@@ -386,16 +446,16 @@ def test_nothing_is_written_outside(tom, place, name):
         database = tar.extractfile('database').read()
     forged = place / 'forged.tar'
     with forged.open('wb') as file:
-        hashed = backup_module._Hashed(file)
+        hashed = backup_file._Hashed(file)
         with tarfile.open(fileobj=hashed, mode='w') as tar:
-            backup_module._add_text(tar, 'about.json', json.dumps(about))
+            backup_file._add_text(tar, 'about.json', json.dumps(about))
             for entry, content in (('database', database), (f'data/{name}', b'x')):
                 info = tarfile.TarInfo(entry)
                 info.size = len(content)
                 if name == 'link' and entry != 'database':
                     info.type, info.linkname, info.size = tarfile.SYMTYPE, '/etc/passwd', 0
                 tar.addfile(info, io.BytesIO(content))
-            backup_module._add_text(tar, 'END', hashed.sha256.hexdigest())
+            backup_file._add_text(tar, 'END', hashed.sha256.hexdigest())
     before = whole(tom)
     with pytest.raises(CommandError, match='is not a data file'):
         restore('forged.tar', '--yes')

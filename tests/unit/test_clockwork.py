@@ -24,7 +24,7 @@ ZONEINFO = Path('/usr/share/zoneinfo')
 BEGIN, END = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
 ZONES = ('Etc/UTC', 'Europe/Berlin', 'America/Lima', 'Asia/Kathmandu', 'Australia/Lord_Howe')
 #: Where the jobs are started: on the host, or in a container of it.
-STARTERS = ('virtualenv', 'docker', 'docker, its scheduler', 'kubernetes')
+STARTERS = ('virtualenv', 'conda', 'system', 'docker', 'docker, its scheduler', 'kubernetes')
 
 pytestmark = pytest.mark.skipif(not ZONEINFO.is_dir(), reason='this machine has no time zones')
 
@@ -66,7 +66,7 @@ def test_a_month(
     when: str, starter: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = starter.partition(',')[0]
-    contained = environment != 'virtualenv'
+    contained = environment in ('docker', 'kubernetes')
     [job] = read_schedule(project(tmp_path / 'host', when, environment)).jobs
     [watched] = read_schedule(project(tmp_path / 'tom', when, environment)).jobs
     zone_of_starter = 'Etc/UTC' if starter == 'kubernetes' else name

@@ -6,6 +6,7 @@ from io import StringIO
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 from tom_observations.facilities.lco import LCOFacility
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target, TargetName
@@ -171,12 +172,12 @@ def test_the_records_own_user_is_asked_for_unless_another_is_named(add_record, s
     assert statuses() == ['chief', 'chief']
 
 
-def test_without_tables_it_says_what_to_do(db, monkeypatch):
-    def no_such_table(*args, **kwargs):
-        from django.db import OperationalError
+def test_without_tables_it_says_what_to_do(request):
+    def rename(old, new):
+        with connection.cursor() as cursor:
+            cursor.execute(f'ALTER TABLE {old} RENAME TO {new}')
 
-        raise OperationalError('no such table: tom_auto_updaterun')
-
-    monkeypatch.setattr('tom_auto.management.commands.updatedata.update', no_such_table)
+    rename('tom_auto_updaterun', 'away')
+    request.addfinalizer(lambda: rename('away', 'tom_auto_updaterun'))
     with pytest.raises(CommandError, match='manage.py migrate'):
         call_command('updatedata')

@@ -7,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from tom_auto.conf import Automation, automation, mistakes
+from tom_auto.conf import Automation, automation, mistakes, web_address
 
 BAD = [
     ([], 'not a dictionary'),
@@ -48,3 +48,20 @@ def test_good_options(settings):
 def test_no_options(settings):
     del settings.TOM_AUTO
     assert automation() == Automation()
+
+
+@pytest.mark.parametrize(
+    ('address', 'https', 'link'),
+    [
+        ('127.0.0.1:8123', False, 'http://localhost:8123'),
+        ('0.0.0.0:80', False, 'http://localhost'),
+        ('', False, 'http://localhost'),
+        ('127.0.0.1:8123', True, 'https://localhost'),  # of what stands in front
+    ],
+)
+def test_j14_a_link_has_the_port_at_which_the_containers_answer(
+    address, https, link, settings, monkeypatch
+):
+    settings.ALLOWED_HOSTS, settings.HTTPS = ['localhost', '127.0.0.1'], https
+    monkeypatch.setenv('TOM_ADDRESS', address)
+    assert web_address() == link

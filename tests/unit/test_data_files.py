@@ -1,15 +1,19 @@
 """A data file goes to those who may see its target, and to nobody else."""
 
+import re
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from django.core import mail
 from guardian.shortcuts import assign_perm
 from tom_dataproducts.models import DataProduct
 from tom_targets.models import Target
 
 from tom_auto import data_files
+from tom_auto.conf import Automation
 
+from .conftest import TEMPLATE
 from .running import updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -132,14 +136,16 @@ def test_a_head(admin_client, product):
 
 
 def test_those_who_read_slowly_leave_threads_to_the_others(
-    admin_client, product, automation, monkeypatch
+    admin_client, product, automation, monkeypatch, settings
 ):
+    settings.ADMINS = [('Ada', 'ada@example.org')]
     automation['DOWNLOADS'] = 2
     monkeypatch.setattr(data_files, 'SMALL', 10)
     page = f'/data/{product.data.name}'
     stalled = [admin_client.get(page) for _ in range(2)]
     refused = admin_client.get(page)
     assert (refused.status_code, refused['Retry-After']) == (503, '10')
+    assert mail.outbox == [], 'anybody could have ADMINS be sent as many as they like'
     assert admin_client.get(page, headers={'Range': 'bytes=0-5'}).status_code == 206  # small
     for answer in stalled:
         answer.close()
@@ -149,6 +155,12 @@ def test_those_who_read_slowly_leave_threads_to_the_others(
     for answer in again:
         answer.close()
     assert data_files._downloads.count == 0
+
+
+def test_the_web_server_of_the_containers_has_threads_to_spare():
+    [file] = TEMPLATE.glob('*gunicorn.conf.py*')
+    [threads] = re.findall(r'^threads = (\d+)', file.read_text(), re.MULTILINE)
+    assert int(threads) > Automation().DOWNLOADS
 
 
 def test_a_server_in_front_sends_it(client, admin_client, product, automation):

@@ -11,7 +11,7 @@ from tom_observations.facilities.soar import SOARFacility
 
 import faults
 from tom_auto.models import RecordSync
-from tom_auto.sync import engine, portal_lists
+from tom_auto.sync import check_due, portal_lists
 
 from .facility_classes import Hangs
 from .running import updatedata
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def little_grace(monkeypatch):
-    monkeypatch.setattr(engine, 'LAST_SECONDS', 1)
-    monkeypatch.setattr(engine, 'TICK', 0.1)
+    monkeypatch.setattr(check_due, 'LAST_SECONDS', 1)
+    monkeypatch.setattr(check_due, 'TICK', 0.1)
 
 
 def test_a_facility_that_hangs_in_a_client_of_its_own_is_given_up(observed, monkeypatch):

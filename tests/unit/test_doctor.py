@@ -9,11 +9,13 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.utils import timezone
+from tom_dataservices.models import DataServiceQuery
+from tom_observations.models import DynamicCadence, ObservationGroup
 
 import faults
 from tom_auto.doctor import checks as doctor
 from tom_auto.doctor import network, observatories
-from tom_auto.models import UpdateRun
+from tom_auto.models import Submission, UpdateRun
 
 from .page import ran
 from .receiving import free_port, mail_server, use_mail
@@ -35,6 +37,7 @@ def machine(settings, tmp_path, monkeypatch, hourly):
     monkeypatch.setattr(network, 'MACHINE', tmp_path / 'environment')
     monkeypatch.setattr(doctor.cli, 'state', lambda site: (0, ['Installed and current:']))
     monkeypatch.setattr(doctor.metadata, 'version', lambda name: '1.0')
+    monkeypatch.setattr(doctor.versions, 'lacking', list)
     ran()
 
 
@@ -52,6 +55,27 @@ def examined(check):
     assert all(finding['fix'] for finding in found if finding['state'] != 'ok')
     states = [finding['state'] for finding in found]
     return status, states, ' '.join(f'{finding["found"]} {finding["fix"]}' for finding in found)
+
+
+def test_a_query_of_a_service_that_is_missing_and_an_uncertain_submission(add_record):
+    DataServiceQuery.objects.create(name='old', data_service='Gone', parameters={})
+    status, states, words = examined('Queries')
+    assert (status, states) == (1, ['failed', 'ok'])
+    assert '1 saved queries are for Gone, which is missing' in words
+    assert 'which no job of schedule.toml runs' in words
+
+    group = ObservationGroup.objects.create(name='mine')
+    cadence = DynamicCadence.objects.create(
+        observation_group=group, cadence_strategy='x', cadence_parameters={}, active=True
+    )
+    Submission.objects.create(
+        cadence=cadence, trigger=add_record(), facility='LCO', name='M 31', payload={},
+        created=timezone.now(), state='uncertain', error='LCO does not answer',
+    )  # fmt: skip
+    _, states, words = examined('Cadences')
+    assert states == ['warning', 'ok']
+    assert 'may have been accepted: LCO does not answer' in words and '--not-submitted' in words
+    assert '1 active cadences' in words
 
 
 def test_all_is_well(settings, sky):

@@ -27,8 +27,8 @@ from tom_dataproducts.models import DataProduct
 
 import faults
 from tom_auto.conf import Automation
-from tom_auto.observatory import archive
-from tom_auto.observatory.messages import Call, Reply
+from tom_auto.simulator import archive
+from tom_auto.simulator.messages import Call, Reply
 from tom_auto.sync import storage, whole_file
 from tom_auto.sync.downloads import download
 from tom_auto.sync.errors import NoAnswer, NoRoom

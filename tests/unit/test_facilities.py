@@ -19,7 +19,7 @@ from tom_observations.models import ObservationRecord
 import faults
 from simulated import Observatory
 from tom_auto.models import RecordSync
-from tom_auto.observatory import archive
+from tom_auto.simulator import archive
 
 from . import facility_classes as shapes
 from .running import files, updatedata

@@ -47,6 +47,18 @@ def test_j15_all_records_fail_before_anything_has_run_by_itself(client, add_reco
     assert [health.reason for health in healths()] == [said]
 
 
+def test_f6_where_something_fails_nothing_went_well(client, add_record, login):
+    """The last run had nothing to ask: what failed before waits for its next try."""
+    login('chief', is_superuser=True)
+    ran()
+    assert '(went well). Next run' in text(client)
+    failing(add_record())
+    page = text(client)
+    assert '<strong>updatedata has been failing</strong>' in page
+    assert '(nothing new failed). Next run' in page
+    assert '(went well). Next run' not in page
+
+
 def test_f6_the_next_run_is_known_when_the_schedule_is_installed(client, tmp_path):
     remember(tmp_path, changed=True)
     state, _, upcoming, working = answer(client)

@@ -8,9 +8,10 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
-from tom_observations.models import ObservationRecord
+from tom_observations.models import DynamicCadence, ObservationGroup, ObservationRecord
 
-from tom_auto.models import RecordSync, StoredFrame
+from tom_auto.arrivals.models import Arrival
+from tom_auto.models import RecordSync, StoredFrame, Submission
 
 from .running import files, updatedata
 
@@ -39,9 +40,19 @@ STATES = {
 @pytest.fixture
 def first_version():
     """The tables of the first version; after the test, those of today again."""
+    yield from tables_of('0001_initial')
+
+
+@pytest.fixture
+def before_submissions_survived():
+    """The same, of a later one."""
+    yield from tables_of('0011_newest_runs')
+
+
+def tables_of(name):
     today = MigrationExecutor(connection).loader.graph.leaf_nodes('tom_auto')
-    migrate([('tom_auto', '0001_initial')])
-    yield MigrationExecutor(connection).loader.project_state([('tom_auto', '0001_initial')]).apps
+    migrate([('tom_auto', name)])
+    yield MigrationExecutor(connection).loader.project_state([('tom_auto', name)]).apps
     migrate(today)
 
 
@@ -104,6 +115,9 @@ def test_the_frames_stay_and_are_known(sky, observed, first_version):
     update_the_tables()
 
     assert StoredFrame.objects.count() == 2
+    came = Arrival.objects.values_list('target', 'facility', 'at', 'picture')
+    assert set(came) == {(record.target_id, 'LCO', NOW, 'waiting')}
+    assert len(came) == 2
     status, report = updatedata()
     assert (status, report['found'], report['saved']) == (0, 2, 0)
     assert {name: before[name] for name in before} == {name: files()[name] for name in before}
@@ -122,3 +136,23 @@ def test_a_record_that_was_never_asked_comes_home(observed, first_version):
     status, report = updatedata()
     assert (status, report['due'], report['saved']) == (0, 1, 1)
     assert ObservationRecord.objects.get().status == 'COMPLETED'
+
+
+def test_a_submission_keeps_the_number_of_its_trigger(add_record, before_submissions_survived):
+    record = add_record()
+    group = ObservationGroup.objects.create(name='mine')
+    cadence = DynamicCadence.objects.create(
+        observation_group=group, cadence_strategy='', cadence_parameters={}, active=True
+    )
+    before_submissions_survived.get_model('tom_auto', 'Submission').objects.create(
+        cadence_id=cadence.pk,
+        trigger_id=record.pk,
+        facility='LCO',
+        name='x',
+        payload={},
+        created=NOW,
+    )
+    update_the_tables()
+    record.delete(), cadence.delete()
+    left = Submission.objects.get()
+    assert (left.trigger_number, left.trigger, left.cadence) == (record.observation_id, None, None)

@@ -237,8 +237,10 @@ def test_a_value_that_a_filter_cannot_use(sky, query, name):
     assert list(response.json()) == [name]
 
 
-def test_it_does_not_take_orders(sky):
+def test_what_nobody_may_send_and_what_it_does_not_take(sky):
     sent = requests.post(sky.url + '/api/requestgroups/', json={'name': 'x'}, timeout=5)
+    assert sent.status_code == 403
+    sent = requests.post(sky.url + '/api/requests/', json={'name': 'x'}, timeout=5)
     assert sent.status_code == 405
 
 

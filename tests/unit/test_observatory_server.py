@@ -122,7 +122,7 @@ def test_several_at_once(sky):
 
 
 def test_it_runs_alone():
-    command = [sys.executable, '-m', 'tom_auto.observatory', '--requests', '2', '--frames', '1']
+    command = [sys.executable, '-m', 'tom_auto.simulator', '--requests', '2', '--frames', '1']
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             url, *words = process.stdout.readline().split()

@@ -125,7 +125,7 @@ def test_any_size_and_any_name(night, pixels, target):
 def test_nothing_is_drawn_before_someone_looks():
     code = (
         'import sys\n'
-        'from tom_auto.observatory import Observatory\n'
+        'from tom_auto.simulator import Observatory\n'
         'with Observatory() as sky:\n'
         '    sky.add_request(1)\n'
         '    sky.complete(1, frames=50)\n'

@@ -13,19 +13,20 @@ from tom_targets.models import Target
 
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
 
-from .page import failing, ran, text
+from .page import came, failing, ran, text
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures('hourly', 'started')]
 
 #: Every parameter that a view of the library reads, and those that its tables would.
 NAMES = (
     'page', 'per_page', 'sort', 'query', 'facility', 'status', 'job', 'after', 'at', 'next',
-    'format', '_export', 'update_status',
+    'format', '_export', 'update_status', 'target', 'day', 'before', 'few', 'look', 'token', 'when', 'about',
+    'hour', 'zone',
 )  # fmt: skip
 VALUES = (
     '', '0', '-5', '1000000', '9' * 40, '9' * 5000, '1e9', 'NaN', '²', 'x', '\0', 'a\0b', '\n', "'",
     '%', '--', '-record', 'error', 'record__target', '[]', '{{ x }}', '<script>', '../../manage.py',
-    '//evil.example', 'x' * 60_000,
+    '//evil.example', 'x' * 60_000, '0001-01-01', '9999-12-31',
 )  # fmt: skip
 #: What stands in the place of a part of an address, by the name of its converter.
 PARTS = {
@@ -66,6 +67,8 @@ def everything(add_record) -> UpdateRun:
     record = add_record()
     Target.objects.update(permissions='OPEN')
     failing(record)
+    for number in range(30):
+        came(record, f'frame {number}')
     run = ran(status='failed', failed=1)
     RunFailure.objects.create(run=run, record=record, facility='LCO', error='x')
     return run

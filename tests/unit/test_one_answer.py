@@ -4,6 +4,7 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
@@ -131,6 +132,44 @@ def test_every_place_says_the_same(named, visitors, hourly, settings):
             assert mails.subjects() == [f'[Test TOM] updatedata {health.words}']
 
 
+@pytest.mark.parametrize('environment', ['virtualenv', 'docker', 'kubernetes'])
+def test_and_of_each_of_several_jobs(environment, visitors, hourly, settings):
+    """Two of one command, and one of the user's own; on a host and in containers."""
+    hourly.write_text(
+        f'environment = "{environment}"\nid = "7f3a09c2"\n[updatedata]\nwhen = "hourly"\n'
+        '[lco]\nwhen = "hourly"\ncommand = ["updatedata", "--facility", "LCO"]\n'
+        '[tidy]\nwhen = "hourly"\ncommand = ["clearsessions"]\n'
+    )
+    ran(command='updatedata')
+    ran(timedelta(hours=5), job='lco', command='updatedata')
+    ran(job='tidy', command='clearsessions', status='failed', exit_status=3, output='no room')
+    states = {'updatedata': 'working', 'lco': 'overdue', 'tidy': 'failing'}
+    answers = {health.job: health for health in healths()}
+    assert {job: health.state for job, health in answers.items()} == states
+
+    well, wrong = schedule_site().health()
+    doctor = of_doctor().splitlines()
+    for job, health in answers.items():
+        assert health.sentence() in (wrong if health.is_trouble else well)
+        [line] = [line for line in doctor if line.endswith(health.sentence())]
+        assert line.startswith('failed' if health.is_trouble else 'ok')
+        for client in visitors.values():
+            words = health.words if health.state == 'overdue' else health.words_since
+            assert f'<strong>{job} {words}</strong>' in text(client)
+            metrics = client.get('/automation/metrics').content.decode()
+            assert f'tom_job_trouble{{job="{job}"}} {int(health.is_trouble)}' in metrics
+    for client in visitors.values():
+        told = client.get('/automation/status.json').json()
+        assert {job['job']: job['state'] for job in told['jobs']} == states
+        assert told['working'] is False
+    with mail_server(settings) as mails:
+        send_alerts()
+        assert sorted(mails.subjects()) == [
+            '[Test TOM] lco is overdue',
+            '[Test TOM] tidy is failing',
+        ]
+
+
 def test_f8_who_may_not_see_what_failed_is_told_no_contradiction(client, hourly, hidden):
     UpdateRun.objects.filter(only='').delete()
     run = ran(status='failed', failed=1)
@@ -148,18 +187,41 @@ def test_f8_who_may_not_see_what_failed_is_told_no_contradiction(client, hourly,
     assert 'outcome-ended' in text(client, '/automation/runs/?status=ended')
 
 
-def test_f8_nor_does_a_run_that_went_well_look_otherwise(client, hourly, login):
-    ran()
-    assert client.get('/automation/status.json').json()['jobs'][0]['last']['status'] == 'ended'
+@pytest.mark.parametrize('permissions_only', [True, False])
+def test_f8_a_run_that_went_well_is_well_for_those_who_may_know(
+    client, hourly, login, add_record, settings, permissions_only
+):
+    """Others read the same as of one in which something hidden has failed."""
+    settings.TARGET_PERMISSIONS_ONLY = permissions_only
+    add_record()
+    run = ran(exit_status=0)
+    everything = 'view_observationrecord'
+
+    def told():
+        page = text(client, f'/automation/runs/{run.pk}/')
+        assert ('Exit status 0' in page) != ('How a run went in all is shown' in page)
+        shown = client.get('/automation/status.json').json()['jobs'][0]['last']['status']
+        assert (shown == 'ok') == ('Exit status 0' in page)
+        return shown
+
+    Target.objects.update(permissions='PRIVATE')
+    assert told() == 'ended'
+    operator = login('operator', 'run_automation', is_staff=True)
+    assert told() == 'ended'
+    Target.objects.update(permissions='OPEN')
+    operator.user_permissions.add(*Permission.objects.filter(codename=everything))
+    assert told() == 'ok'
+    login('user', everything)
+    assert told() == 'ended', 'this one cannot do anything about it'
     login('chief', is_superuser=True)
-    assert client.get('/automation/status.json').json()['jobs'][0]['last']['status'] == 'ok'
+    assert told() == 'ok'
 
 
 @pytest.mark.parametrize(
     ('environment', 'said'),
     [
         ('docker', 'python3 -m tom_auto.scheduling install'),
-        ('kubernetes', 'python manage.py schedule show --format kubernetes'),
+        ('kubernetes', 'python3 -m tom_auto.scheduling install'),
     ],
 )
 def test_j3_in_a_container_the_page_says_what_to_type_on_the_host(
@@ -170,5 +232,5 @@ def test_j3_in_a_container_the_page_says_what_to_type_on_the_host(
     )
     page = text(client)
     assert said in page
-    assert 'On the machine that runs them, in the directory of the project' in page
+    assert 'On the machine from which you started them, in the directory of the project' in page
     assert 'cron.log' not in page, 'no line with the paths of the container'

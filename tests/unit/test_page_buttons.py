@@ -238,7 +238,7 @@ def requests():
 
 
 def test_a_process_that_cannot_start_leaves_no_request(client, staff, monkeypatch):
-    monkeypatch.setattr(actions, '_python', lambda: '/no/such/python')
+    monkeypatch.setattr(actions, 'own_python', lambda: '/no/such/python')
     with pytest.raises(FileNotFoundError):
         client.post('/automation/updatedata/run/')
     assert requests() == []

@@ -18,7 +18,7 @@ from tom_observations.facilities.lco import LCOFacility
 from tom_observations.models import ObservationRecord
 
 from simulated import Observatory
-from tom_auto.observatory.model import OBSERVATION_STATES, REQUEST_STATES
+from tom_auto.simulator.model import OBSERVATION_STATES, REQUEST_STATES
 from tom_auto.sync import portal_pages
 from tom_auto.sync.due import enrol, records_due
 from tom_auto.sync.facilities import TIMES

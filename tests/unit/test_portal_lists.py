@@ -8,7 +8,7 @@ from tom_observations.facilities.lco import LCOFacility
 from tom_observations.models import ObservationRecord
 
 import faults
-from tom_auto.observatory import portal
+from tom_auto.simulator import portal
 from tom_auto.sync import portal_lists, portal_pages
 
 from .running import updatedata

@@ -184,6 +184,25 @@ def test_someone_saves_the_same_frame_on_the_web_at_the_same_moment(sky, observe
     assert files().keys() - {ours} == {DataProduct.objects.get().data.name}
 
 
+def test_someone_has_made_its_row_on_the_web_and_not_yet_its_file(sky, observed):
+    """tomtoolkit commits the row first. To read the file of no name failed: "is a directory"."""
+    record = observed(frames=1)
+    [frame] = sky.frames.values()
+
+    def make_the_row(call, reply):
+        DataProduct.objects.create(
+            product_id=str(frame.id), target=record.target, observation_record=record
+        )
+        connections.close_all()  # this is a thread of the observatory
+        return reply
+
+    sky.break_('/store/', make_the_row, times=1)
+    status, report = updatedata()
+
+    assert (status, report['failures']) == (0, [])
+    assert list(files().items()) == [(DataProduct.objects.get().data.name, frame.content)]
+
+
 @pytest.mark.parametrize('content', [FITS, b'my own notes'])
 def test_what_others_stored_and_worked_on_is_not_replaced_by_a_new_version(sky, observed, content):
     """It is whole, and not what the archive ever had."""

@@ -1,5 +1,6 @@
 """The README lists every option and setting, and no others."""
 
+import json
 from dataclasses import fields
 from datetime import timedelta
 
@@ -12,7 +13,14 @@ from .conftest import TEMPLATE
 from .test_house import LIBRARY
 
 README = (TEMPLATE / 'README.md').read_text(encoding='utf-8')
-TARGETS = (LIBRARY / 'targets' / 'README.md').read_text(encoding='utf-8')
+OPTIONS = (LIBRARY / 'README.md').read_text(encoding='utf-8')
+#: Where the options of a command are: these are off in a new TOM.
+ELSEWHERE = {
+    'updatetargets': 'targets',
+    'updatecadences': 'targets',
+    'findrequests': 'targets',
+    'auditdata': 'audit',
+}
 DJANGO = {
     '--help', '--version', '--verbosity', '--settings', '--pythonpath', '--traceback',
     '--no-color', '--force-color', '--skip-checks',
@@ -26,9 +34,12 @@ def flags(command: str) -> set[str]:
     return {name for name in found if name.startswith('--')} - DJANGO
 
 
-@pytest.mark.parametrize('command', ['updatedata', 'updatetargets', 'updatecadences'])
+@pytest.mark.parametrize(
+    'command', ['updatedata', 'updatetargets', 'updatecadences', 'findrequests', 'auditdata']
+)
 def test_every_option_of_a_command_is_in_the_readme(command):
-    its = README if command == 'updatedata' else TARGETS
+    place = ELSEWHERE.get(command)
+    its = (LIBRARY / place / 'README.md').read_text(encoding='utf-8') if place else README
     section = its.split(f'## `{command}`')[1].split('\n## ')[0]
     for flag in flags(command):
         assert f'| `{flag}' in section
@@ -55,10 +66,27 @@ def test_every_action_of_schedule_is_in_the_readme(action, options):
 def test_every_setting_of_the_automation_is_in_the_readme(option):
     default = getattr(Automation(), option.name)
     shown = f'{default.days} days' if isinstance(default, timedelta) else str(default) or 'empty'
-    assert f'| `{option.name}` | {shown} |' in README
+    assert f'| `{option.name}` | {shown} |' in OPTIONS
 
 
 def test_the_readme_names_no_setting_that_does_not_exist():
-    table = README.split('`TOM_AUTO = {…}`')[1].split('\n\n')[1]
+    table = OPTIONS.split('`TOM_AUTO = {…}`')[1].split('\n\n')[1]
     named = {line.split('`')[1] for line in table.splitlines() if line.startswith('| `')}
     assert named == {option.name for option in fields(Automation)}
+
+
+@pytest.mark.parametrize(
+    'words', ['## Backup', '## Updates', '## Add your own', 'observatory', 'command', 'page']
+)
+def test_h8_what_people_add_and_keep_has_its_place(words):
+    section = README.partition('\n## Add your own\n')[2].partition('\n## ')[0]
+    assert words in (README if words.startswith('##') else section)
+
+
+def test_h11_how_to_start_comes_before_how_fast_it_is():
+    text = (LIBRARY.parent / 'README.md').read_text(encoding='utf-8')
+    order = ['cookiecutter gh:', '## An existing TOM', '## How fast it is']
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+    questions = json.loads((LIBRARY.parent / 'cookiecutter.json').read_text(encoding='utf-8'))
+    assert 'cron' in questions['__prompts__']['schedule']

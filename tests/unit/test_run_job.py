@@ -13,6 +13,7 @@ from threading import Timer
 import pytest
 from django.core import management
 from django.core.management import BaseCommand, CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 import forked
@@ -55,6 +56,7 @@ class Report(BaseCommand):
         parser.add_argument('--sleep', type=int, default=0)
         parser.add_argument('--stubborn', action='store_true')
         parser.add_argument('--obedient', action='store_true')
+        parser.add_argument('--fork', action='store_true')
 
     def run_from_argv(self, argv):
         self.__init__()  # this one was made in the test's process, with its streams
@@ -69,6 +71,10 @@ class Report(BaseCommand):
             os.system('sleep 99 & echo child $!')
         if options['obedient']:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        if options['fork'] and not os.fork():
+            while True:
+                self.stdout.write(f'left behind: {os.getpid()}')
+                time.sleep(0.2)
         self.stdout.write(f'I am {os.getpid()}')
         time.sleep(options['sleep'])
         if options['fail'] == 9:
@@ -172,6 +178,16 @@ def test_stopped_by_someone_it_stops_the_job_as_well(hourly):
     assert (noted.status, 'a report' in noted.output) == ('died', True)
 
 
+def test_a_job_ends_with_its_process_whatever_that_leaves_behind(hourly):
+    """What it forked holds its pipes open: the job counted as at work until that ended."""
+    hourly.write_text(SCHEDULE.replace('"--fail", "3"', '"--fork", "--sleep", "1"'))
+    began = time.monotonic()
+    status, printed, noted = run('weekly')
+    os.kill(int(re.search(r'left behind: (\d+)', printed).group(1)), signal.SIGKILL)
+    assert time.monotonic() - began < 20
+    assert (status, noted.status) == (0, 'ok')
+
+
 def test_a_command_that_cannot_be_found(hourly):
     hourly.write_text(SCHEDULE.replace('"report", "--fail"', '"no-such", "--fail"'))
     status, printed, noted = run('weekly')
@@ -245,13 +261,48 @@ def test_a_job_dies_with_what_started_it(tmp_path):
     parent.join(10)
 
 
-def test_jobs_of_updatedata_exclude_each_other_and_others_do_not():
-    ran(job='lco', status='running', finished=None, host='x', heartbeat=timezone.now())
-    UpdateRun.objects.update(heartbeat=timezone.now() + timedelta(minutes=1))
+@pytest.fixture
+def another(monkeypatch):
+    """Makes a run of a job of updatedata, which is in progress."""
+    monkeypatch.setattr(run_job, 'LOOK_EVERY', 0.1)
+
+    def make(job):
+        later = timezone.now() + timedelta(minutes=1)
+        return ran(job=job, status='running', finished=None, host='x', heartbeat=later)
+
+    return make
+
+
+def test_a_job_waits_for_another_of_its_command_and_not_for_others(another):
+    """Due at the same minute, the second ended with 75 every time, and was called overdue."""
+    other = another('lco')
+
+    def end():
+        UpdateRun.objects.filter(pk=other.pk).update(status='ok', finished=timezone.now())
+        connection.close()
+
+    assert run('report')[0] == 0
+    Timer(1, end).start()
+    status, printed, noted = run('updatedata')
+    assert (status, noted.status) == (0, 'ok')
+    assert printed.count('updatedata waits until that has ended') == 1
+    other.refresh_from_db()
+    assert noted.started >= other.finished
+
+
+@pytest.mark.parametrize(
+    ('job', 'by', 'next_time'), [('updatedata', '', 60), ('lco', 'bob', 60), ('lco', '', -1)]
+)
+def test_it_waits_for_none_of_its_own_nor_by_hand_nor_beyond_its_next_time(
+    another, monkeypatch, job, by, next_time
+):
+    another(job)
+    monkeypatch.setenv(ASKED_BY, by)
+    due = timezone.now() + timedelta(seconds=next_time)
+    monkeypatch.setattr(run_job, 'next_run', lambda job: due)
     with pytest.raises(CommandError, match='Another updatedata is in progress') as busy:
         run('updatedata')
     assert busy.value.returncode == 75
-    assert run('report')[0] == 0
 
 
 def test_a_mistake_in_the_settings_is_told(hourly):

@@ -37,7 +37,7 @@ from tom_auto.jobs import jobs
 from tom_auto.log_config import logging_for
 from tom_auto.management.terminal import result
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
-from tom_auto.sync import db_retry, engine, recorded_run, runs, storage
+from tom_auto.sync import check_due, db_retry, recorded_run, runs, storage, storage_id
 from tom_auto.sync.outcomes import Ending, Outcome, Report
 
 from .facility_classes import Robotic
@@ -240,8 +240,8 @@ def test_every_ending_is_counted(all_sorts):
 def test_at_the_deadline_as_well(all_sorts, sky, seconds, settings, monkeypatch):
     """C3: an outcome that came while others were written at the deadline was lost."""
     sky.latency = 0.1
-    monkeypatch.setattr(engine, 'LAST_SECONDS', 0.2)
-    monkeypatch.setattr(engine, 'TICK', 0.02)
+    monkeypatch.setattr(check_due, 'LAST_SECONDS', 0.2)
+    monkeypatch.setattr(check_due, 'TICK', 0.02)
     settings.TOM_AUTO['DEADLINE'] = seconds
     status, report = updatedata('--workers', '2')
     adds_up(report)
@@ -436,7 +436,7 @@ def test_a_log_that_somebody_holds_stops_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('module', 'name'), [(storage, 'empty_parts'), (engine, 'insist_on_storage')]
+    ('module', 'name'), [(storage, 'empty_parts'), (storage_id, 'insist_on_storage')]
 )
 def test_a_store_that_does_not_answer_does_not_stop_the_heart(
     observed, monkeypatch, printed, module, name
@@ -496,7 +496,7 @@ def test_a_record_that_is_given_up_at_the_deadline_is_named(
     sky, observed, monkeypatch, automation, client, django_user_model, capsys
 ):
     """C10: summary and page named the facility, and not the record."""
-    monkeypatch.setattr(engine, 'LAST_SECONDS', 0.5)
+    monkeypatch.setattr(check_due, 'LAST_SECONDS', 0.5)
     automation['READ_TIMEOUT'] = 30
     record = observed(frames=1, observation_id='8675309')
     sky.break_('/store/', faults.hang(30))

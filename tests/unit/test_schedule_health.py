@@ -97,6 +97,10 @@ def test_no_daemon(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install_module, 'cron_daemon_runs', lambda: False)
     status, told = schedule('status')
     assert (status, 'no cron daemon seems to run' in told) == (2, True)
+    schedule('remove')
+    _, told = schedule('install')
+    assert 'no cron daemon seems to run' in told
+    assert 'up to date' not in told, 'H7: both were said'
 
 
 def test_the_last_run_failed(project: Path, ran: Callable, add_record: Callable) -> None:
@@ -150,11 +154,21 @@ def test_a_database_that_cannot_be_asked(project: Path, monkeypatch: pytest.Monk
     assert (status, 'history of runs cannot be read: connection refused' in told) == (2, True)
 
 
-def test_in_a_container_the_runs_alone_tell(project: Path, ran: Callable) -> None:
-    write_schedule(project, '[updatedata]\nwhen = "hourly"\n', environment='docker')
-    assert cli.state(health.schedule_site())[0] == 0
+@pytest.mark.parametrize('environment', ['docker', 'kubernetes'])
+def test_in_a_container_the_runs_alone_tell(project: Path, ran: Callable, environment: str) -> None:
+    write_schedule(project, '[updatedata]\nwhen = "hourly"\n', environment=environment)
+    assert cli.state(health.schedule_site())[0] == schedule('status')[0] == 0
     ran(timedelta(hours=4), **ENDED)
-    assert cli.state(health.schedule_site())[0] == 2
+    assert cli.state(health.schedule_site())[0] == schedule('status')[0] == 2
+
+
+def test_in_a_pod_there_is_nothing_to_install(project: Path) -> None:
+    """deploy/, which the image has not; test_kubernetes.py has what happens where it is."""
+    write_schedule(project, '[updatedata]\nwhen = "hourly"\n', environment='kubernetes')
+    assert 'The cluster starts the jobs.' in schedule('status')[1]
+    status, told = schedule('install')
+    assert (status, 'outside of the containers' in told) == (1, True)
+    assert schedule('show')[1].startswith('# From schedule.toml')
 
 
 @pytest.mark.parametrize('action', ['show', 'install', 'remove', 'status'])

@@ -138,11 +138,11 @@ def test_without_a_job_there_is_nothing_to_wait_for(tmp_path: Path, settings: ob
 def test_a_health_check_can_tell_that_it_is_alive(
     make_runner: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also in the middle of a job, for as long as that may take."""
+    """Also in the middle of a job, for as long as that may take, and then to tell people."""
     note = tmp_path / 'alive'
     monkeypatch.setenv('SCHEDULER_ALIVE', str(note))
     runner = make_runner('pass')
     runner._pause(runner.clock())
     assert 0 < float(note.read_text()) - time.time() < 120
     runner.run_once(job(timeout=3600))
-    assert 3600 <= float(note.read_text()) - time.time() < 3800
+    assert 3600 + 170 <= float(note.read_text()) - time.time() < 3900

@@ -25,9 +25,9 @@ from tom_dataproducts.models import DataProduct
 import faults
 from simulated import Observatory
 from tom_auto.models import RecordSync, UpdateRun
-from tom_auto.observatory import archive
-from tom_auto.observatory.messages import Call, Reply, html_reply, json_reply
 from tom_auto.redact import RedactingFormatter
+from tom_auto.simulator import archive
+from tom_auto.simulator.messages import Call, Reply, html_reply, json_reply
 
 from .leaky import WAYS, LeakyFacility
 

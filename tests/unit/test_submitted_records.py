@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.mark.parametrize('facility', ['LCO', 'SOAR'])
 def test_records_come_home_however_they_were_made(client, staff, sky, target, facility):
-    submitting.accept_submissions(sky)
+    submitting.forget()
     ways = (submitting.by_form, submitting.by_api, submitting.by_number)
     records = [way(client, sky, target, facility) for way in ways]
     status, report = updatedata()

@@ -14,6 +14,7 @@ from tom_targets.permissions import targets_for_user
 from tom_auto.models import RunFailure, ServiceTarget, UpdateRun
 
 from .brokers import MPC, TNS, names, save_query, tns, updatetargets
+from .service_classes import found
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,6 +49,22 @@ def test_a_name_that_is_written_otherwise_is_known(broker, existing):
     save_query('TNS')
     status, report = updatetargets()
     assert (status, report['new'], names()) == (0, 0, [existing])
+
+
+def test_of_two_whose_names_are_alike_the_one_with_its_name_or_at_its_place_is_known(broker):
+    """The stub has its transients at RA 30, Dec -5."""
+    _far, near, exact = (
+        Target.objects.create(name=name, type='SIDEREAL', ra=ra, dec=-5)
+        for name, ra in (('SN 2026ab', 90), ('sn2026ab', 30), ('SN-2026ac', 90))
+    )
+    TargetName.objects.create(target=near, name='SN 2026ac')
+    TargetName.objects.create(target=exact, name='SN2026ac')
+    broker.hosts[TNS] = tns('2026ab', '2026ac')
+    save_query('TNS')
+    status, report = updatetargets()
+    assert (status, report['new']) == (0, 0), report
+    found = ServiceTarget.objects.values_list('target', flat=True)
+    assert sorted(found) == [near.pk, exact.pk]
 
 
 def test_an_alias_is_known(broker):
@@ -179,7 +196,7 @@ def test_only_what_is_chosen_is_asked(broker, alerce, by):
         (('--query', 'none'), "There is no query 'none'. The queries are: "),
         (('--query', '99'), "There is no query '99'. The queries are: "),
         (('--query', 'twice'), '(twice, TNS)'),
-        (('--service', 'Gaia'), 'The data services are: ALeRCE, MPC Explorer, NED, Simbad, TNS.'),
+        (('--service', 'Gaia'), 'The data services are: ALeRCE, '),
     ],
 )
 def test_bad_usage_says_what_there_is_to_choose_from(broker, arguments, says):
@@ -189,6 +206,50 @@ def test_bad_usage_says_what_there_is_to_choose_from(broker, arguments, says):
     assert error.value.returncode == 2
     assert says in str(error.value)
     assert not broker.asked
+
+
+def test_a_query_may_have_a_number_for_a_name(broker):
+    broker.hosts[TNS] = tns('2026ab')
+    query = save_query('TNS', '70000')
+    assert updatetargets('--query', '70000')[1]['new'] == 1
+    other = save_query('TNS', str(query.pk))
+    with pytest.raises(CommandError, match='the id of one query, and the name of another') as error:
+        updatetargets('--query', str(query.pk))
+    assert f'{other.pk} ({query.pk}, TNS)' in str(error.value)
+    assert updatetargets('--query', '70000')[1]['known'] == 1
+
+
+@pytest.mark.parametrize('order', [1, -1])
+def test_two_candidates_whose_names_differ_in_case_only(survey, order):
+    """To the TOM they are one name, so one of them is its target, and stays it."""
+    own = survey(results=[found('Twin', ra=10.0), found('TWIN', ra=200.0)])
+    for _ in range(3):
+        status, report = updatetargets()
+        assert (status, report['found'], report['not_kept'], report['refreshed']) == (1, 2, 1, 0)
+        [failure] = report['failures']
+        assert failure['observation_id'] == 'TWIN'
+        assert 'TWIN has the same name as Twin, which is elsewhere' in failure['error']
+        own.results.sort(key=lambda result: order * result['ra'])
+    target = Target.objects.get()
+    assert (target.name, target.ra) == ('Twin', 10.0)
+
+
+def test_one_object_that_an_answer_has_twice_is_kept_once(survey):
+    target = Target.objects.create(name='Twin', type='SIDEREAL', ra=10.0, dec=20.0)
+    TargetName.objects.create(target=target, name='Other')
+    survey(results=[found('Twin', ra=10.0001), found('Other', ra=10.0002)])
+    updatetargets()
+    for _ in range(2):
+        status, report = updatetargets()
+        assert (status, report['known'], report['refreshed']) == (0, 2, 0)
+
+
+def test_a_candidate_that_is_spelled_otherwise_from_now_on_is_still_refreshed(survey):
+    own = survey(results=[found('SN 2026ab', ra=10.0)])
+    updatetargets()
+    own.results[:] = [found('SN2026ab', ra=10.001)]
+    assert updatetargets()[1]['refreshed'] == 1
+    assert Target.objects.get().ra == 10.001
 
 
 def test_a_group_that_does_not_exist_is_bad_usage(broker, automation):
@@ -247,3 +308,29 @@ def test_unknown_and_broken_things_are_named_and_others_go_on(broker):
 def test_json_is_plain(broker):
     save_query('TNS')
     assert json.dumps(updatetargets()[1])
+
+
+def test_a_target_that_was_renamed_is_not_made_again(survey):
+    survey(results=[found('Cand1', ra=10.0)])
+    updatetargets()
+    Target.objects.update(name='my star')
+    assert [updatetargets('--dry-run')[1]['known'] for _ in range(2)] == [1, 1]
+    for _ in range(2):
+        status, report = updatetargets()
+        assert (status, report['new'], names()) == (0, 0, ['my star'])
+
+
+def test_a_dry_run_counts_what_it_would_make_once(survey, broker):
+    survey(results=[found('SN 2026ab', ra=1.0), found('SN2026ab', ra=1.0), found('b', ra=50.0)])
+    broker.hosts[TNS] = tns('2026ab')
+    save_query('TNS')
+    dry = updatetargets('--dry-run')[1]
+    assert (dry['new'], dry['known'], dry['found']) == (2, 2, 4)
+    assert updatetargets()[1]['new'] == 2
+
+
+def test_a_query_of_another_service_than_the_one_chosen_is_bad_usage(broker, alerce):
+    save_query('TNS', 'a')
+    with pytest.raises(CommandError, match=r'exclude each other: \d+ \(a, TNS\)') as error:
+        updatetargets('--query', 'a', '--service', 'ALeRCE')
+    assert error.value.returncode == 2

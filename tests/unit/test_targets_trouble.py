@@ -3,11 +3,15 @@
 import time
 
 import pytest
+from django.db import OperationalError
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_dataservices.models import DataServiceQuery
 from tom_targets.models import Target, TargetName
 
 from tom_auto.models import RunFailure, ServiceTarget, UpdateRun
+from tom_auto.sync.errors import BadAnswer
+from tom_auto.targets.hidden_faults import overheard_faults
+from tom_auto.targets.names import Names
 
 from .brokers import (
     ALERCE,
@@ -195,3 +199,28 @@ def test_a_target_that_is_known_by_an_alias_gets_the_name_as_well(broker):
 
 def forget_when_asked():
     ServiceTarget.objects.update(answered_at=None)
+
+
+def test_what_the_database_says_is_not_what_the_service_answered():
+    """A service may have answered badly before, and gone on."""
+    with pytest.raises(OperationalError), overheard_faults('Survey', object) as heard:
+        heard.append(BadAnswer('Survey answered 500'))
+        raise OperationalError('database is locked')
+
+
+@pytest.mark.parametrize('model', [Target, TargetName])
+def test_what_another_transaction_commits_late_is_read(model):
+    """It has a lower id than what was committed, and read, before."""
+    mine = Target.objects.create(name='mine')
+
+    def named(pk, name):
+        return model(pk=pk, name=name, **({} if model is Target else {'target': mine}))
+
+    known, before = Names(), named(None, 'before')
+    before.save()
+    named(before.pk + 2, 'first').save()
+    known.read_new()
+    late = named(before.pk + 1, 'late')
+    late.save()
+    known.read_new()
+    assert known.find(['late']) == (late.pk if model is Target else mine.pk)

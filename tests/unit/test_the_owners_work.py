@@ -1,5 +1,6 @@
 """Nothing that people have made of their data is deleted or overwritten: rule 7."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tom_auto.models import (
     StoredFrame,
     UpdateRun,
 )
+from tom_auto.sync.storage import PARTS
 from tom_auto.sync.storage_id import MARK, accept_storage
 
 from .own_classes import Lists, SavesByItself, install, product_of
@@ -140,10 +142,14 @@ class TestAStorageThatIsAway:
         well()
         unmount()
         (media / MARK).write_text('of another TOM')
+        part = media / PARTS / 'of its own run'
+        part.parent.mkdir()
+        part.touch()
 
         status, report = updatedata()
 
-        assert (status, files()) == (1, {})
+        assert (status, set(files())) == (1, {f'{PARTS}/of its own run'})
+        shutil.rmtree(part.parent)
         (media / MARK).unlink()
         unmount.back()
         all_is_as_before()
@@ -257,7 +263,7 @@ class TestAFileThatWasChanged:
         all_is_as_before()
 
     @pytest.mark.parametrize('ending', ['txt', 'json'])
-    @pytest.mark.parametrize('content', [b'flux', b'{"flux": 1}', None])
+    @pytest.mark.parametrize('content', [b'flux', b'{"flux": 1}', None, b''])
     def test_is_left_alone_under_another_name(self, kept, content, ending):
         """A4: funpack takes the packed file away, and the row is told of the other."""
         if (content, ending) == (b'{"flux": 1}', 'txt'):
@@ -267,7 +273,7 @@ class TestAFileThatWasChanged:
         old, name = path_of(product), f'{product.data.name}.{ending}'
         product.data.name = name
         product.save()
-        path_of(product).write_bytes(content or old.read_bytes()[:2000])
+        path_of(product).write_bytes(old.read_bytes()[:2000] if content is None else content)
         old.unlink()
         before = files()
 

@@ -7,4 +7,6 @@
 | `network` | What a shell has for the network, and the schedule lacks |
 | `observatories` | Do the observatories answer, and take the token? Is the clock right? |
 | `privacy` | What other users of this machine can look into |
+| `targets` | Can the saved queries be run, and do the cadences go on? |
+| `workers` | Can Celery work, and does it? |
 """

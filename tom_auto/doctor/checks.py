@@ -16,10 +16,13 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, Min
 
+from .. import versions
+from ..audit import told
+from ..celery_tasks import setup
 from ..channels import SWITCH, channels, last_error
 from ..conf import automation, manage, shared_database
 from ..health import NEVER, healths
-from ..jobs import site
+from ..jobs import command_of, jobs, site
 from ..models import Mute, RecordSync, StorageMark
 from ..redact import redact
 from ..scheduling import cli
@@ -30,6 +33,8 @@ from .finding import FAILED, OK, WARNING, Finding, Found, place_of_settings
 from .network import network
 from .observatories import clock, observatories
 from .privacy import privacy
+from .targets import cadences, queries
+from .workers import workers
 
 OLDEST, NEWEST = (3, 11), (3, 13)  # Python, as pyproject.toml has it
 
@@ -52,13 +57,24 @@ def interpreter() -> Found:
     yield (OK, found) if right else (FAILED, found, fix)
 
 
+def version() -> Found:
+    """The versions, and the packages that a newer library needs and this TOM lacks."""
+    if lacking := versions.lacking():
+        needs = ' '.join(f'"{package}"' for package in lacking)
+        fix = f'{sys.executable} -m pip install {needs}; and put them into pyproject.toml, if there is one'
+        yield FAILED, f'{versions.words()}; it needs {", ".join(lacking)}', fix
+    else:
+        yield OK, versions.words()
+
+
 def packages() -> Found:
-    file = Path(settings.BASE_DIR) / 'requirements.txt'
+    lock = 'requirements-celery.txt' if setup.in_use() else 'requirements.txt'
+    file = Path(settings.BASE_DIR) / lock
     if not file.is_file():
-        yield OK, 'No requirements.txt to compare the packages with'
+        yield OK, f'No {lock} to compare the packages with'
         return
-    lock, wrong = file.read_text(encoding='utf-8'), []
-    for name, version in re.findall(r'^([\w.-]+)==([^\s;\\]+)(?=[^;\n]*$)', lock, re.MULTILINE):
+    text, wrong = file.read_text(encoding='utf-8'), []
+    for name, version in re.findall(r'^([\w.-]+)==([^\s;\\]+)(?=[^;\n]*$)', text, re.MULTILINE):
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -66,8 +82,8 @@ def packages() -> Found:
         if found != version:
             wrong.append(f'{name} is {found}, not {version}')
     found = f'{"; ".join(wrong[:5])} ({len(wrong)} in all)'
-    fix = f'{sys.executable} -m pip install -r requirements.txt'
-    well = OK, 'The packages are those in requirements.txt'
+    fix = f'{sys.executable} -m pip install -r {lock}'
+    well = OK, f'The packages are those in {lock}'
     yield (WARNING, found, fix) if wrong else well
 
 
@@ -145,6 +161,25 @@ def unsupported() -> Found:
         yield WARNING, found, Unsupported.advice
 
 
+def audit() -> Found:
+    """When the last round of auditdata ended, and what it found."""
+    is_planned = any(command_of(job) == 'auditdata' and job.enabled for job in jobs().jobs)
+    last, bad = told.last_round(), told.in_trouble()
+    planned = 'yet' if is_planned else 'it is not in schedule.toml'
+    words = 'No round of auditdata has ended' + (f' {planned}' if is_planned else f': {planned}')
+    if last is not None:
+        words = f'The last round of auditdata ended at {last.ended:%Y-%m-%d %H:%M} UTC: '
+        words += told.words_of_round(last)
+    if bad:
+        fix = f'{manage("auditdata --repair")}; what no archive has is in a backup'
+        yield FAILED, f'{told.words_of_verdicts()} (see the runs of auditdata). {words}', fix
+    elif is_planned and told.is_late(last, automation().AUDIT_ROUND):
+        fix = "Raise TOM_AUTO['AUDIT_RATE'] or DEADLINE, or let it run more often"
+        yield WARNING, f'{words}. A round takes longer than AUDIT_ROUND', fix
+    else:
+        yield OK, words
+
+
 def mail() -> Found:
     place = place_of_settings()
     if not settings.ADMINS:
@@ -174,6 +209,7 @@ def alerts() -> Found:
 
 
 CHECKS: dict[str, Callable[[], Found]] = {
+    'Version': version,
     'Python': interpreter,
     'Packages': packages,
     'Database': database,
@@ -182,9 +218,13 @@ CHECKS: dict[str, Callable[[], Found]] = {
     'Observatories': observatories,
     'Network': network,
     'Clock': clock,
+    'Workers': workers,
     'Schedule': installed,
     'Runs': last_runs,
     'Not supported': unsupported,
+    'Files': audit,
+    'Queries': queries,
+    'Cadences': cadences,
     'Mail': mail,
     'Alerts': alerts,
 }

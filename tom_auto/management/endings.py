@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from signal import SIGINT, SIGTERM
+from signal import SIGINT
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
@@ -11,6 +11,7 @@ from django.db import OperationalError, ProgrammingError
 from ..conf import manage
 from ..interrupt import Terminated
 from ..redact import redact
+from ..sync.db_retry import Trouble, trouble_of
 from ..sync.errors import AnotherRun
 
 WRONG_USAGE = 2
@@ -25,7 +26,7 @@ def explained_endings(after: str = 'The next run does the rest.') -> Iterator[No
     except AnotherRun as busy:
         raise CommandError(str(busy), returncode=BUSY) from None
     except KeyboardInterrupt as stop:
-        number = SIGTERM if isinstance(stop, Terminated) else SIGINT
+        number = stop.number if isinstance(stop, Terminated) else SIGINT
         raise CommandError(
             f'Stopped by {number.name}. {after}',
             returncode=128 + number,  # as a shell has it
@@ -33,6 +34,12 @@ def explained_endings(after: str = 'The next run does the rest.') -> Iterator[No
     except ImproperlyConfigured as mistake:
         raise CommandError(str(mistake), returncode=WRONG_USAGE) from None
     except (OperationalError, ProgrammingError) as error:
-        raise CommandError(
-            f'{redact(str(error))}\nIs the database up? If it is, run: {manage("migrate")}'
-        ) from error
+        raise CommandError(f'{redact(str(error))}\n{_advice(trouble_of(error))}') from error
+
+
+def _advice(trouble: Trouble) -> str:
+    if trouble == Trouble.LOCKED:
+        return 'Another program keeps the database locked. The next run tries again.'
+    if trouble == Trouble.NOT_MIGRATED:
+        return f'The tables are not those of this version. Run: {manage("migrate")}'
+    return 'Is the database up, and are its settings right? See DATABASES in settings.py and .env.'

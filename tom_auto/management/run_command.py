@@ -6,10 +6,11 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from ..alerts import send_alerts
+from ..arrivals.telling import tell_of_arrivals
 from ..channels import DeadMansSwitch
 from ..conf import Automation, advice
 from ..health import FAILING, healths
@@ -17,21 +18,22 @@ from ..interrupt import ended_after, ending_for_good, terminable
 from ..redact import overheard
 from ..sync.errors import Paused
 from ..sync.outcomes import Report
+from ..sync.runs import is_given
+from .command import LibraryCommand
 from .endings import WRONG_USAGE, explained_endings
 from .terminal import ProgressLine
 
-ALL_THE_REST = 120  # seconds that a program may take beside the run: questions before, mails after
+#: Seconds that a program may take beside the run: questions before, mails after.
+ALL_THE_REST = 300
+DIGITS = 9  # of a number: neither an id nor a time has more, and no column holds any number
 LEFT_BEHIND = 10  # seconds that the threads of others may take when all is done
 
 
-class RunCommand(BaseCommand, ABC):
+class RunCommand(LibraryCommand, ABC):
     """A command that does one run of a job, recorded in the history.
 
     Subclasses say what `limits` it has, and do it in `act`.
     """
-
-    # Cron runs these. The system checks load every page, which doubles the start-up time.
-    requires_system_checks = []
 
     @abstractmethod
     def limits(self, options: dict) -> Automation:
@@ -70,8 +72,10 @@ class RunCommand(BaseCommand, ABC):
     ) -> Report:
         """Do the `run`, which is given what shows progress and what it calls once it has begun.
 
-        Calls the dead-man's switch, and sends alerts.
+        Calls the dead-man's switch. Sends alerts and tells of new frames, unless `run_job` does that
+        when this has ended: then it does not count against the job's timeout.
         """
+        alone = not is_given()
         line = ProgressLine(self.stderr).above_others() if shows_progress else nullcontext()
         try:
             with line as shown:
@@ -82,7 +86,9 @@ class RunCommand(BaseCommand, ABC):
             raise
         finally:
             switch.end()
-            send_alerts()
+            if alone:
+                send_alerts()
+                tell_of_arrivals()
         return report
 
     def say(self, report: Report, as_json: bool) -> None:
@@ -103,8 +109,10 @@ class RunCommand(BaseCommand, ABC):
 
 def positive(text: str) -> int:
     """A whole number above zero, as an argument of the command line."""
-    if not text.isdigit() or not int(text):
+    if not text.isascii() or not text.isdecimal() or not int(text):
         raise ArgumentTypeError(f'{text!r} is not a whole number above zero')
+    if len(text) > DIGITS:
+        raise ArgumentTypeError(f'{text!r} has more than {DIGITS} digits')
     return int(text)
 
 

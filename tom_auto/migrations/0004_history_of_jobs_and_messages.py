@@ -1,8 +1,17 @@
 """Runs of every job are recorded, whatever its command. What was told is kept; people can mute."""
 
 import django.db.models.deletion
+from django.apps.registry import Apps
 from django.db import migrations, models
-from django.db.models import Q
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.models import F, Q
+
+
+def end_all_but_the_newest(apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
+    """Two jobs could run at a time before, and a run that was killed looks like one that runs."""
+    running = apps.get_model('tom_auto', 'UpdateRun').objects.filter(status='running')
+    if newest := running.order_by('-heartbeat', '-pk').first():
+        running.exclude(pk=newest.pk).update(status='died', finished=F('heartbeat'))
 
 
 class Migration(migrations.Migration):
@@ -34,6 +43,7 @@ class Migration(migrations.Migration):
             'job',
             models.CharField(help_text='Its name in schedule.toml.', max_length=50),
         ),
+        migrations.RunPython(end_all_but_the_newest, migrations.RunPython.noop),
         migrations.AddConstraint(
             'updaterun',
             models.UniqueConstraint(

@@ -3,6 +3,7 @@
 | module | what it does |
 |---|---|
 | `actions` | What people can start from the page: a run now, a retry, a pause |
+| `at_work` | What Celery is at, and the button for hooks that fail again and again |
 | `buttons` | The buttons of the automation page, and the progress of the run they start |
 | `charts` | The last weeks in pictures: plain SVG, drawn by a template, without scripts |
 | `freshness` | How fresh the data of each facility is, and what is wrong with it |

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -13,9 +12,10 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
-from ..models import RunRequest, UpdateRun
+from ..conf import own_python
+from ..models import RunRequest
 from ..scheduling.job_log import owner_only
-from ..sync.runs import SILENCE
+from ..sync.runs import SILENCE, alive
 from ..sync.started_by import ASKED_BY
 
 LOOKS = 15  # seconds between two looks at a process
@@ -27,10 +27,10 @@ def start_run(user: User, command: str, *words: str) -> bool:
     False if one is in progress, or about to be. The request is noted first, in the database: of
     many requests at a time one starts a process. Its output is in logs/page.log.
     """
-    if run_in_progress(command) or not _claim(command, user.get_username()):
+    if alive(command).exists() or not _claim(command, user.get_username()):
         return False
     try:
-        process = begin_process(user, *words)
+        process = begin_process(user.get_username(), *words)
     except BaseException:
         release(command)
         raise
@@ -52,13 +52,14 @@ def release(command: str) -> None:
     RunRequest.objects.filter(job=command).delete()
 
 
-def begin_process(user: User, *words: str) -> subprocess.Popen:
+def begin_process(by: str, *words: str) -> subprocess.Popen:
+    """Start `manage.py` with `words` for somebody; it outlives this process."""
     project = Path(settings.BASE_DIR)
     with _log(project / 'logs' / 'page.log') as log:
         return subprocess.Popen(
-            [_python(), str(project / 'manage.py'), *words],
+            [own_python(), str(project / 'manage.py'), *words],
             cwd=project,
-            env=os.environ | {ASKED_BY: user.get_username()},
+            env=os.environ | {ASKED_BY: by},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -92,15 +93,3 @@ def _log(file: Path) -> IO[bytes]:
         return open(file, 'ab', opener=owner_only)  # noqa: PTH123
     except OSError:
         return Path(os.devnull).open('ab')
-
-
-def _python() -> str:
-    """The Python of this TOM: sys.executable may be a web server that embeds it."""
-    own = Path(sys.prefix) / 'bin' / 'python'
-    return str(own) if own.is_file() else sys.executable
-
-
-def run_in_progress(command: str) -> UpdateRun | None:
-    """The run of `command` that is in progress, judged by its heartbeat."""
-    running = UpdateRun.objects.filter(command=command, status=UpdateRun.Status.RUNNING)
-    return running.filter(heartbeat__gte=timezone.now() - SILENCE).first()

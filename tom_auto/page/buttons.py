@@ -11,6 +11,7 @@ from ..access import for_staff, for_viewers, for_visitors, seen_by, sees_everyth
 from ..jobs import MAIN, command_of, job_named, main_job
 from ..models import JobPause, RecordSync, UpdateRun
 from ..scheduling.definition import Job
+from ..sync.runs import alive
 from . import actions
 
 #: Seconds within which a run starts, even on a busy machine, unless it cannot start at all.
@@ -66,7 +67,7 @@ def _run(request: HttpRequest, command: str, *words: str) -> bool:
 
     Then the page shows that one.
     """
-    busy = actions.run_in_progress(command)
+    busy = alive(command).first()
     newest = UpdateRun.objects.order_by('pk').last()
     request.session['requested'] = {
         'command': command,

@@ -6,7 +6,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from tom_common.htmx_table import HTMXTable
 
-from ..access import ENDED, Visitor, seen_by, sees_everything, sees_target
+from ..access import ENDED, Visitor, seen_by, sees_everything, sees_target, with_outcome
 from ..jobs import jobs
 from ..models import RecordSync, RunFailure, UpdateRun
 from ..sync.facilities import facility_classes
@@ -65,7 +65,8 @@ class RunTable(Table):
 
     started = cell('run')
     job = tables.Column(attrs=WIDE)
-    status = cell('outcome', order_by='shown', verbose_name='Outcome')
+    # Each costs a question: only the rows of a page are asked. There is a filter in place of an order.
+    status = cell('outcome', orderable=False, verbose_name='Outcome')
     took = cell('took', orderable=False)
     checked = tables.Column(attrs=WIDE)
     saved = tables.Column(verbose_name='Frames', attrs=WIDE)
@@ -106,7 +107,7 @@ class ProblemFilter(django_filters.FilterSet):
 
 class RunFilter(django_filters.FilterSet):
     status = django_filters.ChoiceFilter(
-        field_name='shown', choices=[*UpdateRun.Status.choices, (ENDED, ENDED)], label='Outcome'
+        method='with_outcome', choices=[*UpdateRun.Status.choices, (ENDED, ENDED)], label='Outcome'
     )
     job = django_filters.ChoiceFilter(
         choices=lambda: [(name, name) for name in sorted({job.name for job in jobs().jobs})],
@@ -116,6 +117,10 @@ class RunFilter(django_filters.FilterSet):
     class Meta:
         model = UpdateRun
         fields = ('status', 'job')
+
+    def with_outcome(self, rows: QuerySet, name: str, shown: str) -> QuerySet:
+        """The runs of which the visitor is shown that."""
+        return with_outcome(self.request.user, rows, shown)
 
 
 def problems(request: HttpRequest) -> QuerySet[RecordSync]:

@@ -6,10 +6,12 @@ from django.utils import timezone
 from django.utils.cache import patch_cache_control
 
 from ..access import for_visitors, may_act, sees_everything, with_outcomes
+from ..audit import told
+from ..celery_tasks import setup
 from ..checks import new_targets_mistake
 from ..health import healths
 from ..jobs import jobs, lines_to_install, main_job
-from ..models import UpdateRun
+from ..models import AuditRound, UpdateRun
 from .charts import pictures
 from .freshness import facilities
 from .run_log import excerpt
@@ -40,6 +42,7 @@ def home(request: HttpRequest) -> HttpResponse:
     main = next(state for state in states if state.main)
     hidden = {*RunTable.hidden_from(request.user), 'checked'}  # space is limited here
     hidden |= {'job'} if len(states) == 1 else set()
+    last_round = told.last_round()
     return render(
         request,
         'tom_auto/automation.html',
@@ -57,12 +60,22 @@ def home(request: HttpRequest) -> HttpResponse:
             ),
             'filter': found,
             'table': table,
+            'has_workers': setup.in_use() and may_act(request.user),
             'may_act': may_act(request.user),
+            'audit': last_round,
+            'audited': audited(request, last_round),
             'lines': lines_to_install() if may_act(request.user) else (),
             'now': timezone.now(),
             'requested': request.session.pop('requested', None),
         },
     )
+
+
+def audited(request: HttpRequest, last: AuditRound | None) -> dict[str, str]:
+    """What the audit has found, then and now, for those who may know of every file."""
+    if not sees_everything(request.user):
+        return {}
+    return {'then': told.words_of_round(last) if last else '', 'now': told.words_of_verdicts()}
 
 
 @for_visitors
@@ -84,7 +97,8 @@ def weeks(request: HttpRequest) -> HttpResponse:
 
 @for_visitors
 def runs(request: HttpRequest) -> HttpResponse:
-    found = RunFilter(request.GET, with_outcomes(request.user, UpdateRun.objects.all()))
+    rows = with_outcomes(request.user, UpdateRun.objects.all())
+    found = RunFilter(request.GET, rows, request=request)
     hidden = RunTable.hidden_from(request.user)
     table = configured(request, RunTable(found.qs, exclude=hidden))
     name = table.get_partial_template_name() if by_htmx(request) else 'tom_auto/runs.html'

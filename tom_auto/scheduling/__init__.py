@@ -4,6 +4,7 @@ The template's hook, `hooks/post_gen_project.py`, asks for consent before it ins
 
 | module | what it does |
 |---|---|
+| `adopt` | `schedule init`: a schedule.toml for a TOM that has none, in place of an older line of cron |
 | `cli` | The actions of `manage.py schedule` and of `python -m tom_auto.scheduling` |
 | `cron_block` | Finds and replaces a project's marked block in a crontab, and touches nothing else |
 | `cron_expression` | Turns "hourly" into the five fields of cron, and refuses fields that cron would misread |
@@ -18,7 +19,7 @@ The template's hook, `hooks/post_gen_project.py`, asks for consent before it ins
 | `next_times` | Computes when a job runs next, and puts its expression into words. Needs packages of the TOM |
 | `obstacles` | Finds what on this machine would silently keep an installed line from running |
 | `plan` | What runs for a project: its jobs, and the words that start them |
-| `typed` | The command to type for a command of manage.py, where a person reads its name |
+| `command_to_type` | The command to type for a command of manage.py, where a person reads its name |
 | `runner` | `manage.py schedule run` without a name: starts the jobs without cron, for example in a container |
 | `zone` | The time zone of the schedule, on a host and in its containers |
 | `systemd` | Turns the schedule into systemd units, and installs them for this user |

@@ -9,16 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import install as crontab
-from . import systemd
+from . import kubernetes, systemd
+from .adopt import init
+from .command_to_type import name_in_cluster, typed
 from .cron_line import crontab_lines
-from .definition import FILE, ScheduleError, read_schedule
+from .definition import FILE, ScheduleError, read_schedule, slug_of
 from .interpreter import COMPOSE_FILE
 from .job_log import log_file
-from .kubernetes import manifests
-from .plan import CURRENT, NOT_INSTALLED, STALE, Site, checked_schedule, plan_of, slug_of
-from .typed import typed
+from .plan import CURRENT, NOT_INSTALLED, STALE, Site, checked_schedule, plan_of
 
 ACTIONS = {
+    'init': 'write schedule.toml, and find older lines of your crontab that start the same',
     'show': 'print what would be installed, and change nothing',
     'install': 'put the lines into your crontab, or update them; every other line stays',
     'remove': 'remove the lines from your crontab; every other line stays',
@@ -26,6 +27,9 @@ ACTIONS = {
 }
 #: Modules with the same functions, each for one scheduler.
 SCHEDULERS = {'crontab': crontab, 'systemd': systemd}
+TWICE_BY_BEAT = (
+    'Warning: {} starts the same jobs a second time. To stop that, end that beat, or: {}'
+)
 TWICE = 'Warning: {} starts the same jobs a second time. To stop that: {}'
 ON_THE_HOST = (
     'This is inside a container. The crontab line belongs in the crontab of the machine that runs '
@@ -41,10 +45,16 @@ def add_actions(parser: argparse.ArgumentParser) -> argparse._SubParsersAction:
     for name, purpose in ACTIONS.items():
         action = actions.add_parser(name, help=purpose, description=purpose)
         add = action.add_argument
+        if name == 'init':
+            help_text = 'put the jobs in the place of the older lines, which stay as comments'
+            add('--replace', action='store_true', help=help_text)
+            continue
         formats = [*SCHEDULERS, *(['kubernetes'] if name == 'show' else [])]
         add('--format', choices=formats, help='for which scheduler (default: crontab)')
         if name == 'show':
-            help_text = 'the image to run in Kubernetes (default: NAME:latest)'
+            help_text = (
+                'the image to run in Kubernetes (default: the one of deploy/kustomization.yaml)'
+            )
             add('--image', metavar='NAME', help=help_text)
         if name == 'install':
             add('--dry-run', action='store_true', help='show what would change, and change nothing')
@@ -76,15 +86,22 @@ def act(
 
 def _carry_out(options: dict, site: Site) -> tuple[int, list[str]]:
     """The exit status of an action, and the lines to print."""
-    action, name, project = options['action'], options['format'], site.project
+    action, name, project = options['action'], options.get('format'), site.project
     if name != 'kubernetes' and in_container(project):
         if action != 'status':
             raise ScheduleError(ON_THE_HOST)
         return _with_health(CURRENT, [ON_THE_HOST], *site.health())
+    if action == 'init':
+        return 0, init(site, options['replace'])
+    if not name and action in ('install', 'status') and _environment(project) == 'kubernetes':
+        return _in_cluster(action, options, site)
     if action == 'show':
         return 0, _show(name, options['image'], site)
+    by_beat, beat = site.beat()
     if action == 'status' and not name and not crontab.installed(project):
         name = 'systemd' if systemd.installed(project) else 'crontab'
+        if by_beat and name == 'crontab':
+            return _with_health(CURRENT, [beat], *site.health())
     scheduler = SCHEDULERS[name or 'crontab']
     if action == 'remove':  # needs no readable schedule
         return 0, scheduler.remove(project)
@@ -96,9 +113,14 @@ def _carry_out(options: dict, site: Site) -> tuple[int, list[str]]:
         for other, module in SCHEDULERS.items()
         if module is not scheduler and module.installed(project)
     ]
+    if by_beat:
+        remove = typed(project, f'schedule remove --format {name or "crontab"}')
+        twice.append(TWICE_BY_BEAT.format(beat.rstrip('.'), remove))
     if action == 'install':
         return 0, [*scheduler.install(plan), *scheduler.warnings(plan), *twice]
     code, lines = scheduler.status(plan)
+    if code == NOT_INSTALLED and beat:
+        lines = [*lines, beat]
     lines = [*lines, *twice] if code == CURRENT else [*twice, *lines]  # the last says what to do
     return _with_health(code, lines, *site.health())
 
@@ -108,11 +130,9 @@ def state(site: Site) -> tuple[int, list[str]]:
 
     Raises ScheduleError. If the jobs run in containers, there is nothing to install in here, and only their runs count.
     """
-    where = {
-        'docker': 'The cron of the host, or the scheduler container, starts the jobs.',
-        'kubernetes': 'The cluster starts the jobs.',
-    }
-    if starter := where.get(checked_schedule(site).environment):
+    if checked_schedule(site).environment == 'docker':
+        _, beat = site.beat()
+        starter = beat or 'The cron of the host, or the scheduler container, starts the jobs.'
         return _with_health(CURRENT, [starter], *site.health())
     return _carry_out({'action': 'status', 'format': None}, site)
 
@@ -121,9 +141,22 @@ def in_container(project: Path) -> bool:
     """Whether this runs inside a container, where there is no compose.yaml."""
     if (project / COMPOSE_FILE).is_file():
         return False
+    return _environment(project) == 'docker'
+
+
+def _environment(project: Path) -> str:
     with contextlib.suppress(ScheduleError):  # the action reports it, if it matters
-        return read_schedule(project).environment == 'docker'
-    return False
+        return read_schedule(project).environment
+    return ''
+
+
+def _in_cluster(action: str, options: dict, site: Site) -> tuple[int, list[str]]:
+    """The same for a TOM in a cluster, where `deploy/` takes the place of the crontab."""
+    if action == 'install':
+        return 0, kubernetes.preview(site) if options['dry_run'] else kubernetes.install(site)
+    code, lines = kubernetes.status(site)
+    _, beat = site.beat()
+    return _with_health(code, [beat] if beat and code == CURRENT else lines, *site.health())
 
 
 def _with_health(
@@ -144,8 +177,8 @@ def _show(scheduler: str | None, image: str | None, site: Site) -> list[str]:
     default = 'kubernetes' if schedule.environment == 'kubernetes' else 'crontab'
     match scheduler or default:
         case 'kubernetes':
-            slug = slug_of(site.project)
-            return manifests(schedule, slug, image or f'{slug}:latest').splitlines()
+            name = image or name_in_cluster(site.project)
+            return kubernetes.manifests(schedule, slug_of(site.project), name).splitlines()
         case 'systemd':
             files = systemd.units(plan_of(site))
             return [f'### {name}\n{os.fsdecode(text)}' for name, text in files.items()]

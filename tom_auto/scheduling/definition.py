@@ -27,6 +27,8 @@ EXAMPLE = 'For example:\n\n    environment = "virtualenv"\n\n    [updatedata]\n 
 KEY = r'\s*(?:[\w-]+|"[^"]*"|\'[^\']*\')\s*'
 NAMED = re.compile(rf'\s*(\[*)({KEY}(?:\.{KEY})*)[\]=]')
 LONGEST_TIMEOUT = 7 * 24 * 3600
+#: In this order commands begin that are due in the same minute: each builds on those before it.
+ORDER = ('updatedata', 'updatecadences', 'updatetargets', 'findrequests')
 
 
 class ScheduleError(Exception):
@@ -55,6 +57,16 @@ class Job:
     def words(self) -> tuple[str, ...]:
         """The words after `manage.py`."""
         return self.command or (self.name,)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether it waits for its turn among the jobs of its minute."""
+        return self.words[0] in ORDER
+
+    @property
+    def place(self) -> int:
+        """Its place among them; all others come last."""
+        return ORDER.index(self.words[0]) if self.is_ordered else len(ORDER)
 
 
 @dataclass(frozen=True)
@@ -162,7 +174,8 @@ def _job(name: str, table: dict, seed: str) -> Job:
     )
     timeout = _value(table, 'timeout', _is_timeout, needed, name)
     try:
-        when = five_fields(table.get('when'), seed, name)
+        # "hourly" is one minute for all of ORDER, so that they follow each other.
+        when = five_fields(table.get('when'), seed, ORDER[0] if name in ORDER else name)
     except BadExpression as error:
         text = f'[{name}] when = {_shown(table.get("when"))}: {error}'
         raise _Mistake(text, name, 'when') from error
@@ -209,3 +222,13 @@ def _is_command(value: object) -> bool:
 def _shown(value: object) -> str:
     """`value`, about as it is in the file."""
     return '(missing)' if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def slug_of(project: Path) -> str:
+    """The name of the project's Python package, which does not change in a move."""
+    try:
+        manage = (project / 'manage.py').read_text(encoding='utf-8')
+    except OSError as error:
+        raise ScheduleError(f'The jobs run manage.py, which cannot be read: {error}') from error
+    name = re.search(r'DJANGO_SETTINGS_MODULE\W+(\w+)\.', manage)
+    return name.group(1) if name else 'tom'

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from . import cron_block, cron_table
+from .command_to_type import typed
 from .cron_line import crontab_lines
 from .definition import FILE, ScheduleError
 from .interpreter import refuse_unusable
@@ -18,7 +19,6 @@ from .job_log import log_file
 from .moved import remember
 from .obstacles import cron_daemon_runs, machine_warnings
 from .plan import CURRENT, NOT_INSTALLED, STALE, Plan
-from .typed import typed
 from .zone import disagreement
 
 BACKUPS = Path('.cache') / 'crontab'
@@ -34,7 +34,7 @@ def install(plan: Plan) -> list[str]:
         return [f'No job is enabled in {FILE}.', *remove(plan.project)]
     refuse_unusable(plan.start, plan.project)
     _make_log_directory(log_file(plan.project).parent)
-    backup = cron_table.change_table(lambda table: _changed(table, plan), plan.project / BACKUPS)
+    backup = cron_table.change_table(lambda table: changed(table, plan), plan.project / BACKUPS)
     remember(plan.project, changed=backup is not None)
     if backup is None:
         return ['Nothing to do: your crontab already has these lines.', *indented(plan)]
@@ -54,7 +54,7 @@ def indented(plan: Plan) -> list[str]:
 def preview(plan: Plan) -> list[str]:
     """What `install` would change in the crontab, as diff(1) would show it."""
     before = cron_table.read_table()
-    after = _changed(before, plan)
+    after = changed(before, plan)
     if after == before:
         return ['Nothing to do: your crontab already has these lines.']
     return [*difference(before, after, 'crontab'), 'Nothing was changed.']
@@ -69,7 +69,8 @@ def difference(before: bytes, after: bytes, name: str) -> list[str]:
     return list(difflib.unified_diff(old, new, name, f'{name} after install', lineterm=''))
 
 
-def _changed(table: bytes, plan: Plan) -> bytes:
+def changed(table: bytes, plan: Plan) -> bytes:
+    """`table` with the lines of `plan`, and every other byte as it was."""
     lines = crontab_lines(plan)
     if not lines:
         return _without_lines(table, plan.project)

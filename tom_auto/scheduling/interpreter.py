@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .command_to_type import typed
 from .definition import FILE, OWN_ENVIRONMENT, SERVICE, Schedule, ScheduleError
-from .typed import typed
 
 #: Directories that may be emptied: `uv run` and `pipx run` keep environments there.
 CACHES = {'.cache', 'Caches'}
@@ -24,7 +24,7 @@ def command_start(schedule: Schedule, project: Path, current_python: Path | None
     if schedule.environment == 'kubernetes':
         raise ScheduleError(
             'The jobs of this TOM run in a cluster, not on this machine. For the cluster: '
-            f'{typed(project, "schedule show --format kubernetes")}'
+            f'{typed(project, "schedule install")}'
         )
     if schedule.environment == 'docker':
         docker = shutil.which('docker') or '/usr/bin/docker'  # cron needs full paths

@@ -6,7 +6,7 @@ import pwd
 import sys
 from pathlib import Path
 
-from .typed import typed
+from .command_to_type import typed
 
 DAEMONS = {'cron', 'crond', 'fcron', 'dcron'}
 #: File systems that several hosts may share, by the beginnings of their names.

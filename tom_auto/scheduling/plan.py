@@ -1,11 +1,10 @@
 """What runs for a project: its jobs, and the words that start them."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .definition import FILE, Job, Schedule, ScheduleError, read_schedule
+from .definition import FILE, Job, Schedule, ScheduleError, read_schedule, slug_of
 from .interpreter import command_start
 
 #: What starts a job of that name, and records its run: the words after `manage.py`.
@@ -19,7 +18,8 @@ class Site:
 
     `project` is the directory of manage.py, `python` the Python that runs it now, `commands` the names
     of its commands, `media` the directory of the data. `health` returns the state of the jobs: what
-    is well, and what is wrong.
+    is well, and what is wrong. `beat` says whether a beat of Celery starts the jobs, and in words
+    which one, or how to start one; the words are empty in a TOM without Celery.
     """
 
     project: Path
@@ -27,6 +27,7 @@ class Site:
     commands: set[str] | None = None
     media: Path | None = None
     health: Callable[[], tuple[list[str], list[str]]] = lambda: ([], [])
+    beat: Callable[[], tuple[bool, str]] = lambda: (False, '')
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,3 @@ def checked_schedule(site: Site) -> Schedule:
                 'this TOM, so every run would fail. `python manage.py help` lists the commands.'
             )
     return schedule
-
-
-def slug_of(project: Path) -> str:
-    """The name of the project's Python package, which does not change in a move."""
-    try:
-        manage = (project / 'manage.py').read_text(encoding='utf-8')
-    except OSError as error:
-        raise ScheduleError(f'The jobs run manage.py, which cannot be read: {error}') from error
-    name = re.search(r'DJANGO_SETTINGS_MODULE\W+(\w+)\.', manage)
-    return name.group(1) if name else 'tom'

@@ -1,6 +1,6 @@
 """`manage.py schedule run`: starts the jobs without cron, for example in a container.
 
-One job runs at a time. A job that is due while another runs, or several times while the machine sleeps, is
+One job runs at a time, those of one minute in the order of `definition.ORDER`. A job that is due while another runs, or several times while the machine sleeps, is
 started once.
 """
 
@@ -23,7 +23,12 @@ from .next_times import next_run
 LOOK_EVERY = 20
 #: Seconds that a job has to end after SIGTERM. Docker stops containers after ten.
 STOP_SECONDS = 8
+AFTERWARDS = 180  # seconds that people may be told for, when a job has ended: alerts and new data
 DAY = 86400  # seconds that a job without a timeout may take before the runner counts as stuck
+
+
+#: The variable with the file that a health check reads.
+ALIVE = 'SCHEDULER_ALIVE'
 
 
 @dataclass
@@ -40,14 +45,14 @@ class Runner:
     stopped: threading.Event = field(default_factory=threading.Event)
     process: subprocess.Popen[bytes] | None = None
     #: For a health check: until when the runner need not be heard of, in seconds since 1970.
-    alive: str = field(default_factory=lambda: os.environ.get('SCHEDULER_ALIVE', ''))
+    alive: str = field(default_factory=lambda: os.environ.get(ALIVE, ''))
 
     def run(self, jobs: tuple[Job, ...]) -> None:
         """Start each of `jobs` whenever it is due, until `stop` is called."""
         now = self.clock()
         due = {job: next_run(job.when, now) for job in jobs}
         while not self.stopped.wait(self._pause(min(due.values()))):
-            job = min(due, key=due.get)
+            job = min(due, key=lambda one: (due[one], one.place))
             now = self.clock()
             if due[job] <= now:
                 due[job] = next_run(job.when, now)
@@ -60,8 +65,7 @@ class Runner:
         return min(max(0, ahead), LOOK_EVERY)
 
     def _say_alive(self, seconds: float) -> None:
-        if self.alive:
-            Path(self.alive).write_text(f'{time.time() + seconds:.0f}', encoding='ascii')
+        say_alive_until(seconds, self.alive)
 
     def stop(self) -> None:
         """Start no more jobs, and end the one that runs."""
@@ -74,7 +78,7 @@ class Runner:
         if self.stopped.is_set():
             return None
         rotate(self.log)
-        self._say_alive((job.timeout or DAY) + 3 * LOOK_EVERY)
+        self._say_alive((job.timeout or DAY) + AFTERWARDS + 3 * LOOK_EVERY)
         began = self.clock()
         self._write(f'{began:%Y-%m-%d %H:%M:%S} UTC [{job.name}] started')
         try:
@@ -112,6 +116,13 @@ class Runner:
         self.say(line)
         with contextlib.suppress(OSError), self.log.open('ab') as file:
             file.write(os.fsencode(line) + b'\n')  # a read-only container has no log
+
+
+def say_alive_until(seconds: float, file: str | None = None) -> None:
+    """Tell a health check that this process need not be heard of for so long."""
+    file = os.environ.get(ALIVE, '') if file is None else file
+    if file:
+        Path(file).write_text(f'{time.time() + seconds:.0f}', encoding='ascii')
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

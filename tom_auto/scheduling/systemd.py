@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from .command_to_type import typed
 from .cron_expression import numbers_of
 from .definition import FILE, Job, ScheduleError
 from .install import difference
 from .interpreter import run
 from .moved import is_of, remember
 from .plan import CURRENT, NOT_INSTALLED, STALE, Plan
-from .typed import typed
 from .zone import disagreement
 
 WEEKDAYS = ('Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun')

@@ -25,8 +25,8 @@ from tom_observations.models import ObservationRecord
 from ..models import StoredFrame
 from .errors import BadAnswer
 from .facilities import TIMES, moment
+from .frame_index import Listed, Shelf
 from .frames import PAGE, checksums
-from .listed import Listed, Shelf
 from .portal_lists import CHUNK, FEWEST, News
 from .portal_pages import A_PAGE_IS_WORTH
 
@@ -121,7 +121,7 @@ def known_frames(due: Collection[int], archive: str) -> tuple[set[int], set[int]
         rows = frames.values_list('record', 'state', 'frame_id', 'archive_md5')
         for record, state, *told in rows.iterator():
             having.add(record)
-            if state != StoredFrame.State.BROKEN:
+            if state in (StoredFrame.State.STORED, StoredFrame.State.DELETED):
                 known.add(hash(tuple(told)))
     return known, having
 

@@ -21,6 +21,7 @@ from .outcomes import Outcome
 from .whole_file import Received
 from .workers import Job
 
+Origin = StoredFrame.Origin
 BATCH = 100  # frames that are looked at together
 
 
@@ -121,7 +122,10 @@ class RecordFrames:
                 continue
             if plan.action is not Action.NOTHING:
                 todo.append(plan)
-                self._outcome.missing += plan.is_of_others and plan.action is Action.FETCH
+                if plan.is_of_others:
+                    is_missing = plan.action is Action.FETCH
+                    self._outcome.missing += is_missing
+                    plan.origin = Origin.MISSING if is_missing else Origin.WHOLE
             elif plan.stored and plan.product:
                 products.share(record, plan.stored)
                 if plan.preview and sizes[plan.preview] is None:
@@ -146,7 +150,9 @@ class RecordFrames:
                 if not kept and products.found_meanwhile(plan):
                     again.append(plan)
             elif plan.action is Action.ADOPT:
-                self._outcome.damaged += plan.is_of_others
+                if plan.is_of_others:
+                    self._outcome.damaged += 1
+                    plan.origin = Origin.DAMAGED
                 plan.action, plan.place = Action.FETCH, plan.name
                 again.append(plan)
         return again

@@ -8,12 +8,12 @@ from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
 from ..models import StoredFrame
-from . import hooks
+from . import hooks, product_hooks
 from .bring_frames import RecordFrames
-from .class_saves import let_it_save
 from .errors import BrokenClass, OutOfTime, PartFailed, SetAside, SyncError, Unsupported
 from .facilities import TIMES, Stock
 from .facility_jobs import Facilities, Jobs, one
+from .facility_saves import let_it_save
 from .outcomes import Ending, Outcome
 from .workers import Job
 
@@ -100,10 +100,17 @@ class Check:
 
     def _pay_product_hooks(self, record: ObservationRecord) -> None:
         products = set(self._frames.saved)
+        lease, holder = 0, product_hooks.RUN
+        if self._limits.TASK_ENGINE != 'none':
+            lease, holder = self._limits.LEASE, product_hooks.this_process()
         saves = self._facilities.overrides(self.outcome.facility, 'save_data_products')
         if saves or record.pk in self._facilities.owing:
-            products.update(hooks.products_owed(record.pk))
-        hooks.pay_product_hooks(products)
+            products.update(product_hooks.products_owed(record.pk))
+            lease = self._limits.LEASE  # some have failed, or workers had them, before
+        rows = DataProduct.objects.order_by('pk')
+        came = list(rows.filter(pk__in=products)) if products else []
+        if came and not self._facilities.hand_out(products):
+            product_hooks.pay_product_hooks(record.pk, came, lease, holder)
 
     @contextmanager
     def _noted(self) -> Iterator[None]:

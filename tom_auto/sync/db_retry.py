@@ -1,14 +1,18 @@
 """Waits for a database that has gone away, or that another program keeps to itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from functools import wraps
+from sqlite3 import SQLITE_BUSY, SQLITE_ERROR, SQLITE_LOCKED
 from time import monotonic, sleep
 
 from django.db import (
     DEFAULT_DB_ALIAS,
+    DatabaseError,
     InterfaceError,
     OperationalError,
+    ProgrammingError,
     connection,
     connections,
 )
@@ -18,10 +22,33 @@ from django.db.backends.signals import connection_created
 PATIENCE = 60  # seconds: a server that is started again is back by then
 #: Milliseconds. What another program keeps to itself for longer fails one record.
 LONGEST_WAITS = {'lock_timeout': 20_000, 'statement_timeout': 60_000}
+#: SQLSTATE of PostgreSQL: no lock within lock_timeout, no end within statement_timeout.
+LOCK_STATES = ('55P03', '57014')
 
 
-def patient(act: Callable) -> Callable:
-    """Have `act`, which reads or is all or nothing, tried again while the database is away."""
+class Trouble(Enum):
+    """What is wrong with the database, seen from the TOM."""
+
+    LOCKED = 'another program keeps it locked'
+    AWAY = 'it does not answer'
+    NOT_MIGRATED = 'a table or a column is missing'
+
+
+def trouble_of(error: DatabaseError | InterfaceError) -> Trouble:
+    """What is wrong, by the codes of SQLite and of PostgreSQL: each says it in other words."""
+    cause = error.__cause__
+    code = getattr(cause, 'sqlite_errorcode', 0) & 0xFF  # without what SQLite adds to it
+    if code in (SQLITE_BUSY, SQLITE_LOCKED) or getattr(cause, 'sqlstate', '') in LOCK_STATES:
+        return Trouble.LOCKED
+    if code == SQLITE_ERROR or isinstance(error, ProgrammingError):
+        return Trouble.NOT_MIGRATED
+    return Trouble.AWAY
+
+
+def patient(
+    act: Callable, waits_for: Container[Trouble] = (Trouble.LOCKED, Trouble.AWAY)
+) -> Callable:
+    """Have `act`, which reads or is all or nothing, tried again while the database has trouble."""
 
     @wraps(act)
     def until_it_is_back(*args: object, **kwargs: object) -> object:
@@ -29,8 +56,8 @@ def patient(act: Callable) -> Callable:
         while True:
             try:
                 return act(*args, **kwargs)
-            except (OperationalError, InterfaceError):
-                if monotonic() > end:
+            except (OperationalError, InterfaceError) as error:
+                if monotonic() > end or trouble_of(error) not in waits_for:
                     raise
                 connection.close()
                 sleep(1)

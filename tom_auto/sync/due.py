@@ -48,16 +48,20 @@ class Selection:
     targets: Collection[int] = ()
     facilities: Collection[str] = ()
     recheck: bool = False
+    observations: Collection[int] = ()
 
     def words(self) -> str:
         """What the run is limited to, for a person; empty where it is not."""
-        return ', '.join(
-            [*(f'target {pk}' for pk in self.targets), *(str(name) for name in self.facilities)]
-        )
+        number = len(self.observations)
+        some = [f'{number} observation{"" if number == 1 else "s"}'] if number else []
+        targets = (f'target {pk}' for pk in self.targets)
+        return ', '.join([*some, *targets, *map(str, self.facilities)])
 
     def records(self) -> QuerySet[ObservationRecord]:
         """The selected records, due or not."""
         records = ObservationRecord.objects.all()
+        if self.observations:
+            records = records.filter(pk__in=self.observations)
         if self.targets:
             records = records.filter(target__in=self.targets)
         if self.facilities:
@@ -157,7 +161,7 @@ def note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -
         sync.failures += outcome.ending is Ending.FAILED
         sync.failing_since = min(sync.failing_since or now, now)
         sync.error, sync.error_kind = outcome.error, outcome.kind
-        sync.next_check = now + _backoff(sync.failures)
+        sync.next_check = now + backoff(sync.failures)
         sync.state = State.BACKING_OFF
 
 
@@ -190,7 +194,8 @@ def _next_check(
     return now + min(age / 8 * SLACK, window - age), False
 
 
-def _backoff(failures: int) -> timedelta:
+def backoff(failures: int) -> timedelta:
+    """How long to wait after so many failures in a row."""
     if failures <= 1:
         return timedelta(0)
     doublings = min(failures - 2, 10)  # beyond that the longest is reached anyway

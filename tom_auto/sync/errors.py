@@ -10,6 +10,8 @@ WAIT = 'Nothing to do unless it lasts: it is retried automatically.'
 KEY = 'Put a valid API key into .env{applied}, then retry.'
 LOG = 'Read logs/tom.log, which has the traceback.'
 DOCTOR = 'Run: {doctor}'
+BACKUP = 'take it from a backup'
+REPAIR = f'Run: {{audit}} --repair (what no archive has: {BACKUP})'
 
 _kinds: dict[str, type['SyncError']] = {}
 
@@ -19,13 +21,15 @@ def advice_for(
     doctor: str = 'manage.py doctor',
     applied: str = '',
     cadences: str = 'manage.py updatecadences',
+    audit: str = 'manage.py auditdata',
 ) -> str:
     """What a person can do about an error of this kind.
 
-    `doctor` and `cadences` are what they type for that; `applied` what else makes a change of
-    `.env` known.
+    `doctor`, `cadences` and `audit` are what they type for that; `applied` what else makes a change
+    of `.env` known.
     """
-    return by_kind(kind).advice.format(doctor=doctor, applied=applied, cadences=cadences)
+    words = {'doctor': doctor, 'applied': applied, 'cadences': cadences, 'audit': audit}
+    return by_kind(kind).advice.format(**words)
 
 
 def by_kind(kind: str) -> type['SyncError']:
@@ -90,6 +94,12 @@ class BadQuery(
     """A saved query cannot be asked as it is."""
 
 
+class NoProposal(
+    SyncError, advice='Name one of the proposals listed, or set the key of its account.'
+):
+    """No account of this TOM has a proposal."""
+
+
 class BadCandidate(SyncError, advice='Report it to the authors of the data service.'):
     """What a data service found cannot be kept as a target."""
 
@@ -102,12 +112,27 @@ class Uncertain(
     """A submission may or may not have been accepted. It is never sent again by itself."""
 
 
+class NotNoted(
+    SyncError,
+    advice='Cancel it at the observatory; or make its record, with manage.py findrequests --add',
+):
+    """An observatory has accepted a submission, and the TOM could not save that."""
+
+
 class Ceiling(SyncError, advice="See TOM_AUTO['MOST_SUBMISSIONS'] in the settings."):
     """No more is submitted in this run, or in this day."""
 
 
 class NotSubmitted(SyncError, advice=WAIT):
     """An observatory has not accepted what a cadence submitted."""
+
+
+class CannotRepeat(
+    SyncError,
+    advice='Submit its replacement by hand, add that to the observation group of the cadence, and take '
+    'this one out of it.',
+):
+    """The record of an observation does not say how to submit it again: it was made elsewhere."""
 
 
 class NoRoom(SyncError, advice=f'Free some disk space. {DOCTOR}'):
@@ -137,6 +162,30 @@ class StorageAway(
     """The storage of the data is not the one that was there, or does not work."""
 
 
+class FileRotted(SyncError, advice=REPAIR):
+    """The content of a stored file has changed, and nobody has written to it."""
+
+
+class FileDamaged(SyncError, advice=REPAIR):
+    """A stored file was written to, and is no longer a whole file."""
+
+
+class FileMissing(SyncError, advice=REPAIR):
+    """A stored file is not there."""
+
+
+class FileRenamed(
+    SyncError, advice=f'Give it its old name. If it is to keep the new one: {REPAIR}'
+):
+    """A stored file is not there, and one with its content has another name."""
+
+
+class FileUnreadable(
+    SyncError, advice=f'Let the user who runs the jobs read it. If its disk is at fault: {BACKUP}'
+):
+    """A stored file is there, and cannot be read."""
+
+
 class SetAside(SyncError, advice=WAIT):
     """Something that the record needs was set aside for this run."""
 
@@ -163,6 +212,10 @@ class BrokenClass(PartFailed, advice=f'Report it to the authors of the facility 
 
 class HookFailed(PartFailed, advice=f'Fix the hook, which is code of this TOM. {LOG}'):
     """A hook of this TOM (HOOKS in the settings) raised; it is owed and called again."""
+
+
+#: After one of these an account or a data service is not asked again in a run of `targets`.
+OF_THE_SERVICE = NoAnswer, AccessRefused, CredentialsRefused, NoKey, NotConfigured
 
 
 class AnotherRun(Exception):

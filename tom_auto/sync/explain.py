@@ -72,7 +72,7 @@ def _known(error: BaseException, facility: str) -> errors.SyncError | None:
         return errors.NoAnswer(f'{facility} does not answer ({reason})')
     if isinstance(error, OSError) and error.errno is not None:
         kind = errors.NoRoom if error.errno in FULL else errors.LocalTrouble
-        return kind(f'a file cannot be read or written: {_line(error.strerror)}')
+        return kind(f'a file cannot be read or written: {one_line(error.strerror)}')
     return None
 
 
@@ -117,10 +117,10 @@ def hook_failed(hook: str, error: Exception) -> errors.HookFailed:
 
 def told(error: BaseException) -> str:
     """What `error` says of itself, in one line without secrets."""
-    return f'{type(error).__name__}: {_line(error)}'
+    return f'{type(error).__name__}: {one_line(error)}'
 
 
-def _line(words: object) -> str:
+def one_line(words: object) -> str:
     """What `words` say, in one line without secrets, which any database can hold."""
     try:
         # In this order: half an address is no longer known for one.

@@ -2,7 +2,7 @@
 
 Facility classes come in many shapes: some answer everything, some only part, some nothing. Those
 of LCO's kind, as tomtoolkit has them, are asked in threads (`Stock`). Any other is asked as
-tomtoolkit does, one call at a time, in a process of its own: see `class_process`.
+tomtoolkit does, one call at a time, in a process of its own: see `facility_process`.
 """
 
 import re

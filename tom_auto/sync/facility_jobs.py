@@ -15,13 +15,14 @@ from tom_observations.models import ObservationRecord
 from ..conf import Automation
 from . import archive_lists, products
 from .archive_lists import Listed, Sight
-from .class_process import CALLS, ClassProcess
 from .errors import Unsupported
 from .explain import told
 from .facilities import Account, Stock, facility_classes, is_stock, overrides, usable_class
+from .facility_process import CALLS, ClassProcess
 from .frame_plans import Plan, heard_of
-from .hooks import records_that_owe
 from .portal_lists import Found, read_lists, wanted_of
+from .product_hooks import records_that_owe
+from .sharing import HandOut, nobody
 from .workers import DISK, ROOM, Job
 
 logger = logging.getLogger(__name__)
@@ -43,8 +44,14 @@ def one(job: Job) -> Jobs:
 class Facilities:
     """The facilities of a run, and what its checks share."""
 
-    def __init__(self, due: dict[str, deque[int]], limits: Automation, user: User | None) -> None:
-        self._limits, self._user = limits, user
+    def __init__(
+        self,
+        due: dict[str, deque[int]],
+        limits: Automation,
+        user: User | None,
+        hand_out: HandOut = nobody,
+    ) -> None:
+        self._limits, self._user, self.hand_out = limits, user, hand_out
         self._classes, self._broken = facility_classes()
         self._stock: dict[str, Stock] = {}
         self._sights: dict[Account, Sight] = {}

@@ -40,6 +40,7 @@ class Plan:
     preview: str = ''  # the name of its JPEG's file, if it has one
     double: str = ''  # a second file of it, which was stored here and no row refers to
     action: Action = Action.NOTHING
+    origin: StoredFrame.Origin = StoredFrame.Origin.NOTHING  # where there was no row of it
 
     @property
     def name(self) -> str:
@@ -60,7 +61,7 @@ class Plan:
         """What is known of the frame, old or new, for `product`."""
         row = self.stored or StoredFrame(
             frame_id=self.frame.id, record=product.observation_record or record,
-            size=0, stored_at=timezone.now(),
+            size=0, stored_at=timezone.now(), origin=self.origin,
         )  # fmt: skip
         row.archive, row.product = self.archive, product
         return row
@@ -152,7 +153,7 @@ def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) 
     stored, product, size = plan.stored, plan.product, sizes.get(plan.name)
     if stored is not None and product is None:  # it was deleted here, and stays so
         return
-    if product is None:
+    if product is None or (stored is not None and stored.is_spoiled):
         plan.action = Action.FETCH
     elif stored is None or stored.is_broken or stored.name != plan.name:
         plan.action = Action.FETCH if size is None else Action.ADOPT

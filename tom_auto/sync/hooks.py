@@ -1,21 +1,17 @@
-"""Runs the hooks for new statuses and for saved data products, and owes those that fail.
+"""Runs the hooks for new statuses, and owes those that fail: rule 5.
 
-Rules 5 and 10. tomtoolkit's `ObservationRecord.save` commits the new status first and runs the
+tomtoolkit's `ObservationRecord.save` commits the new status first and runs the
 hook after it, so a hook that raises, or a process that is killed in between, would lose the
 change for good. Here the hook is noted together with the new status, and struck out when it has
 ended: what is still noted at the next check is owed, and paid then.
 """
 
-from collections.abc import Collection
-
 from django.db import transaction
 from django.db.models import Model
 from tom_common.hooks import run_hook
-from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
-from ..models import RecordSync, StoredFrame
-from .errors import HookFailed
+from ..models import RecordSync
 from .explain import hook_failed
 from .facilities import TIMES, Status
 
@@ -66,46 +62,13 @@ def pay_status_hook(pk: int) -> None:
 
 def _pay_status_hook(record: ObservationRecord, before: str) -> None:
     if record.status != before:
-        _run('observation_change_state', record, before)
+        run_own_hook('observation_change_state', record, before)
     RecordSync.objects.filter(pk=record.pk).update(owes_hook=False, status_before='')
 
 
-def _run(hook: str, *arguments: object) -> None:
+def run_own_hook(hook: str, *arguments: object) -> None:
+    """Call a hook of this TOM. Raises HookFailed where it raises."""
     try:
         run_hook(hook, *arguments)
     except Exception as error:
         raise hook_failed(hook, error) from error
-
-
-def records_that_owe() -> set[int]:
-    """The records whose saved products hooks are owed for, since an earlier run."""
-    return set(StoredFrame.objects.filter(hooks_owed=True).values_list('record', flat=True))
-
-
-def products_owed(record: int) -> list[int]:
-    """The products of `record` that hooks are owed for."""
-    frames = StoredFrame.objects.filter(record=record, hooks_owed=True, product__isnull=False)
-    return list(frames.values_list('product', flat=True))
-
-
-def pay_product_hooks(products: Collection[int]) -> None:
-    """Run the hooks that these products are owed.
-
-    As tomtoolkit's page does that saves chosen products: one call for each, and one with all.
-    After a failure a hook may run twice, but it is never skipped. Raises HookFailed, after all
-    have been tried, where one raised.
-    """
-    rows = DataProduct.objects.order_by('pk')
-    heard, failure = [], None
-    for product in rows.filter(pk__in=products) if products else ():
-        try:
-            _run('data_product_post_save', [product])
-            heard.append(product.pk)
-        except HookFailed as error:
-            if rows.filter(pk=product.pk).exists():  # or a hook has deleted it
-                failure = error
-    if heard and (together := list(rows.filter(pk__in=heard))):
-        _run('multiple_data_products_post_save', together)
-        StoredFrame.objects.filter(product__in=heard).update(hooks_owed=False)
-    if failure is not None:
-        raise failure

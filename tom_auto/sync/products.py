@@ -12,6 +12,8 @@ from guardian.shortcuts import assign_perm, get_groups_with_perms
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
+from ..arrivals.models import Arrival
+from ..arrivals.noting import note_arrival
 from ..conf import Automation
 from ..models import SharedFrame, StoredFrame
 from . import file_names, storage, whole_file
@@ -27,17 +29,20 @@ def adopt(plan: Plan) -> Received | None:
     """What others have stored, if it is whole; None where it has to be fetched.
 
     Where a row was told of another file than the one that was stored for it, that is its owner's,
-    and only what is no file at all may go: a web page stores what it gets.
+    and only what is no file at all may go: a web page stores what it gets. It leaves the file that
+    was stored in its place; somebody who has put that away has meant what is there, even if it is
+    empty.
     """
     owners = plan.stored is not None and not plan.stored.is_broken
+    before = plan.stored.name if plan.stored else ''
     fault = whole_file.no_file if owners else whole_file.fault
     filename = plan.name if owners else plan.frame.filename
     with storage.opened(plan.name) as file:
         received = whole_file.read(file)
-        if fault(filename, file, received):
+        is_meant = owners and received.size == 0 and not storage.exists(before)
+        if not is_meant and fault(filename, file, received):
             return None
     # A web page that was slower has put its own copy in the place of what was stored here.
-    before = plan.stored.name if plan.stored else ''
     if before not in ('', plan.name) and plan.stored.md5 == received.md5 and storage.exists(before):
         plan.double = before if storage.read(before).md5 == received.md5 else ''
     return received
@@ -47,7 +52,9 @@ def note_broken(record: ObservationRecord, plan: Plan) -> None:
     """Note that the file of a row is fetched anew: a run that is killed meanwhile owes its hooks."""
     if plan.product is not None and plan.action is Action.FETCH:
         plan.stored = plan.row(record, plan.product)
-        plan.stored.state, plan.stored.name = StoredFrame.State.BROKEN, plan.place
+        if not plan.stored.is_spoiled:
+            plan.stored.state = StoredFrame.State.BROKEN
+        plan.stored.name = plan.place
         plan.stored.save()
 
 
@@ -68,6 +75,9 @@ def fetch(plan: Plan, limits: Automation) -> Received | None:
         received = download(frame.url, frame.filename, file, limits, storage.room_for, frame.md5)
         if broken := whole_file.fault(frame.filename, file, received, frame.md5):
             raise BadAnswer(f'{file_names.safe_name(frame.filename)} is not stored: {broken}')
+        is_cut = plan.stored is not None and plan.stored.state == StoredFrame.State.CUT
+        if there and is_cut and not storage.is_beginning(plan.place, file):
+            return None  # somebody has written it
         is_its_own = plan.product is not None and plan.place == plan.name  # and it is broken
         if there and not is_its_own and not is_a_version:  # somebody's work
             plan.place = storage.free_place(plan.place, received.md5)
@@ -93,13 +103,23 @@ def write(record: ObservationRecord, plan: Plan, received: Received) -> StoredFr
     elif not _point_at(product, name, plan):
         return None
     stored = plan.row(record, product)
-    if plan.is_ours and not stored.md5:  # the first time: they are for people to change later
+    is_new = not stored.md5
+    if plan.is_ours and is_new:  # the first time: they are for people to change later
         copy_rights(product.observation_record or record, product)
     stored.archive_md5 = plan.frame.md5[:32]
     stored.hooks_owed = plan.is_ours and bool(plan.frame.url)  # for no preview: it has no address
+    owe_hooks_anew(stored)
     note_verified(stored, plan.frame.filename, name, received)
+    if stored.hooks_owed and (is_new or plan.product is None):
+        note_arrival(record.facility, product)
     share(record, stored)
     return stored
+
+
+def owe_hooks_anew(stored: StoredFrame) -> None:
+    """Whoever runs the hooks for a file that was there before cannot strike these out."""
+    stored.hooks_holder, stored.hooks_error = '', ''
+    stored.hooks_failures, stored.hooks_due = 0, timezone.now()
 
 
 def _point_at(product: DataProduct, name: str, plan: Plan) -> bool:
@@ -110,9 +130,13 @@ def _point_at(product: DataProduct, name: str, plan: Plan) -> bool:
         return False
     storage.delete(plan.double)  # first: after the row, nobody would know of it
     if plan.is_ours or current.data.name != name:
-        storage.delete(current.thumbnail.name)  # of the file before; a page makes another
+        old = current.thumbnail.name  # of the file before; another is drawn
+        # Not before the row is written: it would name what is gone.
+        transaction.on_commit(lambda: storage.delete(old), robust=True)
         kind = current.data_product_type or whole_file.data_product_type(plan.frame.filename)
         rows.update(data=name, thumbnail='', data_product_type=kind, modified=timezone.now())
+        arrivals = Arrival.objects.filter(product=product.pk)
+        arrivals.update(picture=Arrival.Picture.WAITING, trouble='', not_before=None)
     return True
 
 
@@ -138,7 +162,10 @@ def found_meanwhile(plan: Plan) -> bool:
         plan.product_id, plan.action = f'{plan.archive}:{plan.frame.id}', Action.FETCH
         return True
     plan.product, plan.action = product, Action.ADOPT
-    plan.place = plan.name
+    if product is not None and not plan.name:  # a page makes the row first, and then its file
+        plan.action = Action.FETCH
+    else:
+        plan.place = plan.name
     return product is not None
 
 

@@ -16,6 +16,15 @@ HELD_UP = 25  # seconds after the deadline: a run that something holds is ended,
 
 
 @contextmanager
+def limited_part(limits: Automation) -> Iterator[float]:
+    """The deadline of a part of a run that another process has recorded, with the same limits."""
+    deadline = monotonic() + limits.DEADLINE
+    held_up = ended_after(limits.DEADLINE + HELD_UP)
+    with held_up, nothing_logged(), limited_waits(), limited_requests(limits, deadline):
+        yield deadline
+
+
+@contextmanager
 def recorded_run(
     job: str,
     command: str,

@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import IO
@@ -21,7 +22,7 @@ from django.utils import timezone
 from ..conf import Automation
 from ..models import JobPause, RecordSync, RunFailure, UpdateRun
 from ..scheduling.job_log import owner_only
-from .db_retry import patient
+from .db_retry import Trouble, patient
 from .due import note
 from .errors import AnotherRun, LocalTrouble, NoFrames, Paused
 from .outcomes import Ending, Outcome, Report
@@ -86,6 +87,11 @@ def _file_name(command: str) -> str:
     return re.sub(r'\W+', '-', command)[:100]
 
 
+def is_given() -> bool:
+    """Whether `run_job` has recorded a run for this process, which has not begun it yet."""
+    return GIVEN in os.environ
+
+
 def _given(command: str) -> UpdateRun | None:
     """The run that this process is for: `run_job` has recorded it."""
     pk = os.environ.pop(GIVEN, '')
@@ -93,6 +99,8 @@ def _given(command: str) -> UpdateRun | None:
     return of_command.filter(pk=pk).first() if pk.isdecimal() else None
 
 
+# A database that is locked is soon free again. Of one that does not answer, people hear at once.
+@partial(patient, waits_for=[Trouble.LOCKED])
 def _begin(job: str, command: str, lock: str, only: str) -> UpdateRun:
     by, now = started_by(), timezone.now()
     if not by and (pause := JobPause.objects.filter(job=job).first()):
@@ -126,12 +134,18 @@ def _end_dead_runs(command: str, lock: str) -> None:
     )
 
 
-@patient
 def _end(run: UpdateRun, status: str, counts: Iterable[str] = ()) -> None:
     if status == UpdateRun.Status.RUNNING:
         status = UpdateRun.Status.OK
-    run.status, run.finished = status, timezone.now()
-    run.save(update_fields=['status', 'finished', 'exit_status', *counts])
+    run.status = status
+    run.finished = run.finished or timezone.now()  # not later, when the database is back
+    patient(run.save)(update_fields=['status', 'finished', 'exit_status', *counts])
+
+
+def alive(command: str) -> QuerySet[UpdateRun]:
+    """The run of `command` that is in progress, as its heartbeat says. Empty if no run is."""
+    running = UpdateRun.objects.filter(command=command, status=UpdateRun.Status.RUNNING)
+    return running.filter(heartbeat__gte=Now() - SILENCE)
 
 
 class Heart:

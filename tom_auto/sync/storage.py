@@ -7,6 +7,7 @@ place is one step.
 import errno
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,8 +25,8 @@ from tom_dataproducts.models import DataProduct
 
 from ..conf import Automation
 from . import file_names, whole_file
-from .errors import LocalTrouble, NoRoom
-from .explain import in_the_storage
+from .errors import LocalTrouble, NoRoom, SyncError
+from .explain import OF_ONE_FILE, in_the_storage
 from .whole_file import Received
 
 PARTS = '.tom-parts'
@@ -63,6 +64,10 @@ def sizes(names: list[str]) -> dict[str, int | None]:
     return {name: storage.size(name) if exists(name) else None for name in names}
 
 
+#: What may be raised where a file is only looked at, and nothing depends on it.
+UNREADABLE = (*OF_ONE_FILE, SyncError)
+
+
 @contextmanager
 def opened(name: str) -> Iterator[IO[bytes]]:
     """A file that is stored, for reading."""
@@ -74,6 +79,16 @@ def read(name: str) -> Received:
     """What is known of a file that is stored."""
     with opened(name) as file:
         return whole_file.read(file)
+
+
+def is_beginning(name: str, file: IO[bytes]) -> bool:
+    """Whether a file that is stored is the beginning of the part `file`."""
+    file.seek(0)
+    with opened(name) as stored:
+        while chunk := stored.read(whole_file.CHUNK):
+            if file.read(len(chunk)) != chunk:
+                return False
+    return True
 
 
 def free_place(name: str, md5: str) -> str:
@@ -145,7 +160,7 @@ def part_file() -> Iterator[IO[bytes]]:
         with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as file:
             yield file
         return
-    part = Path(storage.location) / PARTS / f'{os.getpid()}-{next(_numbers)}'
+    part = Path(storage.location) / PARTS / f'{socket.gethostname()}-{os.getpid()}-{next(_numbers)}'
     _make_directory(part.parent, storage.directory_permissions_mode)
     try:
         with part.open('x+b') as file:

@@ -43,6 +43,21 @@ def insist_on_storage() -> None:
         )
 
 
+def storage_trouble() -> StorageAway | None:
+    """What `insist_on_storage` has to say, if anything."""
+    try:
+        insist_on_storage()
+    except StorageAway as error:
+        return error
+    return None
+
+
+def is_known() -> bool:
+    """Whether it is certain that this is the storage that was there: what it lacks is gone."""
+    known = StorageMark.objects.filter(pending=False).first()
+    return known is not None and _mark() == known.mark
+
+
 def _mark() -> str:
     """The id that the storage carries; empty where it carries none."""
     where = storage.the_storage()

@@ -1,261 +1,246 @@
 """One run of `updatecadences`: each active cadence is let go on, through the seam.
 
-A strategy is `run()` without arguments, and does not say why it submits. So it is run for one
-trigger at a time: a failed observation, or the newest one of its group.
+First comes what earlier runs have left open, also of cadences that are switched off or deleted.
 """
 
-import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from time import monotonic
 
-from dateutil.parser import parse
-from django.db import transaction
-from tom_observations import models as observation_models
+from django.db.models import QuerySet
 from tom_observations.cadence import get_cadence_strategy
-from tom_observations.cadences import resume_cadence_after_failure, retry_failed_observations
-from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
 from tom_observations.models import DynamicCadence, ObservationRecord
 
 from ..conf import Automation
 from ..models import Submission, UpdateRun
 from ..sync import runs
-from ..sync.errors import Ceiling, NotSubmitted, OutOfTime, SyncError
+from ..sync.errors import (
+    OF_THE_SERVICE,
+    AnotherRun,
+    CannotRepeat,
+    Ceiling,
+    NotSubmitted,
+    OutOfTime,
+    SyncError,
+)
 from ..sync.explain import explained
 from ..sync.outcomes import Outcome, Report
 from ..sync.recorded_run import recorded_run
-from .settle import complete, look_up, open_submissions
-from .submissions import Seam, WouldSubmit, failure_of, submitting
+from .one_record import MadeMeanwhile
+from .portals import sharing_a_portal
+from .report import CadencesReport
+from .settle import complete, failure_of, look_up, open_submissions, still_open
+from .strategies import (
+    as_seen,
+    goes_through_all,
+    in_utc,
+    is_due,
+    refuse_what_is_missing,
+    retries,
+    triggers_of,
+    undone,
+)
+from .submissions import NotWanted, Seam, WouldSubmit, submission_for, submitting
 
 COMMAND = 'updatecadences'
 State = Submission.State
 
 
-@dataclass
-class CadencesReport(Report):
-    """What came of a run. What is due: the active cadences; submissions count as saved."""
-
-    dry_run: bool = False
-    settled: int = 0  # uncertain submissions of earlier runs
-    submissions: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict:
-        """The object that `--json` prints."""
-        names = 'run', 'status', 'due', 'checked', 'failed', 'settled', 'seconds', 'dry_run'
-        found = {name: getattr(self, name) for name in names}
-        return found | {
-            'submitted': self.saved,
-            'submissions': self.submissions,
-            'failures': super().as_dict()['failures'],
-        }
-
-    def sentence(self) -> str:
-        """The one-line summary, which names what was submitted and what failed."""
-        would = 'would be submitted' if self.dry_run else 'submitted'
-        named = f' ({", ".join(self.submissions)})' if self.submissions else ''
-        counts = (
-            f'{self.due} cadences; {len(self.submissions)} {would}{named}; {self.failed} failed'
-        )
-        if not self.failed:
-            return f'Success! {counts}; {self.seconds:.1f} s.'
-        reasons = '; '.join(alike.sentence() for alike in self.reasons())
-        return f'Failed: {counts}; {self.seconds:.1f} s. {reasons}'
-
-
 def update_cadences(
     limits: Automation,
     dry_run: bool = False,
+    only: tuple[int, ...] = (),
+    switched_off: bool = False,
     progress: Callable[[Report], None] = lambda report: None,
     begun: Callable[[], None] = lambda: None,
     job: str = COMMAND,
 ) -> CadencesReport:
     """Let every active cadence submit what it has to. Raises AnotherRun if a run is in progress.
 
+    `only`: the ids of those that the run is limited to; empty: all. `switched_off`: those of `only`
+    need not be active.
     A dry run says what would be submitted, sends nothing, and leaves the database as it is.
     """
     report = CadencesReport(dry_run=dry_run)
-    recorded = recorded_run(job, COMMAND, report, limits, begun=begun, dry_run=dry_run)
+    words = ', '.join(f'cadence {pk}' for pk in only)
+    recorded = recorded_run(job, COMMAND, report, limits, words, begun, dry_run)
     with recorded as (run, deadline), in_utc():
-        _Run(run, report, limits, deadline).go()
+        its = Submission.objects.filter(cadence__in=only) if only else Submission.objects.all()
+        chosen = cadences_to_run(only, switched_off)
+        _Run(run, report, limits, deadline, switched_off).go(chosen, its)
     return report
+
+
+def cadences_to_run(only: tuple[int, ...] = (), switched_off: bool = False) -> list[DynamicCadence]:
+    """The active cadences, of those in `only` unless that is empty."""
+    rows = DynamicCadence.objects.select_related('observation_group').order_by('pk')
+    rows = rows.filter(pk__in=only) if only else rows
+    return list(rows if only and switched_off else rows.filter(active=True))
 
 
 class _Run:
     def __init__(
-        self, run: UpdateRun | None, report: CadencesReport, limits: Automation, deadline: float
+        self,
+        run: UpdateRun | None,
+        report: CadencesReport,
+        limits: Automation,
+        deadline: float,
+        switched_off: bool,
     ) -> None:
         self._run, self._report = run, report
-        self._limits, self._deadline = limits, deadline
-        claim = partial(runs.claim, run.pk) if run else lambda: None
-        self._seam = Seam(claim, limits.MOST_SUBMISSIONS, dry_run=run is None)
+        self._limits, self._deadline, self._switched_off = limits, deadline, switched_off
+        self._claim = partial(runs.claim, run.pk) if run else lambda: None
+        self._seam = Seam(self._claim, limits.MOST_SUBMISSIONS, run is None, switched_off)
+        self._troubles: dict[int, Exception] = {}  # by submission: why it has no records
+        self._away: dict[str, SyncError] = {}  # by facility: why its portal is not asked again
+        self._named: set[int] = set()
 
-    def go(self) -> None:
-        cadences = DynamicCadence.objects.filter(active=True).select_related('observation_group')
-        active = list(cadences.order_by('pk'))
-        self._report.due = len(active)
+    def go(self, cadences: list[DynamicCadence], its: QuerySet[Submission]) -> None:
+        """Settle what is open of `its`, let `cadences` go on, and name what stays open."""
+        self._report.due = len(cadences)
         heart = runs.Heart(self._run, self._report) if self._run else None
         try:
             if self._run:
-                self._settle()
+                for intent in open_submissions(its, self._claim):
+                    self._settle(intent)
+            left = still_open(its)
             with submitting(self._seam):
-                for cadence in active:
+                for cadence in cadences:
                     self._let_go_on(cadence)
+            self._name([intent for intent in left if intent.pk not in self._named])
         finally:
             if heart:
                 heart.stop()
 
-    def _settle(self) -> None:
-        """First what earlier runs have left open."""
-        for intent in Submission.objects.filter(state=State.SUBMITTED):
-            complete(intent)
-        for intent in open_submissions():
-            try:
-                self._report.settled += look_up(intent)
-            except Exception as error:  # the portal does not answer: it stays uncertain
-                explained(error, intent.facility)
+    def _settle(self, intent: Submission) -> None:
+        """Whatever goes wrong with it is its own trouble: it stays open, and is named."""
+        try:
+            self._see_the_time()
+            if intent.state == State.SUBMITTED:
+                complete(intent, self._claim)
+            elif away := self._away.get(intent.facility):
+                self._troubles[intent.pk] = away
+            elif reason := look_up(intent, self._claim):
+                self._troubles[intent.pk] = SyncError(reason)
+            else:
+                self._report.settled += 1
+        except AnotherRun:
+            raise
+        except Exception as error:  # the portal does not answer, for one
+            self._troubles[intent.pk] = trouble = explained(error, intent.facility)
+            if isinstance(trouble, OF_THE_SERVICE) and intent.state == State.UNCERTAIN:
+                self._away |= dict.fromkeys(sharing_a_portal(intent.facility), trouble)
+
+    def _see_the_time(self) -> None:
+        if monotonic() > self._deadline:
+            raise OutOfTime('not reached before the deadline')
+
+    def _name(self, left: list[Submission]) -> None:
+        """Those that no cadence of this run has named: it is switched off, or deleted, say."""
+        self._report.due += len(left)
+        for intent in left:
+            self._is_failing = False
+            self._fail(intent.cadence, intent.facility, self._failure_of(intent))
+            self._report.failed += 1
+
+    def _failure_of(self, intent: Submission) -> SyncError:
+        self._named.add(intent.pk)
+        return failure_of(intent, self._troubles.get(intent.pk))
 
     def _let_go_on(self, cadence: DynamicCadence) -> None:
+        self._is_failing = False
         try:
-            if monotonic() > self._deadline:
-                raise OutOfTime('not reached before the deadline')
+            self._see_the_time()
             strategy = get_cadence_strategy(cadence.cadence_strategy)
-            for trigger in _triggers(cadence, strategy):
+            due, named = triggers_of(cadence, strategy)
+            for trigger in due:
                 self._run_strategy(cadence, strategy, trigger)
+            for record, reason in named:
+                self._fail(cadence, record.facility, reason)
+        except AnotherRun:
+            raise
         except Exception as error:
             self._fail(cadence, 'cadence', error)
-        else:
-            self._report.checked += 1
+        self._report.failed += self._is_failing
+        self._report.checked += not self._is_failing
 
     def _run_strategy(
         self, cadence: DynamicCadence, strategy: type, trigger: ObservationRecord
     ) -> None:
-        its = Submission.objects.filter(cadence=cadence, trigger=trigger)
-        before = its.exclude(state=State.REFUSED).first()
-        if before is not None:
+        if (before := submission_for(trigger)) is not None:
             self._say_what_is_open(cadence, strategy, before)
             return
-        self._seam.set(cadence, trigger)
+        if not (now := cadences_to_run((cadence.pk,), self._switched_off)):
+            return  # somebody has switched it off, or its own strategy has
+        still = partial(is_due, cadence, strategy, trigger)
+        self._seam.set(cadence, trigger, still, retries(strategy), goes_through_all(strategy))
         try:
-            with _undone() if self._run is None else nullcontext():
-                strategy(_Seen(cadence, strategy, trigger)).run()
+            if retries(strategy):  # others see to it that the form is valid
+                refuse_what_is_missing(trigger)
+            with undone() if self._run is None else nullcontext():
+                strategy(as_seen(now[0], strategy, trigger)).run()
         except WouldSubmit as would:
             self._report.submissions.append(f'{trigger.facility} {would}')
+        except AnotherRun:  # whose records it is to make
+            raise
+        except (NotWanted, MadeMeanwhile):
+            pass  # what is missing is made below, and what was submitted before is counted
         except Exception as error:
-            self._fail(cadence, trigger.facility, error)
-        finally:
-            if self._run is not None:
-                self._note_submitted(its)
+            self._fail(cadence, trigger.facility, self._reason(error, trigger))
+        if self._run is not None:
+            self._note_submitted(cadence, trigger)
 
-    def _note_submitted(self, its: object) -> None:
+    def _reason(self, error: Exception, trigger: ObservationRecord) -> Exception:
+        """Why nothing was submitted, or what is uncertain.
+
+        A strategy only says which key it has not found, say.
+        """
+        intent = submission_for(trigger)
+        if intent is not None and intent.state == State.UNCERTAIN:
+            return failure_of(intent)
+        if isinstance(error, LookupError | TypeError | ValueError) and intent is None:
+            try:
+                refuse_what_is_missing(trigger)
+            except CannotRepeat as reason:
+                return reason
+        return error
+
+    def _note_submitted(self, cadence: DynamicCadence, trigger: ObservationRecord) -> None:
         """Whatever else a strategy did: what was accepted has its records, and is counted."""
-        for intent in its.filter(state=State.SUBMITTED):
-            complete(intent)
-            self._report.saved += 1
-            self._report.submissions.append(f'{intent.facility} {intent.name}')
+        intent = submission_for(trigger)
+        if intent is None or intent.state != State.SUBMITTED:
+            return
+        self._report.saved += 1
+        self._report.submissions.append(f'{intent.facility} {intent.name}')
+        try:
+            complete(intent, self._claim)
+        except AnotherRun:
+            raise
+        except Exception as error:  # the next run tries again
+            self._fail(
+                cadence, intent.facility, failure_of(intent, explained(error, intent.facility))
+            )
 
     def _say_what_is_open(
         self, cadence: DynamicCadence, strategy: type, before: Submission
     ) -> None:
         if before.state != State.RECORDED:
-            self._fail(cadence, before.facility, failure_of(before))
-        elif not issubclass(strategy, RetryFailedObservationsStrategy):
+            self._fail(cadence, before.facility, self._failure_of(before))
+        elif not retries(strategy):
             words = f'submission {before.pk} is not in its group any more, so nothing follows'
             self._fail(cadence, before.facility, NotSubmitted(words))
 
-    def _fail(self, cadence: DynamicCadence, facility: str, error: Exception) -> None:
+    def _fail(self, cadence: DynamicCadence | None, facility: str, error: Exception) -> None:
+        self._is_failing = True
         trouble = error if isinstance(error, SyncError) else explained(error, facility)
         shared = isinstance(trouble, Ceiling)
-        label = '' if shared else f'cadence {cadence.pk} ({cadence.observation_group})'
+        name = f'{cadence.pk} ({cadence.observation_group})' if cadence else 'that was deleted'
+        name = name if facility == 'cadence' else f'cadence {name}'
+        label = '' if shared else name
         if shared and any(one.kind == trouble.kind for one in self._report.failures):
             return
         outcome = Outcome(facility, observation_id=label, error=str(trouble), kind=trouble.kind)
         if self._run is not None:
             runs.record_outcomes(self._run, [outcome], self._limits)
         self._report.add(outcome)
-
-
-def _triggers(cadence: DynamicCadence, strategy: type) -> list[ObservationRecord]:
-    """The observations because of which `strategy` may submit something."""
-    records = cadence.observation_group.observation_records.order_by('-created', '-pk')
-    if issubclass(strategy, RetryFailedObservationsStrategy):
-        return [record for record in records if record.failed]
-    if (newest := records.first()) is None:
-        raise NotSubmitted('its group has no observations to go on from')
-    return [newest]
-
-
-class _Seen:
-    """A cadence as a strategy sees it: one that retries failed observations, with one of them."""
-
-    def __init__(self, cadence: DynamicCadence, strategy: type, trigger: ObservationRecord) -> None:
-        self._cadence, self.observation_group = cadence, cadence.observation_group
-        if issubclass(strategy, RetryFailedObservationsStrategy):
-            self.observation_group = _Group(cadence.observation_group, trigger)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._cadence, name)
-
-
-class _Group:
-    def __init__(self, group: object, trigger: ObservationRecord) -> None:
-        self._group = group
-        self.observation_records = _Records(group.observation_records, trigger)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._group, name)
-
-
-class _Records:
-    """Reads one record, adds to all."""
-
-    def __init__(self, records: object, trigger: ObservationRecord) -> None:
-        self._seen, self.add = records.filter(pk=trigger.pk), records.add
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._seen, name)
-
-
-@contextmanager
-def in_utc() -> Iterator[None]:
-    """While this lasts, tomtoolkit's strategies reckon in UTC, as portals do.
-
-    They take the machine's time for it, and cannot compare it with a time that has a zone.
-    """
-    modules = resume_cadence_after_failure, retry_failed_observations
-    before = os.environ.get('TZ')
-    os.environ['TZ'] = 'UTC'
-    time.tzset()
-    for module in modules:
-        module.parse = _parsed_in_utc
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.parse = parse
-        del os.environ['TZ']
-        if before is not None:
-            os.environ['TZ'] = before
-        time.tzset()
-
-
-def _parsed_in_utc(text: str) -> datetime:
-    moment = parse(text)
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-
-
-@contextmanager
-def _undone() -> Iterator[None]:
-    """Undo what is written in this, and call no hook for it."""
-    call, observation_models.run_hook = observation_models.run_hook, lambda *arguments: None
-    try:
-        with transaction.atomic():
-            try:
-                yield
-            finally:
-                transaction.set_rollback(True)
-    finally:
-        observation_models.run_hook = call

@@ -5,63 +5,26 @@ What a person has changed since the service last spoke stays: rule 7. So what it
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from math import isfinite
 
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, models, transaction
+from django.db import DatabaseError, transaction
 from tom_dataservices.dataservices import DataService, MissingDataException
 from tom_targets.models import Target, TargetExtra, TargetName
 
 from ..models import ServiceTarget
-from ..new_targets import Access
+from ..new_target_access import Access
 from ..sync.errors import BadCandidate
 from .names import Names
-from .points import stored_once
+from .positions import separation
+from .reduced_data import stored_once
+from .report import KNOWN, NEW, REFRESHED
+from .results import CALLED, Candidate, told_fields
 
 logger = logging.getLogger(__name__)
 
-NEW, REFRESHED, KNOWN = 'new', 'refreshed', 'known'
 MISSING = object()
-#: What a service does not change in a target that is known: a person may have named it.
-IDENTITY = ('id', 'basetarget_ptr_id', 'name', 'type', 'created', 'modified', 'permissions')
-
-
-@dataclass
-class Candidate:
-    """One result of a query: a target that is not saved, and what goes with it."""
-
-    result: dict
-    target: Target
-    extras: dict
-    aliases: list[TargetName]
-    outcome: str = KNOWN
-    points: int = 0
-    trouble: list[Exception] = field(default_factory=list)  # with its data: it stays a target
-
-    @property
-    def names(self) -> list[str]:
-        return [alias.name for alias in self.aliases]
-
-    def told(self) -> dict[str, object]:
-        """What the service says of it, as JSON can hold it."""
-        said = {
-            one.attname: value
-            for one in _fields(self.target)
-            if isinstance(value := getattr(self.target, one.attname), str | float | int)
-            and value != one.get_default()
-        }
-        return said | {f'extra {name}': str(value) for name, value in self.extras.items()}
-
-
-def candidate_of(service: DataService, result: dict) -> Candidate:
-    """What `result` says, tidied; nothing is saved, and the service may be asked for aliases."""
-    target = service.create_target_from_query(result)
-    _tidy(target)
-    extras = service.create_target_extras_from_query(result)
-    aliases = result.get('aliases') or service.query_aliases(service.query_parameters, target)
-    names = service.create_aliases_from_query(aliases or [])
-    return Candidate(result, target, extras, [one for one in names if one.name != target.name])
+#: Degrees: what is farther away, under a name that is spelled otherwise, is another object.
+SAME_OBJECT = 1 / 60
 
 
 class Keeper:
@@ -70,6 +33,10 @@ class Keeper:
     def __init__(self, service: str, access: Access, claim: Callable[[], None]) -> None:
         self._service, self._access, self._claim = service, access, claim
         self._names, self._current = Names(), None
+        self.key = self._names.key
+        self._called: dict[int, str] = {}  # in this run, by target
+        self._told_names: dict[str, int] | None = None  # targets by what the service called them
+        self._new: dict[str, str] = {}  # what a dry run would make, by each of its names
         with transaction.atomic():  # not while another process is in the middle of one
             claim()
             self._names.read_new()
@@ -77,9 +44,28 @@ class Keeper:
         DataService.to_target = self._to_target
 
     def known(self, candidate: Candidate) -> Target | None:
-        """The target that `candidate` is already."""
+        """The target that `candidate` is already; a person may have given it another name."""
         self._names.read_new()
-        return self._names.known(candidate.target, candidate.names)
+        known = self._names.known(candidate.target, candidate.names)
+        return known or self._renamed(candidate.target.name)
+
+    def foreseen(self, candidate: Candidate) -> str:
+        """The target that `candidate` is already, or would be by then in a dry run; or empty."""
+        if known := self.known(candidate):
+            return str(known)
+        keys = {self._names.key(name) for name in (candidate.target.name, *candidate.names)}
+        new = next((self._new[key] for key in keys if key in self._new), '')
+        self._new |= dict.fromkeys(keys, new or candidate.target.name)
+        return new
+
+    def _renamed(self, name: str) -> Target | None:
+        """The target that the service has called so."""
+        if self._told_names is None:
+            rows = ServiceTarget.objects.filter(service=self._service).order_by('-pk')
+            self._told_names = {
+                told.get(CALLED): pk for pk, told in rows.values_list('target', 'told')
+            }
+        return Target.objects.filter(pk=self._told_names.get(name)).first()
 
     def keep(self, service: DataService, candidate: Candidate) -> None:
         """Save what is new of `candidate`, in one transaction."""
@@ -90,8 +76,11 @@ class Keeper:
             self._current = candidate
             target = service.to_target(candidate.result)
             if target is not None:
-                self._note(target, candidate)
+                if not candidate.is_again:
+                    self._note(target, candidate)
                 self._keep_points(service, target, candidate)
+        if target is not None:
+            self._called.setdefault(target.pk, candidate.target.name)
 
     def _is_unchanged(self, service: DataService, candidate: Candidate) -> bool:
         """Whether all that the service says is here; most candidates of most runs are."""
@@ -100,8 +89,14 @@ class Keeper:
         pk = self._names.find([candidate.target.name, *candidate.names])
         if pk is None or any(self._names.find([name]) is None for name in candidate.names):
             return False
-        told = ServiceTarget.objects.filter(target=pk, service=self._service)
-        return told.values_list('told', flat=True).first() == candidate.told()
+        if is_unchanged := self._told(pk) == candidate.noted():
+            self._called.setdefault(pk, candidate.target.name)
+        return is_unchanged
+
+    def _told(self, pk: int) -> dict[str, object]:
+        """What the service has said of a target."""
+        rows = ServiceTarget.objects.filter(target=pk, service=self._service)
+        return rows.values_list('told', flat=True).first() or {}
 
     def _to_target(self, result: dict | None = None, **options: object) -> Target:
         """In the place of `DataService.to_target`."""
@@ -110,9 +105,13 @@ class Keeper:
         if target is None:
             target = self._made(candidate)
         else:
+            told, name = self._told(target.pk), candidate.target.name
+            _refuse_a_twin(target, candidate, told)
             # Under this name it is found the next time, whatever it was known by.
-            aliases = [TargetName(name=candidate.target.name), *aliases]
-            self._refresh(target, candidate)
+            aliases = [TargetName(name=name), *aliases]
+            candidate.is_again = self._called.get(target.pk, name) != name
+            if not candidate.is_again:
+                self._refresh(target, candidate, told)
         if self.add_aliases(target, aliases) and candidate.outcome == KNOWN:
             candidate.outcome = REFRESHED
         return target
@@ -126,10 +125,9 @@ class Keeper:
             target.give_user_access(group)
         return target
 
-    def _refresh(self, target: Target, candidate: Candidate) -> None:
+    def _refresh(self, target: Target, candidate: Candidate, told: dict[str, object]) -> None:
         """Take over what the service knows newly, except where a person has changed it."""
-        rows = ServiceTarget.objects.filter(target=target, service=self._service)
-        told, here = rows.values_list('told', flat=True).first() or {}, _here(target)
+        here = _here(target)
         news = {
             name: value
             for name, value in candidate.told().items()
@@ -158,7 +156,7 @@ class Keeper:
 
     def _note(self, target: Target, candidate: Candidate) -> None:
         ServiceTarget.objects.update_or_create(
-            target_id=target.pk, service=self._service, defaults={'told': candidate.told()}
+            target_id=target.pk, service=self._service, defaults={'told': candidate.noted()}
         )
 
     def _keep_points(self, service: DataService, target: Target, candidate: Candidate) -> None:
@@ -194,45 +192,30 @@ def _is_legal(alias: TargetName) -> bool:
     return True
 
 
+def _refuse_a_twin(target: Target, candidate: Candidate, told: dict[str, object]) -> None:
+    """Raise BadCandidate for another object, whose name is the target's but for case or spaces.
+
+    They would overwrite each other at every run.
+    """
+    name, where = candidate.target.name, (told.get('ra'), told.get('dec'))
+    if told.get(CALLED, name) == name or None in where or candidate.target.ra is None:
+        return
+    exact = {target.name, *target.aliases.values_list('name', flat=True)}
+    there = separation(*where, candidate.target.ra, candidate.target.dec)
+    if name not in exact and there > SAME_OBJECT:
+        words = (
+            f'{name} has the same name as {target.name}, which is elsewhere, but for its spelling'
+        )
+        raise BadCandidate(words)
+
+
 def overrides(service_class: type[DataService], method: str) -> bool:
     """Whether the class has a method of its own."""
     return getattr(service_class, method) is not getattr(DataService, method)
 
 
-def _fields(target: Target) -> list[models.Field]:
-    return [one for one in target._meta.concrete_fields if one.attname not in IDENTITY]
-
-
 def _here(target: Target) -> dict[str, object]:
     """What the TOM has of `target`, by the names of `Candidate.told`."""
     extras = TargetExtra.objects.filter(target=target).values_list('key', 'value')
-    fields = {one.attname: getattr(target, one.attname) for one in _fields(target)}
+    fields = {one.attname: getattr(target, one.attname) for one in told_fields(target)}
     return fields | {f'extra {name}': value for name, value in extras}
-
-
-def _tidy(target: Target) -> None:
-    """Turn numpy's numbers into plain ones, and NaN and infinity into nothing. Raises BadCandidate."""
-    name = str(target.name or '').strip()
-    if not name or len(name) > 100 or not name.isprintable():
-        raise BadCandidate(f'{name[:100]!r} cannot be the name of a target')
-    target.name = name
-    for one in target._meta.concrete_fields:
-        if isinstance(one, models.FloatField):
-            setattr(target, one.attname, _number(one.attname, getattr(target, one.attname)))
-    if target.type == Target.SIDEREAL and not _is_on_the_sky(target):
-        raise BadCandidate(f'RA {target.ra}, Dec {target.dec} is not a position in degrees')
-
-
-def _number(name: str, value: object) -> float | None:
-    if value is None or getattr(value, 'mask', False):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise BadCandidate(f'{name} is {value!r:.50}, which is not a number') from None
-    return number if isfinite(number) else None
-
-
-def _is_on_the_sky(target: Target) -> bool:
-    there = target.ra is not None and target.dec is not None
-    return there and 0 <= target.ra <= 360 and -90 <= target.dec <= 90

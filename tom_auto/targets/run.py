@@ -15,15 +15,14 @@ from tom_dataservices.dataservices import get_data_service_classes
 
 from ..conf import Automation
 from ..models import UpdateRun
-from ..new_targets import Access, access_to_new_targets, is_hidden
+from ..new_target_access import Access, access_to_new_targets, is_hidden
 from ..sync import errors, runs
-from ..sync.class_process import ClassProcess
-from ..sync.engine import LAST_SECONDS, TICK
+from ..sync.check_due import LAST_SECONDS, TICK
 from ..sync.facility_jobs import CLASSES
+from ..sync.facility_process import ClassProcess
 from ..sync.outcomes import Outcome
 from ..sync.recorded_run import recorded_run
 from ..sync.workers import Job, Pool
-from .at_work import CALLS, OF_THE_SERVICE, AtWork, Batch, Orders
 from .report import TargetsReport, failures_of
 from .selection import (
     Selection,
@@ -32,6 +31,7 @@ from .selection import (
     services_with_targets,
     targets_to_ask,
 )
+from .service_process import CALLS, AtWork, Batch, Orders
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class _Run:
                 self._report.due += len(items)
             for number, item in enumerate(items):
                 trouble = yield from self._item(name, item)
-                if isinstance(trouble, OF_THE_SERVICE):
+                if isinstance(trouble, errors.OF_THE_SERVICE):
                     self._report.set_aside += len(items) - number - 1
                     return
                 if isinstance(trouble, errors.OutOfTime):
@@ -172,7 +172,7 @@ class _Run:
 
     def _fail(self, name: str, item: Item, error: Exception) -> None:
         """Note a failure: that of a service as a whole has no name of a query or target."""
-        label = '' if isinstance(error, OF_THE_SERVICE) else item[2]
+        label = '' if isinstance(error, errors.OF_THE_SERVICE) else item[2]
         self._report.failed_items += 1
         self._outcomes.append(
             Outcome(name, observation_id=label[:255], error=str(error), kind=error.kind)

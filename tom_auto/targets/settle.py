@@ -1,138 +1,237 @@
 """What became of submissions that have no clear end, and the records that they lack.
 
-A portal of LCO's kind is asked for the request groups of that name and time. What it does not
-settle is for a person to settle.
+A portal of LCO's kind is asked for the request groups of that name and time, and the one that is as
+it was sent is it. What that does not settle is for a person to settle.
 """
 
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
-from urllib.parse import urlencode, urljoin
+from collections.abc import Callable
+from datetime import timedelta
 
-from dateutil.parser import parse
-from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
-from guardian.shortcuts import assign_perm, get_groups_with_perms
-from tom_observations.facilities.ocs import OCSFacility, make_request
 from tom_observations.facility import get_service_class
 from tom_observations.models import ObservationRecord
 
 from ..models import Submission
-from ..sync.facilities import Stock, facility_classes, is_stock
+from ..sync.errors import SyncError, Uncertain
+from .one_record import MadeMeanwhile, recording, take_turns, without_halves
+from .portal_shows import (
+    SKEW,
+    Listed,
+    are_of_another,
+    groups_at,
+    records_of,
+    stock_of,
+    was_here,
+    why_an_absence_proves_nothing,
+    why_it_may_be_there,
+)
+from .portals import has_numbers_of_its_own
+from .rights import share
 from .submissions import IN_HAND
 
-AROUND = timedelta(hours=1)  # of the intent: clocks differ, and a portal may be slow
 SURE_AFTER = timedelta(minutes=5)  # what a portal does not show by then, it has not accepted
-SKEW = timedelta(minutes=10)  # clocks that differ by more settle nothing
-MOST_GROUPS = 200
 State = Submission.State
 
 
-def open_submissions() -> list[Submission]:
-    """Those of earlier runs that have no clear end. No other run is at work."""
-    Submission.objects.filter(state=State.INTENDED).update(state=State.UNCERTAIN)
-    found = Submission.objects.filter(state__in=IN_HAND).order_by('pk')
+def nobody() -> None:
+    """The claim of a person, who is no run that could be taken over."""
+
+
+def open_submissions(among: QuerySet[Submission], claim: Callable[[], None]) -> list[Submission]:
+    """Those of earlier runs that have no clear end, or no records yet.
+
+    `claim`, here and below, raises if the run that does this was taken over.
+    """
+    with transaction.atomic():
+        claim()
+        among.filter(state=State.INTENDED).update(state=State.UNCERTAIN)
+    return still_open(among)
+
+
+def still_open(among: QuerySet[Submission]) -> list[Submission]:
+    """The same, and nothing is written."""
+    found = among.filter(state__in=[*IN_HAND, State.SUBMITTED]).order_by('pk')
     return list(found.select_related('cadence__observation_group', 'trigger'))
 
 
-def look_up(intent: Submission) -> bool:
-    """Settle `intent` by what its portal shows; whether that was possible."""
-    facility_class = facility_classes()[0].get(intent.facility)
-    if facility_class is None or not is_stock(facility_class):
-        return False
-    if not issubclass(facility_class, OCSFacility) or not intent.name:
-        return False
-    numbers = _numbers_at(Stock(intent.facility, facility_class), intent)
-    if numbers:
-        accept(intent, numbers)
-    elif numbers == []:
-        reject(intent, 'the portal does not know it')
-    return numbers is not None
+def failure_of(intent: Submission, trouble: Exception | None = None) -> SyncError:
+    """What is to be said of a submission that has no clear end; `trouble`: why it has none."""
+    what = f'submission {intent.pk} ({intent.name}, {intent.created:%Y-%m-%d %H:%M} UTC)'
+    if intent.state == Submission.State.SUBMITTED:
+        numbers = ', '.join(intent.observation_ids)
+        why = f': {trouble}' if trouble else ''
+        return SyncError(f'{what} was accepted as {numbers}, and its records are missing{why}')
+    why = intent.error or 'the run was ended while it was sent'
+    why = f'{why}; {trouble}' if trouble else why
+    return Uncertain(f'{what} may have been accepted: {why}')
 
 
-def accept(intent: Submission, numbers: list[str]) -> None:
-    """It was accepted, under these numbers."""
-    intent.state, intent.observation_ids, intent.error = State.SUBMITTED, numbers, ''
-    intent.save(update_fields=['state', 'observation_ids', 'error'])
-    complete(intent)
+def look_up(intent: Submission, claim: Callable[[], None]) -> str:
+    """Settle `intent` by what its portal shows. Why that is not possible; empty if it is settled."""
+    if (stock := stock_of(intent)) is None:
+        return f'{intent.facility} has no list of requests that could be asked'
+    listed = groups_at(stock, intent)
+    if isinstance(listed, str):
+        return listed
+    fitting = [group for group in listed if group.is_as_sent]
+    free = [group for group in fitting if group.is_free]
+    if len(free) == 1 and not free[0].others:
+        accept(intent, free[0].numbers, claim)
+        return ''
+    # Even what seems to be of another may be it: a clock, or a person, may have been wrong.
+    if listed:
+        return '; '.join(group.sentence() for group in free or fitting or listed)
+    if timezone.now() - intent.created <= SURE_AFTER:
+        return f'{intent.facility} does not list it so far'
+    if reason := why_an_absence_proves_nothing(stock, intent):
+        return reason
+    reject(intent, 'the portal does not know it', claim)
+    return ''
 
 
-def reject(intent: Submission, reason: str) -> None:
-    """It was not accepted: its trigger is free again."""
-    intent.state, intent.error = State.REFUSED, reason
-    intent.save(update_fields=['state', 'error'])
-
-
-def _numbers_at(stock: Stock, intent: Submission) -> list[str] | None:
-    """The request numbers that the portal shows for `intent`; None if it settles nothing."""
-    filters = {
-        'name': intent.name, 'limit': MOST_GROUPS,
-        'created_after': (intent.created - AROUND).isoformat(),
-        'created_before': (intent.created + AROUND).isoformat(),
-    }  # fmt: skip
-    url = f'{urljoin(stock.portal, "/api/requestgroups/")}?{urlencode(filters)}'
-    answer = make_request('GET', url, headers=stock.ocs._portal_headers())
-    listed, now = answer.json(), timezone.now()
-    if listed['next'] or abs(_time_of(answer.headers, now) - now) > SKEW:
-        return None
-    groups = [_new_numbers(group, intent) for group in listed['results']]
-    groups = [numbers for numbers in groups if numbers]
-    if len(groups) == 1:
-        return groups[0]
-    is_sure = not groups and now - intent.created > SURE_AFTER
-    return [] if is_sure else None
-
-
-def _new_numbers(group: dict, intent: Submission) -> list[str]:
-    """The requests of `group`, if it may be what was sent: no record of this TOM has one."""
-    proposal = intent.payload.get('proposal') if isinstance(intent.payload, dict) else None
-    near = abs(parse(group['created']) - intent.created) < AROUND
-    if group['name'] != intent.name or group.get('proposal') != proposal or not near:
-        return []
-    numbers = [str(request['id']) for request in group['requests']]
-    known = ObservationRecord.objects.filter(facility=intent.facility, observation_id__in=numbers)
-    return [] if known.exists() else numbers
-
-
-def _time_of(headers: dict, now: datetime) -> datetime:
-    try:
-        return parsedate_to_datetime(headers['Date'])
-    except (KeyError, TypeError, ValueError):
-        return now
-
-
-def complete(intent: Submission) -> None:
-    """Make the records that an accepted submission lacks, and give all of them their rights."""
-    group, trigger = intent.cadence.observation_group, intent.trigger
+def accept(intent: Submission, numbers: list[str], claim: Callable[[], None] = nobody) -> None:
+    """It was accepted, under these numbers. Raises SyncError if another is meanwhile."""
     with transaction.atomic():
-        for number in intent.observation_ids:
-            record, _ = ObservationRecord.objects.get_or_create(
-                facility=intent.facility,
-                observation_id=number,
-                defaults={'target_id': trigger.target_id, 'parameters': _parameters(intent)},
-            )
-            group.observation_records.add(record)
-            if record.user_id is None and trigger.user_id is not None:
-                ObservationRecord.objects.filter(pk=record.pk).update(user=trigger.user_id)
-            _copy_rights(trigger, record)
+        take_turns()
+        if are_of_another(numbers, intent):
+            words = f'{", ".join(numbers)} is what another submission has become'
+            raise SyncError(words)
+        is_ours = _settle(intent, State.SUBMITTED, claim, observation_ids=numbers, error='')
+    if is_ours:
+        complete(intent, claim)
+
+
+def reject(intent: Submission, reason: str, claim: Callable[[], None] = nobody) -> None:
+    """It was not accepted: its trigger is free again."""
+    _settle(intent, State.REFUSED, claim, error=reason)
+
+
+def _settle(intent: Submission, state: str, claim: Callable[[], None], **values: object) -> bool:
+    """Write what became of it, unless somebody else has meanwhile; whether that was so."""
+    its = Submission.objects.filter(pk=intent.pk, state=intent.state)
+    with transaction.atomic():
+        claim()
+        is_ours = bool(its.update(state=state, **values))
+    intent.refresh_from_db(fields=['state', 'observation_ids', 'error'])
+    return is_ours
+
+
+def what_speaks_against(intent: Submission, numbers: list[str]) -> str:
+    """Why `intent` cannot have been accepted as `numbers`; empty if nothing is known against it."""
+    if intent.trigger_number in numbers:
+        return 'that is the observation because of which it was submitted'
+    if are_of_another(numbers, intent):
+        return 'that request is that of another submission'
+    groups = _known_groups(intent)
+    shown = next((one for one in groups or () if set(one.numbers) == set(numbers)), None)
+    is_as_sent = shown is not None and shown.is_as_sent  # then the clock may have been wrong
+    if not is_as_sent and was_here(numbers, intent):
+        return 'that request was there before'
+    rows = records_of(intent.facility, numbers)
+    if intent.trigger and rows.exclude(target=intent.trigger.target_id).exists():
+        return 'its record here is of another target'
+    if shown and shown.others and not is_as_sent:
+        return f'it is as submission {shown.others[0]} was sent, and not as this one'
+    if shown or groups is None or not _are_all_listed(intent):
+        return ''
+    listed = '; '.join(', '.join(group.numbers) for group in groups) or 'none'
+    return f'the requests of that name and time at {intent.facility} are: {listed}'
+
+
+def what_shows_it(intent: Submission, besides: set[str]) -> str:
+    """Why `intent` was accepted after all; empty if nothing is known of that.
+
+    `besides`: the requests that are said to be of other submissions.
+    """
+    if intent.state == State.RECORDED:
+        rows = records_of(intent.facility, intent.observation_ids)
+        its = ', '.join(sorted(rows.values_list('observation_id', flat=True)))
+        if its:
+            return f'it was accepted, and its record is here: observation {its}'
+        return why_it_may_be_there(intent)
+    for group in _known_groups(intent) or ():
+        is_anothers = group.is_as_holder_sent or not besides.isdisjoint(group.numbers)
+        if group.is_as_sent and not is_anothers:
+            return f'{intent.facility} lists it as {", ".join(group.numbers)}'
+    return ''
+
+
+def _known_groups(intent: Submission) -> list[Listed] | None:
+    """What the portal lists for `intent`. None if nobody can tell: then what a person has seen counts."""
+    try:
+        groups = groups_at(stock, intent) if (stock := stock_of(intent)) else ''
+    except Exception:  # the portal does not answer
+        return None
+    return None if isinstance(groups, str) else groups
+
+
+def _are_all_listed(intent: Submission) -> bool:
+    """Whether what the portal does not list is not there."""
+    try:
+        stock = stock_of(intent)
+        return stock is not None and not why_an_absence_proves_nothing(stock, intent)
+    except Exception:  # the portal does not answer
+        return False
+
+
+def complete(intent: Submission, claim: Callable[[], None]) -> None:
+    """Make the records that an accepted submission lacks, and give all of them their rights.
+
+    Without its trigger nobody knows its target; then it is a request like any that was made
+    elsewhere, which `findrequests` lists.
+    """
+    try:
+        _complete(intent, claim)
+    except MadeMeanwhile:
+        _complete(intent, claim)  # with what is there now
+
+
+def _complete(intent: Submission, claim: Callable[[], None]) -> None:
+    with recording() as made:
+        claim()
+        for number in intent.observation_ids if intent.trigger else ():
+            if (record := _record_of(intent, number)) is None:
+                record = _new_record(intent, number)
+                made.append(record)
+            if intent.cadence:
+                intent.cadence.observation_group.observation_records.add(record)
+            share(intent.trigger, record)
         intent.state = State.RECORDED
         intent.save(update_fields=['state'])
+
+
+def _record_of(intent: Submission, number: str) -> ObservationRecord | None:
+    """The record of an accepted request, if somebody has made it, with what a retry needs."""
+    rows, trigger = records_of(intent.facility, [number]), intent.trigger
+    if not has_numbers_of_its_own(intent.facility):  # an older one is of something else
+        rows = rows.filter(created__gt=intent.created - SKEW)
+    if (record := rows.order_by('pk').first()) is None:
+        return None
+    if record.target_id != trigger.target_id:
+        raise SyncError(f'the record of {number} that is here is of another target')
+    record.user = record.user or trigger.user
+    record.parameters = _parameters(intent) | record.parameters
+    # Not by `save`: its status is not ours to write, and it has not changed.
+    rows.filter(pk=record.pk).update(user=record.user, parameters=record.parameters)
+    return record
+
+
+def _new_record(intent: Submission, number: str) -> ObservationRecord:
+    trigger = intent.trigger
+    return ObservationRecord.objects.create(
+        facility=intent.facility, observation_id=number, target_id=trigger.target_id,
+        parameters=_parameters(intent), user=trigger.user,
+    )  # fmt: skip
 
 
 def _parameters(intent: Submission) -> dict:
     """What the form was filled in with: as for the trigger, in the window that was sent."""
     start, end = get_service_class(intent.facility)().get_start_end_keywords()
-    parameters = dict(intent.trigger.parameters)
+    parameters = without_halves(dict(intent.trigger.parameters))
     try:
         window = intent.payload['requests'][0]['windows'][0]
         return parameters | {start: window['start'], end: window['end']}
     except (KeyError, IndexError, TypeError):
         return parameters
-
-
-def _copy_rights(trigger: ObservationRecord, record: ObservationRecord) -> None:
-    if getattr(settings, 'TARGET_PERMISSIONS_ONLY', True):
-        return
-    for group, given in get_groups_with_perms(trigger, attach_perms=True).items():
-        for right in given:
-            assign_perm(f'tom_observations.{right}', group, record)

@@ -4,31 +4,34 @@ The intent is written and committed before anything is sent, the result after it
 in between, or got no clear answer, is uncertain, and is never sent again by itself.
 """
 
+import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from socket import gaierror
+from functools import partial
 
-import requests
-from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import Q
+from django.db.models.signals import pre_save
 from django.utils import timezone
-from tom_common.exceptions import ImproperCredentialsException
 from tom_observations.models import DynamicCadence, ObservationRecord
-from urllib3.exceptions import NewConnectionError
 
 from ..models import Submission
-from ..sync.errors import Ceiling, NotSubmitted, SyncError, Uncertain
+from ..sync.db_retry import patient
+from ..sync.errors import AnotherRun, Ceiling, NotNoted, NotSubmitted, Uncertain
 from ..sync.explain import explained
-from ..sync.facilities import facility_classes
+from ..sync.runs import TAKEN_OVER
+from .facility_calls import refreshed, through
+from .one_record import MadeMeanwhile, others_of, without_halves
+from .portals import sends_it_as_it_is_to, sharing_a_portal
+from .wire import Sent, is_refusal, watched
+
+logger = logging.getLogger(__name__)
 
 A_DAY = timedelta(days=1)
-#: After these nothing was accepted: the observatory said so, or was never reached.
-REFUSALS = (
-    ValidationError, ImproperCredentialsException, requests.ConnectTimeout, NewConnectionError,
-    gaierror,
-)  # fmt: skip
-UNCLEAR = {408, 409}  # of the 4xx: these do not say that it was not accepted
+ALREADY = 'something was submitted for this observation already'
 IN_HAND = Submission.State.INTENDED, Submission.State.UNCERTAIN
 
 
@@ -36,80 +39,177 @@ class WouldSubmit(Exception):
     """What a dry run raises in the place of a submission."""
 
 
+class NotWanted(Exception):
+    """The cadence was switched off during the run, say, or goes on from another observation now."""
+
+
 class Seam:
     """Passes on what strategies submit, for the trigger that was set last."""
 
-    def __init__(self, claim: Callable[[], None], most: dict[str, int], dry_run: bool) -> None:
-        """`claim` says that this run may still write."""
+    def __init__(
+        self,
+        claim: Callable[[], None],
+        most: dict[str, int],
+        dry_run: bool,
+        switched_off: bool = False,
+    ) -> None:
+        """`claim` says that this run may still write; `switched_off`: cadences need not be active."""
         self._claim, self._most, self._dry_run = claim, most, dry_run
+        self._switched_off = switched_off
         self._cadence: DynamicCadence | None = None
         self._trigger: ObservationRecord | None = None
+        self._is_due: Callable[[], bool] = bool
+        self._is_seen_alone, self._goes_through_all = True, False
         self._is_inside = False  # a class whose method calls that of another class
         self.sent = 0
 
-    def set(self, cadence: DynamicCadence, trigger: ObservationRecord) -> None:
-        """From now on what is submitted is for this."""
-        self._cadence, self._trigger = cadence, trigger
+    def set(
+        self,
+        cadence: DynamicCadence,
+        trigger: ObservationRecord,
+        is_due: Callable[[], bool],
+        is_seen_alone: bool,
+        goes_through_all: bool,
+    ) -> None:
+        """From now on what is submitted is for this, as long as `is_due()`.
+
+        `is_seen_alone`: the strategy knows of no other observation because of which it may submit.
+        `goes_through_all`: it knows of all, and goes through those that have failed.
+        """
+        self._cadence, self._trigger, self._is_due = cadence, trigger, is_due
+        self._is_seen_alone, self._goes_through_all = is_seen_alone, goes_through_all
 
     def submit(self, original: Callable, facility: object, payload: object) -> list:
         """What `original` answers; the intent is noted before, the result after it."""
         if self._is_inside:
-            return original(facility, payload)
+            return original(payload)
+        same = None if self._is_seen_alone else self._same(facility.name, payload)
+        if same and self._goes_through_all and same.state == Submission.State.RECORDED:
+            logger.info('Submission %s is the same: nothing is submitted.', same.pk)
+            return []  # and the strategy goes on to the next
         if self._dry_run:
+            self._see_the_ceiling()
+            self.sent += 1
             raise WouldSubmit(name_of(payload))
-        intent = self._intend(facility.name, payload)
+        portal = sends_it_as_it_is_to(original, facility)
+        intent, sent = self._intend(facility.name, payload, portal, same), Sent()
         self._is_inside = True
         try:
-            numbers = original(facility, payload)
+            with watched(partial(self._begin, intent)) as sent:
+                numbers = original(payload)
             if not numbers:
                 raise Uncertain(f'{facility.name} gave no number for {intent.name}')
         except BaseException as error:
-            _note_failure(intent, error)
+            _note_failure(intent, error, sent)
             raise
         finally:
             self._is_inside = False
-        intent.state, intent.observation_ids = Submission.State.SUBMITTED, list(map(str, numbers))
-        intent.save(update_fields=['state', 'observation_ids'])
+        _save_answer(intent, list(map(str, numbers)))
+        self._claim()  # or the records are for the other run to make
         return numbers
 
-    def _intend(self, facility: str, payload: object) -> Submission:
-        since = timezone.now() - A_DAY
+    def claim_new(self, instance: ObservationRecord, **signal: object) -> None:
+        """Receives `pre_save`: a run that was taken over makes no records, and none makes a second.
+
+        Somebody may have made one with tomtoolkit's page since the portal has accepted it.
+        """
+        if instance._state.adding:
+            instance.parameters = without_halves(instance.parameters)
+            self._claim()
+            if others_of(instance).filter(target=instance.target_id).exists():
+                raise MadeMeanwhile
+
+    def _see_the_ceiling(self) -> None:
+        since, most = timezone.now() - A_DAY, self._most
         today = Submission.objects.filter(created__gt=since).exclude(state=Submission.State.REFUSED)
-        if self.sent >= self._most['run'] or today.count() >= self._most['day']:
-            ceiling = f'{self._most["run"]} in a run, {self._most["day"]} in a day'
+        planned = self.sent if self._dry_run else 0
+        if self.sent >= most['run'] or today.count() + planned >= most['day']:
+            ceiling = f'{most["run"]} in a run, {most["day"]} in a day'
             raise Ceiling(f'no more is submitted now: {ceiling}')
+
+    def _intend(
+        self, facility: str, payload: object, portal: str, same: Submission | None
+    ) -> Submission:
+        self._see_the_ceiling()
         try:
             with transaction.atomic(durable=True):  # committed, or nothing is sent
                 self._claim()
+                self._see_what_it_is_for()
+                if submission_for(self._trigger):
+                    raise NotSubmitted(ALREADY)
+                if same:
+                    raise NotSubmitted(f'submission {same.pk} is the same, and has not ended')
                 self.sent += 1
                 return Submission.objects.create(
-                    cadence=self._cadence, trigger=self._trigger, facility=facility[:50],
-                    name=name_of(payload), payload=payload, created=timezone.now(),
+                    cadence=self._cadence, trigger=self._trigger,
+                    trigger_number=self._trigger.observation_id, facility=facility[:50],
+                    name=name_of(payload), payload=payload, portal=portal, created=timezone.now(),
                 )  # fmt: skip
         except IntegrityError as error:
-            raise NotSubmitted('something was submitted for this observation already') from error
+            with transaction.atomic():
+                self._see_what_it_is_for()
+            raise NotSubmitted(ALREADY) from error
+
+    def _same(self, facility: str, payload: object) -> Submission | None:
+        """What the cadence has submitted in the same words, the window among them, and is open.
+
+        Or has ended, where the strategy goes through all that has failed: it would submit each again at
+        every run.
+        """
+        words = json.loads(json.dumps(payload, cls=DjangoJSONEncoder))
+        rows = Submission.objects.filter(cadence=self._cadence, facility=facility[:50])
+        rows = rows.filter(name=name_of(payload)).exclude(state=Submission.State.REFUSED)
+        alike = (one for one in rows if one.payload == words)
+        return next((one for one in alike if self._goes_through_all or _is_open(one)), None)
+
+    def _see_what_it_is_for(self) -> None:
+        """Raise NotWanted if somebody has switched the cadence off since this run read it, say."""
+        cadence = DynamicCadence.objects.select_for_update().filter(pk=self._cadence.pk).first()
+        if cadence is None or not (cadence.active or self._switched_off):
+            raise NotWanted
+        if not self._is_due():
+            raise NotWanted
+
+    def _begin(self, intent: Submission) -> None:
+        """Note that it is sent now. Raises AnotherRun if another run has it in hand."""
+        with transaction.atomic():
+            self._claim()
+            rows = Submission.objects.filter(pk=intent.pk, state=Submission.State.INTENDED)
+            if not rows.update(created=timezone.now()):
+                raise AnotherRun(TAKEN_OVER)
 
 
 @contextmanager
 def submitting(seam: Seam) -> Iterator[None]:
     """While this lasts, every installed facility class submits through `seam`."""
-    classes = set(facility_classes()[0].values())
-    originals = {one: one.submit_observation for one in classes}
-    own = {one for one in classes if 'submit_observation' in vars(one)}
-
-    def through_the_seam(original: Callable) -> Callable:
-        return lambda facility, payload: seam.submit(original, facility, payload)
-
-    for one, original in originals.items():
-        one.submit_observation = through_the_seam(original)
+    pre_save.connect(seam.claim_new, sender=ObservationRecord)
     try:
-        yield
+        with (
+            through('submit_observation', seam.submit),
+            through('update_observation_status', refreshed),
+        ):
+            yield
     finally:
-        for one, original in originals.items():
-            if one in own:
-                one.submit_observation = original
-            else:
-                del one.submit_observation
+        pre_save.disconnect(seam.claim_new, sender=ObservationRecord)
+
+
+def submission_for(trigger: ObservationRecord) -> Submission | None:
+    """What was submitted because of `trigger`, by whatever cadence, and not refused.
+
+    Also if the record of `trigger` was deleted and made again, or if its request has two records.
+    """
+    facilities = sharing_a_portal(trigger.facility)
+    its = Q(trigger=trigger) | Q(trigger_number=trigger.observation_id, facility__in=facilities)
+    rows = Submission.objects.filter(its).exclude(state=Submission.State.REFUSED).order_by('pk')
+    return min(rows, key=lambda one: one.state == Submission.State.RECORDED, default=None)
+
+
+def _is_open(before: Submission) -> bool:
+    """Whether not all of its observations have ended, as far as that is known."""
+    its = ObservationRecord.objects.filter(
+        facility=before.facility, observation_id__in=before.observation_ids
+    )
+    return not its or not all(record.terminal for record in its)
 
 
 def name_of(payload: object) -> str:
@@ -117,34 +217,34 @@ def name_of(payload: object) -> str:
     return str(payload.get('name', '') if isinstance(payload, dict) else '')[:255]
 
 
-def is_refusal(error: BaseException) -> bool:
-    """Whether it is certain that nothing was accepted."""
-    for cause in _wrapped(error):
-        if isinstance(cause, REFUSALS):
-            return True
-        if isinstance(cause, requests.HTTPError) and cause.response is not None:
-            status = cause.response.status_code
-            return 400 <= status < 500 and status not in UNCLEAR
-    return False
+def _note_failure(intent: Submission, error: BaseException, sent: Sent) -> None:
+    """Note what came of it, unless another run has found that out meanwhile."""
+    # What tomtoolkit's own method sends is seen whole; a log may be sent over the network meanwhile.
+    is_seen = bool(intent.portal) or not sent.is_elsewhere
+    is_refused = is_seen and is_refusal(error, sent)
+    state = Submission.State.REFUSED if is_refused else Submission.State.UNCERTAIN
+    words = str(explained(error, intent.facility))
+    if sent.is_in_part_accepted:
+        words = f'{intent.facility} has accepted a part of it: {words}'
+    rows = Submission.objects.filter(pk=intent.pk, state=Submission.State.INTENDED)
+    rows.update(state=state, error=words)
 
 
-def _wrapped(error: object) -> Iterator[BaseException]:
-    """`error`, and what it wraps; not what was met before it, and may have been overcome."""
-    if isinstance(error, BaseException):
-        yield error
-        for inner in (error.__cause__, getattr(error, 'reason', None), *error.args):
-            yield from _wrapped(inner)
+def _save_answer(intent: Submission, numbers: list[str]) -> None:
+    """Note under which numbers it was accepted.
 
-
-def _note_failure(intent: Submission, error: BaseException) -> None:
-    intent.state = Submission.State.REFUSED if is_refusal(error) else Submission.State.UNCERTAIN
-    intent.error = str(explained(error, intent.facility))
-    intent.save(update_fields=['state', 'error'])
-
-
-def failure_of(intent: Submission) -> SyncError:
-    """What is to be said of a submission that has no clear end."""
-    return Uncertain(
-        f'submission {intent.pk} ({intent.name}, {intent.created:%Y-%m-%d %H:%M} UTC) may have '
-        f'been accepted: {intent.error or "the run was ended while it was sent"}'
-    )
+    Raises AnotherRun where another run has settled it otherwise, and NotNoted if it cannot be saved.
+    """
+    answer = f'{intent.facility} has accepted {intent.name} as {", ".join(numbers)}, and that'
+    rows = Submission.objects.filter(pk=intent.pk)
+    ours = rows.filter(state__in=IN_HAND)
+    try:
+        is_noted = patient(ours.update)(state=Submission.State.SUBMITTED, observation_ids=numbers)
+        if is_noted or rows.filter(observation_ids=numbers).exists():
+            return
+    except DatabaseError as error:
+        logger.error('%s cannot be saved: %s', answer, error)
+        raise NotNoted(f'{answer} cannot be saved') from error
+    words = f'{answer} came when submission {intent.pk} was settled already'
+    logger.error(words)
+    raise AnotherRun(f'{TAKEN_OVER} {words}: look it up there.')

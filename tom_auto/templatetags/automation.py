@@ -11,7 +11,9 @@ from django.utils.timesince import timesince
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
+from .. import versions
 from ..access import Visitor, may_see_page, seen_by
+from ..arrivals.gallery import newest
 from ..conf import advice, manage, to_install
 from ..health import healths
 from ..jobs import main_job, next_run
@@ -68,6 +70,7 @@ def length_of_time(span: timedelta | None) -> str:
 
 
 register.simple_tag(to_install)
+register.simple_tag(versions.words, name='versions')
 register.filter('typed', manage)
 register.filter('what_to_do', advice)
 
@@ -118,6 +121,13 @@ def target_line(context: template.Context, target: object) -> dict:
 def home_line(context: template.Context) -> dict:
     user = context['user']
     return {'states': healths(user) if may_see_page(user) else []}
+
+
+@register.inclusion_tag('tom_auto/arrivals/newest.html', takes_context=True)
+def newest_frames(context: template.Context) -> dict:
+    """The newest four frames that the visitor may see, as pictures."""
+    user = context['user']
+    return {'frames': newest(user, 4) if may_see_page(user) else []}
 
 
 def _next(due: datetime | None) -> datetime | None:

@@ -22,3 +22,8 @@ def data_product_saved(products: list[DataProduct]) -> None:
     """For 'data_product_post_save': a data file was saved. Start your reduction here."""
     for product in products:
         logger.info('Saved %s of %s', product.data.name, product.target)
+
+
+def frames_arrived(record: ObservationRecord, products: list[DataProduct]) -> None:
+    """For 'frames_arrived': all the frames that one check of an observation has brought."""
+    logger.info('%s: %s new frames', record, len(products))

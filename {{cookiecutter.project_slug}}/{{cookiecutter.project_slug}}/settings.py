@@ -24,6 +24,7 @@ from tom_common.default_settings import (
 
 from tom_auto import environment
 from tom_auto.log_config import logging_for
+from tom_auto.media_store import storages_in
 from tom_auto.sentry import report_errors_to
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -51,11 +52,17 @@ HINT_LEVEL = 20
 TOM_AUTO = {
     # This address gets the state of a job by POST when it changes.
     'ALERT_WEBHOOK_URL': environment.text('ALERT_WEBHOOK_URL'),
+    # This address gets what came in by POST, after each run that brought frames, of all targets.
+    'ARRIVALS_WEBHOOK_URL': environment.text('ARRIVALS_WEBHOOK_URL'),
     # A dead-man's switch: it raises the alarm when scheduled runs stop calling this address.
     'PING_URL': environment.text('PING_URL'),
     # Where a web server in front, such as nginx, has the data files for itself, and sends them.
     'DATA_BY_PROXY': environment.text('DATA_BY_PROXY'),
+    # What does the work of many machines: 'none', or 'celery'.
+    'TASK_ENGINE': environment.text('TASK_ENGINE', 'none'),
 }
+# Where the messages for workers are. Any setting of Celery may be here, with CELERY_ before its name.
+CELERY_BROKER_URL = environment.text('CELERY_BROKER_URL')
 
 # These people get mail when a job begins to fail, is overdue, or works again.
 ADMINS = [(address, address) for address in environment.words('ADMINS')]
@@ -122,8 +129,11 @@ LOGOUT_REDIRECT_URL = '/'
 
 # READ_ONLY: anyone may look. LOCKED: only users who have logged in, except for OPEN_URLS.
 AUTH_STRATEGY = 'READ_ONLY'
-# These two check the login or token themselves, and with LOCKED they require one.
-OPEN_URLS = ['/automation/status.json', '/automation/metrics']
+# These check the login, a token or a signature themselves; with LOCKED they require one.
+OPEN_URLS = [
+    '/automation/status.json', '/automation/metrics', '/automation/arrivals.json',
+    '/automation/arrivals.atom', '/automation/arrivals/*/file/', '/automation/unsubscribe/*',
+]  # fmt: skip
 
 # True: people who may see a target may see its observations and data. False: permissions are given
 # for each of them separately.
@@ -207,6 +217,10 @@ BOOTSTRAP5 = {
 }
 MEDIA_URL = '/data/'
 MEDIA_ROOT = BASE_DIR / 'data'
+# A bucket in an S3-compatible store takes the place of the folder, where many machines do the work.
+if BUCKET := environment.text('MEDIA_BUCKET'):
+    store = map(environment.text, ('MEDIA_STORE', 'MEDIA_ACCESS_KEY', 'MEDIA_SECRET_KEY'))
+    STORAGES = storages_in(BUCKET, *store)
 FILE_UPLOAD_PERMISSIONS = 0o600
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 
@@ -290,7 +304,7 @@ AUTO_THUMBNAILS = False
 THUMBNAIL_MAX_SIZE = (0, 0)
 THUMBNAIL_DEFAULT_SIZE = (200, 200)
 
-# Functions that are called when something happens. Yours may be in app/hooks.py.
+# Functions that are called when something happens. Yours may be in app/hooks.py, as `frames_arrived`.
 HOOKS = {
     'target_post_save': 'tom_common.hooks.target_post_save',
     'observation_change_state': 'tom_common.hooks.observation_change_state',

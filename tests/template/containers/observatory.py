@@ -4,7 +4,7 @@ import sys
 import threading
 from datetime import datetime
 
-from tom_auto.observatory import Observatory
+from tom_auto.simulator import Observatory
 
 PORT = 8001
 REQUESTS = 150

@@ -3,21 +3,21 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from ...backup import back_up, for_the_owner_alone, usual_place
 from ...conf import manage
 from ...database_copies import BackupError
 from ...interrupt import terminable
 from ...sync.errors import SyncError
+from ..command import LibraryCommand
 
 
-class Command(BaseCommand):
+class Command(LibraryCommand):
     help = (
         'Copies the database and the data files into one file, and proves that it can be read. '
         'Nothing has to stop for it. Not in it: .env, without which stored credentials cannot be read.'
     )
-    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -42,6 +42,10 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         data = 'no data files' if made.files is None else f'{made.files} data files'
         self.stdout.write(f'{made.path}: {made.size / 1e6:.1f} MB, the database and {data}.')
+        if made.missing:
+            self.stdout.write(
+                f'Not in it: {len(made.missing)} data products that have no file, such as {made.missing[0]}.'
+            )
         if made.deleted:
             self.stdout.write(f'Deleted: {", ".join(made.deleted)}.')
         self.stdout.write(

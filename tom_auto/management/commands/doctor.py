@@ -3,7 +3,7 @@
 import json
 from argparse import ArgumentParser
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from ...channels import send_test
 from ...doctor.checks import findings
@@ -11,14 +11,14 @@ from ...doctor.finding import FAILED, OK, WARNING, Finding, place_of_settings
 from ...redact import overheard
 from ...sync.started_by import started_by
 from ...sync.storage_id import accept_storage
+from ..command import LibraryCommand
 
 
-class Command(BaseCommand):
+class Command(LibraryCommand):
     help = (
         'Checks everything that the automation needs, and says how to fix what is wrong. '
         'Changes nothing, but with --accept-storage. Exit status: 0 nothing failed, 1 something failed.'
     )
-    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument('--json', action='store_true', help='print one JSON object')

@@ -3,27 +3,24 @@
 import shutil
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from ...backup import backups, for_the_owner_alone, usual_place
+from ...backup import alone, backups, for_the_owner_alone, usual_place
 from ...conf import manage
 from ...database_copies import BackupError
 from ...interrupt import terminable
 from ...restore import ConsentMissing, Restored, restore
+from ..command import LibraryCommand
 from ..endings import explained_endings
 
 
-class Command(BaseCommand):
+class Command(LibraryCommand):
     help = (
         'Puts the database and the data files of a backup in the place of what is there: all of it, or '
         'nothing. The files that were there are kept in a directory beside the data.'
     )
-    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -37,9 +34,9 @@ class Command(BaseCommand):
                 explained_endings('Nothing was restored.'),
                 terminable(),
                 for_the_owner_alone(),
-                self.chosen(options['backup']) as file,
+                alone(usual_place()) as work,
             ):
-                done = restore(file, options['yes'])
+                done = restore(self.chosen(options['backup'], work), work, options['yes'])
         except ConsentMissing as error:
             raise CommandError(
                 f'{error} A restore replaces all of it. Back it up first: {manage("backup")}. Then stop '
@@ -49,21 +46,16 @@ class Command(BaseCommand):
             raise CommandError(f'{error} Nothing was restored.') from error
         self.show(done)
 
-    @contextmanager
-    def chosen(self, name: str | None) -> Iterator[Path]:
+    def chosen(self, name: str | None, work: Path) -> Path:
         """The file of that name. Raises CommandError, which lists the backups, if there is no such file."""
         place = usual_place()
         if name == '-':
-            place.mkdir(mode=0o700, exist_ok=True)
-            with NamedTemporaryFile(dir=place, prefix='.restore-') as file:
+            with (work / 'from standard input').open('xb') as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
-                file.flush()
-                yield Path(file.name)
-            return
+            return Path(file.name)
         for file in (Path(name), place / name) if name else ():
             if file.is_file():
-                yield file
-                return
+                return file
         there = ', '.join(file.name for file in backups(place)) or 'none'
         wrong = f'There is no backup {name}' if name else 'Name a backup'
         raise CommandError(f'{wrong}. In {place}: {there}.', returncode=2)
@@ -73,7 +65,8 @@ class Command(BaseCommand):
         data = 'no data files' if done.files is None else f'{done.files} data files'
         self.stdout.write(f'Restored: the database and {data}, as of {done.made}.')
         if done.aside:
-            self.stdout.write(f'The files that were there are in {done.aside}.')
+            there = ', '.join(map(str, done.aside))
+            self.stdout.write(f'The files that were there are in {there}.')
         if not done.same_key:
             self.stdout.write(
                 'SECRET_KEY is not the one of this backup: put the old value into .env, or users have '

@@ -8,12 +8,13 @@ from itertools import islice
 from pathlib import Path
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ...conf import shared_database
 from ...health import schedule_site
 from ...interrupt import terminable
 from ...jobs import job_named, jobs, site
+from ...order_of_jobs import wait_for_turn
 from ...run_job import run_job
 from ...scheduling import cli
 from ...scheduling.definition import FILE, ScheduleError, read_schedule
@@ -22,6 +23,7 @@ from ...scheduling.next_times import runs, sentence
 from ...scheduling.plan import START, checked_schedule
 from ...scheduling.runner import Runner
 from ...sync.errors import Paused
+from ..command import LibraryCommand
 from ..endings import explained_endings
 
 ACTIONS = {
@@ -38,11 +40,10 @@ def count(text: str) -> int:
     return int(text)
 
 
-class Command(BaseCommand):
+class Command(LibraryCommand):
     """Passes most actions on to tom_auto.scheduling, which works without Django as well."""
 
     help = 'Show, install, remove, check or run the schedule, which is defined in schedule.toml.'
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = cli.add_actions(parser)
@@ -93,6 +94,7 @@ class Command(BaseCommand):
             raise CommandError(f'There is no job {name!r}. The jobs are: {names}.', returncode=2)
         with explained_endings():
             try:
+                wait_for_turn(job)
                 status = run_job(job, self.pass_on)
             except Paused as pause:
                 self.print_now(str(pause))

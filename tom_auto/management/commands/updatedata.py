@@ -2,7 +2,7 @@
 
 import json
 from argparse import ArgumentParser
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 from django.contrib.auth.models import User
@@ -11,6 +11,8 @@ from django.utils import timezone
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
+from ...adoption import adoption
+from ...celery_tasks import setup
 from ...channels import DeadMansSwitch
 from ...conf import Automation, automation, manage
 from ...jobs import main_job
@@ -19,8 +21,9 @@ from ...sync.engine import update
 from ...sync.facilities import facility_classes
 from ...sync.outcomes import Report
 from ...sync.started_by import started_by
+from ..following import follow
 from ..run_command import RunCommand, positive, wrong
-from ..terminal import result
+from ..terminal import ProgressLine, result
 
 
 class Command(RunCommand):
@@ -44,8 +47,14 @@ class Command(RunCommand):
         add(
             '--dry-run', action='store_true', help='list what is due; contact nobody, write nothing'
         )
+        add(
+            '--report',
+            action='store_true',
+            help='say what older commands had lost or damaged, and what was brought home; do nothing',
+        )
         add('--workers', type=positive, metavar='N', help='requests in flight to one facility')
         add('--deadline', type=positive, metavar='SECONDS', help='start no new work after this')
+        add('--wait', action='store_true', help='follow the run in progress, or one that begins')
         add('--json', action='store_true', help='print one JSON object instead of text')
 
     def limits(self, options: dict) -> Automation:
@@ -53,20 +62,45 @@ class Command(RunCommand):
 
     def act(self, options: dict, limits: Automation) -> Report | None:
         """Check what is due and bring home its data, or list what is due."""
+        if options['report']:
+            self.say_what_was_found(options['json'])
+            return None
         selection = chosen_selection(options)
         user = chosen_user(options['username'])
         if options['dry_run']:
             self.say_what_is_due(selection, options['json'])
             return None
-        run = partial(update, selection, limits, user, job=main_job().name)
+        if options['wait']:
+            with ProgressLine(self.stderr).above_others() as line:
+                return follow('updatedata', words_of(options), line.show, self.say_now)
+        setup.insist()
+        hand_out = setup.who_runs_hooks(limits)
+        share = setup.who_shares(limits, user)
+        run = partial(
+            update, selection, limits, user, job=main_job().name, hand_out=hand_out, share=share
+        )
         switch = DeadMansSwitch(watched=not started_by() and not selection.words())
         return self.watched(run, switch)
+
+    def say_now(self, line: str) -> None:
+        """Say something that is no part of the result."""
+        self.stderr.write(line, style_func=str)
+        self.stderr.flush()
 
     def words(self, report: Report) -> list[str]:
         lines = list(result(report, manage('doctor')))
         if not ObservationRecord.objects.exists():
             lines.append('This TOM has no observations yet. Add one on the page of a target.')
         return lines
+
+    def say_what_was_found(self, as_json: bool) -> None:
+        """Print what older commands had lost or damaged, and what has come of it."""
+        found = adoption()
+        if as_json:
+            self.stdout.write(json.dumps(asdict(found), default=str))
+            return
+        for line in found.sentences():
+            self.stdout.write(line)
 
     def say_what_is_due(self, selection: Selection, as_json: bool) -> None:
         """Print the records that a run would check now, without contacting an observatory."""
@@ -90,6 +124,14 @@ def chosen_limits(options: dict) -> Automation:
     """The options in the settings, overridden by those of the command line."""
     chosen = {'WORKERS': options['workers'], 'DEADLINE': options['deadline']}
     return replace(automation(), **{name: value for name, value in chosen.items() if value})
+
+
+def words_of(options: dict) -> list[str]:
+    """What to type for a run with these options."""
+    one = {name: [options[name]] for name in ('username', 'workers', 'deadline') if options[name]}
+    many = {name: options[name] or [] for name in ('target_id', 'target', 'facility')}
+    words = [f'--{name}={value}' for name, values in (one | many).items() for value in values]
+    return [*words, '--recheck'] if options['recheck'] else words
 
 
 def chosen_selection(options: dict) -> Selection:

@@ -6,6 +6,7 @@ from functools import partial
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Q
 
 from ...channels import DeadMansSwitch
 from ...conf import Automation, automation
@@ -49,6 +50,7 @@ class Command(RunCommand):
 
         queries = [chosen_query(text) for text in options['query'] or ()]
         services = [known_service(name) for name in options['service'] or ()]
+        refuse_what_excludes_each_other(queries, services)
         selection = Selection(tuple(queries), tuple(services), options['limit'])
         if options['dry_run']:
             report = update_targets(selection, limits, dry_run=True)
@@ -71,13 +73,31 @@ def chosen_query(text: str) -> int:
     from tom_dataservices.models import DataServiceQuery
 
     rows = DataServiceQuery.objects.order_by('pk')
-    found = rows.filter(name=text) or (rows.filter(pk=text) if text.isdecimal() else ())
+    pk = int(text) if text.isdecimal() and len(text) < 10 else 0
+    found = rows.filter(Q(name=text) | Q(pk=pk))
     if len(found) == 1:
         return found[0].pk
+    if found.filter(pk=pk).exclude(name=text).exists():
+        raise wrong(
+            f'{text} is the id of one query, and the name of another: {listed(found)}. Choose the '
+            'first by its name, or the other by its id; or give one of them another name.'
+        )
     if found:
         raise wrong(f'{len(found)} queries are called {text!r}. Choose by id: {listed(found)}.')
     choice = listed(rows)
     raise wrong(f'There is no query {text!r}. The queries are: {choice or "none"}.')
+
+
+def refuse_what_excludes_each_other(queries: list[int], services: list[str]) -> None:
+    """Raise CommandError for a query that is of none of the services that were named."""
+    from tom_dataservices.models import DataServiceQuery
+
+    rows = DataServiceQuery.objects.filter(pk__in=queries).order_by('pk')
+    if services and (others := rows.exclude(data_service__in=services)):
+        raise wrong(
+            f'--query and --service exclude each other: {listed(others)} would not be asked. '
+            'Leave one of them out.'
+        )
 
 
 def listed(queries: object) -> str:

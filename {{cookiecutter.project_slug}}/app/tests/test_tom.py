@@ -11,7 +11,7 @@ from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
 from tom_auto.models import UpdateRun
-from tom_auto.observatory import Observatory
+from tom_auto.simulator import Observatory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,7 +27,7 @@ def own_directory(settings, tmp_path):
     files = {'BACKEND': 'django.core.files.storage.FileSystemStorage'}
     settings.STORAGES = settings.STORAGES | {'default': files}
     settings.TOM_AUTO = settings.TOM_AUTO | {
-        'PING_URL': '', 'ALERT_WEBHOOK_URL': '', 'WATCH_EVERY': 0,
+        'PING_URL': '', 'ALERT_WEBHOOK_URL': '', 'ARRIVALS_WEBHOOK_URL': '', 'WATCH_EVERY': 0,
         'MIN_FREE_BYTES': 0, 'WANTED_FRAMES': {},
     }  # fmt: skip
     settings.ADMINS = []

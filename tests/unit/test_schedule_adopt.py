@@ -1,0 +1,130 @@
+"""`schedule init`: a schedule.toml for a TOM made by hand, in place of an older line of cron."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tom_auto.scheduling import cron_table
+from tom_auto.scheduling.adopt import init
+from tom_auto.scheduling.definition import ScheduleError, read_schedule
+from tom_auto.scheduling.plan import Site
+
+from .schedule_project import FakeCrontab, fake_crontab, make_project, with_path
+
+OTHERS = b'MAILTO=""\n0 1 * * * /usr/bin/backup\n'
+
+
+@pytest.fixture
+def cron(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCrontab:
+    fake = fake_crontab(tmp_path / 'bin')
+    monkeypatch.setenv('PATH', with_path(fake.bin))
+    monkeypatch.setattr(cron_table, 'LOCK', tmp_path)
+    return fake
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A TOM that was made by hand."""
+    made = make_project(tmp_path / 'old_tom')
+    (made / 'schedule.toml').unlink()
+    (made / 'logs').rmdir()
+    return made
+
+
+def asked(project: Path, replace: bool = False) -> str:
+    return '\n'.join(init(Site(project), replace))
+
+
+def when(project: Path) -> str:
+    return tomllib.loads((project / 'schedule.toml').read_text())['updatedata']['when']
+
+
+def test_without_an_older_line(cron, project):
+    cron.table = OTHERS
+    told = asked(project)
+    assert f'{project}/schedule.toml is written: updatedata runs hourly.' in told
+    assert 'schedule install' in told
+    schedule = read_schedule(project)
+    assert (schedule.environment, [job.name for job in schedule.jobs]) == (
+        'virtualenv',
+        ['updatedata'],
+    )
+    assert cron.table == OTHERS
+
+
+#: What people have in their crontabs, and how often it then runs. {here} is the project.
+LINES = {
+    '0 * * * * {here}/.venv/bin/python {here}/manage.py updatedata': 'hourly',
+    '17 3 * * * cd {here} && .venv/bin/python manage.py updatestatus': '17 3 * * *',
+    '*/30 * * * * /usr/bin/python3 "{here}/manage.py" downloaddata >> /tmp/log 2>&1': '*/30 * * * *',
+    '@daily cd {here}; ./manage.py updatedata --target_id 1': 'daily',
+}
+
+
+@pytest.mark.parametrize(('line', 'often'), LINES.items())
+def test_an_older_line_is_found_and_replaced(cron, project, line, often):
+    old = line.format(here=project).encode()
+    cron.table = OTHERS + old + b'\n# the end\n'
+    told = asked(project)
+    assert (when(project), cron.table) == (often, OTHERS + old + b'\n# the end\n')
+    assert f'-{old.decode()}' in told and 'schedule init --replace' in told
+
+    told = asked(project, replace=True)
+    assert cron.table.startswith(OTHERS + b'# Replaced by tom-auto: ' + old + b'\n# the end\n')
+    assert cron.table.count(b' schedule run updatedata') == 1
+    assert 'A copy of the old crontab: .cache/crontab/' in told
+    [copy] = (project / '.cache' / 'crontab').iterdir()
+    assert copy.read_bytes() == OTHERS + old + b'\n# the end\n'
+    before = cron.table
+    assert 'To install it' in asked(project, replace=True)  # no older line is left
+    assert cron.table == before
+
+
+#: These are no older lines of this project.
+FOREIGN = [
+    '0 * * * * /srv/other/manage.py updatedata',
+    '0 * * * * {here}2/manage.py updatedata',
+    '0 * * * * {here}/manage.py updatedata_of_mine',
+    '# 0 * * * * {here}/manage.py updatedata',
+    '0 * * * * {here}/manage.py clearsessions',
+    'PROJECT={here}/manage.py',
+]
+
+
+def test_what_is_no_older_line_stays(cron, project):
+    table = ''.join(f'{line}\n' for line in FOREIGN).format(here=project).encode()
+    cron.table = table
+    assert 'older line' not in asked(project, replace=True)
+    assert cron.table == table
+
+
+def test_two_older_lines_become_one_job(cron, project):
+    lines = (
+        f'5 * * * * {project}/manage.py updatestatus\n9 * * * * {project}/manage.py downloaddata\n'
+    )
+    cron.table = lines.encode()
+    assert 'Your crontab has 2 older lines' in asked(project)
+    asked(project, replace=True)
+    assert cron.table.count(b'# Replaced by tom-auto: ') == 2
+    assert cron.table.count(b' schedule run updatedata') == 1
+
+
+def test_a_schedule_that_is_there_stays(cron, project):
+    text = 'environment = "virtualenv"\n[updatedata]\nwhen = "daily"\n'
+    (project / 'schedule.toml').write_text(text)
+    assert 'is there already, and stays as it is' in asked(project)
+    assert (project / 'schedule.toml').read_text() == text
+
+
+def test_a_machine_without_cron(project, tmp_path, monkeypatch):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    told = asked(project)
+    assert (project / 'schedule.toml').exists()
+    assert 'no `crontab` command' in told and 'is not known' in told
+
+
+def test_somewhere_else(cron, tmp_path):
+    with pytest.raises(ScheduleError, match='There is no manage.py'):
+        asked(tmp_path)
+    assert not (tmp_path / 'schedule.toml').exists()

@@ -1,0 +1,92 @@
+"""What workers do."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from threading import current_thread, main_thread
+from time import monotonic
+from typing import IO
+
+from django.conf import settings
+from django.db import connection
+
+from ..conf import automation
+from ..models import UpdateRun
+from ..scheduling.definition import LONGEST_TIMEOUT
+from ..scheduling.job_log import log_file, owner_only
+from ..scheduling.plan import START
+from ..scheduling.runner import DAY
+from ..sync.product_hooks import due, pay_next, this_process
+from . import batches, sending, workers  # noqa: F401  (importing `workers` has it see that they can work)
+from .app import BUDGET, app
+
+
+class TookTooLong(Exception):
+    """A hook took longer than it may."""
+
+
+@app.task(name='tom_auto.pay_hooks')
+def pay_hooks() -> None:
+    """Run hooks that are owed, as long as there are any and it is not somebody else's turn."""
+    limits, until = automation(), monotonic() + BUDGET
+    holder = this_process()
+    around = partial(limited, limits.HOOK_SECONDS)
+    while monotonic() < until:
+        if not pay_next(holder, limits.LEASE, around, until):
+            return
+    if due().exists():
+        sending.wake(1)
+
+
+@app.task(name='tom_auto.check_batch', time_limit=DAY)
+def check_batch(pk: int) -> None:
+    """Check a batch of records of a run, unless somebody else does."""
+    batches.check(pk, this_process())
+
+
+# The message is gone when this begins: beat sends another where no run has begun.
+@app.task(name='tom_auto.run_job', acks_late=False, time_limit=LONGEST_TIMEOUT + DAY)
+def run_job(name: str, due_since: str) -> None:
+    """Run a job of schedule.toml, unless a run of it has begun since it was due."""
+    runs = UpdateRun.objects.filter(job=name, started_by='')
+    if not runs.filter(started__gte=datetime.fromisoformat(due_since)).exists():
+        connection.close()
+        project = Path(settings.BASE_DIR)
+        with _log(project) as log:
+            subprocess.run(
+                [sys.executable, str(project / 'manage.py'), *START, name],
+                cwd=project, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False,
+            )  # fmt: skip
+
+
+def _log(project: Path) -> IO[bytes]:
+    """Where cron's lines append to, too."""
+    try:
+        return open(log_file(project), 'ab', opener=owner_only)  # noqa: PTH123
+    except OSError:  # a read-only container has none
+        return Path(os.devnull).open('ab')
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise TookTooLong in what runs for longer within this."""
+    if current_thread() is not main_thread():  # a pool of threads: only Celery's limit counts
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise TookTooLong(f'it took longer than {seconds:g} s, HOOK_SECONDS in TOM_AUTO')
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

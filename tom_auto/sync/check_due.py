@@ -1,0 +1,228 @@
+"""Checks the records that are due: in a run, or in a batch that a worker has of one.
+
+The main thread does all that touches the database, one record after another. What asks an
+observatory or fetches a file is a job for the threads of `workers`. Checking a record is written
+as one function, `check_record`, which yields the jobs that it needs and gets their results.
+"""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from time import monotonic
+
+from django.contrib.auth.models import User
+from django.db import Error as DatabaseTrouble
+
+from ..conf import Automation
+from ..models import UpdateRun
+from . import runs
+from .check_record import Check, Records
+from .db_retry import connect_again
+from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
+from .explain import explained
+from .facilities import Account
+from .facility_jobs import Facilities
+from .outcomes import Ending, Outcome, Report
+from .sharing import HandOut, Heart
+from .workers import DISK, Pool
+
+logger = logging.getLogger(__name__)
+
+TICK = 0.5  # seconds between two looks at the clock
+GATHER = 0.3  # seconds: the outcomes of so long are written together
+LAST_SECONDS = 3  # after the deadline, for what is under way
+
+
+def check_due(
+    run: UpdateRun,
+    due: dict[str, deque[int]],
+    report: Report,
+    limits: Automation,
+    deadline: float,
+    heart: Heart,
+    away: StorageAway | None,
+    user: User | None,
+    hand_out: HandOut,
+    progress: Callable[[Report], None] = lambda report: None,
+) -> None:
+    """Check these records for `run`, and write what comes of each, in the database and in `report`.
+
+    `away`: why nothing can be stored, if so. Raises AnotherRun where the `heart` says that this process has lost the run.
+    """
+    _Checks(run, report, limits, deadline, progress).go(due, user, hand_out, heart, away)
+
+
+class _Checks:
+    """The main thread's work."""
+
+    def __init__(
+        self,
+        run: UpdateRun,
+        report: Report,
+        limits: Automation,
+        deadline: float,
+        progress: Callable[[Report], None],
+    ) -> None:
+        self._run, self._report, self._limits = run, report, limits
+        self._deadline, self._progress = deadline, progress
+        self._active: dict[int, Check] = {}
+        self._reading: dict[Account, list] = {}  # queues that wait for a portal's lists
+        self._outcomes: list[Outcome] = []
+        self._not_reached: Counter[str] = Counter()  # records, by facility
+        self._written = monotonic()
+
+    def go(
+        self,
+        due: dict[str, deque[int]],
+        user: User | None,
+        hand_out: HandOut,
+        heart: Heart,
+        away: StorageAway | None,
+    ) -> None:
+        """Check every record of `due`, facilities in turn, until all are done or time is up."""
+        with ExitStack() as at_the_end:
+            self._facilities = Facilities(due, self._limits, user, hand_out)
+            at_the_end.callback(self._facilities.stop)
+            self._pool = Pool(2 * self._limits.WORKERS, self._deadline)
+            at_the_end.callback(self._pool.stop)
+            if away is not None:
+                self._pool.set_aside[DISK] = str(away)
+                self._outcomes.append(Outcome('', error=str(away), kind=away.kind))
+            self._work(self._read_lists(due), heart)
+            self._say_what_was_not_reached()
+            self._write_outcomes(at_once=True)
+            self._account()
+
+    def _work(self, queues: deque, heart: Heart) -> None:
+        while self._active or queues or self._reading:
+            if heart.lost:
+                raise AnotherRun(runs.TAKEN_OVER)
+            self._begin_more(queues)
+            for (pk, number), result, error in self._pool.finished(TICK):
+                if pk in self._active:
+                    self._resume(self._active[pk], number, result, error)
+                elif pk in self._reading:
+                    self._go_on_reading(pk, result or {}, queues)
+            self._write_outcomes(at_once=not self._active)
+            if monotonic() > self._deadline and self._is_over(queues):
+                break
+
+    def _read_lists(self, due: dict[str, deque[int]]) -> deque:
+        """Have the lists of the observatories read; gives the queues that wait for none."""
+        now: deque = deque()
+        for name, keys in due.items():
+            stock = self._facilities.stock(name)
+            waiting = self._reading.setdefault(stock.account, []) if stock else now
+            waiting.append((name, keys))
+        jobs = self._facilities.list_jobs(due)
+        for account in list(self._reading):
+            if account in jobs:
+                self._pool.submit(jobs[account], (account, 0))
+            else:
+                self._go_on_reading(account, {}, now)
+        return now
+
+    def _go_on_reading(self, account: Account, found: dict, queues: deque) -> None:
+        """After the portal's lists those of the archive; then the records that waited for them."""
+        known, job = self._facilities, None
+        try:
+            if account in known.lists:
+                known.take_frame_lists(account, found)
+            else:
+                known.lists[account] = found
+                job = known.archive_list_job(account, dict(self._reading[account]))
+        except DatabaseTrouble as error:  # each record will be asked for singly, and may fail
+            logger.warning('No lists of frames are read: %s', error)
+            self._connect_again()
+        if job is not None:
+            self._pool.submit(job, (account, 1))
+        else:
+            queues.extend(self._reading.pop(account))
+
+    def _begin_more(self, queues: deque) -> None:
+        """Take more records in hand, one of each facility in turn."""
+        most, records, begun = 4 * self._limits.WORKERS, Records(), []
+        while queues and len(self._active) < most and monotonic() < self._deadline:
+            name, keys = queues.popleft()
+            key = keys.popleft()
+            if keys:
+                queues.append((name, keys))
+            records.keys.append(key)
+            self._active[key] = Check(name, key, records, self._facilities, self._limits)
+            begun.append(self._active[key])
+        for check in begun:
+            self._step(check)
+
+    def _resume(self, check: Check, number: int, result: object, error: Exception | None) -> None:
+        if check.receive(number, result, error):
+            self._step(check)
+
+    def _step(self, check: Check) -> None:
+        """Let a check go on until it needs something, or has ended."""
+        try:
+            for number, job in check.advance():
+                self._pool.submit(job, (check.outcome.record, number))
+        except Exception as error:
+            check.fail(explained(error, check.outcome.facility))
+            if isinstance(error, DatabaseTrouble):
+                self._connect_again()
+        if check.ended:
+            del self._active[check.outcome.record]
+            self._outcomes.append(check.outcome)
+            if check.outcome.ending is Ending.NOT_REACHED:
+                self._not_reached[check.outcome.facility] += 1
+
+    def _connect_again(self) -> None:
+        """Perhaps the database has gone: the next record would fail as well."""
+        with suppress(DatabaseTrouble):
+            connect_again()
+
+    def _write_outcomes(self, at_once: bool) -> None:
+        for facility, reason, kind in self._pool.news:
+            self._outcomes.append(Outcome(facility, error=reason, kind=kind))
+        self._pool.news.clear()
+        if self._outcomes and (at_once or monotonic() - self._written > GATHER):
+            outcomes, self._outcomes, self._written = self._outcomes, [], monotonic()
+            runs.record_outcomes(self._run, outcomes, self._limits)
+            for outcome in outcomes:
+                self._report.add(outcome)
+        self._progress(self._report)
+        self._facilities.restart_dead()
+
+    def _is_over(self, queues: deque) -> bool:
+        """After the deadline: give up what is under way when it had time to end."""
+        if self._active and monotonic() < self._deadline + LAST_SECONDS:
+            return False
+        held = {pk: (job, since) for (pk, _), (job, since) in self._pool.in_hand.items()}
+        for pk, check in list(self._active.items()):
+            job, since = held.get(pk, (None, 0))
+            doing = job.doing if job else check.doing
+            waited = f' in {monotonic() - since:.0f} s' if job else ''
+            check.fail(OutOfTime(f'given up at the deadline: {doing} has not ended{waited}'))
+            self._outcomes.append(check.outcome)
+        self._active.clear()
+        for job, since in (held[account] for account in self._reading if account in held):
+            waited = f'{monotonic() - since:.0f} s'
+            error = f'given up at the deadline: the {job.doing} have not ended in {waited}'
+            self._outcomes.append(Outcome(job.facility, error=error, kind=OutOfTime.kind))
+        for name, keys in [*queues, *(one for some in self._reading.values() for one in some)]:
+            self._report.not_reached += len(keys)
+            self._not_reached[name] += len(keys)
+        queues.clear()
+        self._reading.clear()
+        return True
+
+    def _say_what_was_not_reached(self) -> None:
+        for name, count in self._not_reached.items():
+            records = '1 record was' if count == 1 else f'{count} records were'
+            error = f'{records} not reached before the deadline'
+            self._outcomes.append(Outcome(name, error=error, kind=OutOfTime.kind))
+
+    def _account(self) -> None:
+        """See that every record went somewhere: rule 16."""
+        if missing := self._report.still_open():
+            error = f'{missing} due records are not accounted for. Please report this'
+            outcome = Outcome('', error=error, kind=SyncError.kind, ending=Ending.FAILED)
+            runs.record_outcomes(self._run, [outcome], self._limits)
+            self._report.add(outcome)

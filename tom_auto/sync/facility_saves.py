@@ -1,0 +1,91 @@
+"""Lets facility classes save data products by themselves, and sees that what they saved are files.
+
+What they saved gets what every stored frame gets: rules 4 and 10.
+"""
+
+from django.db import transaction
+from django.db.models import Max
+from tom_dataproducts.models import DataProduct
+from tom_observations.models import ObservationRecord
+
+from ..arrivals.noting import note_arrival
+from ..models import RecordSync, StoredFrame
+from . import storage, whole_file
+from .errors import BrokenClass
+from .facility_jobs import Facilities, Jobs, one
+from .outcomes import Outcome
+from .products import copy_rights, note_verified, owe_hooks_anew
+from .whole_file import Received
+
+
+def let_it_save(record: ObservationRecord, outcome: Outcome, facilities: Facilities) -> Jobs:
+    """Call the class's own `save_data_products`. Raises BrokenClass where it saved no file."""
+    name, archive = outcome.facility, facilities.archive_of(outcome.facility)
+    # Not while the storage is away: what has no file there would count as missing.
+    yield from one(facilities.disk_job(name, storage.the_storage, 'the storage'))
+    newest = DataProduct.objects.aggregate(pk=Max('pk'))['pk'] or 0
+    sync = RecordSync.objects.filter(pk=record.pk)
+    sync.filter(saving=False).update(saving=True, newest_product=newest)
+    faults = _look_over(record, outcome, archive)  # from a call that was killed while it saved
+    [(_, error)] = yield [facilities.class_job(name, record, 'save', record.pk)]
+    faults += _look_over(record, outcome, archive)
+    sync.update(saving=False)
+    outcome.found = DataProduct.objects.filter(observation_record=record).count()
+    if error is not None:
+        raise error
+    if faults:
+        raise BrokenClass(f'{name} saved a broken file: {faults[0]}')
+
+
+def _look_over(record: ObservationRecord, outcome: Outcome, archive: str) -> list[str]:
+    """Take over what a class has saved; gives what is wrong with it.
+
+    Nothing that was there before is touched, nor what people upload, which has no product id. A
+    row without a file, or with an error page, is of no use, and is removed: the class will save it
+    anew. What was deleted here, and the class has saved once more, is removed again.
+    """
+    newest = RecordSync.objects.get(pk=record.pk).newest_product
+    rows = DataProduct.objects.filter(observation_record=record, pk__gt=newest, stored_frame=None)
+    frames = StoredFrame.objects.filter(archive=archive, state=StoredFrame.State.DELETED)
+    deleted = set(frames.filter(record=record).values_list('frame_id', flat=True))
+    faults = []
+    for product in rows.order_by('pk'):
+        name, is_an_upload = product.data.name, not product.product_id
+        named = f'product {product.product_id or product.pk}'
+        if not name or not storage.exists(name):
+            if not is_an_upload:
+                product.delete()
+                faults.append(f'{named}: there is no file')
+            continue
+        with storage.opened(name) as file:
+            received = whole_file.read(file)
+            useless = whole_file.no_file(name, file, received) and not is_an_upload
+            fault = whole_file.fault(name, file, received)
+        was_deleted = product.product_id in deleted
+        if fault and not was_deleted:
+            faults.append(f'{named}: {fault}')
+        if useless or was_deleted:
+            product.delete()
+            storage.delete(name)
+        else:
+            _take_over(record, product, received, archive)
+            outcome.saved += 1
+    return faults
+
+
+@transaction.atomic
+def _take_over(
+    record: ObservationRecord, product: DataProduct, received: Received, archive: str
+) -> None:
+    kind = whole_file.data_product_type(product.data.name)
+    if not product.data_product_type and kind:
+        DataProduct.objects.filter(pk=product.pk).update(data_product_type=kind)
+    its = {'archive': archive, 'frame_id': product.product_id or f'product {product.pk}'}
+    stored = StoredFrame.objects.filter(**its).first() or StoredFrame(**its)
+    is_new = not stored.md5 or stored.product_id != product.pk
+    stored.record, stored.product, stored.hooks_owed = record, product, True
+    owe_hooks_anew(stored)
+    note_verified(stored, product.get_file_name(), product.data.name, received)
+    if is_new:
+        note_arrival(record.facility, product)
+    copy_rights(record, product)

@@ -1,0 +1,230 @@
+"""Runs the hooks for saved data products, and owes those that fail: rule 10.
+
+A saved product owes its hooks, by its row in the database, until they have ended. Who runs them
+claims them first, for the time of a lease, which is prolonged while they run: the run itself, or
+any number of workers on any number of hosts. The claims of one that has died lapse with its lease.
+What a run of a TOM without workers has just saved need not be claimed: nobody else runs its hooks.
+
+In the run a hook that failed is owed until the next check of its record. Workers try it again at
+once, then after half an hour, an hour, and so on up to a day, until it succeeds.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import timedelta
+from math import inf
+from threading import Event, Thread
+from time import monotonic
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Case, F, IntegerField, Q, QuerySet, TextField, Value, When
+from django.db.models.functions import Now
+from tom_dataproducts.models import DataProduct
+from tom_observations.models import ObservationRecord
+
+from ..models import StoredFrame
+from .due import backoff
+from .errors import HookFailed
+from .hooks import run_own_hook
+
+RUN = 'the run'  # who holds what a run without workers has claimed: there is only one
+CHUNK = 10  # products of one record, which a worker claims together
+DEAD = Value('the process that ran it has died', output_field=TextField())
+KEEP_FAILING = 2  # failures in a row, after which a person should look
+
+Around = Callable[[], AbstractContextManager]
+
+
+def owed() -> QuerySet[StoredFrame]:
+    """The frames for whose products hooks are owed."""
+    return StoredFrame.objects.filter(hooks_owed=True, product__isnull=False)
+
+
+def due() -> QuerySet[StoredFrame]:
+    """Those of them that a worker may begin now."""
+    return owed().filter(hooks_due__lte=Now())
+
+
+def keep_failing() -> QuerySet[StoredFrame]:
+    """Those whose hooks fail again and again."""
+    return owed().filter(hooks_failures__gte=KEEP_FAILING)
+
+
+def records_that_owe() -> set[int]:
+    """The records whose saved products hooks are owed for, since an earlier run."""
+    return set(owed().values_list('record', flat=True))
+
+
+def products_owed(record: int) -> list[int]:
+    """The products of `record` that hooks are owed for."""
+    return list(owed().filter(record=record).values_list('product', flat=True))
+
+
+def this_process() -> str:
+    """Who holds what a process has claimed, of the many that have workers beside them."""
+    return f'{socket.gethostname()} {os.getpid()}'
+
+
+def pay_product_hooks(
+    record: int, products: list[DataProduct], lease: float, holder: str = RUN
+) -> None:
+    """Run the hooks that these products of `record` are owed, but for those that a worker has in hand.
+
+    After a failure a hook may run twice, but it is never skipped. Raises HookFailed, after all
+    have been tried, where one raised. No `lease`: the run has just saved them, and the TOM has no
+    workers. Then nobody else has them, and they need not be claimed: two statements fewer.
+    """
+    claim = Claim(holder if lease else '', lease)
+    if lease:
+        free = Q(hooks_holder__in=['', holder]) | Q(hooks_due__lte=Now())
+        claim.take(owed().filter(free, product__in=products))
+    else:
+        claim.hold(products)
+    claim.pay(record, products)
+    if claim.failure is not None:
+        raise claim.failure
+
+
+def pay_next(holder: str, lease: float, around: Around, until: float) -> int:
+    """Claim what is due next, and run its hooks; how many products that were.
+
+    `around` is what each hook runs within. After `until`, in the seconds of `monotonic()`, none is
+    begun any more, and the rest is left to others.
+    """
+    claim = Claim(holder, lease)
+    with transaction.atomic():
+        rows = due().select_for_update(skip_locked=True)
+        first = rows.order_by('hooks_due').first()
+        if first is None:
+            return 0
+        alone = first.hooks_failures or first.hooks_holder  # it may well end this process, too
+        alike = {'pk': first.pk} if alone else {
+            'record': first.record_id, 'hooks_failures': 0, 'hooks_holder': ''
+        }  # fmt: skip
+        keys = list(rows.filter(**alike).order_by('pk').values_list('pk', flat=True)[:CHUNK])
+        claim.take(owed().filter(pk__in=keys))
+    products = list(DataProduct.objects.order_by('pk').filter(stored_frame__in=keys))
+    claim.pay(first.record_id, products, around, until)
+    return len(keys)
+
+
+class Claim:
+    """The hooks that one process has in hand."""
+
+    def __init__(self, holder: str, lease: float) -> None:
+        self.failure: HookFailed | None = None
+        self._holder, self._lease = holder, lease
+        self._failures: dict[int, int] = {}  # so far, by product
+
+    def take(self, rows: QuerySet[StoredFrame]) -> None:
+        """Claim `rows`. Where another had them, that one has died, which counts as a failure."""
+        died = ~Q(hooks_holder='')
+        deaths = Case(When(died, then=1), default=0, output_field=IntegerField())
+        rows.update(
+            hooks_holder=self._holder,
+            hooks_due=self._end_of_lease(),
+            hooks_failures=F('hooks_failures') + deaths,
+            hooks_error=Case(When(died, then=DEAD), default=F('hooks_error')),
+        )
+        mine = rows.filter(hooks_holder=self._holder)
+        self._failures |= mine.values_list('product', 'hooks_failures')
+
+    def hold(self, products: list[DataProduct]) -> None:
+        """Have in hand what nobody else can have, and what has never failed."""
+        self._failures = {product.pk: 0 for product in products}
+
+    def pay(
+        self,
+        record: int,
+        products: list[DataProduct],
+        around: Around = nullcontext,
+        until: float = inf,
+    ) -> None:
+        """Run them for those of these products of `record` that are claimed.
+
+        As tomtoolkit's page does that saves chosen products: one call for each, and one with all.
+        Then `frames_arrived`, with the record and all that came for it.
+        """
+        with self._prolonged():
+            heard = [
+                product.pk
+                for product in products
+                if product.pk in self._failures
+                and monotonic() <= until
+                and self._heard('data_product_post_save', [product], around)
+            ]
+            rows = DataProduct.objects.order_by('pk')  # a hook may have deleted some
+            together = list(rows.filter(pk__in=heard)) if heard else []
+            if together and self._all_heard(record, together, around):
+                self._mine().filter(product__in=heard).update(
+                    hooks_owed=False, hooks_holder='', hooks_failures=0, hooks_error=''
+                )
+        if len(heard) < len(self._failures):
+            self._mine().update(hooks_holder='', hooks_due=Now())
+
+    def _all_heard(self, record: int, products: list[DataProduct], around: Around) -> bool:
+        if not self._heard('multiple_data_products_post_save', products, around):
+            return False
+        if not settings.HOOKS.get('frames_arrived'):
+            return True
+        fresh = ObservationRecord.objects.select_related('target').get(pk=record)
+        return self._heard('frames_arrived', products, around, fresh)
+
+    def _heard(
+        self, hook: str, products: list[DataProduct], around: Around, *first: object
+    ) -> bool:
+        """Run a hook for `products`; False, when that is noted, where it raised."""
+        keys = [product.pk for product in products]
+        try:
+            with around():
+                run_own_hook(hook, *first, products)
+        except HookFailed as error:
+            if DataProduct.objects.filter(pk__in=keys).exists():  # or a hook has deleted it
+                self.failure = error
+            for key in keys:
+                self._note_failure(key, str(error))
+            return False
+        return True
+
+    def _note_failure(self, product: int, error: str) -> None:
+        failures = self._failures[product] + 1
+        self._mine().filter(product=product).update(
+            hooks_holder='',
+            hooks_due=Now() + backoff(failures),
+            hooks_failures=failures,
+            hooks_error=error,
+        )
+
+    def _mine(self) -> QuerySet[StoredFrame]:
+        return owed().filter(hooks_holder=self._holder, product__in=list(self._failures))
+
+    def _end_of_lease(self) -> object:
+        return Now() + timedelta(seconds=self._lease)
+
+    def _prolonged(self) -> AbstractContextManager:
+        if not self._lease:
+            return nullcontext()
+        return Prolonged(lambda: self._mine().update(hooks_due=self._end_of_lease()), self._lease)
+
+
+class Prolonged:
+    """While this lasts, a thread prolongs a lease, three times in each."""
+
+    def __init__(self, prolong: Callable[[], object], lease: float) -> None:
+        self._prolong, self._every = prolong, lease / 3
+        self._ended = Event()
+
+    def __enter__(self) -> None:
+        Thread(target=self._work, daemon=True, name='lease').start()
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+
+    def _work(self) -> None:
+        while not self._ended.wait(self._every):
+            with suppress(Exception):  # the database is away: it may be back before the end
+                self._prolong()
+        connection.close()

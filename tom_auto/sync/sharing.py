@@ -1,0 +1,37 @@
+"""Who else works for a run: others may run its hooks, and check a part of its records.
+
+Here nobody does. `celery_tasks` has workers do it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from ..models import UpdateRun
+from . import storage
+from .outcomes import Report
+
+
+class Heart(Protocol):
+    """Says that a run, or a part of it, is alive."""
+
+    lost: bool  # whether another has taken over
+
+
+#: Has others run the hooks of products; False where nobody else will.
+HandOut = Callable[[Collection[int]], bool]
+#: Takes records out of those that are due, and has others check them, until the deadline. Removes the
+#: parts of files that runs which were killed have left, as soon as nobody is at work for one of these.
+Share = Callable[
+    [UpdateRun, dict[str, deque[int]], Report, float, Heart, Callable[[Report], None]], None
+]
+
+
+def nobody(products: Collection[int]) -> bool:
+    """The run itself runs the hooks."""
+    return False
+
+
+def keep_all(*run: object) -> None:
+    """The run itself checks all records, and nobody else stores anything."""
+    storage.empty_parts()

@@ -1,0 +1,111 @@
+"""While strategies run, what they ask of facility classes goes through the automation.
+
+A strategy submits, and has the status of an observation refreshed. tomtoolkit's own method for
+that looks for records by their number alone, whatever the facility, and saves them whole, as they
+were before the observatory was asked: see rules 2 and 5.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from inspect import getattr_static, isfunction
+
+from django.db import transaction
+from django.db.models import Model
+from tom_observations.facility import BaseObservationFacility
+from tom_observations.models import ObservationRecord
+
+from ..models import RecordSync
+from ..sync import hooks
+from ..sync.facilities import TIMES, facility_classes, status_of
+
+#: What a class that refreshes a status changes, and what changes by itself.
+NOT_NOTES = {'id', 'status', 'created', 'modified', *TIMES}
+
+
+@contextmanager
+def through(method: str, instead: Callable) -> Iterator[None]:
+    """While this lasts, `method` of every facility class is `instead`, installed or not.
+
+    That gets the class's own method, bound, then the facility, and then what the caller gives.
+    """
+    classes = {*facility_classes()[0].values(), *_derived(BaseObservationFacility)}
+    plain = {one: getattr_static(one, method) for one in classes if hasattr(one, method)}
+    own = {one for one in plain if method in vars(one)}
+    for one, its in plain.items():
+        setattr(one, method, _Through(its, instead))
+    try:
+        yield
+    finally:
+        for one, its in plain.items():
+            if one in own:
+                setattr(one, method, its)
+            else:
+                delattr(one, method)
+
+
+def _derived(base: type) -> Iterator[type]:
+    for one in base.__subclasses__():
+        yield one
+        yield from _derived(one)
+
+
+class _Through:
+    """In the place of a method, be it that of an instance, of the class, or static."""
+
+    def __init__(self, plain: object, instead: Callable) -> None:
+        self._plain, self._instead = plain, instead
+
+    def __get__(self, facility: object, owner: type) -> Callable:
+        if facility is None and isfunction(self._plain):  # `Its.method(facility, …)`
+            return lambda one, *arguments, **named: self.__get__(one, owner)(*arguments, **named)
+        bound, its = self._plain.__get__(facility, owner), owner if facility is None else facility
+
+        def call(*arguments: object, **named: object) -> object:
+            return self._instead(bound, its, *arguments, *named.values())
+
+        return call
+
+
+def refreshed(original: Callable, facility: object, number: object) -> object:
+    """Let `original` refresh the status of an observation: that of the facility's own records,
+    where it has changed, and nobody else has written a newer one meanwhile.
+    """
+    rows = ObservationRecord.objects.filter(facility=facility.name, observation_id=number)
+    before = {record.pk: record for record in rows}
+    plain = ObservationRecord.save
+
+    def save(record: ObservationRecord, *arguments: object, **options: object) -> None:
+        if record.pk is None:
+            plain(record, *arguments, **options)
+        elif record.pk in before:
+            _write(before[record.pk], record)
+
+    ObservationRecord.save = save
+    try:
+        return original(number)
+    finally:
+        ObservationRecord.save = plain
+
+
+def _write(before: ObservationRecord, record: ObservationRecord) -> None:
+    _write_notes(before, record)
+    RecordSync.objects.get_or_create(pk=before.pk)  # where its hook is noted
+    told = {'state': record.status} | {name: getattr(record, name) for name in TIMES}
+    hooks.write_status(before, status_of(told, record.facility))
+
+
+def _write_notes(before: ObservationRecord, record: ObservationRecord) -> None:
+    """Write what a class has changed besides the status, where nobody else has meanwhile."""
+    names = {one.attname for one in record._meta.concrete_fields} - NOT_NOTES
+    changed = {one for one in names if getattr(record, one) != getattr(before, one)}
+    if not changed:
+        return
+    with transaction.atomic():
+        fresh = ObservationRecord.objects.select_for_update().filter(pk=record.pk).first()
+        if fresh is None:
+            return
+        news = [one for one in changed if getattr(fresh, one) == getattr(before, one)]
+        for one in news:
+            setattr(fresh, one, getattr(record, one))
+        # Not by tomtoolkit's own `save`, which calls the hook for a status.
+        Model.save(fresh, update_fields=[*news, 'modified'])
