@@ -317,7 +317,7 @@ class TestTold:
         product = upload()
         auditdata('--all')
         [(state, found)] = audit()
-        assert state == 'ok' and found.endswith('1 files: all as they were stored')
+        assert state == 'ok' and found.endswith('1 file, 2.8 KB: all as they were stored')
         assert 'Every stored file was last read' in text(admin_client)
         later(24)
         path_of(product).unlink()

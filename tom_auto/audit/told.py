@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
 from ..models import AuditedFile, AuditRound
@@ -36,4 +37,6 @@ def words_of_round(last: AuditRound) -> str:
     """What the last round found, in words."""
     labels = dict(AuditedFile.Verdict.choices)
     found = ', '.join(f'{last.found[name]} {labels[name]}' for name in labels if name in last.found)
-    return f'{last.files} files: {found or "all as they were stored"}'
+    files = '1 file' if last.files == 1 else f'{last.files} files'
+    read = filesizeformat(last.size).replace('\xa0', ' ')  # which Django's space keeps together
+    return f'{files}, {read}: {found or "all as they were stored"}'

@@ -7,16 +7,13 @@ checks by itself, and so it does with facilities whose classes take one call at 
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import partial
 from math import ceil
-from threading import Event, Thread
 from time import monotonic, sleep
 
 from django.contrib.auth.models import User
-from django.db import connection
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -28,6 +25,7 @@ from ..sync.check_due import check_due
 from ..sync.errors import AnotherRun, OutOfTime, SyncError
 from ..sync.facilities import facility_classes, is_stock
 from ..sync.outcomes import Outcome, Report
+from ..sync.product_hooks import Prolonged
 from ..sync.recorded_run import limited_part
 from ..sync.sharing import Heart
 from ..sync.storage_id import storage_trouble
@@ -172,7 +170,7 @@ class Coordinator:
 
     def _check_myself(self, pk: int, deadline: float, heart: Heart) -> None:
         batch = Batch.objects.select_related('run').get(pk=pk)
-        with Prolonged(batch, self._limits.LEASE):
+        with _prolonged(batch, self._limits.LEASE):
             _check(batch, self._limits, deadline, heart)
 
     def _give_up(self, batch: Batch, report: Report) -> None:
@@ -216,7 +214,7 @@ def check(pk: int, holder: str) -> None:
     seconds = (batch.ends - timezone.now()).total_seconds()
     limits = replace(known, WORKERS=batch.requests, DEADLINE=max(1.0, seconds))
     try:
-        with limited_part(limits) as deadline, Prolonged(batch, known.LEASE) as heart:
+        with limited_part(limits) as deadline, _prolonged(batch, known.LEASE) as heart:
             _check(batch, limits, deadline, heart)
     except AnotherRun:  # the run is not any more, or another worker has the batch
         Batch.objects.filter(pk=pk, holder=holder).update(until=Now())
@@ -251,27 +249,8 @@ def _add(report: Report, found: dict) -> None:
         report.status = 'failed'
 
 
-class Prolonged:
-    """The heart of a batch: prolongs its lease, and knows when it is lost."""
-
-    def __init__(self, batch: Batch, lease: float) -> None:
-        self.lost = False
-        self._batch, self._lease = batch, lease
-        self._ended = Event()
-
-    def __enter__(self) -> 'Prolonged':
-        Thread(target=self._beat, daemon=True, name='batch').start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-
-    def _beat(self) -> None:
-        running = UpdateRun.objects.filter(status=UpdateRun.Status.RUNNING)
-        mine = Batch.objects.filter(
-            pk=self._batch.pk, holder=self._batch.holder, run__in=running, state=State.OUT
-        )
-        while not self._ended.wait(self._lease / 3):
-            with suppress(Exception):  # the database is away: it may be back before the end
-                self.lost = not mine.update(until=Now() + timedelta(seconds=self._lease))
-        connection.close()
+def _prolonged(batch: Batch, lease: float) -> Prolonged:
+    """While a batch is checked: its heart, which knows when another worker or run has it."""
+    running = UpdateRun.objects.filter(status=UpdateRun.Status.RUNNING)
+    mine = Batch.objects.filter(pk=batch.pk, holder=batch.holder, run__in=running, state=State.OUT)
+    return Prolonged(lambda: mine.update(until=Now() + timedelta(seconds=lease)), lease)

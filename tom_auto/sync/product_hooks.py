@@ -211,14 +211,19 @@ class Claim:
 
 
 class Prolonged:
-    """While this lasts, a thread prolongs a lease, three times in each."""
+    """While this lasts, a thread prolongs a lease, three times in each.
 
-    def __init__(self, prolong: Callable[[], object], lease: float) -> None:
+    `prolong` gives how many rows it has written: none where the lease is another's by now.
+    """
+
+    def __init__(self, prolong: Callable[[], int], lease: float) -> None:
+        self.lost = False
         self._prolong, self._every = prolong, lease / 3
         self._ended = Event()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> 'Prolonged':
         Thread(target=self._work, daemon=True, name='lease').start()
+        return self
 
     def __exit__(self, *error: object) -> None:
         self._ended.set()
@@ -226,5 +231,5 @@ class Prolonged:
     def _work(self) -> None:
         while not self._ended.wait(self._every):
             with suppress(Exception):  # the database is away: it may be back before the end
-                self._prolong()
+                self.lost = not self._prolong()
         connection.close()
