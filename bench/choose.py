@@ -23,10 +23,11 @@ def main() -> None:
     django.setup()
     from django.utils import timezone
 
-    from tom_auto.celery_tasks.batches import Coordinator
+    from tom_auto.celery_tasks.coordinator import Coordinator, part_of
     from tom_auto.conf import automation
     from tom_auto.models import Batch
     from tom_auto.sync.due import Selection, due_by_facility, enrol
+    from tom_auto.sync.facility_jobs import Facilities
     from tom_auto.sync.outcomes import Ending, Outcome, Report
     from tom_auto.sync.recorded_run import recorded_run
     from tom_auto.sync.runs import record_outcomes
@@ -37,11 +38,13 @@ def main() -> None:
         due = due_by_facility(timezone.now(), Selection())
         count = sum(map(len, due.values()))
         clock.append(monotonic())
-        Coordinator(limits, None)._cut(run, due, end)
+        coordinator, facilities = Coordinator(limits, None), Facilities(due, limits, None)
+        while part := part_of(due):
+            coordinator.cut(run, part, facilities, end)
         clock.append(monotonic())
         outcomes = (
             Outcome(batch.facility, pk, ending=Ending.CHECKED, status='PENDING')
-            for batch in Batch.objects.iterator()
+            for batch in Batch.objects.defer('lists').iterator()
             for pk in batch.records
         )
         while some := list(islice(outcomes, BATCH)):

@@ -479,6 +479,7 @@ class Batch(models.Model):
     run = models.ForeignKey(UpdateRun, on_delete=models.CASCADE, related_name='batches')
     facility = models.CharField(max_length=50)
     records = models.JSONField(help_text='Their primary keys.')
+    lists = models.JSONField(help_text='What the lists of the observatory say of them.')
     requests = models.PositiveIntegerField(help_text='So many may be in flight to a host.')
     username = models.CharField(max_length=150, blank=True, help_text='Whose credentials; or each.')
     ends = models.DateTimeField(help_text='Nothing new is begun after this.')

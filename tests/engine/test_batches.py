@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections import Counter
 from time import sleep
 
 import pytest
@@ -28,6 +29,7 @@ def tom(celery_tom, settings, sky, observed):
 
 @only_on('postgresql')
 def test_workers_check_the_batches_and_never_ask_more_than_one_run_would(tom, begin, sky):
+    sky.break_('/store/', lambda call, reply: sleep(0.1) or reply)
     begin(Worker, 2).ready()
     begin(Worker, 3).ready()
     status, report, _ = Program(tom).report()
@@ -38,6 +40,19 @@ def test_workers_check_the_batches_and_never_ask_more_than_one_run_would(tom, be
     assert not Batch.objects.exists()
     _, again, _ = Program(tom).report()
     assert (again['saved'], again['failed']) == (0, 0)
+
+
+@only_on('postgresql')
+def test_the_lists_are_read_once_for_all_batches(tom, begin, sky):
+    begin(Worker, 2).ready()
+    status, report, _ = Program(tom).report()
+    assert (status, report['checked'], report['saved']) == (0, 60, 60), report
+    asked = Counter(seen.path.partition('?')[0] for seen in sky.requests_seen)
+    del asked['/profile/']
+    lists = {path: number for path, number in asked.items() if not path.startswith('/store/')}
+    assert sum(lists.values()) <= 8, lists  # in place of one for each record, or for each batch
+    _, again, _ = Program(tom).report()
+    assert (again['checked'], again['saved'], again['failed']) == (60, 0, 0)
 
 
 @only_on('postgresql')

@@ -52,6 +52,7 @@ LAYERS = [
     {
         'celery_tasks.app',
         'celery_tasks.batches',
+        'celery_tasks.coordinator',
         'celery_tasks.hand_out',
         'celery_tasks.leases',
         'celery_tasks.sending',
@@ -59,6 +60,7 @@ LAYERS = [
     },
     {'sync.engine'},
     {'sync.recorded_run', 'sync.check_due'},
+    {'sync.reading_lists'},
     {'sync.check_record', 'sync.runs'},
     {'sync.bring_frames', 'sync.facility_saves'},
     {'sync.facility_jobs', 'sync.previews'},

@@ -5,7 +5,8 @@
 | `setup` | Is Celery set up so that it can work? Every command that needs it asks first |
 | `app` | The Celery application, with its defaults; `CELERY_…` in the settings change them |
 | `sending` | Sends messages to workers, without waiting for a broker that is away |
-| `batches` | A run in batches, which workers check |
+| `coordinator` | Cuts what is due in a run into batches, gives them to workers, and counts what comes of them |
+| `batches` | Some of the records of a run, which a worker checks |
 | `leases` | What one process at a time does, on one host or many |
 | `beat` | `celery beat` with the jobs of schedule.toml |
 | `tasks` | What workers do |

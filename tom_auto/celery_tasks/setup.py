@@ -118,7 +118,7 @@ def who_shares(limits: Automation, user: User | None) -> Share:
     """Who checks a part of what is due in a run: nobody else, or workers."""
     if limits.TASK_ENGINE != 'celery' or not limits.BATCH:
         return keep_all
-    from .batches import Coordinator
+    from .coordinator import Coordinator
 
     return Coordinator(limits, user)
 

@@ -28,6 +28,7 @@
 | `previews` | Makes a JPEG of each stored image where AUTO_THUMBNAILS asks for it: rule 10 |
 | `product_hooks` | Runs the hooks for saved data products, with a lease: in the run, or in workers |
 | `products` | Keeps frames as data products: a row means a whole, verified file (rules 6 to 9) |
+| `reading_lists` | Has the lists of the observatories read, and hands on what they say |
 | `recorded_run` | What surrounds the work of a run: its row, its deadline, its limits on requests and the database |
 | `runs` | One run of a job at a time, and the history of runs |
 | `sharing` | Who else works for a run: others may run its hooks, and check a part of its records |

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from time import monotonic
+from types import MappingProxyType
 
 from django.contrib.auth.models import User
 from django.db import Error as DatabaseTrouble
@@ -21,9 +22,9 @@ from .check_record import Check, Records
 from .db_retry import connect_again
 from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
 from .explain import explained
-from .facilities import Account
 from .facility_jobs import Facilities
 from .outcomes import Ending, Outcome, Report
+from .reading_lists import ListReading, take
 from .sharing import HandOut, Heart
 from .workers import DISK, Pool
 
@@ -34,27 +35,8 @@ GATHER = 0.3  # seconds: the outcomes of so long are written together
 LAST_SECONDS = 3  # after the deadline, for what is under way
 
 
-def check_due(
-    run: UpdateRun,
-    due: dict[str, deque[int]],
-    report: Report,
-    limits: Automation,
-    deadline: float,
-    heart: Heart,
-    away: StorageAway | None,
-    user: User | None,
-    hand_out: HandOut,
-    progress: Callable[[Report], None] = lambda report: None,
-) -> None:
-    """Check these records for `run`, and write what comes of each, in the database and in `report`.
-
-    `away`: why nothing can be stored, if so. Raises AnotherRun where the `heart` says that this process has lost the run.
-    """
-    _Checks(run, report, limits, deadline, progress).go(due, user, hand_out, heart, away)
-
-
-class _Checks:
-    """The main thread's work."""
+class Checks:
+    """The checks of a run, or of a batch of one: the main thread's work."""
 
     def __init__(
         self,
@@ -62,12 +44,12 @@ class _Checks:
         report: Report,
         limits: Automation,
         deadline: float,
-        progress: Callable[[Report], None],
+        heart: Heart,
+        progress: Callable[[Report], None] = lambda report: None,
     ) -> None:
         self._run, self._report, self._limits = run, report, limits
-        self._deadline, self._progress = deadline, progress
+        self._deadline, self._heart, self._progress = deadline, heart, progress
         self._active: dict[int, Check] = {}
-        self._reading: dict[Account, list] = {}  # queues that wait for a portal's lists
         self._outcomes: list[Outcome] = []
         self._not_reached: Counter[str] = Counter()  # records, by facility
         self._written = monotonic()
@@ -75,12 +57,17 @@ class _Checks:
     def go(
         self,
         due: dict[str, deque[int]],
+        away: StorageAway | None,
         user: User | None,
         hand_out: HandOut,
-        heart: Heart,
-        away: StorageAway | None,
+        told: dict[str, dict] = MappingProxyType({}),
     ) -> None:
-        """Check every record of `due`, facilities in turn, until all are done or time is up."""
+        """Check these records, facilities in turn, until all are done or time is up.
+
+        What comes of each is written into the database and into the report. `away`: why nothing
+        can be stored, if so. `told`: what the lists said, by facility, where somebody has read
+        them. Raises AnotherRun where the heart says that this process has lost the run.
+        """
         with ExitStack() as at_the_end:
             self._facilities = Facilities(due, self._limits, user, hand_out)
             at_the_end.callback(self._facilities.stop)
@@ -89,56 +76,30 @@ class _Checks:
             if away is not None:
                 self._pool.set_aside[DISK] = str(away)
                 self._outcomes.append(Outcome('', error=str(away), kind=away.kind))
-            self._work(self._read_lists(due), heart)
+            self._reading = ListReading(self._facilities, self._pool)
+            for name, what in told.items():
+                take(self._facilities, name, what)
+            untold = {name: keys for name, keys in due.items() if name not in told}
+            queues = deque((name, due[name]) for name in told)
+            queues += self._reading.begin(untold)
+            self._work(queues)
             self._say_what_was_not_reached()
             self._write_outcomes(at_once=True)
             self._account()
 
-    def _work(self, queues: deque, heart: Heart) -> None:
-        while self._active or queues or self._reading:
-            if heart.lost:
+    def _work(self, queues: deque) -> None:
+        while self._active or queues or self._reading.waiting:
+            if self._heart.lost:
                 raise AnotherRun(runs.TAKEN_OVER)
             self._begin_more(queues)
             for (pk, number), result, error in self._pool.finished(TICK):
                 if pk in self._active:
                     self._resume(self._active[pk], number, result, error)
-                elif pk in self._reading:
-                    self._go_on_reading(pk, result or {}, queues)
+                elif pk in self._reading.waiting:
+                    queues += self._reading.go_on(pk, result or {})
             self._write_outcomes(at_once=not self._active)
             if monotonic() > self._deadline and self._is_over(queues):
                 break
-
-    def _read_lists(self, due: dict[str, deque[int]]) -> deque:
-        """Have the lists of the observatories read; gives the queues that wait for none."""
-        now: deque = deque()
-        for name, keys in due.items():
-            stock = self._facilities.stock(name)
-            waiting = self._reading.setdefault(stock.account, []) if stock else now
-            waiting.append((name, keys))
-        jobs = self._facilities.list_jobs(due)
-        for account in list(self._reading):
-            if account in jobs:
-                self._pool.submit(jobs[account], (account, 0))
-            else:
-                self._go_on_reading(account, {}, now)
-        return now
-
-    def _go_on_reading(self, account: Account, found: dict, queues: deque) -> None:
-        """After the portal's lists those of the archive; then the records that waited for them."""
-        known, job = self._facilities, None
-        try:
-            if account in known.lists:
-                known.take_frame_lists(account, found)
-            else:
-                known.lists[account] = found
-                job = known.archive_list_job(account, dict(self._reading[account]))
-        except DatabaseTrouble as error:  # each record will be asked for singly, and may fail
-            logger.warning('No lists of frames are read: %s', error)
-            self._connect_again()
-        if job is not None:
-            self._pool.submit(job, (account, 1))
-        else:
-            queues.extend(self._reading.pop(account))
 
     def _begin_more(self, queues: deque) -> None:
         """Take more records in hand, one of each facility in turn."""
@@ -202,15 +163,16 @@ class _Checks:
             check.fail(OutOfTime(f'given up at the deadline: {doing} has not ended{waited}'))
             self._outcomes.append(check.outcome)
         self._active.clear()
-        for job, since in (held[account] for account in self._reading if account in held):
+        waiting = self._reading.waiting
+        for job, since in (held[account] for account in waiting if account in held):
             waited = f'{monotonic() - since:.0f} s'
             error = f'given up at the deadline: the {job.doing} have not ended in {waited}'
             self._outcomes.append(Outcome(job.facility, error=error, kind=OutOfTime.kind))
-        for name, keys in [*queues, *(one for some in self._reading.values() for one in some)]:
+        for name, keys in [*queues, *(one for some in waiting.values() for one in some)]:
             self._report.not_reached += len(keys)
             self._not_reached[name] += len(keys)
         queues.clear()
-        self._reading.clear()
+        waiting.clear()
         return True
 
     def _say_what_was_not_reached(self) -> None:

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 
 from ..conf import Automation
 from . import runs
-from .check_due import check_due
+from .check_due import Checks
 from .db_retry import patient
 from .due import Selection, due_by_facility, enrol, look_ahead
 from .frame_plans import unread_files
@@ -53,7 +53,8 @@ def update(
             away = storage_trouble()
             if not away:  # or nothing is touched, and one process says so
                 share(run, due, report, deadline, heart, progress)
-            check_due(run, due, report, limits, deadline, heart, away, user, hand_out, progress)
+            checks = Checks(run, report, limits, deadline, heart, progress)
+            checks.go(due, away, user, hand_out)
         finally:
             heart.stop()
         patient(look_ahead)(run.started, report)

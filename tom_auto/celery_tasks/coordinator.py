@@ -1,0 +1,233 @@
+"""A run in batches, which workers check: the coordinator cuts, gives out, and counts.
+
+It reads the lists of the observatory, and tells each batch what they say of its records: so they
+are read once, however many workers there are. All batches that are out together may have WORKERS
+requests in flight, so no host ever sees more. A batch whose worker has died is given out again when
+its lease ends. What nobody takes, the coordinator checks by itself, and so it does with facilities
+whose classes take one call at a time.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from math import ceil
+from time import monotonic, sleep
+
+from django.contrib.auth.models import User
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from ..conf import Automation
+from ..models import Batch, TaskWorker, UpdateRun
+from ..sync import runs, storage
+from ..sync.errors import AnotherRun, OutOfTime, SyncError
+from ..sync.facilities import facility_classes, is_stock
+from ..sync.facility_jobs import Facilities
+from ..sync.outcomes import Outcome, Report
+from ..sync.reading_lists import read_all, told
+from ..sync.sharing import Heart
+from .app import batches_of
+from .batches import MOST_TRIES, State, add, check_claimed, claim, prolonged
+from .sending import Broker, send
+
+TICK = 0.5  # seconds between two looks at the batches
+LAST_SECONDS = 15  # after the deadline, for batches that are out
+PART = 10_000  # records whose lists are read together: memory has no room for those of 100,000
+ME = 'the coordinator'
+INSTEAD = {
+    'work': 'Until it is back, this run checks the records by itself.',
+    'wait': 'The run waits until it is back.',
+}
+Queues = dict[str, deque[int]]  # records that are due, by facility
+
+
+class Coordinator:
+    """Has workers check what is due in a run."""
+
+    def __init__(self, limits: Automation, user: User | None) -> None:
+        self._limits, self._user = limits, user
+        self._given: dict[int, float] = {}  # when, by batch
+        self._requests: dict[int, int] = {}  # of those that are out, by batch
+        self._broker = Broker(INSTEAD[limits.BROKER_AWAY])
+        self._waits = limits.BROKER_AWAY == 'wait'
+        self._is_alone = False  # nobody has taken the last batch that was given out
+
+    def __call__(
+        self,
+        run: UpdateRun,
+        due: Queues,
+        report: Report,
+        deadline: float,
+        heart: Heart,
+        progress: Callable[[Report], None],
+    ) -> None:
+        """Have batches checked as long as there are any; what is not cut is left in `due`."""
+        self._run, self._report, self._progress = run, report, progress
+        self._deadline, self._heart = deadline, heart
+        known, _ = facility_classes()
+        stock = {name: due[name] for name in due if name in known and is_stock(known[name])}
+        are_many = sum(map(len, stock.values())) >= 2 * self._limits.BATCH
+        while are_many and self._former_are_at_work() and self._goes_on(deadline):
+            sleep(TICK)
+        if not self._former_are_at_work():
+            storage.empty_parts()
+        if are_many:
+            facilities = Facilities(stock, self._limits, self._user)
+            while monotonic() < deadline and (part := part_of(stock)):
+                read_all(part, facilities, deadline, heart)
+                self._have_checked(self.cut(run, part, facilities, deadline))
+            for name in stock:
+                if not due[name]:
+                    del due[name]
+        # And those of runs that were killed: whoever still has one is to stop.
+        over = ~Q(run__status=UpdateRun.Status.RUNNING)
+        Batch.objects.filter(Q(run=run) | over).delete()
+
+    def _goes_on(self, until: float) -> bool:
+        """Whether there is time before `until`. Raises AnotherRun where the run is lost."""
+        if self._heart.lost:
+            raise AnotherRun(runs.TAKEN_OVER)
+        return monotonic() <= until
+
+    def _have_checked(self, waiting: deque[Batch]) -> None:
+        """Have these batches checked, as far as there is time."""
+        most = self._most()
+        while waiting or self._given:
+            last = LAST_SECONDS if self._given else 0
+            if not self._goes_on(self._deadline + last):
+                break
+            self._count_done()
+            self._progress(self._report)
+            if waiting and len(self._given) < most:
+                self._give(waiting, most)
+            self._look_after()
+            sleep(TICK)
+        self._not_reached()
+
+    def _most(self) -> int:
+        """How many batches may be out: as many as there are processes, and as there are requests."""
+        alive = TaskWorker.objects.filter(
+            refused='',
+            alive_at__gte=timezone.now() - timedelta(seconds=2 * self._limits.LEASE + 60),
+        )
+        processes = sum(alive.values_list('processes', flat=True))
+        return max(1, min(self._limits.WORKERS, processes))
+
+    def cut(
+        self, run: UpdateRun, part: Queues, facilities: Facilities, deadline: float
+    ) -> deque[Batch]:
+        """Make batches of these records, facilities in turn, with what the lists say of each."""
+        common = {
+            'run': run,
+            'requests': 1,  # until it is given out
+            'username': self._user.get_username() if self._user else '',
+            'ends': timezone.now() + timedelta(seconds=deadline - monotonic()),
+        }
+        batches: deque[Batch] = deque()
+        for name, keys in _in_turn(part, self._limits.BATCH):
+            lists = told(facilities, name, keys)
+            made = Batch.objects.create(facility=name, records=keys, lists=lists, **common)
+            batches.append(made)
+            made.lists = {}  # here nobody needs them any more
+        return batches
+
+    def _former_are_at_work(self) -> bool:
+        """Whether workers still check for a run that has died: they will find out soon."""
+        former = Batch.objects.filter(state=State.OUT, until__gte=Now()).exclude(holder='')
+        return former.exclude(run=self._run).exists()
+
+    def _give(self, waiting: deque[Batch], most: int) -> None:
+        if self._waits and self._broker.is_away or monotonic() > self._deadline:
+            return
+        left = self._limits.WORKERS - sum(self._requests[pk] for pk in self._given)
+        requests = min(ceil(self._limits.WORKERS / most), left)
+        if requests < 1:
+            return
+        batch = waiting.popleft()
+        self._requests[batch.pk] = requests
+        free = Batch.objects.filter(pk=batch.pk)
+        free.update(state=State.OUT, until=Now(), requests=requests)
+        if not self._tell(batch):
+            if self._waits:
+                waiting.appendleft(batch)
+                return
+            self._is_alone = True
+        self._given[batch.pk] = monotonic()
+
+    def _tell(self, batch: Batch) -> bool:
+        to = batches_of(batch.facility)
+        return self._broker.told(partial(send, 'tom_auto.check_batch', to, batch.pk))
+
+    def _look_after(self) -> None:
+        """Give out again what has lapsed; check by itself what nobody takes."""
+        out = Batch.objects.filter(pk__in=self._given, state=State.OUT)
+        lapsed = out.filter(until__lt=Now()).defer('lists').order_by('pk')
+        for batch in lapsed:
+            if batch.tries >= MOST_TRIES:
+                self._give_up(batch)
+            elif batch.holder:
+                Batch.objects.filter(pk=batch.pk, holder=batch.holder).update(holder='')
+                self._given[batch.pk] = monotonic()
+                self._tell(batch)
+            elif self._is_alone or monotonic() > self._given[batch.pk] + self._limits.LEASE:
+                self._is_alone = True
+                if claim(batch.pk, ME, self._limits.LEASE):
+                    self._check_myself(batch.pk)
+                return
+        if out.exclude(holder='').exclude(holder=ME).exists():
+            self._is_alone = False
+
+    def _check_myself(self, pk: int) -> None:
+        batch = Batch.objects.select_related('run').get(pk=pk)
+        with prolonged(batch, self._limits.LEASE):
+            check_claimed(batch, self._limits, self._deadline, self._heart)
+
+    def _give_up(self, batch: Batch) -> None:
+        times = f'has ended its worker {batch.tries} times'
+        self._count_out(batch, f'a batch of {len(batch.records)} records {times}', SyncError.kind)
+        del self._given[batch.pk]
+
+    def _count_out(self, batch: Batch, error: str, kind: str) -> None:
+        """Count the records of a batch as not reached, and say why."""
+        outcome = Outcome(batch.facility, error=error, kind=kind)
+        runs.record_outcomes(self._run, [outcome], self._limits)
+        self._report.add(outcome)
+        self._report.not_reached += len(batch.records)
+
+    def _count_done(self) -> None:
+        done = Batch.objects.filter(pk__in=self._given, state=State.DONE)
+        for pk, found in done.values_list('pk', 'report'):
+            add(self._report, found)
+            del self._given[pk]
+
+    def _not_reached(self) -> None:
+        """Count what time was too short for."""
+        self._count_done()
+        for batch in self._run.batches.exclude(state=State.DONE).defer('lists'):
+            if batch.state == State.WAITING or batch.pk in self._given:
+                error = f'{len(batch.records)} records were not reached before the deadline'
+                self._count_out(batch, error, OutOfTime.kind)
+
+
+def part_of(queues: Queues) -> Queues:
+    """The next PART records, out of these queues, facilities in turn; empty if none is left."""
+    part: Queues = {}
+    size = 0
+    for name, keys in _in_turn(queues, ceil(PART / len(queues))):
+        part.setdefault(name, deque()).extend(keys)
+        size += len(keys)
+        if size >= PART:
+            break
+    return part
+
+
+def _in_turn(queues: Queues, most: int) -> Iterator[tuple[str, list[int]]]:
+    """So many records of each facility in turn, taken out of its queue, until none is left."""
+    left = {name: keys for name, keys in queues.items() if keys}
+    while left:
+        for name, keys in list(left.items()):
+            yield name, [keys.popleft() for _ in range(min(most, len(keys)))]
+            if not keys:
+                del left[name]
