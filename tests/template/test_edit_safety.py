@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from baking import Bake
 from real_cron import NAME_SPACES, in_name_spaces, small_project
+from wild_crontabs import LINES, random_table
 
 TABLES = 100_000
 FOREIGN = b'MAILTO=me@example.org\n# mine\n0 * * * * /usr/bin/backup --all\n'
@@ -51,39 +52,6 @@ def job(block: SimpleNamespace, project: Path, minute: int) -> bytes:
         minute,
         block.quoted(bytes(project / 'manage.py')),
     )
-
-
-LINES = [
-    b'',
-    b'# a comment',
-    b'#',
-    b'   # indented',
-    b'MAILTO="me@example.org"',
-    b'SHELL=/bin/tcsh',
-    b'0 * * * * /usr/bin/backup --all',
-    b'*/5 * * * * echo "100\\% sure" | mail me',
-    b'@reboot sleep 5',
-    b'1 2 * * * with a carriage return\r',
-    b'3 4 * * * caf\xe9 \xff\xfe',
-    b'\t',
-    b'# >>> conda initialize >>>',
-    b'# <<< conda initialize <<<',
-    b'# >>> tom-auto other_tom /not/mine >>>',
-    b'# <<< tom-auto other_tom /not/mine <<<',
-    b'# >>> tom-auto >>>',
-    b'# From schedule.toml. Change it there, then install it again: README.md says how.',
-    b'5 * * * * echo "# >>> tom-auto my_tom /x >>>"',
-]
-BYTES = [byte for byte in range(1, 256) if byte != 10]
-
-
-def random_table(chance: random.Random) -> bytes:
-    """A crontab of up to eight lines, with or without a newline at its end."""
-    lines = [
-        chance.choice(LINES) if chance.random() < 0.9 else bytes(chance.choices(BYTES, k=20))
-        for _ in range(chance.randrange(9))
-    ]
-    return b'\n'.join(lines) + chance.choice([b'', b'\n', b'\n\n'])
 
 
 def assert_comes_and_goes(

@@ -5,22 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tom_auto.scheduling import cron_table
 from tom_auto.scheduling.adopt import init
 from tom_auto.scheduling.definition import ScheduleError, read_schedule
 from tom_auto.scheduling.plan import Site
 
-from .schedule_project import FakeCrontab, fake_crontab, make_project, with_path
+from .schedule_project import make_project
 
 OTHERS = b'MAILTO=""\n0 1 * * * /usr/bin/backup\n'
-
-
-@pytest.fixture
-def cron(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCrontab:
-    fake = fake_crontab(tmp_path / 'bin')
-    monkeypatch.setenv('PATH', with_path(fake.bin))
-    monkeypatch.setattr(cron_table, 'LOCK', tmp_path)
-    return fake
 
 
 @pytest.fixture

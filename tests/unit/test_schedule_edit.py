@@ -11,6 +11,7 @@ from tom_auto.scheduling.cron_block import abandoned, find_block, with_block, wi
 from tom_auto.scheduling.cron_line import quoted
 from tom_auto.scheduling.definition import ScheduleError
 from tom_auto.scheduling.moved import NOTE, remember
+from wild_crontabs import random_line, random_table
 
 
 def job(project: Path, minute: int = 17) -> bytes:
@@ -44,38 +45,6 @@ def home(tmp_path: Path) -> Path:
     for name in 'abc':
         (tmp_path / name).mkdir()
     return tmp_path
-
-
-def random_line(chance: random.Random) -> bytes:
-    return chance.choice(
-        [
-            b'',
-            b'# a comment',
-            b'#',
-            b'   # indented',
-            b'MAILTO="me@example.org"',
-            b'SHELL=/bin/bash',
-            b'PATH=/usr/bin:/bin',
-            b'0 * * * * /usr/bin/backup --all',
-            b'*/5 * * * * echo "100\\% sure" | mail me',
-            b'@reboot sleep 5',
-            b'1 2 * * * with a carriage return\r',
-            b'3 4 * * * caf\xe9 \xff\xfe',
-            b'\t',
-            b'# >>> conda initialize >>>',
-            b'# <<< conda initialize <<<',
-            b'# >>> tom-auto other_tom /not/mine >>>',
-            b'# <<< tom-auto other_tom /not/mine <<<',
-            b'# >>> tom-auto >>>',
-            b'5 * * * * echo "# >>> tom-auto my_tom /x >>>"',
-            bytes(chance.choices([byte for byte in range(1, 256) if byte != 10], k=20)),
-        ]
-    )
-
-
-def random_table(chance: random.Random) -> bytes:
-    table = b'\n'.join(random_line(chance) for _ in range(chance.randrange(8)))
-    return table + chance.choice([b'', b'\n', b'\n\n'])
 
 
 def test_in_and_out_again_leaves_every_byte(home: Path) -> None:

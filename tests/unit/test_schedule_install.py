@@ -14,18 +14,9 @@ from tom_auto.scheduling.definition import ScheduleError
 from tom_auto.scheduling.install import install, remove
 from tom_auto.scheduling.plan import Site, plan_of
 
-from .schedule_project import FakeCrontab, fake_crontab, make_project, with_path, write_schedule
+from .schedule_project import FakeCrontab, make_project, write_schedule
 
 FOREIGN = b'MAILTO=""\n0 * * * * /usr/bin/backup\n'
-
-
-@pytest.fixture
-def cron(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCrontab:
-    """A crontab command of the test's own, the only one on PATH."""
-    fake = fake_crontab(tmp_path / 'bin')
-    monkeypatch.setenv('PATH', with_path(fake.bin))
-    monkeypatch.setattr(cron_table, 'LOCK', tmp_path)
-    return fake
 
 
 @pytest.fixture
