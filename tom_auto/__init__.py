@@ -11,6 +11,7 @@
 | `page` | `/automation/`: views, tables, charts, buttons, JSON, metrics |
 | `simulator` | a simulated observatory, for the demo and the tests |
 | `access` | who may see what, and who may act |
+| `known_outcomes` | how runs went, and since when, as far as a visitor may know |
 | `health_states` | the states of a job, and the sentence for each |
 | `lateness` | since when a job is overdue |
 | `health` | is it working? Every other place repeats what it says |

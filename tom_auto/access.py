@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db.models import BooleanField, Case, Exists, F, OuterRef, Q, QuerySet, Value, When
+from django.db.models import BooleanField, Exists, OuterRef, QuerySet, Value
 from django.db.models.expressions import Combinable
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -21,12 +21,11 @@ from tom_targets.permissions import targets_for_user
 
 from .arrivals.models import Arrival
 from .conf import automation
-from .models import RunFailure, UpdateRun
+from .models import StoredFrame
 
 Visitor = User | AnonymousUser
 View = Callable[..., HttpResponse]
 
-ENDED = 'ended'  # in place of the status of a run
 LONGEST_QUERY = 2000  # characters of an address after the question mark
 A_FEW = 100  # data products of which a list of their numbers is faster than the question
 
@@ -83,43 +82,6 @@ def _hides_something(user: Visitor) -> bool:
     return not user.has_perm('tom_observations.view_observationrecord')
 
 
-def with_outcomes(user: Visitor | None, runs: QuerySet[UpdateRun]) -> QuerySet[UpdateRun]:
-    """`runs`, each with `shown`: its status as far as `user` may know it.
-
-    Who does not know how runs went is told that a run of `updatedata` has failed only by a failure
-    that they see. Otherwise it has `ended`, also if it went well: the difference would tell.
-    """
-    if knows_outcomes(user):
-        return runs.annotate(shown=F('status'))
-    ended = _went_well() | (_failed() & ~_known(user))
-    return runs.annotate(shown=Case(When(ended, then=Value(ENDED)), default=F('status')))
-
-
-def with_outcome(user: Visitor, runs: QuerySet[UpdateRun], shown: str) -> QuerySet[UpdateRun]:
-    """Those `runs` of which `user` is shown that. The database looks at failures of failed runs alone."""
-    if knows_outcomes(user) or shown not in (ENDED, UpdateRun.Status.OK, UpdateRun.Status.FAILED):
-        return runs.filter(status=shown)
-    if shown == ENDED:
-        return runs.filter(_went_well() | (_failed() & ~_known(user)))
-    if shown == UpdateRun.Status.OK:
-        return runs.filter(~_went_well(), status=shown)
-    return runs.filter(~_failed() | _known(user), status=shown)
-
-
-def _went_well() -> Q:
-    return Q(command='updatedata', status=UpdateRun.Status.OK)
-
-
-def _failed() -> Q:
-    return Q(command='updatedata', status=UpdateRun.Status.FAILED)
-
-
-def _known(user: Visitor) -> Q:
-    """Whether the visitor sees one of the failures of a run."""
-    failures = RunFailure.objects.filter(run=OuterRef('pk'))
-    return Q(Exists(seen_by(user, failures, 'record')))
-
-
 def may_see_page(user: Visitor) -> bool:
     """Whether `user` may open the pages of the automation, as `PAGE_FOR` says."""
     return {
@@ -139,6 +101,18 @@ def visible_products(user: Visitor) -> QuerySet[DataProduct]:
     if not settings.TARGET_PERMISSIONS_ONLY:
         return get_objects_for_user(user, 'tom_dataproducts.view_dataproduct')
     return DataProduct.objects.filter(target__in=_targets(user))
+
+
+def products_seen_by(
+    user: Visitor, rows: QuerySet[DataProduct] | QuerySet[StoredFrame], product: str = ''
+) -> QuerySet:
+    """Those `rows` whose data product, in the field `product`, `user` may see: tested for each, of few."""
+    if user.is_superuser:
+        return rows
+    prefix = f'{product}__' if product else ''
+    if settings.TARGET_PERMISSIONS_ONLY:
+        return rows.filter(Exists(_targets(user).filter(pk=OuterRef(f'{prefix}target_id'))))
+    return rows.filter(Exists(visible_products(user).filter(pk=OuterRef(f'{prefix}pk'))))
 
 
 def arrivals_seen_by(

@@ -74,7 +74,8 @@ def _is_news(health: Health, alert: Alert, now: datetime) -> bool:
 
 
 def _is_reminded(alert: Alert, now: datetime) -> bool:
-    return bool(alert.told_at and alert.told_at > now - REMINDER)
+    # A clock that went wrong may have left a time to come, after which nothing would be told till then.
+    return bool(alert.told_at and now - REMINDER < alert.told_at < now + CLAIM)
 
 
 def _newly(health: Health, alert: Alert) -> list[str]:
@@ -86,7 +87,7 @@ def _newly(health: Health, alert: Alert) -> list[str]:
 
 def _claim(alert: Alert, now: datetime) -> bool:
     """Claim the row for this process; False if another process has it."""
-    free = Q(claimed_until=None) | Q(claimed_until__lt=now)
+    free = Q(claimed_until=None) | Q(claimed_until__lt=now) | Q(claimed_until__gt=now + 2 * CLAIM)
     unchanged = Alert.objects.filter(free, pk=alert.pk, state=alert.state, told_at=alert.told_at)
     return bool(unchanged.update(claimed_until=now + CLAIM))
 

@@ -10,7 +10,7 @@ from django.db.models import Count, Exists, Min, OuterRef, Value
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
-from .access import Visitor, seen_by, sees_everything, with_outcomes
+from .access import Visitor, seen_by, sees_everything
 from .conf import to_install
 from .health_states import (
     FAILING,
@@ -25,11 +25,13 @@ from .health_states import (
     slower_than_usual,
 )  # fmt: skip
 from .jobs import THINGS, jobs, main_job, next_run, site
+from .known_outcomes import failing_since, with_outcomes, working_since
 from .lateness import overdue_since
 from .models import JobPause, Mute, RecordSync, RunFailure, UpdateRun
 from .redact import redact
 from .scheduling.definition import FILE, Job
 from .scheduling.moved import installed_at
+from .scheduling.next_times import LATE_AFTER
 from .scheduling.plan import Site
 from .sync.due import next_news
 from .sync.runs import SILENCE
@@ -49,8 +51,12 @@ def healths(user: Visitor | None = None) -> list[Health]:
 
 def is_working(states: list[Health]) -> bool:
     """Whether the main job works, and nobody has to do something about any other."""
-    main = next(state for state in states if state.main)
-    return main.state == WORKING and not any(state.is_trouble for state in states)
+    return main_of(states).state == WORKING and not any(state.is_trouble for state in states)
+
+
+def main_of(states: list[Health]) -> Health:
+    """The state of the job that downloads the data of all observations."""
+    return next(state for state in states if state.main)
 
 
 def schedule_site() -> Site:
@@ -87,7 +93,9 @@ class _Question:
 
     def answer(self) -> Health:
         job, upcoming = self.job, next_run(self.job, self.now)
-        runs = with_outcomes(self.user, UpdateRun.objects.filter(job=job.name))
+        # A clock that was wrong may have left a run of a time to come: nothing would be overdue till then.
+        known = UpdateRun.objects.filter(job=job.name, started__lt=self.now + LATE_AFTER)
+        runs = with_outcomes(self.user, known)
         running = runs.filter(status=UpdateRun.Status.RUNNING)
         self.runs = runs
         self.running = running.filter(heartbeat__gte=self.now - SILENCE).first()
@@ -137,7 +145,7 @@ class _Question:
         run = self.running if self.running and not self.running.only else self.last
         if slow := slower_than_usual(run, self.whole, self.now):
             return SLOW, run.started, [slow]
-        return WORKING, self._working_since(), []
+        return WORKING, working_since(self.user, self.whole), []
 
     def _never_ran(self, reasons: list[str]) -> tuple[str, datetime | None, list[str]]:
         installed = installed_at(Path(settings.BASE_DIR))
@@ -224,15 +232,5 @@ class _Question:
         return next_news(awaited, self.now) if self.main else None
 
     def _failing_since(self) -> datetime | None:
-        first_bad = None
-        if self.last and self.last.status != UpdateRun.Status.OK:
-            first_bad = self._first_after(self.whole.filter(status=UpdateRun.Status.OK).first())
+        first_bad = failing_since(self.user, self.whole)
         return min(filter(None, [first_bad, self.trouble['since']]), default=None)
-
-    def _working_since(self) -> datetime | None:
-        return self._first_after(self.whole.exclude(status=UpdateRun.Status.OK).first())
-
-    def _first_after(self, run: UpdateRun | None) -> datetime | None:
-        """When the first run after `run` started; without one, the first of all."""
-        streak = self.whole.filter(started__gt=run.started) if run else self.whole
-        return streak.order_by('started').values_list('started', flat=True).first()

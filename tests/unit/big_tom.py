@@ -1,4 +1,7 @@
-"""A TOM that has been used for years: 100,000 records, 10,000 runs, 200,000 frames, made in seconds."""
+"""A TOM that has been used for years: 100,000 records, 10,000 runs, 200,000 frames, made in seconds.
+
+All frames came in through the automation, and have a picture.
+"""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -13,16 +16,18 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
+from tom_auto.arrivals.models import Arrival
 from tom_auto.models import RecordSync, RunFailure, StoredFrame, Told, UpdateRun
 
 RECORDS, RUNS, FRAMES = 100_000, 10_000, 200_000
 TARGETS, DISTINCT = 900, 300  # rows that differ; any more are copies of these, made by the database
 DAYS = 400
+EVERY = DAYS * 86400 // FRAMES  # seconds, from one frame to the next
 FACILITIES = ('LCO', 'SOAR', 'BLANCO', 'GEM')
 GROUP, PEOPLE = 'surveyors', ('user', 'staff', 'superuser')
-SHARED = 5000  # records that a group may see
+SHARED = 5000  # records that a group may see, and as many frames
 TABLES = (
-    Target, ObservationRecord, RecordSync, DataProduct, StoredFrame, UpdateRun, RunFailure, Told,
+    Target, ObservationRecord, RecordSync, DataProduct, StoredFrame, Arrival, UpdateRun, RunFailure, Told,
 )  # fmt: skip
 
 
@@ -61,6 +66,13 @@ def make() -> None:
         frames(now), FRAMES, frame_id='CAST(i + 1 AS varchar(20))', product_id='i + 1',
         record_id=f'1 + i % {RECORDS}', name="'a/' || i || '.fits'",
     )  # fmt: skip
+    multiply(
+        arrivals(now),
+        FRAMES,
+        product_id='i + 1',
+        target_id=f'1 + i % {TARGETS}',
+        at=one_by_one(now),
+    )
     UpdateRun.objects.bulk_create(runs(now), batch_size=2000)
     RunFailure.objects.bulk_create(failures())
     Told.objects.bulk_create(
@@ -112,7 +124,7 @@ def products() -> list[DataProduct]:
     return DataProduct.objects.bulk_create(
         DataProduct(
             pk=n + 1, product_id=str(n + 1), target_id=n + 1, observation_record_id=n % DISTINCT + 1,
-            data=f'a/{n}.fits',
+            data=f'a/{n}.fits', thumbnail=f'previews/{n}.jpg',
         )
         for n in range(DAYS)
     )  # fmt: skip
@@ -127,6 +139,24 @@ def frames(now: timezone.datetime) -> list[StoredFrame]:
         )
         for n in range(DAYS)
     )  # fmt: skip
+
+
+def arrivals(now: timezone.datetime) -> list[Arrival]:
+    return Arrival.objects.bulk_create(
+        Arrival(
+            pk=n + 1, product_id=n + 1, target_id=n + 1, facility=FACILITIES[n % 4], picture='drawn',
+            at=now - timedelta(days=DAYS, seconds=-n * EVERY),
+        )
+        for n in range(DAYS)
+    )  # fmt: skip
+
+
+def one_by_one(now: timezone.datetime) -> str:
+    """When frame `i` came, in SQL."""
+    begun = now - timedelta(days=DAYS)
+    if connection.vendor == 'postgresql':
+        return f"timestamp with time zone '{begun.isoformat()}' + i * interval '{EVERY} seconds'"
+    return f"datetime('{begun:%Y-%m-%d %H:%M:%S}', (i * {EVERY}) || ' seconds')"
 
 
 def runs(now: timezone.datetime) -> Iterable[UpdateRun]:
@@ -157,10 +187,15 @@ def people() -> None:
     staff.user_permissions.add(Permission.objects.get(codename='run_automation'))
     for user in (boss, staff, User.objects.create_user('user')):
         user.groups.add(group)
-    view = Permission.objects.get(codename='view_observationrecord')
-    GroupObjectPermission.objects.bulk_create(
-        GroupObjectPermission(
-            group=group, permission=view, content_type_id=view.content_type_id, object_pk=str(n + 1)
+    for view in Permission.objects.filter(
+        codename__in=('view_observationrecord', 'view_dataproduct')
+    ):
+        GroupObjectPermission.objects.bulk_create(
+            GroupObjectPermission(
+                group=group,
+                permission=view,
+                content_type_id=view.content_type_id,
+                object_pk=str(n + 1),
+            )
+            for n in range(SHARED)
         )
-        for n in range(SHARED)
-    )

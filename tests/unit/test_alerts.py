@@ -130,6 +130,23 @@ def test_overdue_is_told_once_by_any_number_of_processes(mails):
     assert mails.subjects()[1:] == ['[Test TOM] updatedata is working again']
 
 
+@pytest.mark.parametrize('column', ['told_at', 'claimed_until'])
+def test_a_clock_that_was_a_year_ahead_does_not_silence_it(mails, column):
+    """Somebody was told, or was being told, at a time that is still to come."""
+    ran(status='died')
+    send_alerts()
+    Alert.objects.update(**{column: timezone.now() + timedelta(days=365)})
+    send_alerts()
+    ran(status='died')
+    if column == 'claimed_until':
+        Alert.objects.update(state='working')
+    send_alerts()
+    assert mails.subjects() == [
+        '[Test TOM] updatedata is failing',
+        f'[Test TOM] updatedata is {"still " if column == "told_at" else ""}failing',
+    ]
+
+
 def test_the_web_server_tells_when_cron_is_dead(mails, automation, client):
     automation['WATCH_EVERY'] = 300
     ran(timedelta(hours=5))

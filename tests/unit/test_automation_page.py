@@ -93,7 +93,7 @@ def test_each_facility_is_there_with_its_trouble(client, add_record):
 
 def test_after_the_retry_of_what_failed_it_works_again(client, add_record):
     ran(status='failed', failed=1)
-    assert 'updatedata is working' in text(client)
+    assert 'updatedata has been working' in text(client)
 
 
 def test_it_is_paused(client, login):
@@ -340,6 +340,14 @@ def test_the_state_as_text_for_prometheus(client, add_record):
     assert any(line.startswith('tom_facility_checked_seconds{facility="SOAR"} ') for line in lines)
     [began] = [line.split()[1] for line in lines if line.startswith('tom_job_last_run_seconds{')]
     assert abs(float(began) - (timezone.now() - timedelta(hours=5)).timestamp()) < 60
+
+
+def test_a_facility_of_any_name_breaks_no_line_of_it(client, add_record):
+    failing(add_record('the "big"\\one\nin Chile'))
+    Target.objects.update(permissions='OPEN')
+    lines = client.get('/automation/metrics').content.decode().splitlines()
+    [line] = [line for line in lines if line.startswith('tom_facility_checked_seconds{')]
+    assert line.startswith(r'tom_facility_checked_seconds{facility="the \"big\"\\one\nin Chile"} ')
 
 
 # --- What it costs -------------------------------------------------------------------------

@@ -45,7 +45,7 @@ LAYERS = [
     },
     {'health', 'channels'},
     {'checks'},
-    {'lateness'},
+    {'lateness', 'known_outcomes'},
     {'arrivals.choosing'},
     {'access', 'health_states', 'jobs'},
     {'audit', 'targets'},

@@ -178,7 +178,7 @@ def test_f8_who_may_not_see_what_failed_is_told_no_contradiction(client, hourly,
         run=run, record=hidden, facility='LCO', observation_id='8675309', error='8675309'
     )
     page = text(client)
-    assert 'updatedata is working' in page
+    assert 'updatedata has been working' in page
     option = '<option value="failed">something failed</option>'
     for place in ('', 'runs/', f'runs/{run.pk}/', 'progress/?after=0'):
         assert 'something failed' not in text(client, f'/automation/{place}').replace(option, '')
@@ -190,6 +190,36 @@ def test_f8_who_may_not_see_what_failed_is_told_no_contradiction(client, hourly,
     assert client.get('/automation/status.json').json()['jobs'][0]['last']['status'] == 'ended'
     assert 'outcome-ended' not in text(client, '/automation/runs/?status=failed')
     assert 'outcome-ended' in text(client, '/automation/runs/?status=ended')
+
+
+def test_the_table_of_facilities_says_what_the_json_says(visitors, hourly):
+    """Also where the last run was killed: what the one before could not check, it may have checked."""
+    run = ran(timedelta(hours=2), status='failed')
+    RunFailure.objects.create(run=run, facility='LCO', error='refuses')
+    failing(ObservationRecord.objects.get())
+
+    def trouble(client):
+        [told] = client.get('/automation/status.json').json()['facilities']
+        shown = text(client, '/automation/facilities/')
+        assert ('could not be checked' in shown or 'refuses' in shown) == bool(told['trouble'])
+        return bool(told['trouble'])
+
+    assert all(map(trouble, visitors.values()))
+    long_ago = timezone.now() - timedelta(hours=1)
+    ran(timedelta(hours=1), status='running', finished=None, heartbeat=long_ago)
+    assert not any(map(trouble, visitors.values()))
+
+
+def test_a_run_of_a_time_to_come_does_not_hide_that_cron_is_dead(visitors, hourly):
+    """The clock was a year ahead for one run."""
+    ran(-timedelta(days=365), status='failed')
+    ran()
+    assert [health.state for health in healths()] == ['working']
+    long_ago = timezone.now() - timedelta(hours=5)
+    UpdateRun.objects.filter(status='ok').update(started=long_ago, finished=long_ago)
+    assert [health.state for health in healths()] == ['overdue']
+    for client in visitors.values():
+        assert client.get('/automation/status.json').json()['jobs'][0]['state'] == 'overdue'
 
 
 @pytest.mark.parametrize('permissions_only', [True, False])

@@ -231,6 +231,9 @@ def test_one_process_at_a_time(client, staff, started, monkeypatch, target):
     RunRequest.objects.update(alive_at=timezone.now() - timedelta(minutes=5))  # and ended
     client.post('/automation/updatedata/run/')
     assert len(started) == 2
+    RunRequest.objects.update(alive_at=timezone.now() + timedelta(days=9))  # of a wrong clock
+    client.post('/automation/updatedata/run/')
+    assert len(started) == 3
 
 
 def requests():

@@ -73,7 +73,9 @@ def answer(path: str, size: tuple[int, int]) -> dict[str, object]:
         # What the system says has a number; what astropy says of the content of a file has none.
         passes = isinstance(error, MemoryError) or getattr(error, 'errno', None) is not None
         plain = {Broken: str(error), OSError: 'it is not a FITS file, or breaks off'}
-        text = (not passes and plain.get(type(error))) or f'{type(error).__name__}: {error}'
+        # Not its text: that has the place of the file, which may name a target that is hidden.
+        said = getattr(error, 'strerror', None) if passes else error
+        text = (not passes and plain.get(type(error))) or f'{type(error).__name__}: {said}'
         return {'unreadable' if passes else 'broken': ' '.join(text.split())[:200]}
     return {'jpeg': base64.b64encode(picture).decode(), 'facts': facts}
 

@@ -22,6 +22,7 @@ from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 
 from ..sync import storage
+from ..sync.errors import StorageAway
 from ..sync.storage_id import is_known
 from ..sync.whole_file import FITS, PACKED_FITS
 from .drawing_program import SLOWEST, Program
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 BIGGEST = 300_000_000  # bytes of a file that is fetched from a store only to be drawn
 MOST_AT_ONCE = 24  # that one look at a page has drawn
+AWAY = 'the storage of the data does not answer'
 PAUSE = timedelta(minutes=10)  # until a file is tried again that could not be read
 Picture = Arrival.Picture
 
@@ -94,7 +96,7 @@ def _draw_one(arrival: Arrival, program: Program) -> None:
             _keep(arrival, base64.b64decode(answer['jpeg']))
     except storage.UNREADABLE as error:
         # The storage is away or full, or a run that begins has removed the part.
-        _put_off(arrival, str(error))
+        _put_off(arrival, error)
         return
     if 'jpeg' in answer:
         _note(arrival, Picture.DRAWN, **answer['facts'])
@@ -124,10 +126,16 @@ def _answer(name: str, program: Program) -> dict:
     return answer
 
 
-def _put_off(arrival: Arrival, trouble: str) -> None:
-    """It could not be read or kept: a look after a while tries again. Each reason is said once."""
+def _put_off(arrival: Arrival, error: Exception) -> None:
+    """It could not be read or kept: a look after a while tries again. Each reason is said once.
+
+    Visitors read it: what the system or a store says has the place of the file in it, which may name a
+    target that is hidden from them.
+    """
+    is_away = isinstance(error, StorageAway)
+    trouble = AWAY if is_away else getattr(error, 'strerror', None) or str(error)
     if arrival.trouble != trouble[:200]:
-        logger.warning('No picture of %s yet: %s', arrival.product.data.name, trouble)
+        logger.warning('No picture of %s yet: %s', arrival.product.data.name, error)
     _note(arrival, arrival.picture, trouble=trouble, not_before=timezone.now() + PAUSE)
 
 

@@ -10,6 +10,7 @@ from typing import IO
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connections
+from django.db.models import Q
 from django.utils import timezone
 
 from ..conf import own_python
@@ -44,8 +45,9 @@ def _claim(command: str, by: str) -> bool:
     mine = {'by': by, 'alive_at': now}
     if RunRequest.objects.get_or_create(job=command, defaults=mine)[1]:
         return True
-    left = RunRequest.objects.filter(job=command, alive_at__lt=now - SILENCE)
-    return bool(left.update(**mine))  # its web server was ended
+    # Its web server was ended; a time to come is from a clock that was wrong.
+    is_left = Q(alive_at__lt=now - SILENCE) | Q(alive_at__gt=now + SILENCE)
+    return bool(RunRequest.objects.filter(is_left, job=command).update(**mine))
 
 
 def release(command: str) -> None:

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from ..access import for_staff, for_visitors, may_act, seen_by
+from ..access import for_staff, for_visitors, may_act, seen_by, sees_target
 from ..celery_tasks import setup
 from ..jobs import beat
 from ..models import TaskWorker
@@ -25,6 +25,7 @@ def at_work(request: HttpRequest) -> HttpResponse:
         return HttpResponse()
     queues, away = setup.queues()
     failing = seen_by(request.user, keep_failing(), 'record').order_by('-hooks_failures')
+    target_seen = sees_target(request.user, 'record__target_id')
     context = {
         'workers': TaskWorker.objects.filter(
             refused='', alive_at__gte=timezone.now() - SILENT
@@ -33,9 +34,9 @@ def at_work(request: HttpRequest) -> HttpResponse:
         'queues': queues,
         'away': away,
         'beat': beat()[1],
-        'owed': owed().count(),
-        'due': due().count(),
-        'failing': failing[:SHOWN],
+        'owed': seen_by(request.user, owed(), 'record').count(),
+        'due': seen_by(request.user, due(), 'record').count(),
+        'failing': failing.annotate(target_seen=target_seen)[:SHOWN],
         'failing_count': failing.count(),
     }
     return render(request, 'tom_auto/at_work.html', context)

@@ -7,8 +7,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
-from ..access import for_staff, for_viewers, for_visitors, seen_by, sees_everything, with_outcomes
+from ..access import for_staff, for_viewers, for_visitors, seen_by, sees_everything
 from ..jobs import MAIN, command_of, job_named, main_job
+from ..known_outcomes import with_outcomes
 from ..models import JobPause, RecordSync, UpdateRun
 from ..scheduling.definition import Job
 from ..sync.runs import alive

@@ -9,7 +9,8 @@ from django.db.models import Count, F, Sum, TextField
 from django.db.models.functions import Cast, Substr
 from django.utils import timezone
 
-from ..access import ENDED, Visitor, knows_outcomes, seen_by, with_outcomes
+from ..access import Visitor, knows_outcomes, products_seen_by
+from ..known_outcomes import ENDED, with_outcomes
 from ..models import StoredFrame, UpdateRun
 
 DAYS = 28
@@ -91,7 +92,7 @@ def _of_frames(days: list[date], begin: datetime, user: Visitor) -> list[Picture
     frames = StoredFrame.objects.filter(stored_at__gte=begin, product__isnull=False)
     # By minute, and only then by day: SQLite would call Python for each frame to truncate its time.
     rows = list(
-        seen_by(user, frames, 'product__observation_record')
+        products_seen_by(user, frames, 'product')
         .annotate(minute=Substr(Cast('stored_at', TextField()), 1, len(MINUTE)))
         .values('minute', facility=F('product__observation_record__facility'))
         .annotate(n=Count('pk'), size=Sum('size'))

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ..access import Visitor, may_see_page, sees_everything
-from ..health import Health, healths, is_working
+from ..health import Health, healths, is_working, main_of
 from .freshness import facilities
 
 
@@ -27,7 +27,7 @@ class MaySeeThePage(BasePermission):
 def status(request: Request) -> Response:
     """The content of the page as JSON. With a token: `Authorization: Token …`, as for the API."""
     states = healths(request.user)
-    last = _of_main(states).last
+    last = main_of(states).last
     return Response(
         {
             'working': is_working(states),
@@ -63,39 +63,45 @@ def _job(state: Health, user: Visitor) -> dict:
 def metrics(request: Request) -> HttpResponse:
     """The same as text for Prometheus."""
     states = healths(request.user)
-    found = facilities(request.user, _of_main(states).last)
+    found = facilities(request.user, main_of(states).last)
     lines = [
         *_gauge(
             'tom_job_trouble',
             '1 if the job is failing or overdue.',
-            {f'job="{state.job}"': int(state.is_trouble) for state in states},
+            {_label('job', state.job): int(state.is_trouble) for state in states},
         ),
         *_gauge(
             'tom_job_last_run_seconds',
             'When the last whole run began.',
-            {f'job="{state.job}"': _seconds(state.last and state.last.started) for state in states},
+            {
+                _label('job', state.job): _seconds(state.last and state.last.started)
+                for state in states
+            },
         ),
         *_gauge(
             'tom_job_failing_records',
             'Records whose last check failed.',
-            {f'job="{state.job}"': state.failing for state in states},
+            {_label('job', state.job): state.failing for state in states},
         ),
         *_gauge(
             'tom_facility_checked_seconds',
             'When a record was last checked.',
-            {f'facility="{each["name"]}"': _seconds(each['checked_at']) for each in found},
+            {_label('facility', each['name']): _seconds(each['checked_at']) for each in found},
         ),
     ]
     return HttpResponse('\n'.join([*lines, '']), content_type='text/plain; version=0.0.4')
 
 
+def _label(name: str, value: str) -> str:
+    """A label as Prometheus reads it. The facility of a record may be any text."""
+    for plain, escaped in (('\\', r'\\'), ('"', r'\"'), ('\n', r'\n')):
+        value = value.replace(plain, escaped)
+    return f'{name}="{value}"'
+
+
 def _gauge(name: str, help_text: str, values: dict[str, float]) -> list[str]:
     rows = [f'{name}{{{label}}} {value}' for label, value in values.items()]
     return [f'# HELP {name} {help_text}', f'# TYPE {name} gauge', *rows]
-
-
-def _of_main(states: list[Health]) -> Health:
-    return next(state for state in states if state.main)
 
 
 def _seconds(when: datetime | None) -> float:

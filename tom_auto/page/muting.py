@@ -5,13 +5,22 @@ from datetime import datetime, time, timedelta
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
-from ..access import for_staff, for_visitors, may_act, seen_by, sees_everything
+from ..access import (
+    for_staff,
+    for_visitors,
+    knows_outcomes,
+    may_act,
+    seen_by,
+    sees_everything,
+)
 from ..channels import channels, send_test
+from ..jobs import MAIN, command_of, jobs
 from ..models import Mute, Told
 from ..sync.facilities import facility_classes
 
@@ -60,7 +69,8 @@ def alerts(request: HttpRequest) -> HttpResponse:
         'form': MuteForm(request.user, initial=initial),
         'record': record,
         'muted': _seen(request),
-        'told': Told.objects.all()[:SHOWN],
+        'told': _told(request)[:SHOWN],
+        'all_told': knows_outcomes(request.user),
         'channels': channels(),
         'everything': sees_everything(request.user),
     }
@@ -72,6 +82,15 @@ def _seen(request: HttpRequest) -> list[Mute]:
     muted = Mute.objects.in_force()
     of_records = seen_by(request.user, muted.filter(record__isnull=False), 'record')
     return [*muted.filter(record=None), *of_records.select_related('record')]
+
+
+def _told(request: HttpRequest) -> QuerySet[Told]:
+    """What was told, but for what would tell the visitor that something hidden has failed."""
+    if knows_outcomes(request.user):
+        return Told.objects.all()
+    return Told.objects.exclude(
+        job__in=[job.name for job in jobs().jobs if command_of(job) == MAIN]
+    )
 
 
 @for_staff

@@ -6,8 +6,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from tom_common.htmx_table import HTMXTable
 
-from ..access import ENDED, Visitor, seen_by, sees_everything, sees_target, with_outcome
+from ..access import Visitor, seen_by, sees_everything, sees_target
 from ..jobs import jobs
+from ..known_outcomes import ENDED, with_outcome
 from ..models import RecordSync, RunFailure, UpdateRun
 from ..sync.facilities import facility_classes
 

@@ -5,12 +5,13 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.cache import patch_cache_control
 
-from ..access import for_visitors, may_act, sees_everything, with_outcomes
+from ..access import for_visitors, may_act, sees_everything
 from ..audit import told
 from ..celery_tasks import setup
 from ..checks import new_targets_mistake
-from ..health import healths
-from ..jobs import jobs, lines_to_install, main_job
+from ..health import healths, main_of
+from ..jobs import jobs, lines_to_install
+from ..known_outcomes import with_outcomes
 from ..models import AuditRound, UpdateRun
 from .charts import pictures
 from .freshness import facilities
@@ -39,7 +40,7 @@ def home(request: HttpRequest) -> HttpResponse:
         context = {'table': table, 'may_act': may_act(request.user), 'now': timezone.now()}
         return render(request, table.get_partial_template_name(), context)
     schedule, states = jobs(), healths(request.user)
-    main = next(state for state in states if state.main)
+    main = main_of(states)
     hidden = {*RunTable.hidden_from(request.user), 'checked'}  # space is limited here
     hidden |= {'job'} if len(states) == 1 else set()
     last_round = told.last_round()
@@ -81,8 +82,7 @@ def audited(request: HttpRequest, last: AuditRound | None) -> dict[str, str]:
 @for_visitors
 def of_facilities(request: HttpRequest) -> HttpResponse:
     """How fresh the data of each facility is: a part of the automation page, loaded after it."""
-    whole = UpdateRun.objects.filter(job=main_job().name, only='')
-    last = whole.exclude(status=UpdateRun.Status.RUNNING).first()
+    last = main_of(healths(request.user)).last
     context = {'facilities': facilities(request.user, last)}
     return render(request, 'tom_auto/facilities.html', context)
 

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from django import template
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Count, Max, Min, Q, QuerySet
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -12,7 +12,7 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from .. import versions
-from ..access import Visitor, may_see_page, seen_by
+from ..access import Visitor, may_see_page, products_seen_by, seen_by
 from ..arrivals.gallery import newest
 from ..conf import advice, manage, to_install
 from ..health import healths
@@ -88,7 +88,7 @@ def record_line(context: template.Context, record: ObservationRecord) -> dict:
         'sync': sync,
         'next': None if sync and sync.is_settled else _next(sync.next_check if sync else None),
         'paused': _paused(),
-        'frames': DataProduct.objects.filter(observation_record=record).count(),
+        'frames': _frames(context, DataProduct.objects.filter(observation_record=record)),
     }
 
 
@@ -113,7 +113,7 @@ def target_line(context: template.Context, target: object) -> dict:
         'awaited': awaited,
         'next': _next(found['next']) if awaited else None,
         'paused': _paused(),
-        'frames': products.count(),
+        'frames': _frames(context, products),
     }
 
 
@@ -128,6 +128,11 @@ def newest_frames(context: template.Context) -> dict:
     """The newest four frames that the visitor may see, as pictures."""
     user = context['user']
     return {'frames': newest(user, 4) if may_see_page(user) else []}
+
+
+def _frames(context: template.Context, products: QuerySet[DataProduct]) -> int:
+    """How many of these the visitor may see."""
+    return products_seen_by(context['user'], products).count()
 
 
 def _next(due: datetime | None) -> datetime | None:

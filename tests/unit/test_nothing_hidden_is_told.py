@@ -1,0 +1,198 @@
+"""Nothing that is hidden is told by a number, a time or the place of a file either."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.core.files.storage import InMemoryStorage
+from django.template import Context, Template
+from django.utils import timezone
+from guardian.shortcuts import assign_perm
+from tom_targets.models import Target
+
+from tom_auto.arrivals import gallery
+from tom_auto.arrivals.pictures import draw
+from tom_auto.models import RunFailure, StoredFrame, Told
+
+from .page import came, failing, ran, stored, text
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures('hourly')]
+
+
+def failed(record, **ago):
+    """A run in which `record` could not be checked."""
+    run = ran(timedelta(**ago), status='failed', failed=1)
+    RunFailure.objects.create(run=run, record=record, facility='LCO', observation_id='1', error='x')
+
+
+def job(client) -> dict:
+    return client.get('/automation/status.json').json()['jobs'][0]
+
+
+# --- By a time -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def half_hidden(add_record):
+    """A record that everybody may see, and one that is private."""
+    shown, secret = add_record(), add_record()
+    Target.objects.update(permissions='OPEN')
+    secret.target = Target.objects.create(name='Secret', ra=1, dec=1, permissions='PRIVATE')
+    secret.save()
+    return shown, secret
+
+
+@pytest.mark.parametrize('minutes', [30, 150, 270])
+def test_since_when_it_works_does_not_say_when_something_hidden_failed(
+    client, half_hidden, minutes
+):
+    """Whichever of six hourly runs it was."""
+    for number in range(6):
+        ran(timedelta(hours=number))
+    first = job(client)['since']
+    assert first is not None
+    failed(half_hidden[1], minutes=minutes)
+    assert (job(client)['state'], job(client)['since']) == ('working', first)
+    failed(half_hidden[1], minutes=0)
+    assert (job(client)['state'], job(client)['since']) == ('working', first)
+    failed(half_hidden[0], minutes=200)
+    assert job(client)['since'] > first, 'what one may see one is told'
+
+
+def test_nor_does_since_when_it_fails(client, half_hidden):
+    shown, secret = half_hidden
+    for hours in (8, 7):
+        ran(timedelta(hours=hours))
+    for hours in (6, 5, 4, 3):
+        failed(secret, hours=hours)
+    failed(shown, minutes=5)
+    failing(shown, failing_since=timezone.now() - timedelta(minutes=6))
+    since = job(client)['since']
+    assert since is not None
+    assert timezone.datetime.fromisoformat(since) > timezone.now() - timedelta(minutes=8)
+
+
+def test_since_when_a_facility_fails_everybody_is_told(client, hidden):
+    for minutes in (40, 20, 0):
+        run = ran(timedelta(minutes=minutes), status='failed')
+        RunFailure.objects.create(run=run, facility='LCO', error='refuses')
+    since = timezone.datetime.fromisoformat(job(client)['since'])
+    assert since < timezone.now() - timedelta(minutes=39)
+
+
+# --- By a number -----------------------------------------------------------------------------------
+
+
+def line(user, tag, **context):
+    page = Template(f'{{% load automation %}}{{% {tag} %}}')
+    return ' '.join(page.render(Context({'user': user} | context)).split())
+
+
+@pytest.mark.parametrize('permissions_only', [True, False])
+def test_frames_that_are_hidden_are_not_counted(
+    client, login, add_record, settings, permissions_only
+):
+    """Data products have permissions of their own, or those of their target."""
+    settings.TARGET_PERMISSIONS_ONLY = permissions_only
+    record = add_record()
+    Target.objects.update(permissions='PUBLIC')
+    frames = [stored(record, str(number), size=1_000_000) for number in range(7)]
+    user = User.objects.get(pk=login('ann').pk)
+    assign_perm('tom_observations.view_observationrecord', user, record)
+    secret = Target.objects.create(name='Secret', ra=1, dec=1, permissions='PRIVATE')
+    for frame in frames[:5]:
+        frame.product.target = secret
+        frame.product.save()
+    for frame in frames[5:]:
+        assign_perm('tom_dataproducts.view_dataproduct', user, frame.product)
+    user = User.objects.get(pk=user.pk)
+    assert '2 frames stored' in line(user, 'record_line record', record=record)
+    assert '2 frames stored' in line(user, 'target_line target', target=record.target)
+    weeks = text(client, '/automation/weeks/')
+    assert '<td>2</td>' in weeks
+    assert '<td>7</td>' not in weeks
+    login('boss', is_superuser=True)
+    assert '<td>7</td>' in text(client, '/automation/weeks/')
+    boss = User.objects.get(username='boss')
+    assert '7 frames stored' in line(boss, 'record_line record', record=record)
+
+
+@pytest.fixture
+def operator(login, settings, monkeypatch):
+    """Somebody who may act, and does not see everything, in a TOM with Celery."""
+    settings.TOM_AUTO |= {'TASK_ENGINE': 'celery'}
+    settings.CELERY_BROKER_URL = 'redis://127.0.0.1:9/0'  # nobody listens
+    monkeypatch.setitem(settings.DATABASES['default'], 'ENGINE', 'django.db.backends.postgresql')
+    return login('operator', 'run_automation', is_staff=True)
+
+
+def test_hooks_of_hidden_frames_are_not_counted(client, operator, half_hidden):
+    for number, record in enumerate([half_hidden[0], *[half_hidden[1]] * 4]):
+        stored(record, str(number))
+    StoredFrame.objects.update(hooks_owed=True)
+    page = text(client, '/automation/at-work/')
+    assert 'Hooks are owed for 1 file, 1 of them due now.' in page
+
+
+def test_nor_does_the_place_of_a_file_name_a_hidden_target(client, operator, half_hidden, settings):
+    settings.TARGET_PERMISSIONS_ONLY = False
+    secret = half_hidden[1]
+    assign_perm('tom_observations.view_observationrecord', operator, secret)
+    stored(secret, 'x', filename='ogg-e92.fits')
+    StoredFrame.objects.update(name='Secret/lco/ogg-e92.fits')
+    StoredFrame.objects.update(hooks_owed=True, hooks_failures=7, hooks_error='broken')
+    page = text(client, '/automation/at-work/')
+    assert 'ogg-e92.fits' in page
+    assert 'Secret' not in page
+
+
+def test_nor_do_the_messages_that_others_got(client, login, hidden):
+    """Who is not told that something failed sees no mail about it either."""
+    now = timezone.now()
+    Told.objects.create(at=now, channel='mail', job='updatedata', subject='updatedata is failing')
+    Told.objects.create(at=now, channel='mail', subject='a test message')
+    login('operator', 'run_automation', is_staff=True)
+    page = text(client, '/automation/alerts/')
+    assert 'a test' in page
+    assert '<td>updatedata</td>' not in page
+    login('boss', is_superuser=True, is_staff=True)
+    assert 'updatedata is failing' in text(client, '/automation/alerts/')
+
+
+# --- By the place of a file ------------------------------------------------------------------------
+
+
+def test_why_a_picture_cannot_be_drawn_names_no_place(client, add_record, media, monkeypatch):
+    """What the system says of a file that it cannot open has the whole path in it."""
+    arrival = came(add_record(), 'x', picture='waiting')
+    Target.objects.update(permissions='OPEN')
+    arrival.product.data.save('image.fits', ContentFile(b'SIMPLE'))
+    place = arrival.product.data.name
+    path = media / place
+    path.unlink()
+    path.symlink_to(path.name)  # a loop: it is there, and cannot be opened
+    draw([arrival.pk], seconds=60)
+    arrival.refresh_from_db()
+    assert 'Too many levels of symbolic links' in arrival.trouble
+    assert place not in arrival.trouble
+    monkeypatch.setattr(gallery, 'draw_soon', lambda arrivals: None)
+    page = text(client, '/automation/arrivals/')
+    assert 'Not drawn yet: ' in page
+    assert str(media) not in page
+    assert 'm-31' not in page
+
+
+class Away(InMemoryStorage):
+    """A store that nobody can reach, which says what was asked for."""
+
+    def exists(self, name: str) -> bool:
+        raise ConnectionError(f'no connection to http://store/{name}')
+
+
+def test_nor_does_what_a_store_says(client, add_record, settings):
+    settings.STORAGES = settings.STORAGES | {'default': {'BACKEND': f'{__name__}.Away'}}
+    arrival = came(add_record(), 'x', picture='waiting')
+    draw([arrival.pk], seconds=60)
+    arrival.refresh_from_db()
+    assert arrival.trouble == 'the storage of the data does not answer'
