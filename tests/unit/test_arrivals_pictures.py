@@ -365,9 +365,7 @@ class TestDrawing:
         shutil.rmtree(media / 'previews')
         assert [client.get(PRODUCTS).status_code for _ in range(2)] == [500, 200]
 
-    def test_pictures_of_a_storage_that_is_away_are_not_forgotten(
-        self, came, client, boss, media
-    ):
+    def test_pictures_of_a_storage_that_is_away_are_not_forgotten(self, came, client, boss, media):
         """Its files are still there: tomtoolkit's page fails, and works when it is back."""
         accept_storage()
         several_drawn(came)
