@@ -34,6 +34,7 @@ LAYERS = [
     {'database_copies'},
     {
         'alerts',
+        'arrivals.drawing_ahead',
         'arrivals.illustrations',
         'arrivals.letters',
         'arrivals.mailing',

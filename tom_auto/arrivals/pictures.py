@@ -64,12 +64,14 @@ def draw(arrivals: Collection[int], seconds: float) -> None:
 
 
 @contextmanager
-def drawing(seconds: float) -> Iterator[Callable[[Iterable[Arrival]], None]]:
+def drawing(
+    seconds: float, program: Program | None = None
+) -> Iterator[Callable[[Iterable[Arrival]], None]]:
     """Gives what draws those that it is given and that are not drawn yet, for so many seconds in all.
 
     The first picture does not count: the program is started for it.
     """
-    program, left, is_first = Program(), seconds, True
+    program, left, is_first = program or Program(), seconds, True
 
     def draw_each(arrivals: Iterable[Arrival]) -> None:
         nonlocal left, is_first
