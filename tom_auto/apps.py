@@ -1,8 +1,10 @@
 """The app that adds the automation to a TOM. List it in INSTALLED_APPS as 'tom_auto'."""
 
+import sys
 from contextlib import suppress
 
 from django.apps import AppConfig
+from django.core.signals import got_request_exception
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -16,6 +18,14 @@ def leave_uncompiled(connection: BaseDatabaseWrapper, **_: object) -> None:
         # A pooler in between may refuse it; then pages are slow, and nothing else.
         with suppress(Error), connection.cursor() as cursor:
             cursor.execute('SET jit = off')
+
+
+def forget_lost_pictures(**_: object) -> None:
+    """After a page that failed because a picture was removed, the next look works without the middleware."""
+    from .arrivals.lost_pictures import forget_lost
+
+    with suppress(Exception):  # the page has failed, and is answered so
+        forget_lost(sys.exc_info()[1])
 
 
 class TomAutoConfig(AppConfig):
@@ -32,6 +42,7 @@ class TomAutoConfig(AppConfig):
         from .celery_tasks import setup  # noqa: F401
 
         connection_created.connect(leave_uncompiled)
+        got_request_exception.connect(forget_lost_pictures)
         post_save.connect(follow, sender='tom_dataproducts.DataProduct')
         pre_delete.connect(hand_on, sender='tom_targets.BaseTarget')
 

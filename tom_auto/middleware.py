@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock, Thread
 from time import monotonic
 
@@ -18,11 +19,13 @@ from tom_targets.models import Target
 
 from .access import may_act, may_see_target
 from .alerts import send_alerts
+from .arrivals.lost_pictures import forget_lost
 from .arrivals.noting import follow_all
 from .channels import reason
 from .conf import automation
 from .error_reports import unavailable
 from .jobs import main_job
+from .sync import storage
 from .sync.explain import explained
 from .sync.http import causes
 
@@ -125,7 +128,8 @@ class BackgroundUpdateMiddleware(MiddlewareMixin):
 class WatchMiddleware(MiddlewareMixin):
     """Checks now and then that the jobs run, so that a dead cron does not go unnoticed.
 
-    It also lets pages find what a program has moved to another target by a statement of its own.
+    It also lets pages find what a program has moved to another target by a statement of its own, and
+    shows a page of tomtoolkit once more that failed because somebody has removed pictures.
 
     It checks after a request, in its own thread, and at most every `WATCH_EVERY` seconds in each
     process of the web server. The claims in `alerts` make sure that only one process sends an alert.
@@ -140,6 +144,14 @@ class WatchMiddleware(MiddlewareMixin):
         if self._is_time():
             Thread(target=_look_after, daemon=True).start()
         return answer
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """The same page, without the pictures that are missing; None for other errors."""
+        # Where the storage or the database cannot say, the page fails as before.
+        with suppress(*storage.UNREADABLE, Error):
+            if request.method == 'GET' and forget_lost(error):
+                return redirect(request.get_full_path())
+        return None
 
     def _is_time(self) -> bool:
         every = automation().WATCH_EVERY

@@ -22,6 +22,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from django.utils import timezone
 
 from .alerts import send_alerts
+from .arrivals.drawing_ahead import drawing_ahead
 from .arrivals.telling import tell_of_arrivals
 from .channels import ping
 from .conf import automation
@@ -107,8 +108,9 @@ class _Watch:
             child.start()
         os.close(ours)
         try:
-            for text in self._texts(child, printed):
-                self._take(text)
+            with drawing_ahead():  # not before the fork: a thread may hold a lock
+                for text in self._texts(child, printed):
+                    self._take(text)
         finally:
             if child.is_alive():  # its time is up, or somebody stops this
                 _stop(child)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ from .running import updatedata
 
 #: The most that a picture of 4096 x 4096 pixels, compressed in one of the usual ways, may cost.
 CPU, MEMORY = 0.150, 100_000_000
+PRODUCTS = '/dataproducts/data/'
 NOISE = np.random.default_rng(1)
 
 
@@ -122,11 +124,30 @@ def came(add_record, media):
     return come
 
 
+@pytest.fixture
+def boss(login):
+    return login('boss', is_superuser=True)
+
+
 def drawn(*arrivals):
     pictures.draw([one.pk for one in arrivals], seconds=60)
     for one in arrivals:
         one.refresh_from_db()
     return arrivals[0]
+
+
+def several_drawn(came):
+    """Four frames with pictures, in two folders; that of the last is not tomtoolkit's page's first."""
+    arrivals = [came(f'{n}.fits', FILES['plain.fits']()) for n in range(4)]
+    drawn(*arrivals)
+    old = arrivals[-1].product.thumbnail
+    with old.open() as file:
+        name = old.storage.save(old.name.replace('previews/0/', 'previews/7/'), file)
+    DataProduct.objects.filter(pk=arrivals[-1].product_id).update(thumbnail=name)
+    old.storage.delete(old.name)
+    for arrival in arrivals:
+        arrival.refresh_from_db()
+    return arrivals
 
 
 def after_a_pause():
@@ -312,6 +333,70 @@ class TestDrawing:
         assert client.get(address).status_code == 404
         assert drawn(arrival).picture == 'drawn'
         assert client.get(address).status_code == 200
+
+    @pytest.mark.parametrize('lost', ['the folder', 'a folder in it', 'one', 'of another run'])
+    def test_no_page_of_tomtoolkit_fails_for_pictures_that_are_gone(
+        self, came, client, boss, media, lost
+    ):
+        accept_storage()
+        arrivals = several_drawn(came)
+        places = [media / each.product.thumbnail.name for each in arrivals]
+        assert client.get(PRODUCTS).status_code == 200
+        gone = {'the folder': media / 'previews', 'a folder in it': places[0].parent}.get(lost)
+        if gone:
+            shutil.rmtree(gone)
+        for place in () if gone else places[: 1 if lost == 'one' else 3]:
+            place.unlink()
+        answer = client.get(PRODUCTS, {'page': 1}, follow=True)
+        assert answer.status_code == 200
+        assert answer.redirect_chain == [(f'{PRODUCTS}?page=1', 302)]
+        assert drawn(*Arrival.objects.order_by('pk')).product.thumbnail
+        kept = DataProduct.objects.filter(thumbnail__startswith='previews/').order_by('pk')
+        assert all((media / each.thumbnail.name).exists() for each in kept)
+        assert client.get(PRODUCTS).status_code == 200
+
+    def test_without_the_middleware_only_the_first_look_fails(
+        self, came, client, boss, media, settings
+    ):
+        accept_storage()
+        several_drawn(came)
+        settings.MIDDLEWARE = [each for each in settings.MIDDLEWARE if 'tom_auto' not in each]
+        client.raise_request_exception = False
+        shutil.rmtree(media / 'previews')
+        assert [client.get(PRODUCTS).status_code for _ in range(2)] == [500, 200]
+
+    def test_pictures_of_a_storage_that_is_away_are_not_forgotten(self, came, client, boss, media):
+        """Its files are still there: tomtoolkit's page fails, and works when it is back."""
+        accept_storage()
+        several_drawn(came)
+        client.raise_request_exception = False
+        away = media.rename(media.with_name('away'))
+        media.mkdir()
+        assert client.get(PRODUCTS).status_code == 500
+        media.rmdir()
+        away.rename(media)
+        assert not DataProduct.objects.filter(thumbnail='').exists()
+        assert client.get(PRODUCTS).status_code == 200
+
+    def test_the_list_of_tomtoolkit_shows_the_picture_of_the_new_version(
+        self, sky, observed, client, boss, tmp_path, settings
+    ):
+        """It caches each as long as there is a cache, which generated TOMs keep in a folder."""
+        settings.CACHES = {
+            'default': {
+                'BACKEND': 'django.core.cache.backends.filebased.FileBasedCache',
+                'LOCATION': tmp_path / 'cache',
+            }
+        }
+        record = observed(frames=1, pixels=64)
+        updatedata()
+        drawn(Arrival.objects.get())
+        for _ in range(2):
+            picture = DataProduct.objects.get().thumbnail.url
+            assert picture in client.get(PRODUCTS).content.decode()
+            sky.reprocess(sky.frames_of[int(record.observation_id)][0])
+            updatedata('--recheck')
+            drawn(Arrival.objects.get())
 
     def test_a_new_version_that_comes_while_the_old_one_is_drawn(self, came, media, monkeypatch):
         old, new = image(), image()

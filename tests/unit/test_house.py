@@ -34,6 +34,7 @@ LAYERS = [
     {'database_copies'},
     {
         'alerts',
+        'arrivals.drawing_ahead',
         'arrivals.illustrations',
         'arrivals.letters',
         'arrivals.mailing',
@@ -77,7 +78,7 @@ LAYERS = [
         'sync.workers',
     },
     {'arrivals.pictures'},
-    {'arrivals.drawing_program'},
+    {'arrivals.drawing_program', 'arrivals.lost_pictures'},
     {'adoption', 'sync.facilities', 'sync.frame_plans', 'sync.storage_id'},
     {'sync.storage'},
     {'sync.file_names', 'sync.frames', 'sync.frame_index', 'sync.portal_pages', 'sync.whole_file'},

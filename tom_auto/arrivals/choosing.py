@@ -107,6 +107,11 @@ def can_be_told(wish: Wish) -> bool:
 
 def is_due(wish: Wish, now: datetime) -> bool:
     """Whether it is time to tell the receiver what there is."""
+    return is_due_after_run(wish, now) and (wish.when == Wish.When.DAILY or not is_coming_in())
+
+
+def is_due_after_run(wish: Wish, now: datetime) -> bool:
+    """Whether it will be, once the run that is at work has ended."""
     if wish.when == Wish.When.DAILY:
         return wish.told_at < last_moment(wish, now)
-    return wish.when == Wish.When.AT_ONCE and not is_coming_in()
+    return wish.when == Wish.When.AT_ONCE

@@ -8,6 +8,7 @@ may crash the decompression, and memory has a limit here.
 import base64
 import io
 import json
+import os
 import sys
 import warnings
 from contextlib import suppress
@@ -236,6 +237,8 @@ def fitted(picture: Image.Image, size: tuple[int, int], shape: tuple[int, int]) 
 
 
 def main() -> None:
+    with suppress(AttributeError, IndexError, OSError):
+        os.nice(int(sys.argv[1]))
     with suppress(ImportError, ValueError, OSError):  # not every system has limits
         import resource
 

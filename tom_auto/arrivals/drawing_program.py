@@ -29,9 +29,13 @@ class NobodyWaits(Exception):
 
 
 class Program:
-    """The program that draws. It is started when it is needed, and again when it has died."""
+    """The program that draws. It is started when it is needed, and again when it has died.
 
-    def __init__(self) -> None:
+    `niceness`: how far it stands back behind other programs, as nice(1) says.
+    """
+
+    def __init__(self, niceness: int = 0) -> None:
+        self._niceness = niceness
         self._process: subprocess.Popen | None = None
         self._has_ended = False
 
@@ -72,7 +76,7 @@ class Program:
 
     def _begin(self) -> subprocess.Popen:
         return subprocess.Popen(
-            [own_python(), '-I', str(DRAWING)],
+            [own_python(), '-I', str(DRAWING), str(self._niceness)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

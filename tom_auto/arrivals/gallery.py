@@ -16,8 +16,9 @@ from ..access import Visitor, for_visitors, sees_everything, targets_seen_by
 from ..sync import storage
 from ..sync.facilities import facility_classes
 from .choosing import frame_seen, frames_of, seen_frames
+from .lost_pictures import draw_again
 from .models import Arrival
-from .pictures import draw_again, draw_soon
+from .pictures import draw_soon
 
 SHOWN, FEW = 24, 12  # frames, on their own page and above the runs
 LOOKS = 30  # at pictures that are being drawn; a page does not ask without end

@@ -1,28 +1,65 @@
 """The pictures of the mails of a run: drawn and read for a limited time, whatever the store does.
 
-A mail goes out without those that take longer. One of each mail is drawn before a second of any.
+Most are drawn while the run is at work, by `drawing_ahead`. A mail goes out without those that take
+longer. One of each mail is drawn before a second of any.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, zip_longest
 from time import monotonic
 
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
 from ..channels import reason
 from ..interrupt import within
 from ..sync import storage
-from .models import Arrival
+from .choosing import wanted_frames
+from .models import Arrival, Wish
 from .pictures import drawing
 
 logger = logging.getLogger(__name__)
 
-#: After the first picture: with more, a run would take longer for its mails than two seconds.
-DRAWING_SECONDS = 0
+SHOWN = 4  # pictures of a mail
+#: After the first picture, at the end of a run, and what a mail takes of that: a run may take two
+#: seconds longer for its mails.
+DRAWING_SECONDS, A_MAIL = 1, 0.02
 LONGEST = 1.2  # seconds for all of them: a store may hold the one that is in hand
 Picture = Arrival.Picture
 #: Gives the pictures of frames that there was time for: JPEGs, by the numbers of the frames.
 PicturesOf = Callable[[Iterable[Arrival]], dict[int, bytes]]
+
+
+def shown_by(wishes: list[Wish], newest: int) -> list[list[Arrival]]:
+    """What the mail to each of these users is to show, of the frames up to the `newest`."""
+    found: list[list[Arrival]] = []
+    chosen: set[int] = set()
+    for wish in wishes:
+        if wish.user:
+            found.append(_picked(wanted_frames(wish, wish.told_up_to, newest), chosen))
+            chosen.update(each.pk for each in found[-1])
+    return found
+
+
+def _picked(frames: QuerySet[Arrival], for_others: Collection[int]) -> list[Arrival]:
+    """Those of `frames` that a mail about them is to show, newest first of each kind.
+
+    Pictures that are there come first, then frames that are drawn `for_others`: most mails can share.
+    """
+    may_be_tried = Q(not_before=None) | Q(not_before__lte=timezone.now())
+    waiting, found = frames.filter(may_be_tried, picture=Picture.WAITING), []
+    for some in (drawn_of(frames), waiting.filter(pk__in=for_others), waiting):
+        if len(found) < SHOWN:
+            others = some.exclude(pk__in=[each.pk for each in found])
+            found += others[: SHOWN - len(found)]
+    return found
+
+
+def drawn_of(frames: QuerySet[Arrival]) -> QuerySet[Arrival]:
+    """Those that have a picture."""
+    return frames.filter(picture=Picture.DRAWN).exclude(product__thumbnail='')
 
 
 @contextmanager
@@ -47,17 +84,18 @@ def illustrating(of_mails: list[list[Arrival]]) -> Iterator[PicturesOf]:
             in_time(lambda: _read(new, found))
         return {each.pk: found[each.pk] for each in some if each.pk in found}
 
-    to_draw = [each for each in _in_turn(of_mails) if each.is_to_draw]
-    with drawing(DRAWING_SECONDS) as draw:
+    to_draw = to_draw_of(of_mails)
+    with drawing(max(A_MAIL, DRAWING_SECONDS - A_MAIL * len(of_mails))) as draw:
         if to_draw:
             in_time(lambda: draw(to_draw))
         yield pictures_of
 
 
-def _in_turn(of_mails: list[list[Arrival]]) -> list[Arrival]:
-    """The first of each mail, then the second of each, and so on; each frame once."""
+def to_draw_of(of_mails: list[list[Arrival]]) -> list[Arrival]:
+    """What is to be drawn: for each mail its first, then for each its second; each frame once."""
     each_turn = chain.from_iterable(zip_longest(*of_mails))
-    return list({arrival.pk: arrival for arrival in each_turn if arrival}.values())
+    found = {arrival.pk: arrival for arrival in each_turn if arrival}
+    return [arrival for arrival in found.values() if arrival.is_to_draw]
 
 
 def _read(arrivals: list[Arrival], found: dict[int, bytes]) -> None:

@@ -14,10 +14,10 @@ from ..access import may_see_page
 from ..channels import prefixed
 from ..conf import web_address
 from ..redact import redact
+from .illustrations import SHOWN, drawn_of
 from .models import Arrival, Notice, Wish
 
 MOST_NAMED = 30  # targets
-SHOWN = 4  # pictures
 SALT = 'tom_auto.arrivals.unsubscribe'
 HIDDEN = 'a target that you may not see'
 
@@ -41,8 +41,8 @@ class Content:
         return f'{what} of {count} targets'
 
 
-def content_of(frames: QuerySet[Arrival]) -> Content:
-    """What these frames are."""
+def content_of(frames: QuerySet[Arrival], shown: list[Arrival] | None = None) -> Content:
+    """What these frames are. Once it is known which are `shown`, others are not, only perhaps fewer."""
     targets = frames.order_by().values(
         'facility', 'target_seen', of=F('product__target'), name=F('product__target__name')
     )
@@ -59,7 +59,8 @@ def content_of(frames: QuerySet[Arrival]) -> Content:
         for row in counted[:MOST_NAMED]
     ]
     total = sum(row['frames'] for row in counted)
-    return Content(total, rows, len(counted[MOST_NAMED:]), list(frames[:SHOWN]))
+    drawn = drawn_of(frames) if shown is None else frames.filter(pk__in=[one.pk for one in shown])
+    return Content(total, rows, len(counted[MOST_NAMED:]), list(drawn[:SHOWN]))
 
 
 def address(name: str, **parts: object) -> str:

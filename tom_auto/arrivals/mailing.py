@@ -31,6 +31,7 @@ class Draft:
 
     def __init__(self, notice: Notice) -> None:
         self._notice = notice
+        self.content: letters.Content | None = None
         self.content = self._read()
 
     def now(self) -> letters.Content | None:
@@ -45,7 +46,9 @@ class Draft:
 
     def _read(self) -> letters.Content | None:
         notice, self._at = self._notice, monotonic()
-        content = letters.content_of(wanted_frames(notice.wish, notice.after, notice.up_to))
+        frames = wanted_frames(notice.wish, notice.after, notice.up_to)
+        # Not others, which have got a picture since: then it would no longer be the same mail.
+        content = letters.content_of(frames, self.content and self.content.pictures)
         if content.frames:
             return content
         notices.nothing_to_say(notice)

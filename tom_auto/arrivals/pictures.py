@@ -26,6 +26,7 @@ from ..sync.errors import StorageAway
 from ..sync.storage_id import is_known
 from ..sync.whole_file import FITS, PACKED_FITS
 from .drawing_program import SLOWEST, Program
+from .lost_pictures import FOLDER, forget_shown
 from .models import Arrival
 
 logger = logging.getLogger(__name__)
@@ -65,12 +66,14 @@ def draw(arrivals: Collection[int], seconds: float) -> None:
 
 
 @contextmanager
-def drawing(seconds: float) -> Iterator[Callable[[Iterable[Arrival]], None]]:
+def drawing(
+    seconds: float, program: Program | None = None
+) -> Iterator[Callable[[Iterable[Arrival]], None]]:
     """Gives what draws those that it is given and that are not drawn yet, for so many seconds in all.
 
     The first picture does not count: the program is started for it.
     """
-    program, left, is_first = Program(), seconds, True
+    program, left, is_first = program or Program(), seconds, True
 
     def draw_each(arrivals: Iterable[Arrival]) -> None:
         nonlocal left, is_first
@@ -159,7 +162,7 @@ def _keep(arrival: Arrival, picture: bytes) -> None:
     Each version has a place of its own: whoever draws an old one cannot replace the new picture.
     """
     pk, modified = arrival.product_id, arrival.product.modified
-    place = f'previews/{pk // 1000}/{pk}-{modified:%y%m%d%H%M%S%f}.jpg'
+    place = f'{FOLDER}/{pk // 1000}/{pk}-{modified:%y%m%d%H%M%S%f}.jpg'
     rows = DataProduct.objects.filter(Q(thumbnail=None) | Q(thumbnail=''), pk=pk, modified=modified)
     if rows.exists():
         with storage.part_file() as file:
@@ -167,17 +170,9 @@ def _keep(arrival: Arrival, picture: bytes) -> None:
             storage.move_into_place(file, place, len(picture))
         if rows.update(thumbnail=place):
             arrival.product.thumbnail = place
+            forget_shown(pk)
         elif not DataProduct.objects.filter(thumbnail=place).exists():
             storage.delete(place)
-
-
-def draw_again(arrival: Arrival) -> None:
-    """Its picture was not found: if it is gone, and not its storage away, the next look has it drawn."""
-    name = arrival.product.thumbnail.name
-    if arrival.picture == Picture.DRAWN and is_known() and not storage.exists(name):
-        rows = DataProduct.objects.filter(pk=arrival.product_id, thumbnail=name)
-        if rows.update(thumbnail=''):
-            Arrival.objects.filter(pk=arrival.pk).update(picture=Picture.WAITING)
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from ..conf import automation
 from ..interrupt import within
 from ..sync.http import causes
 from . import letters, mailing, notices
-from .choosing import can_be_told, is_due, newest_before_the_last_run, wanted_frames
-from .illustrations import PicturesOf, illustrating
+from .choosing import can_be_told, is_due, newest_before_the_last_run
+from .illustrations import PicturesOf, illustrating, shown_by
 from .mailing import Unreached
 from .models import Notice, Wish
 from .numbers import newest_frame
@@ -109,12 +109,8 @@ class _Turn:
             notices.give_up(self._notice, 'the server took too long')
 
     def _tell(self, due: list[Wish], newest: int) -> None:
-        unreached = set()
-        by_mail = [wish for wish in due if wish.user]
-        shown = [
-            list(wanted_frames(wish, wish.told_up_to, newest)[: letters.SHOWN]) for wish in by_mail
-        ]
-        with illustrating(shown) as pictures_of:
+        unreached: set[str] = set()
+        with illustrating(shown_by(due, newest)) as pictures_of:
             for wish in due:
                 if wish.receiver not in unreached and monotonic() < self._end:
                     try:

@@ -12,6 +12,7 @@ from guardian.shortcuts import assign_perm, get_groups_with_perms
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
+from ..arrivals.lost_pictures import forget_shown
 from ..arrivals.models import Arrival
 from ..arrivals.noting import note_arrival
 from ..conf import Automation
@@ -133,6 +134,7 @@ def _point_at(product: DataProduct, name: str, plan: Plan) -> bool:
         old = current.thumbnail.name  # of the file before; another is drawn
         # Not before the row is written: it would name what is gone.
         transaction.on_commit(lambda: storage.delete(old), robust=True)
+        transaction.on_commit(lambda: forget_shown(product.pk), robust=True)
         kind = current.data_product_type or whole_file.data_product_type(plan.frame.filename)
         rows.update(data=name, thumbnail='', data_product_type=kind, modified=timezone.now())
         arrivals = Arrival.objects.filter(product=product.pk)

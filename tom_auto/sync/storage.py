@@ -48,6 +48,15 @@ def exists(name: str) -> bool:
     return is_proper(name) and the_storage().exists(name)
 
 
+@in_the_storage()
+def listed(folder: str) -> tuple[list[str], list[str]]:
+    """The names of the folders and of the files in `folder`; none where there is no such folder."""
+    try:
+        return the_storage().listdir(folder)
+    except FileNotFoundError:
+        return [], []
+
+
 def is_proper(name: str) -> bool:
     """Whether `name` lies inside the storage: others may have stored a row that does not."""
     try:
