@@ -282,12 +282,14 @@ def test_twenty_of_two_thousand_are_named_and_repaired(kept, stored, many, autom
         if way == 'its permissions are taken':
             kept.forbid(name)
     sample = [name for name in stored if name not in ways]
-    reading = seconds_to_read(sample[:300]) / 300 * many
+    readings, costs, reports = [], [], []
+    for _ in range(2):  # what else runs on this machine only adds to the CPU that they take
+        readings.append(seconds_to_read(sample[:300]) / 300 * many)
+        began = time.process_time()
+        reports.append(ran('auditdata', '--all'))
+        costs.append(time.process_time() - began)
 
-    began = time.process_time()
-    code, report = ran('auditdata', '--all')
-    cost = time.process_time() - began
-
+    code, report = reports[0]
     assert (code, report['due'], report['checked'], report['left']) == (1, many, many, 0)
     judged = {failure['observation_id']: failure['kind'] for failure in report['failures']}
     judged |= dict.fromkeys(report['changed_files'], 'file changed')
@@ -297,7 +299,7 @@ def test_twenty_of_two_thousand_are_named_and_repaired(kept, stored, many, autom
         for failure in report['failures']
         if failure['kind'] == 'file renamed'
     )
-    assert cost < 1.2 * reading, (cost, reading)
+    assert min(costs) < 1.2 * min(readings), (costs, readings)
     # Nothing has been touched.
     kept.allow()
     assert kept.contents() == before

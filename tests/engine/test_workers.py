@@ -128,7 +128,7 @@ def test_while_the_broker_is_away_the_run_says_so_and_does_it_by_itself_or_lets_
 def test_a_hook_that_fails_or_takes_too_long_or_kills_its_process_is_the_only_one(
     tom, worker, observed, settings
 ):
-    settings.TOM_AUTO |= {'HOOK_SECONDS': 0.5}
+    settings.TOM_AUTO |= {'HOOK_SECONDS': 2}
     observed(frames=4)
     run(tom)
     first, second, *_ = sorted(products())
@@ -137,7 +137,7 @@ def test_a_hook_that_fails_or_takes_too_long_or_kills_its_process_is_the_only_on
     for words, error in (
         (f'fail {first}', 'data_product_post_save raised RuntimeError: a mistake in the hook'),
         (f'kill {second}', 'the process that ran it has died'),
-        ('sleep 3', 'it took longer than 0.5 s'),
+        ('sleep 6', 'it took longer than 2 s'),
     ):
         habit(words)
         StoredFrame.objects.update(hooks_owed=True, hooks_failures=0, hooks_due=Now())
