@@ -6,9 +6,10 @@ import pytest
 from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
 from tom_observations.models import DynamicCadence, ObservationRecord
 
+import faults
 from tom_auto.models import Submission
 
-from .cadences import RETRY, fail, newest, updatecadences
+from .cadences import LIST, RETRY, accepted_then, fail, newest, updatecadences
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -106,6 +107,32 @@ def test_each_failed_observation_is_replaced_once(two_failed, portal, settings, 
         assert sent.state == 'recorded'
     fail(portal, newest())
     assert updatecadences()[1]['submitted'] == 1
+
+
+class Swallows(RetryFailedObservationsStrategy):
+    """Catches whatever is raised."""
+
+    def run(self):
+        try:
+            return super().run()
+        except Exception:
+            return []
+
+
+@pytest.mark.parametrize('own', [Swallows, RetryFailedObservationsStrategy])
+def test_what_is_uncertain_is_named_whatever_a_strategy_catches(failed, portal, settings, own):
+    failed(RETRY)
+    if own is Swallows:
+        strategy(settings, own)
+    accepted_then(portal, faults.reset())
+    away = portal.break_(rf'{LIST}\?', faults.status(503))
+    for _ in range(2):
+        status, report = updatecadences()
+        [failure] = report['failures']
+        assert (status, failure['kind'], report['failed']) == (1, 'uncertain', 1)
+    portal.breaks.remove(away)
+    assert updatecadences()[0] == 0
+    assert len(portal.requests) == 2
 
 
 class CannotBeShownOne(RetryFailedObservationsStrategy):

@@ -778,6 +778,20 @@ def test_what_a_portal_lists_late_is_not_missed_by_a_clock_that_was_behind(faile
     assert (states(), len(portal.requests)) == (['recorded'], 2)
 
 
+def test_a_list_that_goes_on_settles_nothing(failed, portal):
+    failed(RETRY)
+    uncertain(portal)
+    more = json_reply({'results': [], 'next': 'http://127.0.0.1/?offset=1000'})
+    longer = portal.break_(LIST, lambda call, reply: more)
+    for _ in range(2):
+        assert 'lists too many requests of its name' in failures()
+        later()
+    assert states() == ['uncertain']
+    portal.breaks.remove(longer)
+    updatecadences()
+    assert (states(), len(portal.requests)) == (['recorded'], 2)
+
+
 def test_what_is_older_than_the_observation_that_failed_is_not_what_was_sent(failed, portal):
     """Of the same name, a month ago, on the portal's own page."""
     first = failed(RETRY)

@@ -521,6 +521,36 @@ def test_killed_between_any_two_steps_nothing_is_submitted_twice(
         assert ObservationRecord.objects.count() == 2
 
 
+@pytest.mark.parametrize('trouble', [accepted_then, not_accepted])
+def test_nor_is_it_if_the_run_that_settles_it_is_killed(failed, portal, tmp_path, trouble):
+    failed(RETRY)
+    first = set(portal.requests)
+
+    def made_uncertain():
+        begin_anew(portal, first)
+        broken = trouble(portal, faults.reset())
+        updatecadences()
+        portal.breaks.remove(broken)
+        assert states() == ['uncertain']
+        if trouble is not_accepted:
+            updatecadences()  # looks for it, and later once more
+            later()
+
+    made_uncertain()
+    assert killed_run(tmp_path, kills.NEVER) == 0
+    steps = (tmp_path / 'steps').stat().st_size
+    for step in kills.spread(steps):
+        made_uncertain()
+        assert killed_run(tmp_path, step) == -signal.SIGKILL
+        for _ in range(3):
+            updatecadences()
+            assert len(set(portal.requests) - first) <= 1, f'killed at step {step} of {steps}'
+            later()
+        assert len(set(portal.requests) - first) == 1, f'killed at step {step} of {steps}'
+        assert states()[-1:] == ['recorded']
+        assert ObservationRecord.objects.count() == 2
+
+
 def begin_anew(portal, first):
     """Forget what came of the failed observation, here and there."""
     Submission.objects.all().delete()

@@ -195,7 +195,7 @@ class _Run:
         """
         intent = submission_for(trigger)
         if intent is not None and intent.state == State.UNCERTAIN:
-            return failure_of(intent)
+            return self._failure_of(intent)
         if isinstance(error, LookupError | TypeError | ValueError) and intent is None:
             try:
                 refuse_what_is_missing(trigger)
@@ -204,8 +204,13 @@ class _Run:
         return error
 
     def _note_submitted(self, cadence: DynamicCadence, trigger: ObservationRecord) -> None:
-        """Whatever else a strategy did: what was accepted has its records, and is counted."""
+        """Whatever else a strategy did: what was accepted has its records, and is counted.
+
+        What is uncertain is named, also where the strategy has caught what was raised.
+        """
         intent = submission_for(trigger)
+        if intent and intent.state == State.UNCERTAIN and intent.pk not in self._named:
+            self._fail(cadence, intent.facility, self._failure_of(intent))
         if self._run is None or intent is None or intent.state != State.SUBMITTED:
             return
         self._report.saved += 1

@@ -13,7 +13,7 @@ from tom_observations.models import ObservationRecord
 
 from ..conf import automation
 from ..models import Submission
-from ..sync.errors import NotFound, SyncError
+from ..sync.errors import NotFound, SyncError, Uncertain
 from ..sync.explain import explained
 from ..sync.facilities import Stock, facility_classes, is_stock
 from ..sync.portal_pages import PAGE
@@ -77,7 +77,7 @@ class Shown:
 
 
 def shown_at(stock: Stock, intent: Submission) -> Shown:
-    """What the portal shows that may be `intent`, whenever it was made. Raises SyncError.
+    """What the portal shows that may be `intent`, whenever it was made. Raises Uncertain if it shows too much.
 
     This machine's clock may have been wrong as it was sent, after a sleep for one. So it counts for
     nothing here: the portal's own says what is older than the observation because of which it was sent.
@@ -88,7 +88,7 @@ def shown_at(stock: Stock, intent: Submission) -> Shown:
     answer = _asked(stock, '/api/requestgroups/', query)
     listed = answer.json()
     if listed['next']:
-        raise SyncError(f'{intent.facility} lists too many requests of its name')
+        raise Uncertain(f'{intent.facility} lists too many requests of its name')
     named = [group for group in listed['results'] if _has_its_name(group, intent)]
     groups = _after_its_trigger(named, intent)
     holders = _holders(intent) if groups else {}

@@ -150,7 +150,7 @@ def what_speaks_against(intent: Submission, numbers: list[str]) -> str:
     if shown or groups is None or not _are_all_listed(intent):
         return ''
     listed = '; '.join(', '.join(group.numbers) for group in groups) or 'none'
-    return f'the requests of that name and time at {intent.facility} are: {listed}'
+    return f'the requests of that name at {intent.facility} are: {listed}'
 
 
 def what_shows_it(intent: Submission, besides: set[str]) -> str:
