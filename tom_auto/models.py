@@ -348,6 +348,11 @@ class Submission(models.Model):
     observation_ids = models.JSONField(default=list, help_text='What the observatory answered.')
     error = models.TextField(blank=True)
     created = models.DateTimeField(help_text='When it was about to be sent.')
+    missed_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Since when its portal does not list it, by the portal's clock. Empty: not known.",
+    )
 
     class Meta:
         constraints = [

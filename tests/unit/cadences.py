@@ -1,8 +1,9 @@
 """What the tests of `updatecadences` share: cadences that fail, and a portal that is in trouble."""
 
-from datetime import UTC
+from datetime import UTC, timedelta
 
 from dateutil.parser import parse
+from django.utils import timezone
 from tom_observations.facilities import ocs
 from tom_observations.models import ObservationRecord
 
@@ -17,6 +18,15 @@ RETRY, RESUME = 'RetryFailedObservationsStrategy', 'ResumeCadenceAfterFailureStr
 
 def updatecadences(*arguments):
     return ran('updatecadences', *arguments)
+
+
+def later(minutes=6):
+    """Let so much time have passed since everything was submitted, and looked for in vain."""
+    ago = timezone.now() - timedelta(minutes=minutes)
+    Submission.objects.update(created=ago)
+    Submission.objects.exclude(missed_since=None).update(missed_since=ago)
+    its = ObservationRecord.objects.filter(status='WINDOW_EXPIRED')
+    its.update(created=ago - timedelta(minutes=1))
 
 
 def fail(portal, record):

@@ -3,7 +3,9 @@
 import json
 import socket
 import time
+from contextlib import closing
 from datetime import timedelta
+from http.client import HTTPConnection
 
 import pytest
 import requests
@@ -31,6 +33,7 @@ from tom_auto.models import Submission, UpdateRun
 from tom_auto.simulator.messages import json_reply
 from tom_auto.targets import cadences
 from tom_auto.targets.listed_as_sent import agrees
+from tom_auto.targets.wire import watched
 
 from .cadences import (
     LIST,
@@ -39,6 +42,7 @@ from .cadences import (
     accepted_then,
     around_a_submission,
     fail,
+    later,
     never_was,
     newest,
     not_accepted,
@@ -50,14 +54,6 @@ from .cadences import (
 from .running import ran
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def later(minutes=6):
-    """Let so much time have passed since everything was submitted."""
-    ago = timezone.now() - timedelta(minutes=minutes)
-    Submission.objects.update(created=ago)
-    its = ObservationRecord.objects.filter(status='WINDOW_EXPIRED')
-    its.update(created=ago - timedelta(minutes=1))
 
 
 def uncertain(portal, fault=accepted_then, only=()):
@@ -89,6 +85,7 @@ def test_two_of_one_name_are_told_apart_by_what_was_sent(two_unlike, portal):
     updatecadences()
     assert states() == ['uncertain', 'recorded']
     assert portal.requests[int(newest().observation_id)].exposure == 999
+    updatecadences()  # by now it is known whose that is
     later()
     updatecadences()
     assert states() == ['refused', 'recorded', 'recorded']
@@ -442,6 +439,25 @@ def sending(monkeypatch):
     return during
 
 
+def test_it_is_not_noted_as_sent_before_there_is_a_connection(monkeypatch):
+    """To connect may take minutes, and another run may have taken over by then."""
+    order, plain = [], HTTPConnection.connect
+
+    def connect(connection):
+        order.append('connected')
+        plain(connection)
+
+    monkeypatch.setattr(HTTPConnection, 'connect', connect)
+    with (
+        socket.create_server(('127.0.0.1', 0)) as observatory,
+        closing(HTTPConnection(*observatory.getsockname())) as connection,
+        watched(lambda: order.append('noted')) as sent,
+    ):
+        connection.request('POST', '/', body=iter([b'in ', b'parts']), encode_chunked=True)
+    assert order == ['connected', 'noted']
+    assert (sent.statuses, sent.left) == ([None], {0})
+
+
 @pytest.mark.parametrize('when', ['before', 'after'])
 def test_a_run_that_was_taken_over_sends_nothing_and_makes_no_record(
     failed, portal, tmp_path, sending, when
@@ -460,6 +476,7 @@ def test_a_run_that_was_taken_over_sends_nothing_and_makes_no_record(
         UpdateRun.objects.update(heartbeat=timezone.now() - timedelta(minutes=7))
         if when == 'before':
             later(7)
+            Submission.objects.update(missed_since=timezone.now() - timedelta(minutes=7))
         suspended.touch()
         child.join(60)
 
@@ -719,7 +736,7 @@ def test_only_a_portal_that_says_so_has_lost_what_was_recorded(failed, portal, s
     assert states() == ['recorded']
 
 
-@pytest.mark.parametrize('hours', [-3, 3])
+@pytest.mark.parametrize('hours', [-300, -3, 3, 300])
 def test_a_clock_that_was_wrong_as_it_was_sent_hides_nothing(failed, portal, hours):
     """It may be right by now: after a sleep the network is there before the time is."""
     failed(RETRY)
@@ -727,6 +744,65 @@ def test_a_clock_that_was_wrong_as_it_was_sent_hides_nothing(failed, portal, hou
     Submission.objects.update(created=timezone.now() + timedelta(hours=hours))
     updatecadences()
     assert (states(), len(portal.requests)) == (['recorded'], 2)
+
+
+def long_ago(portal, days=30):
+    """Let so much time have passed at the portal."""
+    for group in portal.groups.values():
+        group.created -= timedelta(days=days)
+
+
+@pytest.mark.parametrize('is_as_sent', [True, False])
+def test_nor_does_it_by_the_time_that_seems_to_have_passed(failed, portal, is_as_sent):
+    """It was ahead by weeks as that was sent, and nobody has looked since."""
+    failed(RETRY)
+    uncertain(portal)
+    portal.requests[max(portal.requests)].exposure = 60.0 if is_as_sent else 5.0
+    long_ago(portal)
+    Submission.objects.update(created=timezone.now() - timedelta(days=1))
+    for _ in range(2):
+        updatecadences()
+        later()
+    assert (states(), len(portal.requests)) == (['recorded' if is_as_sent else 'uncertain'], 2)
+
+
+def test_what_a_portal_lists_late_is_not_missed_by_a_clock_that_was_behind(failed, portal):
+    failed(RETRY)
+    uncertain(portal)
+    Submission.objects.update(created=timezone.now() - timedelta(hours=1))
+    never = portal.break_(LIST, lambda call, reply: json_reply({'results': [], 'next': None}))
+    assert 'does not list it so far' in failures()
+    assert len(portal.requests) == 2
+    portal.breaks.remove(never)
+    updatecadences()
+    assert (states(), len(portal.requests)) == (['recorded'], 2)
+
+
+def test_a_list_that_goes_on_settles_nothing(failed, portal):
+    failed(RETRY)
+    uncertain(portal)
+    more = json_reply({'results': [], 'next': 'http://127.0.0.1/?offset=1000'})
+    longer = portal.break_(LIST, lambda call, reply: more)
+    for _ in range(2):
+        assert 'lists too many requests of its name' in failures()
+        later()
+    assert states() == ['uncertain']
+    portal.breaks.remove(longer)
+    updatecadences()
+    assert (states(), len(portal.requests)) == (['recorded'], 2)
+
+
+def test_what_is_older_than_the_observation_that_failed_is_not_what_was_sent(failed, portal):
+    """Of the same name, a month ago, on the portal's own page."""
+    first = failed(RETRY)
+    twin(portal, int(first.observation_id), exposure=5.0)
+    old = portal.groups[max(portal.groups)]
+    old.created -= timedelta(days=30)
+    uncertain(portal, not_accepted)
+    for _ in range(2):
+        updatecadences()
+        later()
+    assert states()[0] == 'refused' and updatecadences()[1]['failures'] == []
 
 
 def test_a_record_that_somebody_has_made_for_another_target_is_left_alone(
@@ -954,12 +1030,20 @@ def test_a_facility_class_that_is_not_installed_submits_through_the_seam(failed,
 
 
 class CopiedRetry(CadenceStrategy):
-    """Replaces every failed observation, and is not derived from the strategy that does."""
-
-    def run(self):
-        return RetryFailedObservationsStrategy.run(self)
+    """Replaces every failed observation by a loop of its own."""
 
     advance_window = RetryFailedObservationsStrategy.advance_window
+
+    def run(self):
+        group = self.dynamic_cadence.observation_group
+        for one in [record for record in group.observation_records.all() if record.failed]:
+            facility = LCOFacility()
+            form = facility.get_form('IMAGING')(data=self.advance_window(one.parameters))
+            assert form.is_valid()
+            for number in facility.submit_observation(form.observation_payload()):
+                same = {'target': one.target, 'facility': 'LCO', 'parameters': one.parameters}
+                record = ObservationRecord.objects.create(**same, observation_id=number)
+                group.observation_records.add(record)
 
 
 def test_what_has_not_ended_is_not_submitted_again_because_of_another(failed, portal, settings):

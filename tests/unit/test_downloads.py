@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tom_dataproducts.models import DataProduct
+from urllib3.exceptions import InsecureRequestWarning
 
 import faults
 from tom_auto.conf import Automation
@@ -293,6 +294,27 @@ def test_a_certificate_that_is_not_valid_is_told_and_not_tried_again(
     [failure] = report['failures']
     assert 'certificate: self-signed certificate' in failure['error']
     assert self_signed.connections == 1
+
+
+def test_what_changes_something_is_not_sent_again_after_a_fault_of_tls(certificate):
+    """The server has it by then: what was submitted twice cannot be undone."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    heard = []
+
+    def talk(connection: socket, closing: Event) -> None:
+        heard.append(connection.recv(4096))
+        socket.sendall(connection, b'not encrypted')
+
+    def wrap(plain: socket) -> socket:
+        return context.wrap_socket(plain, server_side=True)
+
+    with answering(talk, wrap) as server, limited_requests(LIMITS):
+        for method, times in (('POST', 1), ('GET', 1 + LIMITS.RETRIES)):
+            heard.clear()
+            with pytest.raises(requests.ConnectionError), pytest.warns(InsecureRequestWarning):
+                requests.request(method, f'https://127.0.0.1:{server.port}', verify=False)  # noqa: S501
+            assert len(heard) == times, method
 
 
 def test_nor_for_a_download(self_signed):

@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from dateutil.parser import parse
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -30,6 +31,7 @@ from .cadences import (
     accepted_then,
     around_a_submission,
     fail,
+    later,
     never_was,
     newest,
     not_accepted,
@@ -138,7 +140,7 @@ def test_the_portal_settles_that_it_was_not_accepted_after_a_while(failed, porta
 
     assert updatecadences()[0] == 1  # too early to be sure
     assert (states(), len(portal.requests)) == (['uncertain'], 1)
-    Submission.objects.update(created=timezone.now() - timedelta(minutes=6))
+    later()
     status, report = updatecadences()
     assert (status, report['submitted'], states()) == (0, 1, ['refused', 'recorded'])
 
@@ -333,6 +335,23 @@ def test_what_tomtoolkits_own_command_has_replaced_is_not_replaced_again(failed,
     assert len(portal.requests) == 3
 
 
+@pytest.mark.parametrize('strategy', [RETRY, RESUME])
+def test_what_follows_a_record_of_tomtoolkits_own_command_has_a_window_of_its_own(
+    failed, portal, strategy
+):
+    """That command stores the halves of its times as well, and the form prefers them."""
+    failed(strategy)
+    call_command('runcadencestrategies')
+    record = newest()
+    assert record.parameters['start_0'], record.parameters
+    portal.complete(int(record.observation_id)) if strategy == RESUME else fail(portal, record)
+    assert updatecadences()[1]['submitted'] == 1
+    [window] = Submission.objects.get().payload['requests'][0]['windows']
+    assert parse(window['start']) == start_of(record) + timedelta(days=1)
+    record.refresh_from_db()
+    assert record.parameters['start_0'], 'nothing of that is touched'
+
+
 def replaced(record, portal, hours, **fields):
     """The replacement that tomtoolkit's own command makes, in a window that begins later."""
     start = start_of(record) + timedelta(hours=hours)
@@ -495,8 +514,38 @@ def test_killed_between_any_two_steps_nothing_is_submitted_twice(
         assert killed_run(tmp_path, step) == -signal.SIGKILL
         updatecadences()
         assert len(set(portal.requests) - first) <= 1, f'killed at step {step} of {steps}'
-        Submission.objects.update(created=timezone.now() - timedelta(minutes=6))
+        later()
         updatecadences()
+        assert len(set(portal.requests) - first) == 1, f'killed at step {step} of {steps}'
+        assert states()[-1:] == ['recorded']
+        assert ObservationRecord.objects.count() == 2
+
+
+@pytest.mark.parametrize('trouble', [accepted_then, not_accepted])
+def test_nor_is_it_if_the_run_that_settles_it_is_killed(failed, portal, tmp_path, trouble):
+    failed(RETRY)
+    first = set(portal.requests)
+
+    def made_uncertain():
+        begin_anew(portal, first)
+        broken = trouble(portal, faults.reset())
+        updatecadences()
+        portal.breaks.remove(broken)
+        assert states() == ['uncertain']
+        if trouble is not_accepted:
+            updatecadences()  # looks for it, and later once more
+            later()
+
+    made_uncertain()
+    assert killed_run(tmp_path, kills.NEVER) == 0
+    steps = (tmp_path / 'steps').stat().st_size
+    for step in kills.spread(steps):
+        made_uncertain()
+        assert killed_run(tmp_path, step) == -signal.SIGKILL
+        for _ in range(3):
+            updatecadences()
+            assert len(set(portal.requests) - first) <= 1, f'killed at step {step} of {steps}'
+            later()
         assert len(set(portal.requests) - first) == 1, f'killed at step {step} of {steps}'
         assert states()[-1:] == ['recorded']
         assert ObservationRecord.objects.count() == 2

@@ -140,6 +140,10 @@ def _retries(limits: Automation, deadline: float) -> Retry:
                 raise MaxRetryError(None, '', f'{wait:.0f} s are too long to wait')
             return following
 
+        def _is_read_error(self, error: Exception) -> bool:
+            # urllib3 sends anything again after a fault of TLS, also what the server has received.
+            return not self._is_connection_error(error)
+
         def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
             try:
                 return super().get_retry_after(response)

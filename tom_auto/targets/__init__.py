@@ -10,6 +10,7 @@
 | `facility_calls` | What strategies ask of facility classes: to submit, and to refresh a status |
 | `find_requests` | One run of `findrequests`: which requests of the account's proposals no record has |
 | `known_requests` | Which requests at a portal the TOM has, or will have: a cadence has submitted them |
+| `left_open` | What earlier runs of `updatecadences` have left open, settled where that is possible |
 | `listed_as_sent` | Whether a request group at a portal can be the one that was sent |
 | `matches` | Which target of the TOM a request points at: by name, or else by position |
 | `names` | Which target has a name, an alias or a position: asked before anything is saved |
@@ -17,7 +18,7 @@
 | `reduced_data` | Reduced data: a point that has changed is the same point |
 | `portal_requests` | What the portals of LCO's kind list for each account: its proposals, and their requests |
 | `portal_rows` | Requests as the portals of LCO's kind list them |
-| `portal_shows` | What a portal lists that may be a submission: the request groups of its name and time |
+| `portal_shows` | What a portal lists that may be a submission: the request groups of its name |
 | `portals` | Which facilities share a portal of LCO's kind: a request there is one request |
 | `positions` | How far two positions are from each other |
 | `report` | What came of a run of `updatetargets`, `updatecadences` or `findrequests` |
@@ -26,8 +27,9 @@
 | `run` | One run of `updatetargets`: which queries, which targets, what came of each |
 | `selection` | Which saved queries are run, and which targets have data at a service |
 | `settle` | What became of submissions that have no clear end, and the records that they lack |
-| `strategies` | How a cadence's strategy is run: because of which observation, and what it sees |
+| `strategies` | How a cadence's strategy is run: because of which observation, and in UTC |
 | `submissions` | The seam round `submit_observation`: what a cadence submits, it submits once for each trigger |
+| `what_it_sees` | What a strategy sees of its observation group |
 | `wire` | What leaves the TOM while a facility class submits |
 | `hidden_faults` | Faults that a data service keeps to itself, and calls an empty answer |
 """

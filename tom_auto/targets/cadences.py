@@ -6,42 +6,40 @@ First comes what earlier runs have left open, also of cadences that are switched
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from time import monotonic
 
 from django.db.models import QuerySet
 from tom_observations.cadence import get_cadence_strategy
+from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
 from tom_observations.models import DynamicCadence, ObservationRecord
 
 from ..conf import Automation
 from ..models import Submission, UpdateRun
 from ..sync import runs
 from ..sync.errors import (
-    OF_THE_SERVICE,
     AnotherRun,
     CannotRepeat,
     Ceiling,
     NotSubmitted,
-    OutOfTime,
     SyncError,
 )
 from ..sync.explain import explained
 from ..sync.outcomes import Outcome, Report
 from ..sync.recorded_run import recorded_run
+from .left_open import LeftOpen, see_the_time
 from .one_record import MadeMeanwhile
-from .portals import sharing_a_portal
 from .report import CadencesReport
-from .settle import complete, failure_of, look_up, open_submissions, still_open
+from .settle import complete, failure_of, still_open
 from .strategies import (
-    as_seen,
-    goes_through_all,
     in_utc,
     is_due,
+    next_to_replace,
     refuse_what_is_missing,
     retries,
     triggers_of,
     undone,
 )
 from .submissions import NotWanted, Seam, WouldSubmit, submission_for, submitting
+from .what_it_sees import as_seen, one_at_a_time
 
 COMMAND = 'updatecadences'
 State = Submission.State
@@ -92,8 +90,7 @@ class _Run:
         self._limits, self._deadline, self._switched_off = limits, deadline, switched_off
         self._claim = partial(runs.claim, run.pk) if run else lambda: None
         self._seam = Seam(self._claim, limits.MOST_SUBMISSIONS, run is None, switched_off)
-        self._troubles: dict[int, Exception] = {}  # by submission: why it has no records
-        self._away: dict[str, SyncError] = {}  # by facility: why its portal is not asked again
+        self._earlier = LeftOpen(self._claim, deadline)
         self._named: set[int] = set()
 
     def go(self, cadences: list[DynamicCadence], its: QuerySet[Submission]) -> None:
@@ -102,39 +99,15 @@ class _Run:
         heart = runs.Heart(self._run, self._report) if self._run else None
         try:
             if self._run:
-                for intent in open_submissions(its, self._claim):
-                    self._settle(intent)
+                self._report.settled = self._earlier.settle(its)
             left = still_open(its)
-            with submitting(self._seam):
+            with submitting(self._seam), one_at_a_time(self._failed_one):
                 for cadence in cadences:
                     self._let_go_on(cadence)
             self._name([intent for intent in left if intent.pk not in self._named])
         finally:
             if heart:
                 heart.stop()
-
-    def _settle(self, intent: Submission) -> None:
-        """Whatever goes wrong with it is its own trouble: it stays open, and is named."""
-        try:
-            self._see_the_time()
-            if intent.state == State.SUBMITTED:
-                complete(intent, self._claim)
-            elif away := self._away.get(intent.facility):
-                self._troubles[intent.pk] = away
-            elif reason := look_up(intent, self._claim):
-                self._troubles[intent.pk] = SyncError(reason)
-            else:
-                self._report.settled += 1
-        except AnotherRun:
-            raise
-        except Exception as error:  # the portal does not answer, for one
-            self._troubles[intent.pk] = trouble = explained(error, intent.facility)
-            if isinstance(trouble, OF_THE_SERVICE) and intent.state == State.UNCERTAIN:
-                self._away |= dict.fromkeys(sharing_a_portal(intent.facility), trouble)
-
-    def _see_the_time(self) -> None:
-        if monotonic() > self._deadline:
-            raise OutOfTime('not reached before the deadline')
 
     def _name(self, left: list[Submission]) -> None:
         """Those that no cadence of this run has named: it is switched off, or deleted, say."""
@@ -146,12 +119,12 @@ class _Run:
 
     def _failure_of(self, intent: Submission) -> SyncError:
         self._named.add(intent.pk)
-        return failure_of(intent, self._troubles.get(intent.pk))
+        return failure_of(intent, self._earlier.troubles.get(intent.pk))
 
     def _let_go_on(self, cadence: DynamicCadence) -> None:
         self._is_failing = False
         try:
-            self._see_the_time()
+            see_the_time(self._deadline)
             strategy = get_cadence_strategy(cadence.cadence_strategy)
             due, named = triggers_of(cadence, strategy)
             for trigger in due:
@@ -173,13 +146,14 @@ class _Run:
             return
         if not (now := cadences_to_run((cadence.pk,), self._switched_off)):
             return  # somebody has switched it off, or its own strategy has
-        still = partial(is_due, cadence, strategy, trigger)
-        self._seam.set(cadence, trigger, still, retries(strategy), goes_through_all(strategy))
+        self._strategy = strategy
+        self._go_on_from(cadence, strategy, trigger)
         try:
-            if retries(strategy):  # others see to it that the form is valid
-                refuse_what_is_missing(trigger)
             with undone() if self._run is None else nullcontext():
-                strategy(as_seen(now[0], strategy, trigger)).run()
+                its = strategy(as_seen(now[0], trigger))
+                # It may have read it again.
+                as_seen(getattr(its, 'dynamic_cadence', now[0]), trigger)
+                its.run()
         except WouldSubmit as would:
             self._report.submissions.append(f'{trigger.facility} {would}')
         except AnotherRun:  # whose records it is to make
@@ -187,9 +161,32 @@ class _Run:
         except (NotWanted, MadeMeanwhile):
             pass  # what is missing is made below, and what was submitted before is counted
         except Exception as error:
-            self._fail(cadence, trigger.facility, self._reason(error, trigger))
-        if self._run is not None:
-            self._note_submitted(cadence, trigger)
+            self._fail(cadence, trigger.facility, self._reason(error, self._seam.trigger))
+        self._note_submitted(cadence, self._seam.trigger)
+
+    def _go_on_from(
+        self, cadence: DynamicCadence, strategy: type, trigger: ObservationRecord
+    ) -> None:
+        still = partial(is_due, cadence, strategy, trigger)
+        self._seam.set(cadence, trigger, still, is_seen_alone=retries(strategy))
+
+    def _failed_one(self) -> ObservationRecord | None:
+        """Which observation tomtoolkit's own `run` that replaces failed ones is to replace now.
+
+        Where a class of the TOM's own has called it: the next one that nothing was submitted for.
+        """
+        trigger, cadence = self._seam.trigger, self._seam.cadence
+        if retries(self._strategy):
+            refuse_what_is_missing(trigger)  # others see to it that the form is valid
+            return trigger
+        self._note_submitted(cadence, trigger)
+        following, named = next_to_replace(cadence)
+        for record, reason in named:
+            self._fail(cadence, record.facility, reason)
+        for record in following:
+            self._go_on_from(cadence, RetryFailedObservationsStrategy, record)
+            return record
+        return None
 
     def _reason(self, error: Exception, trigger: ObservationRecord) -> Exception:
         """Why nothing was submitted, or what is uncertain.
@@ -198,7 +195,7 @@ class _Run:
         """
         intent = submission_for(trigger)
         if intent is not None and intent.state == State.UNCERTAIN:
-            return failure_of(intent)
+            return self._failure_of(intent)
         if isinstance(error, LookupError | TypeError | ValueError) and intent is None:
             try:
                 refuse_what_is_missing(trigger)
@@ -207,9 +204,14 @@ class _Run:
         return error
 
     def _note_submitted(self, cadence: DynamicCadence, trigger: ObservationRecord) -> None:
-        """Whatever else a strategy did: what was accepted has its records, and is counted."""
+        """Whatever else a strategy did: what was accepted has its records, and is counted.
+
+        What is uncertain is named, also where the strategy has caught what was raised.
+        """
         intent = submission_for(trigger)
-        if intent is None or intent.state != State.SUBMITTED:
+        if intent and intent.state == State.UNCERTAIN and intent.pk not in self._named:
+            self._fail(cadence, intent.facility, self._failure_of(intent))
+        if self._run is None or intent is None or intent.state != State.SUBMITTED:
             return
         self._report.saved += 1
         self._report.submissions.append(f'{intent.facility} {intent.name}')

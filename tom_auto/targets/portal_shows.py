@@ -1,4 +1,4 @@
-"""What a portal of LCO's kind shows that may be a submission: the request groups of its name and time."""
+"""What a portal of LCO's kind shows that may be a submission: the request groups of its name."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,25 +8,20 @@ from urllib.parse import urlencode, urljoin
 import requests
 from dateutil.parser import parse
 from django.db.models import QuerySet
-from django.utils import timezone
 from tom_observations.facilities.ocs import OCSFacility, make_request
 from tom_observations.models import ObservationRecord
 
 from ..conf import automation
 from ..models import Submission
-from ..sync.errors import NotFound, SyncError
+from ..sync.errors import NotFound, SyncError, Uncertain
 from ..sync.explain import explained
 from ..sync.facilities import Stock, facility_classes, is_stock
+from ..sync.portal_pages import PAGE
 from .listed_as_sent import agrees
 from .portals import portal_of, sharing_a_portal
 from .submissions import IN_HAND
 
 AROUND = timedelta(hours=1)  # of the intent: clocks differ, and a portal may be slow
-#: As far before the intent what is as it was sent is looked for, and until now: this machine's clock
-#: may have been wrong then, after a sleep for one, and be right by now.
-LONG_BEFORE = timedelta(days=1)
-SKEW = timedelta(minutes=10)  # clocks that differ by more settle nothing
-MOST_GROUPS = 200
 LONGEST_WAIT = 15  # seconds: a run that waits past its deadline still has to say what is open
 
 
@@ -42,7 +37,7 @@ def stock_of(intent: Submission) -> Stock | None:
 
 @dataclass
 class Listed:
-    """A request group that a portal lists under the name of a submission, and at its time or as sent.
+    """A request group that a portal lists under the name of a submission.
 
     `others`: the open submissions besides it that the group may be as well. `holder`: the one that has
     become the group, and whether that was sent like it. `was_here`: a record of it is older than the
@@ -73,26 +68,45 @@ class Listed:
         return f'it may be {numbers}{others}'
 
 
-def groups_at(stock: Stock, intent: Submission) -> list[Listed] | str:
-    """The groups at the portal that may be `intent`; or why nobody can tell."""
-    filters = {
-        'name': intent.name.strip(), 'limit': MOST_GROUPS,
-        'created_after': (intent.created - LONG_BEFORE).isoformat(),
-    }  # fmt: skip
-    answer = _asked(stock, '/api/requestgroups/', filters)
-    listed, now = answer.json(), timezone.now()
-    if abs(_time_of(answer.headers, now) - now) > SKEW:
-        return f'the clocks of {intent.facility} and of this machine differ'
+@dataclass
+class Shown:
+    """The groups at a portal that may be a submission. `at`: when that was, by the portal's clock."""
+
+    groups: list[Listed]
+    at: datetime | None
+
+
+def shown_at(stock: Stock, intent: Submission) -> Shown:
+    """What the portal shows that may be `intent`, whenever it was made. Raises Uncertain if it shows too much.
+
+    This machine's clock may have been wrong as it was sent, after a sleep for one. So it counts for
+    nothing here: the portal's own says what is older than the observation because of which it was sent.
+    """
+    query = {'name': intent.name.strip(), 'limit': PAGE}
+    if proposal := _proposal(intent):
+        query['proposal'] = proposal
+    answer = _asked(stock, '/api/requestgroups/', query)
+    listed = answer.json()
     if listed['next']:
-        return f'{intent.facility} lists too many requests of its name'
+        raise Uncertain(f'{intent.facility} lists too many requests of its name')
     named = [group for group in listed['results'] if _has_its_name(group, intent)]
-    groups = [group for group in named if intent.trigger_number not in _numbers_of(group)]
+    groups = _after_its_trigger(named, intent)
     holders = _holders(intent) if groups else {}
     account = _account(stock).get('username') if groups else None
-    shown = [(group, _listed(group, intent, account, holders)) for group in groups]
-    return [
-        one for group, one in shown if one.is_as_sent or (one.is_free and _is_named(group, intent))
-    ]
+    shown = [_listed(group, intent, account, holders) for group in groups]
+    its = [one for one in shown if one.is_as_sent or one.is_free]
+    return Shown(its, _time_of(answer.headers))
+
+
+def _after_its_trigger(groups: list[dict], intent: Submission) -> list[dict]:
+    """Those that are not older than the observation because of which `intent` was sent.
+
+    All others, if that is not among them.
+    """
+    of_trigger = [group for group in groups if intent.trigger_number in _numbers_of(group)]
+    begun = [parse(group['created']) for group in of_trigger]
+    others = [group for group in groups if group not in of_trigger]
+    return [group for group in others if not begun or parse(group['created']) >= max(begun)]
 
 
 def _listed(
@@ -190,10 +204,6 @@ def _has_its_name(group: dict, intent: Submission) -> bool:
     return _is_called(group['name'], group.get('proposal'), intent)
 
 
-def _is_named(group: dict, intent: Submission) -> bool:
-    return may_be(intent, group['name'], group.get('proposal'), parse(group['created']))
-
-
 def _numbers_of(group: dict) -> list[str]:
     return [str(request['id']) for request in group['requests']]
 
@@ -224,8 +234,8 @@ def records_of(facility: str, numbers: list[str]) -> QuerySet[ObservationRecord]
     return ObservationRecord.objects.filter(facility__in=facilities, observation_id__in=numbers)
 
 
-def _time_of(headers: dict, now: datetime) -> datetime:
+def _time_of(headers: dict) -> datetime | None:
     try:
         return parsedate_to_datetime(headers['Date'])
     except (KeyError, TypeError, ValueError):
-        return now
+        return None

@@ -1,15 +1,14 @@
 """What became of submissions that have no clear end, and the records that they lack.
 
-A portal of LCO's kind is asked for the request groups of that name and time, and the one that is as
-it was sent is it. What that does not settle is for a person to settle.
+A portal of LCO's kind is asked for the request groups of that name, and the one that is as it was sent
+is it. What that does not settle is for a person to settle.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 from tom_observations.facility import get_service_class
 from tom_observations.models import ObservationRecord
 
@@ -17,11 +16,10 @@ from ..models import Submission
 from ..sync.errors import SyncError, Uncertain
 from .one_record import MadeMeanwhile, recording, take_turns, without_halves
 from .portal_shows import (
-    SKEW,
     Listed,
     are_of_another,
-    groups_at,
     records_of,
+    shown_at,
     stock_of,
     was_here,
     why_an_absence_proves_nothing,
@@ -31,7 +29,8 @@ from .portals import has_numbers_of_its_own
 from .rights import share
 from .submissions import IN_HAND
 
-SURE_AFTER = timedelta(minutes=5)  # what a portal does not show by then, it has not accepted
+SURE_AFTER = timedelta(minutes=5)  # what a portal still does not show by then, it has not accepted
+SKEW = timedelta(minutes=10)  # by which clocks may differ
 State = Submission.State
 
 
@@ -72,9 +71,8 @@ def look_up(intent: Submission, claim: Callable[[], None]) -> str:
     """Settle `intent` by what its portal shows. Why that is not possible; empty if it is settled."""
     if (stock := stock_of(intent)) is None:
         return f'{intent.facility} has no list of requests that could be asked'
-    listed = groups_at(stock, intent)
-    if isinstance(listed, str):
-        return listed
+    shown = shown_at(stock, intent)
+    listed = shown.groups
     fitting = [group for group in listed if group.is_as_sent]
     free = [group for group in fitting if group.is_free]
     if len(free) == 1 and not free[0].others:
@@ -83,12 +81,27 @@ def look_up(intent: Submission, claim: Callable[[], None]) -> str:
     # Even what seems to be of another may be it: a clock, or a person, may have been wrong.
     if listed:
         return '; '.join(group.sentence() for group in free or fitting or listed)
-    if timezone.now() - intent.created <= SURE_AFTER:
-        return f'{intent.facility} does not list it so far'
     if reason := why_an_absence_proves_nothing(stock, intent):
         return reason
+    if not _is_missed_for_long(intent, shown.at, claim):
+        return f'{intent.facility} does not list it so far'
     reject(intent, 'the portal does not know it', claim)
     return ''
+
+
+def _is_missed_for_long(
+    intent: Submission, now: datetime | None, claim: Callable[[], None]
+) -> bool:
+    """Whether its portal has not listed `intent` for SURE_AFTER; `now` is the time there.
+
+    Noted is when that was first seen, by the portal's clock: ours may have been wrong as it was sent.
+    """
+    if now is None:
+        return False
+    if intent.missed_since is None:
+        _settle(intent, intent.state, claim, missed_since=now)
+        intent.missed_since = now
+    return now - intent.missed_since > SURE_AFTER
 
 
 def accept(intent: Submission, numbers: list[str], claim: Callable[[], None] = nobody) -> None:
@@ -137,7 +150,7 @@ def what_speaks_against(intent: Submission, numbers: list[str]) -> str:
     if shown or groups is None or not _are_all_listed(intent):
         return ''
     listed = '; '.join(', '.join(group.numbers) for group in groups) or 'none'
-    return f'the requests of that name and time at {intent.facility} are: {listed}'
+    return f'the requests of that name at {intent.facility} are: {listed}'
 
 
 def what_shows_it(intent: Submission, besides: set[str]) -> str:
@@ -161,10 +174,9 @@ def what_shows_it(intent: Submission, besides: set[str]) -> str:
 def _known_groups(intent: Submission) -> list[Listed] | None:
     """What the portal lists for `intent`. None if nobody can tell: then what a person has seen counts."""
     try:
-        groups = groups_at(stock, intent) if (stock := stock_of(intent)) else ''
+        return shown_at(stock, intent).groups if (stock := stock_of(intent)) else None
     except Exception:  # the portal does not answer
         return None
-    return None if isinstance(groups, str) else groups
 
 
 def _are_all_listed(intent: Submission) -> bool:

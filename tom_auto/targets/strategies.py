@@ -1,4 +1,4 @@
-"""How a cadence's strategy is run: because of which observation, what it sees, and in UTC.
+"""How a cadence's strategy is run: because of which observation, and in UTC.
 
 A strategy is `run()` without arguments, and does not say why it submits. So it is run for one
 trigger at a time: a failed observation, or the newest one of its group.
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dateutil.parser import parse
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from tom_observations import models as observation_models
 from tom_observations.cadences import resume_cadence_after_failure, retry_failed_observations
 from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
@@ -33,11 +33,6 @@ def retries(strategy: type) -> bool:
     Others look at the newest one, or do what nobody knows: a class may have a `run` of its own.
     """
     return strategy.run is RetryFailedObservationsStrategy.run
-
-
-def goes_through_all(strategy: type) -> bool:
-    """Whether it may have tomtoolkit's `run` do that from a `run` of its own, and sees the whole group."""
-    return issubclass(strategy, RetryFailedObservationsStrategy) and not retries(strategy)
 
 
 class Triggers(NamedTuple):
@@ -138,7 +133,7 @@ def _may_replace(other: ObservationRecord, record: ObservationRecord) -> bool:
         other.facility == record.facility
         and isinstance(other.parameters, dict)
         and bool(record.parameters.keys() - made_elsewhere(record))
-        and other.created > record.created
+        and other.pk > record.pk
         and record.parameters.keys() <= other.parameters.keys()
         and _begins_later(other, record)
     )
@@ -193,24 +188,21 @@ def refuse_what_is_missing(trigger: ObservationRecord) -> None:
         raise CannotRepeat(words)
 
 
-def as_seen(cadence: DynamicCadence, strategy: type, trigger: ObservationRecord) -> DynamicCadence:
-    """`cadence`, whose group shows `strategy` what it may look at.
-
-    tomtoolkit's own, which retries all that has failed, sees one of these. Others see the group up to
-    the newest observation, whatever is added meanwhile. All of them write to the real rows.
+def next_to_replace(cadence: DynamicCadence) -> Triggers:
+    """The first failed observation of its group that nothing was submitted for; and those before it
+    that cannot be submitted again.
     """
-    group, its = cadence.observation_group, Q(pk=trigger.pk)
-    its = its if retries(strategy) else its | Q(created__lt=trigger.created)
-    shown = group.observation_records.filter(its)
-    group._prefetched_objects_cache = _Shown(observation_records=shown)
-    return cadence
-
-
-class _Shown(dict):
-    """What Django takes a group's observations from, until some are added: read anew each time."""
-
-    def __getitem__(self, name: str) -> QuerySet[ObservationRecord]:
-        return super().__getitem__(name).all()
+    failed, named = triggers_of(cadence, RetryFailedObservationsStrategy)
+    for record in failed:
+        if submission_for(record) is not None:
+            continue
+        try:
+            refuse_what_is_missing(record)
+        except CannotRepeat as reason:
+            named.append((record, reason))
+        else:
+            return Triggers([record], named)
+    return Triggers([], named)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from functools import partial
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Q
-from django.db.models.signals import pre_save
+from django.db.models.signals import post_init, pre_save
 from django.utils import timezone
 from tom_observations.models import DynamicCadence, ObservationRecord
 
@@ -53,13 +53,16 @@ class Seam:
         dry_run: bool,
         switched_off: bool = False,
     ) -> None:
-        """`claim` says that this run may still write; `switched_off`: cadences need not be active."""
+        """`claim` says that this run may still write; `switched_off`: cadences need not be active.
+
+        What is submitted is for `cadence`, because of the observation `trigger`.
+        """
         self._claim, self._most, self._dry_run = claim, most, dry_run
         self._switched_off = switched_off
-        self._cadence: DynamicCadence | None = None
-        self._trigger: ObservationRecord | None = None
+        self.cadence: DynamicCadence | None = None
+        self.trigger: ObservationRecord | None = None
         self._is_due: Callable[[], bool] = bool
-        self._is_seen_alone, self._goes_through_all = True, False
+        self._is_seen_alone = True
         self._is_inside = False  # a class whose method calls that of another class
         self.sent = 0
 
@@ -69,24 +72,19 @@ class Seam:
         trigger: ObservationRecord,
         is_due: Callable[[], bool],
         is_seen_alone: bool,
-        goes_through_all: bool,
     ) -> None:
         """From now on what is submitted is for this, as long as `is_due()`.
 
         `is_seen_alone`: the strategy knows of no other observation because of which it may submit.
-        `goes_through_all`: it knows of all, and goes through those that have failed.
         """
-        self._cadence, self._trigger, self._is_due = cadence, trigger, is_due
-        self._is_seen_alone, self._goes_through_all = is_seen_alone, goes_through_all
+        self.cadence, self.trigger, self._is_due = cadence, trigger, is_due
+        self._is_seen_alone = is_seen_alone
 
     def submit(self, original: Callable, facility: object, payload: object) -> list:
         """What `original` answers; the intent is noted before, the result after it."""
         if self._is_inside:
             return original(payload)
         same = None if self._is_seen_alone else self._same(facility.name, payload)
-        if same and self._goes_through_all and same.state == Submission.State.RECORDED:
-            logger.info('Submission %s is the same: nothing is submitted.', same.pk)
-            return []  # and the strategy goes on to the next
         if self._dry_run:
             self._see_the_ceiling()
             self.sent += 1
@@ -135,14 +133,14 @@ class Seam:
             with transaction.atomic(durable=True):  # committed, or nothing is sent
                 self._claim()
                 self._see_what_it_is_for()
-                if submission_for(self._trigger):
+                if submission_for(self.trigger):
                     raise NotSubmitted(ALREADY)
                 if same:
                     raise NotSubmitted(f'submission {same.pk} is the same, and has not ended')
                 self.sent += 1
                 return Submission.objects.create(
-                    cadence=self._cadence, trigger=self._trigger,
-                    trigger_number=self._trigger.observation_id, facility=facility[:50],
+                    cadence=self.cadence, trigger=self.trigger,
+                    trigger_number=self.trigger.observation_id, facility=facility[:50],
                     name=name_of(payload), payload=payload, portal=portal, created=timezone.now(),
                 )  # fmt: skip
         except IntegrityError as error:
@@ -151,20 +149,15 @@ class Seam:
             raise NotSubmitted(ALREADY) from error
 
     def _same(self, facility: str, payload: object) -> Submission | None:
-        """What the cadence has submitted in the same words, the window among them, and is open.
-
-        Or has ended, where the strategy goes through all that has failed: it would submit each again at
-        every run.
-        """
+        """What the cadence has submitted in the same words, the window among them, and is open."""
         words = json.loads(json.dumps(payload, cls=DjangoJSONEncoder))
-        rows = Submission.objects.filter(cadence=self._cadence, facility=facility[:50])
+        rows = Submission.objects.filter(cadence=self.cadence, facility=facility[:50])
         rows = rows.filter(name=name_of(payload)).exclude(state=Submission.State.REFUSED)
-        alike = (one for one in rows if one.payload == words)
-        return next((one for one in alike if self._goes_through_all or _is_open(one)), None)
+        return next((one for one in rows if one.payload == words and _is_open(one)), None)
 
     def _see_what_it_is_for(self) -> None:
         """Raise NotWanted if somebody has switched the cadence off since this run read it, say."""
-        cadence = DynamicCadence.objects.select_for_update().filter(pk=self._cadence.pk).first()
+        cadence = DynamicCadence.objects.select_for_update().filter(pk=self.cadence.pk).first()
         if cadence is None or not (cadence.active or self._switched_off):
             raise NotWanted
         if not self._is_due():
@@ -183,6 +176,7 @@ class Seam:
 def submitting(seam: Seam) -> Iterator[None]:
     """While this lasts, every installed facility class submits through `seam`."""
     pre_save.connect(seam.claim_new, sender=ObservationRecord)
+    post_init.connect(_in_one_place, sender=ObservationRecord)
     try:
         with (
             through('submit_observation', seam.submit),
@@ -190,7 +184,14 @@ def submitting(seam: Seam) -> Iterator[None]:
         ):
             yield
     finally:
+        post_init.disconnect(_in_one_place, sender=ObservationRecord)
         pre_save.disconnect(seam.claim_new, sender=ObservationRecord)
+
+
+def _in_one_place(instance: ObservationRecord, **signal: object) -> None:
+    """Receives `post_init`: a record that tomtoolkit's own command made has halves of times."""
+    if 'parameters' in vars(instance):
+        instance.parameters = without_halves(instance.parameters)
 
 
 def submission_for(trigger: ObservationRecord) -> Submission | None:

@@ -77,7 +77,6 @@ def watched(before: Callable[[], None]) -> Iterator[Sent]:
     ) -> None:
         places.pop(connection, None)
         if method.upper() not in ONLY_ASKS:
-            before()
             places[connection] = len(sent.statuses)
             sent.statuses.append(None)
         sent.is_anything = True
@@ -87,6 +86,8 @@ def watched(before: Callable[[], None]) -> Iterator[Sent]:
         if connection.sock is None:  # as the original does; it raises where nobody is reached
             connection.connect()
         if connection in places:
+            if places[connection] not in sent.left:  # not sooner: to connect may take long
+                before()
             sent.left.add(places[connection])
         here.is_http = True
         try:

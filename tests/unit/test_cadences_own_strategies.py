@@ -1,0 +1,167 @@
+"""Strategies of the TOM's own that have tomtoolkit's `run` replace what has failed: each one once."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
+from tom_observations.models import DynamicCadence, ObservationRecord
+
+import faults
+from tom_auto.models import Submission
+
+from .cadences import LIST, RETRY, accepted_then, fail, newest, updatecadences
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class ReadsAnew(RetryFailedObservationsStrategy):
+    """Reads its cadence once more as it begins."""
+
+    def __init__(self, dynamic_cadence, *arguments, **options):
+        super().__init__(DynamicCadence.objects.get(pk=dynamic_cadence.pk), *arguments, **options)
+
+
+class Refreshes(RetryFailedObservationsStrategy):
+    """Refreshes its cadence as it begins."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.dynamic_cadence.refresh_from_db()
+
+
+class Soon(RetryFailedObservationsStrategy):
+    """Submits for as soon as possible: two payloads for one observation are never the same."""
+
+    def advance_window(self, observation_payload, start_keyword='start', end_keyword='end'):
+        now = datetime.now(UTC)
+        times = {start_keyword: now.isoformat(), end_keyword: (now + timedelta(days=1)).isoformat()}
+        return observation_payload | times
+
+
+class CallsItSoon(Soon):
+    """The same, and has a `run` of its own."""
+
+    def run(self):
+        return super().run()
+
+
+class CallsItTwice(CallsItSoon):
+    """Goes on as long as there is something to replace."""
+
+    def run(self):
+        made = []
+        while more := super().run():
+            made += more
+        return made
+
+
+class RefreshesAndCallsIt(Refreshes):
+    def run(self):
+        self.dynamic_cadence.refresh_from_db()
+        return super().run()
+
+
+def exposure(parameters):
+    return float(parameters['c_1_ic_1_exposure_time'])
+
+
+@pytest.fixture
+def two_failed(failed):
+    """A cadence whose group has two observations that have failed, with unlike exposures."""
+    failed(RETRY)
+    cadence, other = DynamicCadence.objects.get(), failed(RETRY)
+    other.refresh_from_db()
+    other.parameters['c_1_ic_1_exposure_time'] = '999'
+    other.save()
+    DynamicCadence.objects.exclude(pk=cadence.pk).delete()
+    cadence.observation_group.observation_records.add(other)
+    return cadence
+
+
+def strategy(settings, own):
+    settings.TOM_CADENCE_STRATEGIES = [f'{__name__}.{own.__name__}']
+    DynamicCadence.objects.update(cadence_strategy=own.__name__)
+
+
+@pytest.mark.parametrize(
+    ('own', 'submitted'),
+    [
+        (ReadsAnew, [2, 0, 0]),
+        (Refreshes, [2, 0, 0]),
+        (Soon, [2, 0, 0]),
+        (CallsItSoon, [1, 1, 0]),
+        (CallsItTwice, [2, 0, 0]),
+        (RefreshesAndCallsIt, [1, 1, 0]),
+    ],
+)
+def test_each_failed_observation_is_replaced_once(two_failed, portal, settings, own, submitted):
+    strategy(settings, own)
+    runs = [updatecadences() for _ in range(3)]
+    assert [(status, report['submitted']) for status, report in runs] == [
+        (0, number) for number in submitted
+    ], runs
+    for sent in Submission.objects.all():
+        [its] = ObservationRecord.objects.filter(observation_id__in=sent.observation_ids)
+        assert exposure(its.parameters) == exposure(sent.trigger.parameters)
+        assert portal.requests[int(its.observation_id)].exposure == exposure(its.parameters)
+        assert sent.state == 'recorded'
+    fail(portal, newest())
+    assert updatecadences()[1]['submitted'] == 1
+
+
+class Swallows(RetryFailedObservationsStrategy):
+    """Catches whatever is raised."""
+
+    def run(self):
+        try:
+            return super().run()
+        except Exception:
+            return []
+
+
+@pytest.mark.parametrize('own', [Swallows, RetryFailedObservationsStrategy])
+def test_what_is_uncertain_is_named_whatever_a_strategy_catches(failed, portal, settings, own):
+    failed(RETRY)
+    if own is Swallows:
+        strategy(settings, own)
+    accepted_then(portal, faults.reset())
+    away = portal.break_(rf'{LIST}\?', faults.status(503))
+    for _ in range(2):
+        status, report = updatecadences()
+        [failure] = report['failures']
+        assert (status, failure['kind'], report['failed']) == (1, 'uncertain', 1)
+    portal.breaks.remove(away)
+    assert updatecadences()[0] == 0
+    assert len(portal.requests) == 2
+
+
+class CannotBeShownOne(RetryFailedObservationsStrategy):
+    """Reads its cadence whenever it is asked for."""
+
+    def __init__(self, dynamic_cadence):
+        self.pk = dynamic_cadence.pk
+
+    @property
+    def dynamic_cadence(self):
+        return DynamicCadence.objects.get(pk=self.pk)
+
+
+def test_what_cannot_be_shown_one_at_a_time_submits_nothing(two_failed, portal, settings):
+    strategy(settings, CannotBeShownOne)
+    before = len(portal.requests)
+    status, report = updatecadences()
+    assert (status, report['submitted'], len(portal.requests)) == (1, 0, before)
+    words = 'CannotBeShownOne cannot be shown one observation at a time'
+    assert [one['error'] for one in report['failures']] == [words] * 2
+
+
+def test_what_a_called_run_cannot_replace_is_named_and_stops_nothing(two_failed, portal, settings):
+    strategy(settings, CallsItSoon)
+    record = two_failed.observation_group.observation_records.latest('pk')
+    record.parameters['c_1_max_airmass'] = 'abc'
+    record.save(update_fields=['parameters'])
+    for submitted in (1, 0):
+        _, report = updatecadences()
+        assert report['submitted'] == submitted
+        [failure] = report['failures']
+        assert f'observation {record.observation_id}' in failure['error']
