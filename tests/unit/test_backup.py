@@ -418,8 +418,7 @@ def of_an_owner():
         with connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
-            found = cursor.fetchall() if cursor.description else []
-        return found
+            return cursor.fetchall() if cursor.description else []
 
     run(
         'CREATE ROLE owner LOGIN',
