@@ -19,6 +19,7 @@
 | `channels` | mail, webhook, dead-man's switch, and what was told by them |
 | `doctor` | what to fix: checks the machine, the observatories and the schedule |
 | `data_files` | serves data files to those who may see them |
+| `ask_first` | what tomtoolkit changes by a GET is done by POST, after a page that asks |
 | `middleware` | what the automation adds to every page |
 | `backup` | `manage.py backup`: database and data in one file, proved before it counts |
 | `restore` | `manage.py restore`: puts a backup in the place of what is there |

@@ -4,6 +4,7 @@ SQLite has an interface for backups, PostgreSQL the programs pg_dump, pg_restore
 """
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import IO
 
 from django.db import connection
@@ -42,6 +43,12 @@ BEGIN
     END LOOP;
 END $$;
 """
+#: Lines of the list of contents of a copy.
+OF_EXTENSION = re.compile(rb' (?:EXTENSION -|COMMENT - EXTENSION) "?([^\s"]+)')
+OF_RIGHTS = re.compile(rb'\d+; \d+ \d+ (?:DEFAULT )?ACL ')
+#: From here on what fails is left out, and the transaction goes on; and no longer.
+FORGIVING = b'\\set ON_ERROR_STOP 0\n\\set ON_ERROR_ROLLBACK on\n'
+STRICT = b'\\set ON_ERROR_STOP 1\nSELECT 1;\n'
 
 
 class BackupError(Exception):
@@ -88,18 +95,23 @@ def prove(file: Path) -> None:
     _run('pg_restore', '--file=/dev/null', str(file))
 
 
-def load(file: Path) -> None:
-    """Make the database what the copy `file` is, in one transaction: all of it, or nothing."""
-    connection.close()
+def load(file: Path) -> list[str]:
+    """Make the database what the copy `file` is, in one transaction: all of it, or nothing.
+
+    Returns which rights of other users of the server could not be given again, as it says that.
+    """
+    refused: list[str] = []
     try:
         if _is_sqlite():
+            connection.close()
             name = str(connection.settings_dict['NAME'])
             with closing(sqlite3.connect(file)) as copy, closing(sqlite3.connect(name)) as live:
                 copy.backup(live, progress=_patience())
         else:
-            _load_postgresql(file)
+            refused = _load_postgresql(file)
     except sqlite3.Error as error:
         raise BackupError(f'The database cannot be restored: {error}. It is as it was.') from error
+    return refused
 
 
 def _is_sqlite() -> bool:
@@ -122,24 +134,72 @@ def _patience() -> Callable[[int, int, int], None]:
     return look
 
 
-def _load_postgresql(file: Path) -> None:
-    """Without the last word, COMMIT, the server takes nothing: also where this process is killed."""
+def _extensions() -> set[bytes]:
+    """The extensions of the server that this database has, such as q3c."""
+    with connection.cursor() as cursor:
+        cursor.execute('SELECT extname FROM pg_extension')
+        return {name.encode() for (name,) in cursor.fetchall()}
+
+
+def _contents(file: Path) -> tuple[list[bytes], list[bytes]]:
+    """What is to be restored of a copy, and the rights in it, each as lines of its list of contents.
+
+    Not the extensions that are there, nor a comment on one: only who has made one, mostly the server's
+    administrator, may remove it.
+    """
+    there, rights, others = _extensions(), [], []
+    connection.close()
+    for line in _output('pg_restore', '--list', str(file)).splitlines(keepends=True):
+        extension = OF_EXTENSION.search(line)
+        if OF_RIGHTS.match(line):
+            rights.append(line)
+        elif not extension or extension[1] not in there:
+            others.append(line)
+    return others, rights
+
+
+def _load_postgresql(file: Path) -> list[str]:
+    """Without the last word, COMMIT, the server takes nothing: also where this process is killed.
+
+    The rights come last. Another server may lack the users who had them: then those alone are left out.
+    """
+    contents, rights = _contents(file)
     psql = ('psql', '--no-psqlrc', '--quiet', '--set=ON_ERROR_STOP=1', *_where())
-    script = ('pg_restore', '--clean', '--if-exists', '--no-owner', '--file=-', str(file))
     with TemporaryFile() as said, TemporaryFile() as complaint:
-        reader = _start(*script, stdout=subprocess.PIPE, stderr=complaint)
         writer = _start(*psql, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
-        with reader, writer:
-            with suppress(BrokenPipeError):  # it says why it ended
-                writer.stdin.write(EMPTY.encode())
-                shutil.copyfileobj(reader.stdout, writer.stdin)
-                if reader.wait(WAIT) == 0:
-                    writer.stdin.write(b'COMMIT;\n')
-                writer.stdin.close()
-            reader.stdout.close()
-        for program, errors in ((writer, said), (reader, complaint)):
+        programs = [(writer, said)]
+        with writer, suppress(BrokenPipeError):  # it says why it ended
+            writer.stdin.write(EMPTY.encode())
+            programs.append((_write_script(file, contents, writer.stdin, complaint), complaint))
+            writer.stdin.write(FORGIVING)
+            programs.append((_write_script(file, rights, writer.stdin, complaint), complaint))
+            if not any(program.returncode for program, _ in programs):
+                writer.stdin.write(STRICT + b'COMMIT;\n')
+            writer.stdin.close()
+        for program, errors in programs:
             if program.returncode:
                 raise BackupError(f'{_reason(program, errors)} The database is as it was.')
+        said.seek(0)
+        lines = said.read().decode(errors='replace').splitlines()
+    return [redact(line) for line in lines if line.startswith('ERROR')]
+
+
+def _write_script(
+    file: Path, contents: list[bytes], to: IO[bytes], complaint: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Have `pg_restore` write the script that restores these `contents`; the program, at its end."""
+    with NamedTemporaryFile() as wanted:
+        wanted.writelines(contents)
+        wanted.flush()
+        options = ('--clean', '--if-exists', '--no-owner', f'--use-list={wanted.name}')
+        reader = _start(
+            'pg_restore', *options, '--file=-', str(file), stdout=subprocess.PIPE, stderr=complaint
+        )
+        with reader:
+            shutil.copyfileobj(reader.stdout, to)
+            reader.stdout.close()
+            reader.wait(WAIT)
+    return reader
 
 
 def _where() -> tuple[str, ...]:
@@ -161,8 +221,13 @@ def _start(*command: str, **pipes: int | IO[bytes]) -> subprocess.Popen[bytes]:
 
 def _run(*command: str) -> None:
     """Run a program of PostgreSQL to its end. Raises BackupError with what it says."""
-    with TemporaryFile() as said:
-        process = _start(*command, stdout=subprocess.DEVNULL, stderr=said)
+    _output(*command)
+
+
+def _output(*command: str) -> bytes:
+    """The same, and what it has printed."""
+    with TemporaryFile() as said, TemporaryFile() as printed:
+        process = _start(*command, stdout=printed, stderr=said)
         with process:
             try:
                 process.wait(LONGEST)
@@ -171,6 +236,8 @@ def _run(*command: str) -> None:
                 raise
         if process.returncode:
             raise BackupError(_reason(process, said))
+        printed.seek(0)
+        return printed.read()
 
 
 def _reason(program: subprocess.Popen[bytes], said: IO[bytes]) -> str:

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
@@ -55,8 +56,8 @@ def load_environment(project: Path) -> None:
     if file.exists():
         _forget_former()
     before = set(os.environ)
-    # No interpolation: a `$` in a token or a password stands for itself.
-    load_dotenv(file, interpolate=False)
+    # No interpolation: a `$` in a token or a password stands for itself. Some editors begin a file with a mark.
+    load_dotenv(file, interpolate=False, encoding='utf-8-sig')
     mine = os.environ.keys() - before - {FROM_FILE}
     os.environ[FROM_FILE] = ' '.join(f'{name}={_mark(os.environ[name])}' for name in sorted(mine))
 
@@ -80,7 +81,7 @@ def _mark(value: str) -> str:
 
 def _note_lines(content: bytes, besides: Collection[str] = ()) -> None:
     """Remember where each variable is set, but for those. Raises BadSetting where a line is not UTF-8."""
-    for number, line in enumerate(content.split(b'\n'), start=1):
+    for number, line in enumerate(content.removeprefix(BOM_UTF8).split(b'\n'), start=1):
         try:
             named = re.match(r'\s*(?:export\s+)?(\w+)\s*=', line.decode('utf-8'))
         except UnicodeDecodeError:

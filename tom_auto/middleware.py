@@ -17,6 +17,7 @@ from tom_common.exceptions import ImproperCredentialsException
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
+from . import ask_first
 from .access import may_act, may_see_target
 from .alerts import send_alerts
 from .arrivals.lost_pictures import forget_lost
@@ -89,7 +90,8 @@ class BackgroundUpdateMiddleware(MiddlewareMixin):
 
     Without it, "Update Observations" and "Refresh Observation List" check one record after another
     while the visitor waits, for minutes. They are GETs, which another site can make a browser send,
-    so they start nothing: the one leads to a page with a button, the other shows what is known.
+    so they start nothing: the one leads to a page with a button, the other shows what is known. So do
+    the other links by which tomtoolkit changes something: see `ask_first`.
     """
 
     TABLE = ('tom_targets', 'render-observation-table')
@@ -98,7 +100,9 @@ class BackgroundUpdateMiddleware(MiddlewareMixin):
     def process_view(
         self, request: HttpRequest, view: Callable, args: tuple, kwargs: dict
     ) -> HttpResponse | None:
-        """Answer instead of a page that would query observatories; None for all other pages."""
+        """Answer instead of a page that would query observatories or change something; None for all others."""
+        if (asked := ask_first.answer(request, view, kwargs)) is not None:
+            return asked
         name = (request.resolver_match.app_name, request.resolver_match.url_name)
         queries = name == self.TABLE or (name in self.LISTS and request.GET.get('update_status'))
         if not queries or not request.user.is_authenticated:

@@ -46,6 +46,7 @@ class Restored:
     files: int | None  # None: the backup has no data
     aside: list[Path]
     same_key: bool
+    refused: list[str]  # rights of other users of the database that could not be given again
 
 
 def restore(backup: Path, work: Path, consent: bool) -> Restored:
@@ -74,9 +75,9 @@ def restore(backup: Path, work: Path, consent: bool) -> Restored:
     with _stages(root) as stages:
         files = _unpack(backup, database, stages)
         database_copies.prove(database)
-        aside = _replace(database, stages)
+        aside, refused = _replace(database, stages)
     _end_runs()
-    return Restored(about['made'], files, aside, about['key'] == key_mark())
+    return Restored(about['made'], files, aside, about['key'] == key_mark(), refused)
 
 
 def _what_is_there(root: Path | None) -> str:
@@ -165,11 +166,12 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
     os.utime(place, (member.mtime, member.mtime))
 
 
-def _replace(database: Path, stages: Stages) -> list[Path]:
-    """Change the database, then the files; the directories with the files that were there."""
+def _replace(database: Path, stages: Stages) -> tuple[list[Path], list[str]]:
+    """Change the database, then the files; the directories with the files that were there, and the rights
+    that are lost.
+    """
     if not stages:
-        database_copies.load(database)
-        return []
+        return [], database_copies.load(database)
     before = database.with_name('before')
     database_copies.dump(before)
     root, now = stages.root, f'{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}'
@@ -179,7 +181,7 @@ def _replace(database: Path, stages: Stages) -> list[Path]:
             aside.mkdir(mode=0o700)
             undo.callback(aside.rmdir)
         _rename([root / MARK], asides[root], undo)
-        database_copies.load(database)
+        refused = database_copies.load(database)
         undo.callback(database_copies.load, before)
         with uninterrupted():
             for folder, stage in stages.items():
@@ -192,7 +194,7 @@ def _replace(database: Path, stages: Stages) -> list[Path]:
     for aside in asides.values():
         with suppress(OSError):  # it has something in it
             aside.rmdir()
-    return [aside for aside in asides.values() if aside.exists()]
+    return [aside for aside in asides.values() if aside.exists()], refused
 
 
 def _to_replace(folder: Path, stages: Stages) -> list[Path]:

@@ -13,6 +13,7 @@ import subprocess
 import time
 from ast import literal_eval
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from tempfile import mkdtemp
 from urllib.parse import urlencode
@@ -29,6 +30,7 @@ QUESTIONS = {'Username': 'ann', 'Email address': 'ann@example.org', 'Password': 
 DEVICES = {'null': '13', 'zero': '15', 'random': '18', 'urandom': '19', 'tty': '50'}
 LONGEST = 1200  # seconds, for a command
 FIRST_TOM = 300  # seconds, from the first line of the README to data on the screen and a line in the crontab
+DRAWN = 60  # seconds, until the first pictures are drawn
 SITE = 'http://127.0.0.1:8000'
 
 
@@ -197,11 +199,20 @@ def pictures_that_the_user_sees() -> list[bytes]:
 
     def read(path: str, **form: str) -> bytes:
         data = urlencode(form).encode() if form else None
-        with browser.open(Request(SITE + path, data, {'Referer': SITE}), timeout=60) as answer:
+        headers = {'Referer': SITE} | ({'HX-Request': 'true'} if '?' in path else {})
+        with browser.open(Request(SITE + path, data, headers), timeout=60) as answer:
             return answer.read()
 
     login = '/accounts/login/'
     token = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', read(login))[1].decode()
     read(login, csrfmiddlewaretoken=token, username=USER, password=PASSWORD)
-    sources = re.findall(rb'<img src="([^"]+)" width="200"', read('/automation/'))
-    return [read(source.decode()) for source in sources]
+    # As htmx does: the page loads its gallery, which asks again until the pictures are drawn.
+    part = re.search(rb'hx-get="(/automation/arrivals/[^"]*)"', read('/automation/'))
+    end = time.monotonic() + DRAWN
+    while part and time.monotonic() < end:
+        gallery = read(unescape(part[1].decode()))
+        if sources := re.findall(rb'<img src="([^"]+)" width="200"', gallery):
+            return [read(unescape(source.decode())) for source in sources]
+        part = re.search(rb'hx-get="(/automation/arrivals/[^"]*look=[^"]*)"', gallery)
+        time.sleep(2)
+    return []

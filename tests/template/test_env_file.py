@@ -37,6 +37,15 @@ def test_f9_a_run_that_the_web_server_starts_reads_it_anew(project: Path) -> Non
     assert done.stdout == 'new outside mine\n'
 
 
+def test_a_file_of_a_windows_editor_is_read_as_any_other(project: Path) -> None:
+    """It begins with a mark, which hid the first line; so SECRET_KEY was said to be empty."""
+    (project / '.env').write_bytes(b'\xef\xbb\xbfSECRET_KEY=x\r\nDEBUG=maybe\r\n')
+    done = manage(project, 'check')
+    assert done.stdout.strip().endswith(".env, line 2: DEBUG='maybe'. Write true or false.")
+    (project / '.env').write_bytes(b'\xef\xbb\xbfDEBUG=maybe\r\nSECRET_KEY=x\r\n')
+    assert '.env, line 1: DEBUG=' in manage(project, 'check').stdout
+
+
 def test_j12_an_empty_secret_key_is_told_with_the_way_out(project: Path) -> None:
     (project / '.env').write_text('SECRET_KEY=\n')
     done = manage(project, 'migrate')

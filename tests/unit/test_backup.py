@@ -406,6 +406,84 @@ def test_a_name_that_is_not_there_is_answered_with_those_that_are(tom, place):
             restore(*words)
 
 
+@pytest.fixture
+def of_an_owner():
+    """Another database, which belongs to somebody who is not the server's administrator; what it runs."""
+    settings = connection.settings_dict
+    ours = {name: settings[name] for name in ('NAME', 'USER')}
+
+    def run(*statements, **somewhere):
+        connection.close()
+        settings.update(ours | somewhere)
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    run(
+        'CREATE ROLE owner LOGIN',
+        'CREATE ROLE reader',
+        'CREATE ROLE gone',
+        'CREATE DATABASE its OWNER owner',
+    )
+    try:
+        yield run
+    finally:
+        run('DROP DATABASE its', 'DROP ROLE owner', 'DROP ROLE reader', 'DROP ROLE IF EXISTS gone')
+
+
+@only_on('postgresql')
+def test_what_the_administrator_of_the_database_has_set_up_is_no_obstacle(of_an_owner, tmp_path):
+    """An extension that only they may remove, and rights of a user whom another server does not have."""
+    its, copy = {'NAME': 'its', 'USER': 'owner'}, tmp_path / 'copy'
+    of_an_owner('CREATE EXTENSION pg_trgm', 'CREATE EXTENSION "uuid-ossp"', NAME='its')
+    of_an_owner('CREATE TABLE stars (id integer)', 'INSERT INTO stars VALUES (1)', **its)
+    of_an_owner('GRANT SELECT ON stars TO reader', 'GRANT INSERT ON stars TO gone', **its)
+    database_copies.dump(copy)
+    of_an_owner('DROP OWNED BY gone', 'DROP ROLE gone', NAME='its')
+    of_an_owner('DELETE FROM stars', **its)
+    [said] = database_copies.load(copy)
+    assert 'role "gone" does not exist' in said
+    assert of_an_owner('SELECT * FROM stars', **its) == [(1,)]
+    rights = of_an_owner("SELECT has_table_privilege('reader', 'stars', 'SELECT')", **its)
+    assert rights == [(True,)]
+    [(count,)] = of_an_owner('SELECT count(*) FROM pg_extension', **its)
+    assert count == 3  # with that of the language in which functions are written
+
+
+ODD_NAMES = (
+    b'two\nlines.fits', b'back\\slash.txt', b'\xff\xfe not utf-8.fits', b'-n', b' spaces ', b'x' * 255,
+    'e\u0301 and \u00e9.txt'.encode(), b'.hidden', b'END', b'about.json', b'database', b'data', b'..fits',
+    b'c:colon*?.fits', b'100%.fits',
+)  # fmt: skip
+
+
+def test_whatever_a_file_is_called_and_may_be(tom, place, settings, tmp_path):
+    """Names that the archive of the backup has itself, or that are no text; links, holes, a pipe."""
+    deep = tom / 'deep' / ('y' * 200) / ('z' * 200)
+    deep.mkdir(parents=True)
+    for number, name in enumerate(map(os.fsdecode, ODD_NAMES)):
+        (tom / name).write_bytes(b'%d' % number)
+        (deep / name).write_bytes(b'%d' % -number)
+    (tom / 'first').write_bytes(b'linked')
+    (tom / 'the same file').hardlink_to(tom / 'first')
+    (tom / 'link').symlink_to('first')
+    (tom / 'nobody may write').write_bytes(b'x')
+    (tom / 'nobody may write').chmod(0o444)
+    os.mkfifo(tom / 'pipe')
+    with (tom / 'holes').open('wb') as file:
+        file.truncate(50_000_000)
+    os.utime(tom / 'holes', (1e9 + 0.25, 1e9 + 0.25))
+    before = whole(tom)
+    backup()
+    new = settings.MEDIA_ROOT = tmp_path / 'new'
+    new.mkdir()
+    restore(only(place).name, '--yes')
+    assert whole(new) == before | {'linked/mine.txt': b'mine'}
+    assert (new / 'nobody may write').stat().st_mode & 0o777 == 0o444
+    assert (new / 'holes').stat().st_mtime == 1e9 + 0.25
+
+
 def test_from_the_standard_input(tom, place, monkeypatch):
     backup()
     monkeypatch.setattr('sys.stdin', io.TextIOWrapper(io.BytesIO(only(place).read_bytes())))

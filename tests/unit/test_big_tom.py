@@ -14,10 +14,16 @@ from datetime import timedelta
 from urllib.parse import quote, urlencode
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
+from django.template import Context, Template
 from django.test import Client
 from django.urls import URLPattern
 from django.utils import timezone
+from tom_dataproducts.models import DataProduct
+from tom_observations.models import ObservationRecord
+from tom_targets.models import Target
+
+from tom_auto.arrivals.models import Arrival
 
 from . import big_tom
 from .page import seconds_used
@@ -171,3 +177,28 @@ def faults(client: Client, asked: str) -> list[str]:
         f'{size} bytes': size > BIGGEST,
     }
     return [f'{asked[:200]}: {what}' for what, is_wrong in found.items() if is_wrong]
+
+
+@pytest.mark.parametrize('monitored', [False, True])
+@pytest.mark.parametrize('permissions_only', [True, False])
+@pytest.mark.parametrize('visitor', VISITORS)
+def test_no_line_on_another_page_is_slow(
+    big: None, settings: object, visitor: str, permissions_only: bool, monitored: bool
+) -> None:
+    """Also where one target has a fifth of all records and frames."""
+    settings.TARGET_PERMISSIONS_ONLY = permissions_only
+    if monitored:
+        for model in (ObservationRecord, DataProduct, Arrival):
+            model.objects.filter(pk__lte=big_tom.RECORDS // 5).update(target_id=1)
+    user = User.objects.filter(username=visitor).first() or AnonymousUser()
+    record, target = ObservationRecord.objects.get(pk=1), Target.objects.get(pk=1)
+    known = {'user': user, 'record': record, 'target': target}
+    for tags in ('home_line', 'newest_frames'), ('record_line record',), ('target_line target',):
+        page = Template('{% load automation %}' + ''.join(f'{{% {tag} %}}' for tag in tags))
+        took = []
+        while not took or (min(took) > LONGEST and len(took) < TRIES):
+            begun = seconds_used()
+            page.render(Context(known))
+            took.append(seconds_used() - begun)
+        print(f'{visitor} {tags}: {min(took) * 1000:.0f} ms')  # noqa: T201
+        assert min(took) < LONGEST, tags

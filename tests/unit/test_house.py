@@ -17,6 +17,7 @@ LAYERS = [
         'arrivals.wishes',
         'management',
         'page',
+        'ask_first',
         'middleware',
         'admin',
         'demo',

@@ -7,6 +7,8 @@ from time import sleep, time
 import pytest
 from django.test import Client
 from django.utils import timezone
+from tom_dataproducts.models import DataProduct
+from tom_observations.facilities.lco import LCOFacility
 from tom_targets.models import Target
 
 from tom_auto.models import JobPause, RecordSync, RunRequest, UpdateRun
@@ -212,6 +214,65 @@ def test_no_get_of_its_pages_starts_a_process(client, staff, started, target):
         for headers in ({}, {'HX-Request': 'true'}):
             assert client.get(page, headers=headers).status_code == 200
     assert started == []
+
+
+@pytest.fixture
+def links(add_record, monkeypatch, target) -> dict:
+    """tomtoolkit's links that change something by a GET, each with what it has changed."""
+    record, cancelled = add_record(), []
+    product = DataProduct.objects.create(product_id='x', target=target, data='a.jpg')
+    monkeypatch.setattr(
+        LCOFacility, 'cancel_observation', lambda self, pk: bool(cancelled.append(pk))
+    )
+    featured = DataProduct.objects.filter(featured=True)
+    return {
+        f'/observations/{record.pk}/cancel/': lambda: cancelled == [record.observation_id],
+        f'/dataproducts/data/{product.pk}/feature/?target_id={target.pk}': featured.exists,
+    }
+
+
+def test_what_tomtoolkit_changes_by_a_get_takes_a_button(client, login, links):
+    for link, has_happened in links.items():
+        Target.objects.update(permissions='OPEN')
+        client.logout()
+        for ask in (client.get, client.head, client.post):
+            assert ask(link).url.startswith('/accounts/login'), link
+        login(f'user{len(link)}')
+        assert f'<form method="post" action="{link}">' in text(client, link)
+        assert client.head(link).status_code == 200
+        Target.objects.update(permissions='PRIVATE')
+        assert client.get(link).status_code == client.post(link).status_code == 302
+        Target.objects.update(permissions='OPEN')
+        careful = Client(enforce_csrf_checks=True)
+        careful.cookies = client.cookies
+        careful.post(link)
+        assert not has_happened(), link
+        assert client.post(link).status_code == 302
+        assert has_happened(), link
+
+
+def test_its_link_for_new_data_asks_in_the_background(client, login, started, target, staff):
+    Target.objects.update(permissions='OPEN')
+    link = '/dataproducts/data/reduced/update/'
+    one = f'{link}?target_id={target.pk}'
+    client.get(link)
+    client.get(one)
+    assert started == []
+    client.post(link)
+    assert started == [('staff', 'updatereduceddata')]
+    login('ann')
+    assert client.post(one).url == f'/targets/{target.pk}/'
+    assert started[1:] == [('ann', 'updatereduceddata', '--target_id', str(target.pk))]
+    Target.objects.update(permissions='PRIVATE')
+    for other in (
+        link,
+        one,
+        f'{link}?target_id=x',
+        f'{link}?target_id=0',
+        f'{link}?target_id={"9" * 40}',
+    ):
+        client.post(other)
+    assert len(started) == 2
 
 
 def test_one_process_at_a_time(client, staff, started, monkeypatch, target):

@@ -15,15 +15,17 @@ from tom_targets.models import Target
 from ..access import Visitor, for_visitors, sees_everything, targets_seen_by
 from ..sync import storage
 from ..sync.facilities import facility_classes
-from .choosing import frame_seen, frames_of, seen_frames
+from .choosing import frame_seen, frames_between, frames_of, seen_frames
 from .lost_pictures import draw_again
 from .models import Arrival
+from .numbers import newest_frame
 from .pictures import draw_soon
 
 SHOWN, FEW = 24, 12  # frames, on their own page and above the runs
 LOOKS = 30  # at pictures that are being drawn; a page does not ask without end
 LONGEST_TEXT = 100  # characters
 MOST_TARGETS = 500  # whose names contain what was asked for
+LATELY = 10_000  # frames, of which most visitors may see a few
 KEPT = timedelta(days=7)  # by the browser
 
 
@@ -92,7 +94,10 @@ def arrivals(request: HttpRequest) -> HttpResponse:
 
 def newest(user: Visitor, count: int) -> list[Arrival]:
     """The newest frames that `user` may see."""
-    shown = list(seen_frames(user)[:count])
+    last = newest_frame()
+    shown = list(frames_between(user, last - LATELY, last)[:count])
+    if len(shown) < count:  # that takes long where many targets have many
+        shown = list(seen_frames(user)[:count])
     waits(shown)
     return shown
 

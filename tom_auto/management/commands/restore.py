@@ -67,6 +67,11 @@ class Command(LibraryCommand):
         if done.aside:
             there = ', '.join(map(str, done.aside))
             self.stdout.write(f'The files that were there are in {there}.')
+        if done.refused:
+            self.stdout.write(
+                'Other users of the database have fewer rights than in the backup. Make them with CREATE ROLE, '
+                f'and restore again, or grant them by hand: {"; ".join(done.refused)}.'
+            )
         if not done.same_key:
             self.stdout.write(
                 'SECRET_KEY is not the one of this backup: put the old value into .env, or users have '

@@ -9,7 +9,7 @@ def nothing() -> dict:
 
 
 class Migration(migrations.Migration):
-    dependencies = [('tom_auto', '0016_pictures_put_off')]
+    dependencies = [('tom_auto', '0017_missed_submissions')]
 
     operations = [
         migrations.AddField(
