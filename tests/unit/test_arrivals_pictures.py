@@ -475,7 +475,7 @@ def test_what_is_in_the_middle_is_in_the_middle_of_the_picture(tmp_path, height,
 def picture_of(file):
     """The picture that the program makes of a file."""
     answer = subprocess.run(
-        [sys.executable, '-I', str(drawing_program.DRAWING)],
+        [sys.executable, '-I', '-W', 'ignore', str(drawing_program.DRAWING)],
         input=json.dumps({'path': str(file), 'size': (200, 200)}).encode() + b'\n',
         capture_output=True, check=True,
     )  # fmt: skip
@@ -537,7 +537,7 @@ def test_a_big_compressed_frame_costs_little_cpu_and_memory(tmp_path, kind, tile
     file.write_bytes(compressed(image(4096, 4096, kind), tile, packing))
     asked = json.dumps({'path': str(file), 'size': (200, 200)}).encode() + b'\n'
     child = subprocess.Popen(
-        [sys.executable, '-I', str(drawing_program.DRAWING)],
+        [sys.executable, '-I', '-W', 'ignore', str(drawing_program.DRAWING)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=drawing_program.ENVIRONMENT,
     )  # fmt: skip
     costs = []
