@@ -101,6 +101,13 @@ NOT_DRAWN = {
     'damaged.fits.fz': (lambda: damaged(compressed(image(kind='i2'))), 'broken', 'decompress'),
     'stump.fits.fz': (lambda: compressed(image())[:40_000], 'broken', ''),
     'page.fits': (lambda: b'<html>', 'broken', 'not a FITS file'),
+    'wide.fits': (lambda: sparse(2**32, 100)[0] + bytes(2880), 'broken', 'Unable to allocate'),
+    'before_its_beginning.fits': (
+        lambda: FILES['plain.fits']().replace(
+            b'PCOUNT  =                    0', b'PCOUNT  =          -2147483648'
+        ),
+        'broken', 'Invalid argument',
+    ),
     'huge_tiles.fits.fz': (
         lambda: compressed(np.zeros((9000, 9000), 'i2'), (3000, 3000), 'HCOMPRESS_1'),
         'broken', 'too many',

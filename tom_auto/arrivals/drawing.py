@@ -69,8 +69,8 @@ def answer(path: str, size: tuple[int, int]) -> dict[str, object]:
     except NoImage as reason:
         return {'none': str(reason)}
     except Exception as error:
-        # What the system says has a number; what astropy says of the content of a file has none.
-        passes = isinstance(error, MemoryError) or getattr(error, 'errno', None) is not None
+        # What the system says has a number (22: not even a file can be there), astropy's words have none.
+        passes = type(error) is MemoryError or getattr(error, 'errno', None) not in (None, 22)
         plain = {Broken: str(error), OSError: 'it is not a FITS file, or breaks off'}
         text = (not passes and plain.get(type(error))) or f'{type(error).__name__}: {error}'
         return {'unreadable' if passes else 'broken': ' '.join(text.split())[:200]}
