@@ -101,6 +101,13 @@ NOT_DRAWN = {
     'damaged.fits.fz': (lambda: damaged(compressed(image(kind='i2'))), 'broken', 'decompress'),
     'stump.fits.fz': (lambda: compressed(image())[:40_000], 'broken', ''),
     'page.fits': (lambda: b'<html>', 'broken', 'not a FITS file'),
+    'wide.fits': (lambda: sparse(2**32, 100)[0] + bytes(2880), 'broken', 'Unable to allocate'),
+    'before_its_beginning.fits': (
+        lambda: in_file(fits.ImageHDU(image(60, 70))).replace(
+            b'PCOUNT  =                    0', b'PCOUNT  =          -2147483648'
+        ),
+        'broken', 'breaks off',
+    ),
     'huge_tiles.fits.fz': (
         lambda: compressed(np.zeros((9000, 9000), 'i2'), (3000, 3000), 'HCOMPRESS_1'),
         'broken', 'too many',
@@ -475,7 +482,7 @@ def test_what_is_in_the_middle_is_in_the_middle_of_the_picture(tmp_path, height,
 def picture_of(file):
     """The picture that the program makes of a file."""
     answer = subprocess.run(
-        [sys.executable, '-I', str(drawing_program.DRAWING)],
+        [sys.executable, '-I', '-W', 'ignore', str(drawing_program.DRAWING)],
         input=json.dumps({'path': str(file), 'size': (200, 200)}).encode() + b'\n',
         capture_output=True, check=True,
     )  # fmt: skip
@@ -537,7 +544,7 @@ def test_a_big_compressed_frame_costs_little_cpu_and_memory(tmp_path, kind, tile
     file.write_bytes(compressed(image(4096, 4096, kind), tile, packing))
     asked = json.dumps({'path': str(file), 'size': (200, 200)}).encode() + b'\n'
     child = subprocess.Popen(
-        [sys.executable, '-I', str(drawing_program.DRAWING)],
+        [sys.executable, '-I', '-W', 'ignore', str(drawing_program.DRAWING)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=drawing_program.ENVIRONMENT,
     )  # fmt: skip
     costs = []

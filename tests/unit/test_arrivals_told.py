@@ -19,6 +19,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import InMemoryStorage
 from django.core.mail.backends.base import BaseEmailBackend
 from django.core.mail.backends.smtp import EmailBackend
+from django.core.mail.utils import DNS_NAME
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
@@ -193,6 +194,21 @@ def test_a_frame_that_is_shared_is_ones_own(mails, add_record, open_target):
     SharedFrame.objects.create(record=mine, archive=frame.archive, frame_id=frame.frame_id)
     tell()
     assert len(mails) == 1
+
+
+@pytest.mark.parametrize('host', [f'{"node-" * 12}pool.{"c." * 30}internal', 'x' * 200, '-' * 90])
+def test_a_host_with_a_long_name_tells_as_others_do(
+    mails, add_record, open_target, monkeypatch, host
+):
+    """As clouds have them. PostgreSQL takes no more characters than a column has."""
+    monkeypatch.setattr(DNS_NAME, '_fqdn', host, raising=False)
+    who_wants()
+    tell(add_record(), 1)
+    [mail] = mails
+    notice = Notice.objects.get()
+    assert mail['Message-ID'].strip() == notice.message_id
+    assert len(notice.message_id) <= Notice._meta.get_field('message_id').max_length
+    assert re.fullmatch(r'<[\w.]+@\w[\w.-]*>', notice.message_id)
 
 
 @pytest.mark.parametrize('fields', [{'is_active': False}, {'email': ''}])

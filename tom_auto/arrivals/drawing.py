@@ -8,10 +8,9 @@ may crash the decompression, and memory has a limit here.
 import base64
 import io
 import json
-import os
 import sys
-import warnings
 from contextlib import suppress
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -26,10 +25,9 @@ PLAIN, PACKED, AT_MOST = 16_800_000, 12_500_000, 400_000_000
 SLOWNESS, OF_FLOATS = {'HCOMPRESS_1': 6, 'GZIP_1': 1.5, 'GZIP_2': 3.5}, 1.5  # beside Rice, integers
 A_TILE, A_READING = 7_000, 40_000  # what these cost beside their pixels, in pixels
 BANDS, FEWEST_BANDS, LARGEST_SHARE = 100, 10, 2 / 3  # where not all of it is read
-AT_A_TIME = 1_100_000  # pixels, as far as tiles let it: for the memory
+AT_A_TIME, MOST_ROWS = 1_100_000, 4  # pixels, for the memory; rows whose mean is a line
 CONTRAST, REJECTED, ROUNDS = 0.25, 2.5, 5  # of zscale; the second in deviations
 SAMPLE, LAST, MOST_BEYOND = 2000, [10, -11], 0.05  # the last a share: stars have less
-MOST_ROWS = 4  # whose mean is a line
 COLOURS = (3, 4)  # that a pixel may have: red, green and blue, and how transparent it is
 MEMORY = 1_500_000_000  # bytes of address space
 
@@ -71,8 +69,8 @@ def answer(path: str, size: tuple[int, int]) -> dict[str, object]:
     except NoImage as reason:
         return {'none': str(reason)}
     except Exception as error:
-        # What the system says has a number; what astropy says of the content of a file has none.
-        passes = isinstance(error, MemoryError) or getattr(error, 'errno', None) is not None
+        # What the system says has a number (22: not even a file can be there), astropy's words have none.
+        passes = type(error) is MemoryError or getattr(error, 'errno', None) not in (None, 22)
         plain = {Broken: str(error), OSError: 'it is not a FITS file, or breaks off'}
         # Not its text: that has the place of the file, which may name a target that is hidden.
         said = getattr(error, 'strerror', None) if passes else error
@@ -142,10 +140,9 @@ def bands_of(unit: fits.ImageHDU, plane: Plane) -> list[slice]:
 
 def evenly(count: int, rows: int, height: int, tile: int = 1) -> list[slice]:
     """`count` bands of `rows` rows, from the first rows to the last; with each a tile begins."""
-    last = -(-(height - rows) // tile)
     tops = range(0, height, rows)
     if count < len(tops):
-        tops = [round(n * last / (count - 1)) * tile for n in range(count)]
+        tops = [round(n * -(-(height - rows) // tile) / (count - 1)) * tile for n in range(count)]
     return [slice(top, min(height, top + rows)) for top in tops]
 
 
@@ -237,14 +234,14 @@ def fitted(picture: Image.Image, size: tuple[int, int], shape: tuple[int, int]) 
 
 
 def main() -> None:
-    with suppress(AttributeError, IndexError, OSError):
-        os.nice(int(sys.argv[1]))
     with suppress(ImportError, ValueError, OSError):  # not every system has limits
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    warnings.simplefilter('ignore')
+    with suppress(KeyError, AttributeError):  # or astropy inflates each tile of GZIP_2 twice
+        codecs = sys.modules['astropy.io.fits.hdu.compressed._codecs']
+        codecs.gzip_decompress = lru_cache(maxsize=1)(codecs.gzip_decompress)
     for line in sys.stdin:
         asked = json.loads(line)
         sys.stdout.write(json.dumps(answer(asked['path'], tuple(asked['size']))) + '\n')

@@ -75,13 +75,17 @@ class Program:
                 process.communicate(timeout=ENDING)
 
     def _begin(self) -> subprocess.Popen:
-        return subprocess.Popen(
-            [own_python(), '-I', str(DRAWING), str(self._niceness)],
+        process = subprocess.Popen(
+            [own_python(), '-I', '-W', 'ignore', str(DRAWING)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={'PATH': os.environ.get('PATH', ''), **ENVIRONMENT},
         )
+        if self._niceness:
+            with suppress(AttributeError, OSError):  # it has died; or the system has no such thing
+                os.setpriority(os.PRIO_PROCESS, process.pid, self._niceness)
+        return process
 
 
 def _line(output: int) -> bytes:

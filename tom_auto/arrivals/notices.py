@@ -18,6 +18,7 @@ from .choosing import can_be_told, is_due
 from .models import Notice, Wish
 
 CLAIM = timedelta(minutes=5)  # a process that has not ended it by then is dead
+LONGEST_HOST = 50  # characters; the rest of a Message-ID has fewer
 State = Notice.State
 
 
@@ -43,7 +44,7 @@ def claim(wish: Wish, up_to: int) -> Notice | None:
             if failed.update(**fields):
                 notice = Notice.objects.get(wish=wish, state=State.PREPARED)
             else:
-                message_id = make_msgid(domain=DNS_NAME.get_fqdn())
+                message_id = make_msgid(domain=_host())
                 notice = Notice.objects.create(wish=wish, message_id=message_id, **fields)
     except IntegrityError:
         return None
@@ -51,6 +52,11 @@ def claim(wish: Wish, up_to: int) -> Notice | None:
         return notice
     withdraw(notice)
     return None
+
+
+def _host() -> str:
+    """The end of this host's name, if it is long: clouds have names that no column would hold."""
+    return DNS_NAME.get_fqdn()[-LONGEST_HOST:].lstrip('.-') or 'localhost'
 
 
 def is_current(notice: Notice) -> bool:
