@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tom_observations.cadence import CadenceStrategy
 from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
 from tom_observations.models import DynamicCadence, ObservationRecord
 
@@ -61,6 +62,20 @@ class RefreshesAndCallsIt(Refreshes):
         return super().run()
 
 
+class TakesItOver(CadenceStrategy):
+    """Is not derived from tomtoolkit's."""
+
+    run = RetryFailedObservationsStrategy.run
+    advance_window = Soon.advance_window
+
+
+class HasItDone(CadenceStrategy):
+    """Asks another one to do its work."""
+
+    def run(self):
+        return Soon(self.dynamic_cadence).run()
+
+
 def exposure(parameters):
     return float(parameters['c_1_ic_1_exposure_time'])
 
@@ -92,6 +107,8 @@ def strategy(settings, own):
         (CallsItSoon, [1, 1, 0]),
         (CallsItTwice, [2, 0, 0]),
         (RefreshesAndCallsIt, [1, 1, 0]),
+        (TakesItOver, [2, 0, 0]),
+        (HasItDone, [1, 1, 0]),
     ],
 )
 def test_each_failed_observation_is_replaced_once(two_failed, portal, settings, own, submitted):

@@ -407,6 +407,19 @@ def test_what_has_its_record_was_submitted(failed, portal):
     assert updatecadences()[1]['submitted'] == 1
 
 
+def test_the_note_of_a_submission_cannot_be_deleted_by_hand(admin_client, failed, portal):
+    failed(RETRY)
+    updatecadences()
+    page = '/admin/tom_auto/submission/'
+    pk = Submission.objects.get().pk
+    assert admin_client.get(page).status_code == 200
+    admin_client.post(f'{page}{pk}/delete/', {'post': 'yes'})
+    every = {'action': 'delete_selected', '_selected_action': [pk], 'post': 'yes'}
+    admin_client.post(page, every)
+    updatecadences()
+    assert (states(), len(portal.requests)) == (['recorded'], 2)
+
+
 def test_what_a_person_says_is_answered_as_json(failed, portal, capsys):
     failed(RETRY)
     uncertain(portal, not_accepted)

@@ -116,8 +116,28 @@ def test_what_is_refused_is_named_and_tried_again(failed, portal, code):
     assert states() == ['refused', 'recorded']
 
 
-@pytest.mark.parametrize('fault', [faults.reset(), faults.status(500), faults.status(504)])
-def test_what_was_accepted_without_an_answer_is_found_at_the_portal(failed, portal, fault):
+@pytest.mark.parametrize(
+    'fault',
+    [
+        faults.reset(),
+        faults.status(500),
+        faults.status(504),
+        faults.status(408),
+        faults.status(409),
+        faults.hang(3),
+        faults.hang(3, after=5),
+        faults.truncated(),
+        faults.empty(),
+        faults.html(),
+        faults.broken_json(),
+        faults.answer({'requests': []}),
+        faults.huge(),
+    ],
+)
+def test_what_was_accepted_without_an_answer_is_found_at_the_portal(
+    failed, portal, automation, fault
+):
+    automation['READ_TIMEOUT'] = 0.5
     first = failed(RETRY)
     broken = accepted_then(portal, fault)
     status, report = updatecadences()

@@ -94,3 +94,26 @@ def test_with_a_query_only_its_new_targets_are_asked_for(known):
     query = save_query('Survey', 'this one')
     updatetargets('--query', str(query.pk))
     assert (brightness('a'), brightness('new')) == ([17.0], [19.0])
+
+
+def test_a_person_may_wish_for_the_data_of_a_target(admin_client, survey):
+    survey()
+    target = Target.objects.create(name='a', type='SIDEREAL', ra=1, dec=2)
+    Survey.points['a'] = [at(1, 17.0)]
+    page = '/admin/tom_auto/servicetarget/'
+    assert b'>Survey<' in admin_client.get(f'{page}add/').content
+    for _ in range(2):  # the second time it is there already
+        admin_client.post(f'{page}add/', {'target': target.pk, 'service': 'Survey'})
+    assert ServiceTarget.objects.count() == 1
+    status, report = updatetargets()
+    assert (status, report['points'], brightness('a')) == (0, 1, [17.0])
+    assert b'Survey' in admin_client.get(page).content
+
+
+def test_it_may_be_taken_back_and_goes_with_its_target(admin_client, survey):
+    survey()
+    target = Target.objects.create(name='a', type='SIDEREAL', ra=1, dec=2)
+    wish = ServiceTarget.objects.create(target=target, service='Survey')
+    page = f'/admin/tom_auto/servicetarget/{wish.pk}/delete/'
+    assert admin_client.post(page, {'post': 'yes'}).status_code == 302
+    assert not ServiceTarget.objects.exists()

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.conf import settings
 from django.utils import timezone
+from pyvo.dal import DALServiceError
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_dataservices.data_services import simbad
 from tom_dataservices.models import DataServiceQuery
@@ -382,6 +383,27 @@ def test_tns_and_transients_know_one_supernova_by_two_spellings(asked):
     updatetargets('--service', 'TNS', '--service', 'transients.fyi')
     assert len(names()) == 1
     assert updatetargets('--service', 'TNS', '--service', 'transients.fyi')[1]['new'] == 0
+
+
+class SimbadIsAway:
+    """As its client is without a network: it asks as it is made."""
+
+    def __init__(self):
+        raise DALServiceError('Unable to access the capabilities endpoint')
+
+
+class SimbadKnowsNothing(FakeSimbad):
+    """As its client of some versions says so."""
+
+    def query_object(self, name):
+        return None
+
+
+@pytest.mark.parametrize('client', [SimbadIsAway, SimbadKnowsNothing])
+def test_simbad_that_is_away_or_knows_nothing_is_named_alone(asked, monkeypatch, client):
+    monkeypatch.setattr(simbad, 'Simbad', client)
+    status, report = updatetargets()
+    assert (status, report['new'], errors(report).keys()) == (1, 9, {'Simbad'}), report
 
 
 def test_tns_counts_its_days_in_utc(asked, monkeypatch):

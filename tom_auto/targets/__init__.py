@@ -29,7 +29,7 @@
 | `settle` | What became of submissions that have no clear end, and the records that they lack |
 | `strategies` | How a cadence's strategy is run: because of which observation, and in UTC |
 | `submissions` | The seam round `submit_observation`: what a cadence submits, it submits once for each trigger |
-| `what_it_sees` | What a strategy sees of its observation group |
+| `what_it_sees` | What a strategy sees of its observation group; in a dry run it leaves nothing behind |
 | `wire` | What leaves the TOM while a facility class submits |
 | `hidden_faults` | Faults that a data service keeps to itself, and calls an empty answer |
 """

@@ -36,10 +36,9 @@ from .strategies import (
     refuse_what_is_missing,
     retries,
     triggers_of,
-    undone,
 )
 from .submissions import NotWanted, Seam, WouldSubmit, submission_for, submitting
-from .what_it_sees import as_seen, one_at_a_time
+from .what_it_sees import as_seen, one_at_a_time, undone
 
 COMMAND = 'updatecadences'
 State = Submission.State
@@ -153,7 +152,7 @@ class _Run:
                 its = strategy(as_seen(now[0], trigger))
                 # It may have read it again.
                 as_seen(getattr(its, 'dynamic_cadence', now[0]), trigger)
-                its.run()
+                RetryFailedObservationsStrategy.run(its) if retries(strategy) else its.run()
         except WouldSubmit as would:
             self._report.submissions.append(f'{trigger.facility} {would}')
         except AnotherRun:  # whose records it is to make

@@ -53,12 +53,10 @@ class Seam:
         dry_run: bool,
         switched_off: bool = False,
     ) -> None:
-        """`claim` says that this run may still write; `switched_off`: cadences need not be active.
-
-        What is submitted is for `cadence`, because of the observation `trigger`.
-        """
+        """`claim` says that this run may still write; `switched_off`: cadences need not be active."""
         self._claim, self._most, self._dry_run = claim, most, dry_run
         self._switched_off = switched_off
+        # What is submitted is for this cadence, because of this observation.
         self.cadence: DynamicCadence | None = None
         self.trigger: ObservationRecord | None = None
         self._is_due: Callable[[], bool] = bool

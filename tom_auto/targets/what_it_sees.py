@@ -1,4 +1,4 @@
-"""What a strategy sees of its observation group.
+"""What a strategy sees of its observation group, and that it leaves nothing behind in a dry run.
 
 It goes on from one observation of that, whatever it has read by itself, and whatever is added meanwhile.
 """
@@ -6,11 +6,14 @@ It goes on from one observation of that, whatever it has read by itself, and wha
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
+from tom_observations import models as observation_models
 from tom_observations.cadence import CadenceStrategy
 from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
 from tom_observations.models import DynamicCadence, ObservationRecord
 
+from ..sync import hooks
 from ..sync.errors import CannotRepeat
 
 
@@ -67,3 +70,21 @@ def one_at_a_time(choose: Callable[[], ObservationRecord | None]) -> Iterator[No
         yield
     finally:
         RetryFailedObservationsStrategy.run = plain
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Undo what is written in this, and call no hook for it."""
+    callers = observation_models, hooks
+    calls = [module.run_hook for module in callers]
+    for module in callers:
+        module.run_hook = lambda *arguments: None
+    try:
+        with transaction.atomic():
+            try:
+                yield
+            finally:
+                transaction.set_rollback(True)
+    finally:
+        for module, call in zip(callers, calls, strict=True):
+            module.run_hook = call
