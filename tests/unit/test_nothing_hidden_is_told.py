@@ -1,14 +1,21 @@
 """Nothing that is hidden is told by a number, a time or the place of a file either."""
 
+import os
+import re
 from datetime import timedelta
+from os.path import commonprefix
+from random import Random
+from time import time_ns
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.core.files.base import ContentFile
 from django.core.files.storage import InMemoryStorage
+from django.db import transaction
 from django.template import Context, Template
 from django.utils import timezone
 from guardian.shortcuts import assign_perm
+from tom_dataproducts.models import DataProduct
 from tom_targets.models import Target
 
 from tom_auto.arrivals import gallery
@@ -16,6 +23,9 @@ from tom_auto.arrivals.pictures import draw
 from tom_auto.models import RunFailure, StoredFrame, Told
 
 from .page import came, failing, ran, stored, text
+from .test_odd_requests import addresses, of_library
+
+TURNS = int(os.environ.get('HIDDEN_TURNS', '3'))  # histories that are made up
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures('hourly')]
 
@@ -196,3 +206,101 @@ def test_nor_does_what_a_store_says(client, add_record, settings):
     draw([arrival.pk], seconds=60)
     arrival.refresh_from_db()
     assert arrival.trouble == 'the storage of the data does not answer'
+
+
+# --- By anything at all ----------------------------------------------------------------------------
+
+#: What differs from one answer to the next.
+VARYING = re.compile(
+    r'name="csrfmiddlewaretoken" value="\w+"|nonce="[^"]+"|<updated>.*?</updated>|>[^<]*(?=</time>)'
+)
+
+
+def some_runs(chance, shown):
+    """A history that differs each time, in which what everybody may see fails now and then."""
+    runs = []
+    for number in range(chance.randrange(2, 9)):
+        fails = chance.random() < 0.3
+        run = ran(
+            timedelta(hours=number),
+            status='failed' if fails else 'ok',
+            failed=int(fails),
+            exit_status=int(fails),
+        )
+        if fails:
+            RunFailure.objects.create(
+                run=run, record=shown, facility='LCO', observation_id='1', error='x'
+            )
+        runs.append(run)
+    if chance.random() < 0.4:
+        failing(shown, failing_since=timezone.now() - timedelta(hours=chance.randrange(9)))
+    return runs
+
+
+def hidden_things_happen(chance, runs, secret):
+    """They fail and succeed, frames of them come, hooks for these are owed, and people hear of it."""
+    for run in chance.sample(runs, chance.randrange(1, len(runs) + 1)):
+        run.status, run.failed, run.exit_status = 'failed', run.failed + 1, 1
+        run.due, run.checked, run.output = 4711, 4711, 'Secret Star'
+        run.save()
+        RunFailure.objects.create(
+            run=run, record=secret, facility='LCO', observation_id='8675309', error='8675309'
+        )
+    if chance.random() < 0.7:
+        failing(secret, 'Secret Star', failing_since=timezone.now() - timedelta(days=9))
+    for number in range(chance.randrange(4)):
+        came(secret, f'secret {number}')
+    StoredFrame.objects.filter(record=secret).update(hooks_owed=True, hooks_failures=9)
+    Told.objects.create(at=timezone.now(), channel='mail', job='updatedata', subject='Secret Star')
+
+
+def everything_shown(client, run, user, shown) -> dict[str, str]:
+    """What each address says, without what differs from one answer to the next."""
+    routes = {addresses(*route, run.pk)[0] for route in of_library().items()}
+    routes |= {'/', '/automation/runs/?status=ended', '/automation/runs/?status=failed'}
+    said = {
+        'a target': line(user, 'target_line target', target=shown.target),
+        'an observation': line(user, 'record_line record', record=shown),
+    }
+    for page in sorted(routes):
+        answer = client.get(page)
+        content = b''.join(answer) if answer.streaming else answer.content
+        text = VARYING.sub('', content.decode())
+        said[page] = f'{answer.status_code} {" ".join(text.split())}'
+    return said
+
+
+@pytest.mark.parametrize('permissions_only', [True, False])
+@pytest.mark.parametrize('who', ['visitor', 'user', 'operator'])
+def test_whatever_hidden_things_do_no_page_changes(
+    who, permissions_only, client, login, half_hidden, settings, monkeypatch
+):
+    """Each address answers word for word as if nothing hidden had failed, come, or been told."""
+    settings.TARGET_PERMISSIONS_ONLY = permissions_only
+    monkeypatch.setattr(gallery, 'draw_soon', lambda arrivals: None)
+    shown, secret = half_hidden
+    came(shown, 'to be seen')
+    user = AnonymousUser()
+    if who != 'visitor':
+        operates = who == 'operator'
+        user = login(who, *(['run_automation'] if operates else []), is_staff=operates)
+        assign_perm('tom_observations.view_observationrecord', user, shown)
+        assign_perm('tom_dataproducts.view_dataproduct', user, DataProduct.objects.get())
+    seed = time_ns()
+    for turn in range(TURNS):
+        chance = Random(f'{seed} {turn}')
+        with transaction.atomic():
+            runs = some_runs(chance, shown)
+            before = everything_shown(client, runs[0], user, shown)
+            hidden_things_happen(chance, runs, secret)
+            after = everything_shown(client, runs[0], user, shown)
+            transaction.set_rollback(True)
+        wrong = {page: differs(before[page], after[page]) for page in before}
+        assert {page: what for page, what in wrong.items() if what} == {}, (seed, turn)
+
+
+def differs(one: str, other: str) -> tuple[str, ...]:
+    """Where two texts begin to differ: their whole difference would take minutes to work out."""
+    place = len(commonprefix([one, other]))
+    differing = () if one == other else (one, other)
+    return tuple(each[max(0, place - 60) : place + 60] for each in differing)
