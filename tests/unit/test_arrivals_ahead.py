@@ -36,7 +36,7 @@ def at_once(monkeypatch):
     monkeypatch.setattr(drawing_ahead, 'FIRST_LOOK', 0.2)
     monkeypatch.setattr(drawing_ahead, 'NICENESS', 0)  # this machine has other things to do
     monkeypatch.setattr(illustrations, 'to_draw_of', lambda frames: [])
-    monkeypatch.setattr(illustrations, 'LONGEST', 60)
+    monkeypatch.setattr(illustrations, 'READING_LASTS', 60)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def waiting(add_record, media):
 
 
 def test_mails_show_pictures_that_are_there_rather_than_newer_frames(mails, waiting, monkeypatch):
-    monkeypatch.setattr(illustrations, 'LONGEST', 60)
+    monkeypatch.setattr(illustrations, 'READING_LASTS', 60)
     who_wants('ann')
     frames = [waiting(f'frame {n}') for n in range(3)]
     Target.objects.update(permissions='OPEN')
@@ -200,3 +200,31 @@ def test_a_frame_that_gets_its_picture_while_a_mail_is_made_withdraws_it_not(
     telling.tell_of_arrivals()
     assert pictures_in(mails) == {'ann': 0}
     assert Notice.objects.get().state == 'sent'
+
+
+def test_slow_drawing_takes_no_picture_from_a_mail_that_is_drawn_already(
+    mails, waiting, monkeypatch, tmp_path
+):
+    who_wants('ann')
+    frames = [waiting(f'frame {n}') for n in range(2)]
+    Target.objects.update(permissions='OPEN')
+    with illustrations.drawing(60) as draw:
+        draw(frames[:1])
+    program = tmp_path / 'program.py'
+    program.write_text('import time\ntime.sleep(60)')
+    monkeypatch.setattr(drawing_program, 'DRAWING', program)
+    monkeypatch.setattr(illustrations, 'READING_LASTS', 60)
+    telling.tell_of_arrivals()
+    assert pictures_in(mails) == {'ann': 1}
+
+
+def test_a_big_picture_of_somebody_else_is_not_sent(mails, waiting, media):
+    """The server would refuse the mail, at every run."""
+    who_wants('ann')
+    arrival = waiting('one')
+    Target.objects.update(permissions='OPEN')
+    (media / 'mine.jpg').write_bytes(bytes(illustrations.LARGEST + 1))
+    DataProduct.objects.filter(pk=arrival.product_id).update(thumbnail='mine.jpg')
+    Arrival.objects.update(picture='drawn')
+    telling.tell_of_arrivals()
+    assert pictures_in(mails) == {'ann': 0}
