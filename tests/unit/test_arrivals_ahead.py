@@ -218,6 +218,19 @@ def test_slow_drawing_takes_no_picture_from_a_mail_that_is_drawn_already(
     assert pictures_in(mails) == {'ann': 1}
 
 
+@pytest.mark.parametrize('name', ['', None])
+def test_a_picture_that_was_taken_away_is_drawn_for_a_mail(mails, waiting, monkeypatch, name):
+    for limit in ('DRAWING_SECONDS', 'DRAWING_LASTS', 'READING_LASTS'):
+        monkeypatch.setattr(illustrations, limit, 60)
+    who_wants('ann')
+    arrival = waiting('one')
+    Target.objects.update(permissions='OPEN')
+    Arrival.objects.update(picture='drawn')
+    DataProduct.objects.filter(pk=arrival.product_id).update(thumbnail=name)
+    telling.tell_of_arrivals()
+    assert pictures_in(mails) == {'ann': 1}
+
+
 def test_a_big_picture_of_somebody_else_is_not_sent(mails, waiting, media):
     """The server would refuse the mail, at every run."""
     who_wants('ann')

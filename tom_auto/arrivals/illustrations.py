@@ -30,6 +30,8 @@ DRAWING_SECONDS, A_MAIL = 1, 0.02
 #: Seconds for drawing, and for reading what is drawn: a store may hold what is in hand.
 DRAWING_LASTS, READING_LASTS = 1.2, 0.4
 Picture = Arrival.Picture
+#: Whoever saves a product that they read before takes its picture away.
+HAS_PICTURE = Q(picture=Picture.DRAWN, product__thumbnail__gt='')
 #: Gives the pictures of frames that there was time for: JPEGs, by the numbers of the frames.
 PicturesOf = Callable[[Iterable[Arrival]], dict[int, bytes]]
 
@@ -51,7 +53,8 @@ def _picked(frames: QuerySet[Arrival], for_others: Collection[int]) -> list[Arri
     Pictures that are there come first, then frames that are drawn `for_others`: most mails can share.
     """
     may_be_tried = Q(not_before=None) | Q(not_before__lte=timezone.now())
-    waiting, found = frames.filter(may_be_tried, picture=Picture.WAITING), []
+    may_be_drawn = frames.filter(may_be_tried, picture__in=(Picture.WAITING, Picture.DRAWN))
+    waiting, found = may_be_drawn.exclude(HAS_PICTURE), []
     for some in (drawn_of(frames), waiting.filter(pk__in=for_others), waiting):
         if len(found) < SHOWN:
             others = some.exclude(pk__in=[each.pk for each in found])
@@ -61,7 +64,7 @@ def _picked(frames: QuerySet[Arrival], for_others: Collection[int]) -> list[Arri
 
 def drawn_of(frames: QuerySet[Arrival]) -> QuerySet[Arrival]:
     """Those that have a picture."""
-    return frames.filter(picture=Picture.DRAWN).exclude(product__thumbnail='')
+    return frames.filter(HAS_PICTURE)
 
 
 @contextmanager
