@@ -26,7 +26,7 @@ SHOWN = 4  # pictures of a mail
 LARGEST = 200_000  # bytes: with somebody's own, a server would refuse the mail at every run
 #: After the first picture, at the end of a run, and what a mail takes of that: a run may take two
 #: seconds longer for its mails.
-DRAWING_SECONDS, A_MAIL = 1, 0.02
+DRAWING_SECONDS, A_MAIL = 1, 0.03
 #: Seconds for drawing, and for reading what is drawn: a store may hold what is in hand.
 DRAWING_LASTS, READING_LASTS = 1.2, 0.4
 Picture = Arrival.Picture
