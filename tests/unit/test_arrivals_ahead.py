@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import suppress
+from sys import exc_info
 from time import monotonic
 
 import numpy as np
@@ -36,7 +37,7 @@ def at_once(monkeypatch):
     monkeypatch.setattr(drawing_ahead, 'FIRST_LOOK', 0.2)
     monkeypatch.setattr(drawing_ahead, 'NICENESS', 0)  # this machine has other things to do
     monkeypatch.setattr(illustrations, 'to_draw_of', lambda frames: [])
-    monkeypatch.setattr(illustrations, 'LONGEST', 60)
+    monkeypatch.setattr(illustrations, 'READING_LASTS', 60)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def last_one_is_slow(sky, monkeypatch, settings):
         try:
             look(ahead, draw_each)
         finally:
-            if Arrival.objects.exists() and ahead._seen in (0, newest_frame()):
+            if Arrival.objects.exists() and (ahead._seen == newest_frame() or exc_info()[1]):
                 looked.set()
 
     def slow(record, until=looked):
@@ -139,7 +140,7 @@ def test_a_picture_that_takes_long_holds_up_no_run(
 def test_what_goes_wrong_while_drawing_ahead_fails_no_run(
     mails, observed, at_once, monkeypatch, last_one_is_slow, caplog
 ):
-    monkeypatch.setattr(drawing_ahead, 'shown_by', lambda *_: 1 / 0)
+    monkeypatch.setattr(drawing_ahead, 'shown_by', lambda wishes, newest: wishes and 1 / 0)
     who_wants('ann')
     observed(frames=2, pixels=64)
     last_one_is_slow(observed(frames=1))
@@ -167,7 +168,7 @@ def waiting(add_record, media):
 
 
 def test_mails_show_pictures_that_are_there_rather_than_newer_frames(mails, waiting, monkeypatch):
-    monkeypatch.setattr(illustrations, 'LONGEST', 60)
+    monkeypatch.setattr(illustrations, 'READING_LASTS', 60)
     who_wants('ann')
     frames = [waiting(f'frame {n}') for n in range(3)]
     Target.objects.update(permissions='OPEN')
@@ -200,3 +201,44 @@ def test_a_frame_that_gets_its_picture_while_a_mail_is_made_withdraws_it_not(
     telling.tell_of_arrivals()
     assert pictures_in(mails) == {'ann': 0}
     assert Notice.objects.get().state == 'sent'
+
+
+def test_slow_drawing_takes_no_picture_from_a_mail_that_is_drawn_already(
+    mails, waiting, monkeypatch, tmp_path
+):
+    who_wants('ann')
+    frames = [waiting(f'frame {n}') for n in range(2)]
+    Target.objects.update(permissions='OPEN')
+    with illustrations.drawing(60) as draw:
+        draw(frames[:1])
+    program = tmp_path / 'program.py'
+    program.write_text('import time\ntime.sleep(60)')
+    monkeypatch.setattr(drawing_program, 'DRAWING', program)
+    monkeypatch.setattr(illustrations, 'READING_LASTS', 60)
+    telling.tell_of_arrivals()
+    assert pictures_in(mails) == {'ann': 1}
+
+
+@pytest.mark.parametrize('name', ['', None])
+def test_a_picture_that_was_taken_away_is_drawn_for_a_mail(mails, waiting, monkeypatch, name):
+    for limit in ('DRAWING_SECONDS', 'DRAWING_LASTS', 'READING_LASTS'):
+        monkeypatch.setattr(illustrations, limit, 60)
+    who_wants('ann')
+    arrival = waiting('one')
+    Target.objects.update(permissions='OPEN')
+    Arrival.objects.update(picture='drawn')
+    DataProduct.objects.filter(pk=arrival.product_id).update(thumbnail=name)
+    telling.tell_of_arrivals()
+    assert pictures_in(mails) == {'ann': 1}
+
+
+def test_a_big_picture_of_somebody_else_is_not_sent(mails, waiting, media):
+    """The server would refuse the mail, at every run."""
+    who_wants('ann')
+    arrival = waiting('one')
+    Target.objects.update(permissions='OPEN')
+    (media / 'mine.jpg').write_bytes(bytes(illustrations.LARGEST + 1))
+    DataProduct.objects.filter(pk=arrival.product_id).update(thumbnail='mine.jpg')
+    Arrival.objects.update(picture='drawn')
+    telling.tell_of_arrivals()
+    assert pictures_in(mails) == {'ann': 0}

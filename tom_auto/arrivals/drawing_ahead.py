@@ -66,13 +66,13 @@ class _Ahead:
     def __init__(self, over: Event) -> None:
         self._over = over
         self._has_all: set[int] = set()  # the wishes whose mails have as many as they show
-        self._seen = newest_frame()
+        self._seen = -1
 
     def look(self, draw_each: Callable[[Iterable[Arrival]], None]) -> None:
-        wishes = [each for each in _wishes() if each.pk not in self._has_all]
         newest = newest_frame()
-        if not wishes or newest == self._seen:
+        if newest == self._seen:
             return
+        wishes = [each for each in _wishes(newest) if each.pk not in self._has_all]
         shown = shown_by(wishes, newest)
         draw_each(takewhile(lambda arrival: not self._over.is_set(), to_draw_of(shown)))
         if any(shown):
@@ -85,9 +85,10 @@ class _Ahead:
         self._seen = newest if is_done else -1
 
 
-def _wishes() -> list[Wish]:
-    """Those of users who are told at the end of the run."""
+def _wishes(newest: int) -> list[Wish]:
+    """Those of users who are told at the end of the run, if there is something to tell."""
     now = timezone.now()
-    wishes = Wish.objects.filter(receiver=Wish.Receiver.USER).exclude(when=Wish.When.NEVER)
+    users = Wish.objects.filter(receiver=Wish.Receiver.USER, told_up_to__lt=newest)
+    wishes = users.exclude(when=Wish.When.NEVER)
     some = wishes.select_related('user')
     return [each for each in some if is_due_after_run(each, now) and can_be_told(each)]

@@ -23,11 +23,15 @@ from .pictures import drawing
 logger = logging.getLogger(__name__)
 
 SHOWN = 4  # pictures of a mail
+LARGEST = 200_000  # bytes: with somebody's own, a server would refuse the mail at every run
 #: After the first picture, at the end of a run, and what a mail takes of that: a run may take two
 #: seconds longer for its mails.
-DRAWING_SECONDS, A_MAIL = 1, 0.02
-LONGEST = 1.2  # seconds for all of them: a store may hold the one that is in hand
+DRAWING_SECONDS, A_MAIL = 1, 0.03
+#: Seconds for drawing, and for reading what is drawn: a store may hold what is in hand.
+DRAWING_LASTS, READING_LASTS = 1.2, 0.4
 Picture = Arrival.Picture
+#: Whoever saves a product that they read before takes its picture away.
+HAS_PICTURE = Q(picture=Picture.DRAWN, product__thumbnail__gt='')
 #: Gives the pictures of frames that there was time for: JPEGs, by the numbers of the frames.
 PicturesOf = Callable[[Iterable[Arrival]], dict[int, bytes]]
 
@@ -49,7 +53,8 @@ def _picked(frames: QuerySet[Arrival], for_others: Collection[int]) -> list[Arri
     Pictures that are there come first, then frames that are drawn `for_others`: most mails can share.
     """
     may_be_tried = Q(not_before=None) | Q(not_before__lte=timezone.now())
-    waiting, found = frames.filter(may_be_tried, picture=Picture.WAITING), []
+    may_be_drawn = frames.filter(may_be_tried, picture__in=(Picture.WAITING, Picture.DRAWN))
+    waiting, found = may_be_drawn.exclude(HAS_PICTURE), []
     for some in (drawn_of(frames), waiting.filter(pk__in=for_others), waiting):
         if len(found) < SHOWN:
             others = some.exclude(pk__in=[each.pk for each in found])
@@ -59,36 +64,38 @@ def _picked(frames: QuerySet[Arrival], for_others: Collection[int]) -> list[Arri
 
 def drawn_of(frames: QuerySet[Arrival]) -> QuerySet[Arrival]:
     """Those that have a picture."""
-    return frames.filter(picture=Picture.DRAWN).exclude(product__thumbnail='')
+    return frames.filter(HAS_PICTURE)
 
 
 @contextmanager
 def illustrating(of_mails: list[list[Arrival]]) -> Iterator[PicturesOf]:
     """Draws for these mails, in turn, and gives what gives pictures, each read once for all mails."""
-    left, asked, found = LONGEST, set(), {}
-
-    def in_time(work: Callable[[], None]) -> None:
-        nonlocal left
-        begun = monotonic()
-        try:
-            within(left, work)
-        except Exception as error:
-            logger.warning('Mails go out without some pictures: %s', reason(error))
-        left -= monotonic() - begun
+    left, asked, found = READING_LASTS, set(), {}
 
     def pictures_of(arrivals: Iterable[Arrival]) -> dict[int, bytes]:
+        nonlocal left
         some = [each for each in arrivals if each.picture == Picture.DRAWN]
         new = [each for each in some if each.pk not in asked]
         if new and left > 0:
             asked.update(each.pk for each in new)
-            in_time(lambda: _read(new, found))
+            left -= _in_time(left, lambda: _read(new, found))
         return {each.pk: found[each.pk] for each in some if each.pk in found}
 
     to_draw = to_draw_of(of_mails)
     with drawing(max(A_MAIL, DRAWING_SECONDS - A_MAIL * len(of_mails))) as draw:
         if to_draw:
-            in_time(lambda: draw(to_draw))
+            _in_time(DRAWING_LASTS, lambda: draw(to_draw))
         yield pictures_of
+
+
+def _in_time(seconds: float, work: Callable[[], None]) -> float:
+    """Do `work`, within so many seconds; how many it took. A mail does without what takes longer."""
+    begun = monotonic()
+    try:
+        within(seconds, work)
+    except Exception as error:
+        logger.warning('Mails go out without some pictures: %s', reason(error))
+    return monotonic() - begun
 
 
 def to_draw_of(of_mails: list[list[Arrival]]) -> list[Arrival]:
@@ -106,4 +113,6 @@ def _read(arrivals: list[Arrival], found: dict[int, bytes]) -> None:
                 suppress(*storage.UNREADABLE),
                 storage.opened(arrival.product.thumbnail.name) as file,
             ):
-                found[arrival.pk] = file.read()
+                picture = file.read(LARGEST + 1)
+                if len(picture) <= LARGEST:
+                    found[arrival.pk] = picture
