@@ -533,6 +533,7 @@ def test_a_picture_shows_the_frame_from_its_first_row_to_its_last(tmp_path, tile
     [
         ('i2', None, 'RICE_1'),
         ('i2', (100, 100), 'RICE_1'),
+        ('f4', (100, 100), 'GZIP_2'),
         ('i2', (16, 4096), 'HCOMPRESS_1'),
         ('f4', None, 'RICE_1'),
         ('f4', None, 'GZIP_2'),
@@ -558,6 +559,27 @@ def test_a_big_compressed_frame_costs_little_cpu_and_memory(tmp_path, kind, tile
     # What else runs on this machine only adds to single ones.
     assert np.median(np.diff(costs)) < CPU, costs
     assert int(memory) * 1024 < MEMORY
+
+
+def test_a_tile_is_inflated_once(tmp_path):
+    """Astropy does so twice for GZIP_2, which takes half as long again."""
+    file, count = tmp_path / 'tiles.fits.fz', tmp_path / 'count.py'
+    file.write_bytes(compressed(image(300, 400, 'i2'), (100, 100), 'GZIP_2'))
+    count.write_text(
+        'import gzip, runpy, sys\n'
+        'calls, inflate = [], gzip.decompress\n'
+        'gzip.decompress = lambda data: (calls.append(1), inflate(data))[1]\n'
+        f'runpy.run_path({str(drawing_program.DRAWING)!r}, run_name="__main__")\n'
+        'sys.stdout.write(str(len(calls)))\n'
+    )
+    asked = json.dumps({'path': str(file), 'size': (200, 200)}).encode() + b'\n'
+    done = subprocess.run(
+        [sys.executable, '-I', '-W', 'ignore', str(count)],
+        input=asked, capture_output=True, check=True,
+    )  # fmt: skip
+    answer, calls = done.stdout.splitlines()
+    assert 'jpeg' in json.loads(answer)
+    assert int(calls) == 12
 
 
 def cpu_seconds(pid):
