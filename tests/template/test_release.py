@@ -30,6 +30,11 @@ class Clone:
         self.bin.mkdir()
         (self.bin / 'make').write_text(MAKE)
         (self.bin / 'make').chmod(0o755)
+        # While a release is made, the changelog of the repository says of nothing that it is unreleased.
+        changelog = self.root / 'CHANGELOG.md'
+        start, heading, rest = changelog.read_text().partition('## Unreleased\n')
+        changelog.write_text(f'{start}{heading}\n- Something is new.\n{rest}')
+        commit(self.root, 'Something is new')
 
     def release(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         me = {'NAME': 'me', 'EMAIL': 'me@example.org'}
