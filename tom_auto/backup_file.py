@@ -122,7 +122,7 @@ def _sha256(path: Path, left: int) -> str:
 
 
 def about_of(path: Path) -> dict:
-    """What a backup says of itself, without a look at the rest; nothing where it is none of ours."""
+    """The description inside a backup, without reading the rest; empty if it is not one of our backups."""
     try:
         with tarfile.open(path, 'r:') as tar:
             first = tar.next()

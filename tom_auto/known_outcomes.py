@@ -57,7 +57,7 @@ def working_since(user: Visitor | None, runs: QuerySet[UpdateRun]) -> datetime |
 
 
 def failing_since(user: Visitor | None, runs: QuerySet[UpdateRun]) -> datetime | None:
-    """The same of those that have not gone well; None if the newest has, or there is none."""
+    """The same for runs that failed; None if the newest run went well, or if there are no runs."""
     well = runs.filter(_seems_well(user)).first()
     return None if well and well == runs.first() else _first_after(runs, well)
 

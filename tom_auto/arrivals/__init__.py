@@ -16,7 +16,7 @@
 | `drawing_ahead` | Draws most of them while a run is at work |
 | `mailing` | Sends a mail, and looks again before the server has it |
 | `telling` | Tells those who want to know, at the end of a run |
-| `wishes` | The pages and buttons by which people choose what they are told |
+| `wishes` | The pages and buttons where users choose which mails they get |
 | `gallery` | The frames that came in as pictures, with filters |
 | `feed` | The same for programs: JSON and Atom, with a key of each user |
 """

@@ -1,4 +1,4 @@
-"""The pages and buttons by which people choose what they are told, and end it."""
+"""The pages and buttons where users choose which mails they get, and unsubscribe."""
 
 from zoneinfo import available_timezones
 

@@ -229,7 +229,7 @@ class _Run:
 
 
 def _needs_row(found: Found) -> bool:
-    """Whether the frame's own row does not say all that there is to know."""
+    """Whether there is more to record than the frame's own row can hold."""
     if found.verdict != Verdict.SOUND:
         return True
     return not found.known.is_archives

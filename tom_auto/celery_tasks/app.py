@@ -1,8 +1,8 @@
 """The Celery application. `<project>/celery.py` gives it to `celery -A <project>`.
 
 Every setting of Celery may be in the settings of the TOM, with CELERY_ before its name. Messages
-only say that there is work: what the work is, and who has it in hand, is in the database. So a
-queue that is emptied loses nothing, and a message too many does no harm.
+only announce work. The database says what the work is and who is doing it, so emptying a queue
+loses nothing, and an extra message does no harm.
 """
 
 import re

@@ -48,7 +48,7 @@ when = "{when}"
 
 
 def init(site: Site, replace: bool) -> list[str]:
-    """Write schedule.toml, if there is none, and say what older lines of cron there are.
+    """Write schedule.toml if it is missing, and list the older cron lines that were found.
 
     `replace`: put the jobs into the crontab in their place. Returns the lines to print.
     """
