@@ -146,8 +146,15 @@ def with_target_seen(user: Visitor | None, rows: QuerySet[Arrival]) -> QuerySet[
 
 def for_visitors(view: View) -> View:
     """Show the page to those whom `PAGE_FOR` allows; send others to the log-in page."""
+    return require_safe(_guarded(view))
 
-    @require_safe
+
+def asked_by_visitors(view: View) -> View:
+    """The same for what starts work, and so is asked for by POST."""
+    return require_POST(_guarded(view))
+
+
+def _guarded(view: View) -> View:
     @wraps(view)
     def guarded(request: HttpRequest, **kwargs: object) -> HttpResponse:
         _refuse_odd_query(request)

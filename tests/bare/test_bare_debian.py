@@ -197,22 +197,24 @@ def pictures_that_the_user_sees() -> list[bytes]:
     """The pictures of frames on the page of the automation, for the user who logs in."""
     browser = build_opener(HTTPCookieProcessor())
 
-    def read(path: str, **form: str) -> bytes:
-        data = urlencode(form).encode() if form else None
-        headers = {'Referer': SITE} | ({'HX-Request': 'true'} if '?' in path else {})
+    def read(path: str, token: str = '', **form: str) -> bytes:
+        data = urlencode(form).encode() if form or token else None
+        headers = {'Referer': SITE, 'X-CSRFToken': token}
+        headers |= {'HX-Request': 'true'} if '?' in path else {}
         with browser.open(Request(SITE + path, data, headers), timeout=60) as answer:
             return answer.read()
 
     login = '/accounts/login/'
     token = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', read(login))[1].decode()
     read(login, csrfmiddlewaretoken=token, username=USER, password=PASSWORD)
-    # As htmx does: the page loads its gallery, which asks again until the pictures are drawn.
-    part = re.search(rb'hx-get="(/automation/arrivals/[^"]*)"', read('/automation/'))
+    # As htmx does: the page loads its gallery, which asks until the pictures are drawn.
+    page = read('/automation/')
+    gallery = read(unescape(re.search(rb'hx-get="(/automation/arrivals/[^"]*)"', page)[1].decode()))
     end = time.monotonic() + DRAWN
-    while part and time.monotonic() < end:
-        gallery = read(unescape(part[1].decode()))
+    while time.monotonic() < end:
         if sources := re.findall(rb'<img src="([^"]+)" width="200"', gallery):
             return [read(unescape(source.decode())) for source in sources]
-        part = re.search(rb'hx-get="(/automation/arrivals/[^"]*look=[^"]*)"', gallery)
+        asks = re.search(rb'hx-post="([^"]+)" hx-headers=\'{"X-CSRFToken": "(\w+)"', gallery)
+        gallery = read(*(unescape(each.decode()) for each in asks.groups()))
         time.sleep(2)
     return []

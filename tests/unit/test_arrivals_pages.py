@@ -1,5 +1,6 @@
 """The gallery, the feed and the wishes: what they show, to whom, and what it costs."""
 
+import html
 import itertools
 import json
 import re
@@ -69,7 +70,7 @@ class TestGallery:
         assert '2026-11-25 04:13 UTC' in page
         assert f'href="/targets/{open_record.target_id}/">M 31</a>' in page
         assert f'href="{GALLERY}{first.pk}/file/"' in page
-        assert 'hx-get="/automation/arrivals/?few=1"' in text(client)
+        assert 'hx-get="/automation/arrivals/?most=12"' in text(client)
         home = text(client, '/automation/')
         assert home.index('What came in') < home.index('Latest runs')
 
@@ -79,7 +80,7 @@ class TestGallery:
         assert pictures_of(page) == frames[::-1][:24]
         older = re.search(rf'href="({GALLERY}\?before=\d+)"', page)[1]
         assert pictures_of(text(client, older)) == frames[::-1][24:]
-        few = text(client, f'{GALLERY}?few=1')
+        few = text(client, f'{GALLERY}?most=12')
         assert pictures_of(few) == frames[::-1][:12]
         assert f'before={frames[-12]}"' in few
 
@@ -149,27 +150,45 @@ class TestGallery:
         arrival.product.thumbnail.storage.delete(arrival.product.thumbnail.name)
         assert client.get(address).status_code == 404
 
-    def test_what_is_not_drawn_is_asked_for_after_the_page_and_shown_when_it_is(
-        self, client, open_record, asked
+    @pytest.mark.parametrize('page', [GALLERY, '/'])
+    def test_what_is_not_drawn_the_page_asks_for_by_post_until_it_is(
+        self, client, open_record, own_templates, asked, page
     ):
         waiting = came(open_record, 'one', picture='waiting')
-        page = text(client, GALLERY)
-        assert 'Not drawn yet' in page
-        assert asked[-1] == [waiting.pk]
-        again = re.search(r'<div hx-get="([^"]+look=1)"', page)[1]
+        shown = text(client, page)
+        assert 'Not drawn yet' in shown
+        assert client.get(f'{GALLERY}draw/').status_code == 405
+        assert asked == []  # a GET starts nothing
+        again = re.search(r'<div hx-post="([^"]+look=1)"', shown)[1]
+        part = client.post(html.unescape(again)).content.decode()
+        assert 'Not drawn yet' in part
+        assert 'look=2"' in part
         Arrival.objects.update(picture='broken', trouble='too many pixels')
-        part = client.get(again, headers={'HX-Request': 'true'}).content.decode()
+        part = client.post(html.unescape(again)).content.decode()
         assert 'Cannot be drawn: too many pixels' in part
-        assert 'hx-get' not in part
+        assert 'hx-post' not in part
         assert '<form' not in part
         Arrival.objects.update(picture='gone')
-        part = client.get(again, headers={'HX-Request': 'true'}).content.decode()
+        part = client.post(html.unescape(again)).content.decode()
         assert 'Its file is gone' in part
-        assert 'hx-get' not in part
-        assert asked[-1] == [waiting.pk]  # it may be there again
+        assert 'hx-post' not in part
+        assert 'hx-post' in text(client, page)  # it may be there again
+        assert asked == [[waiting.pk], [], [waiting.pk]]
         Arrival.objects.update(picture='waiting')
-        last = f'{GALLERY}?look={gallery.LOOKS}'
-        assert 'look=' not in client.get(last, headers={'HX-Request': 'true'}).content.decode()
+        last = client.post(f'{GALLERY}draw/?look={gallery.LOOKS}').content.decode()
+        assert 'look=' not in last
+
+    def test_only_who_sees_the_page_has_pictures_drawn(
+        self, client, login, hidden, asked, automation
+    ):
+        waiting = came(hidden, 'hidden', picture='waiting')
+        login('ann')
+        client.post(f'{GALLERY}draw/')
+        assign_perm('tom_targets.view_target', User.objects.get(username='ann'), hidden.target)
+        client.post(f'{GALLERY}draw/')
+        automation['PAGE_FOR'] = 'staff'
+        assert client.post(f'{GALLERY}draw/').status_code == 302
+        assert asked == [[], [waiting.pk]]
 
     def test_the_newest_four_on_the_home_page(self, client, open_record, own_templates):
         frames = [drawn(open_record, f'frame {n}').pk for n in range(6)]

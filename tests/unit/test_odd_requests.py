@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures('hourly', 'started'
 #: Every parameter that a view of the library reads, and those that its tables would.
 NAMES = (
     'page', 'per_page', 'sort', 'query', 'facility', 'status', 'job', 'after', 'at', 'next',
-    'format', '_export', 'update_status', 'target', 'day', 'before', 'few', 'look', 'token', 'when', 'about',
+    'format', '_export', 'update_status', 'target', 'day', 'before', 'most', 'look', 'token', 'when', 'about',
     'hour', 'zone',
 )  # fmt: skip
 VALUES = (

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control
 from tom_targets.models import Target
 
-from ..access import Visitor, for_visitors, sees_everything, targets_seen_by
+from ..access import Visitor, asked_by_visitors, for_visitors, sees_everything, targets_seen_by
 from ..sync import storage
 from ..sync.facilities import facility_classes
 from .choosing import frame_seen, frames_between, frames_of, seen_frames
@@ -21,7 +21,7 @@ from .models import Arrival
 from .numbers import newest_frame
 from .pictures import draw_soon
 
-SHOWN, FEW = 24, 12  # frames, on their own page and above the runs
+SHOWN, FEW, HOME = 24, 12, 4  # frames, on their own page, above the runs, on the home page
 LOOKS = 30  # at pictures that are being drawn; a page does not ask without end
 LONGEST_TEXT = 100  # characters
 MOST_TARGETS = 500  # whose names contain what was asked for
@@ -66,50 +66,60 @@ class ArrivalFilter(django_filters.FilterSet):
 
 @for_visitors
 def arrivals(request: HttpRequest) -> HttpResponse:
-    """The gallery: a page, a part of the automation page, or only its pictures, drawn meanwhile."""
-    found = ArrivalFilter(request.GET, seen_frames(request.user), request=request)
-    before, look = (_number(request.GET.get(name, '')) for name in ('before', 'look'))
-    most = FEW if 'few' in request.GET else SHOWN
-    rows = found.qs.filter(pk__lt=before) if before else found.qs
-    # Their numbers first, from an index alone: whole rows of many targets are slow to sort.
-    numbers = list(rows.values_list('pk', flat=True)[: most + 1])
-    shown = frames_of(request.user, numbers[:most])
-    asked = request.GET.copy()
-    for name in ('before', 'few', 'look'):
-        asked.pop(name, None)
-    context = {
-        'frames': shown,
-        'filter': found,
-        'asked': asked.urlencode(),
-        'before': before,
-        'few': most == FEW,
-        'older': numbers[most - 1] if len(numbers) > most else 0,
-        'look': look + 1 if waits(shown) and look < LOOKS else 0,
-        'everything': sees_everything(request.user),
-    }
-    by_htmx = request.headers.get('HX-Request') == 'true'
-    part = ('gallery' if not look else 'pictures') if by_htmx else 'page'
+    """The gallery: a page, or a part of the automation page.
+
+    What is not drawn yet the page asks for by itself, from `draw`: a GET starts nothing.
+    """
+    context = _shown(request)
+    context['look'] = int(any(arrival.is_to_draw for arrival in context['frames']))
+    part = 'gallery' if request.headers.get('HX-Request') == 'true' else 'page'
     return render(request, f'tom_auto/arrivals/{part}.html', context)
 
 
-def newest(user: Visitor, count: int) -> list[Arrival]:
-    """The newest frames that `user` may see."""
-    last = newest_frame()
-    shown = list(frames_between(user, last - LATELY, last)[:count])
-    if len(shown) < count:  # that takes long where many targets have many
-        shown = list(seen_frames(user)[:count])
-    waits(shown)
-    return shown
+@asked_by_visitors
+def draw(request: HttpRequest) -> HttpResponse:
+    """Draw what the page shows and nobody has drawn, in the background; its pictures as they are now.
 
-
-def waits(shown: list[Arrival]) -> bool:
-    """Whether some of these are not drawn yet: then they are, in the background.
-
-    So is what was gone, if its file is there again: for the next look, as nobody knows when it comes.
+    So is what was gone, if its file is there again: for the next visit, as nobody knows when it comes.
     """
-    to_draw = [arrival for arrival in shown if arrival.is_to_draw]
+    context, look = _shown(request), _number(request.GET.get('look', ''))
+    to_draw = [arrival for arrival in context['frames'] if arrival.is_to_draw]
     draw_soon([arrival.pk for arrival in to_draw])
-    return any(arrival.is_undrawn for arrival in to_draw)
+    waits = any(arrival.is_undrawn for arrival in to_draw)
+    context['look'] = look + 1 if waits and look < LOOKS else 0
+    return render(request, 'tom_auto/arrivals/pictures.html', context)
+
+
+def _shown(request: HttpRequest) -> dict:
+    """The frames that were asked for, which the visitor may see, and how to ask for them again."""
+    found = ArrivalFilter(request.GET, seen_frames(request.user), request=request)
+    before, most = (_number(request.GET.get(name, '')) for name in ('before', 'most'))
+    most = most if most in (HOME, FEW) else SHOWN
+    rows = found.qs.filter(pk__lt=before) if before else found.qs
+    # Their numbers first, from an index alone: whole rows of many targets are slow to sort.
+    numbers = list(rows.values_list('pk', flat=True)[: most + 1])
+    asked = request.GET.copy()
+    for name in ('before', 'most', 'look'):
+        asked.pop(name, None)
+    return {
+        'frames': frames_of(request.user, numbers[:most]),
+        'filter': found,
+        'asked': asked.urlencode(),
+        'before': before,
+        'most': 0 if most == SHOWN else most,
+        'older': numbers[most - 1] if len(numbers) > most else 0,
+        'everything': sees_everything(request.user),
+    }
+
+
+def newest(user: Visitor) -> dict:
+    """The newest frames that `user` may see, for the home page."""
+    last = newest_frame()
+    shown = list(frames_between(user, last - LATELY, last)[:HOME])
+    if len(shown) < HOME:  # that takes long where many targets have many
+        shown = list(seen_frames(user)[:HOME])
+    look = int(any(arrival.is_to_draw for arrival in shown))
+    return {'frames': shown, 'most': HOME, 'look': look}
 
 
 @for_visitors

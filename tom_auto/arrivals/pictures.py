@@ -1,7 +1,7 @@
 """Has the pictures of frames drawn, each once, and keeps them as tomtoolkit's thumbnails.
 
-A picture is drawn when somebody wants to see it: for a mail by the run, for a page in the
-background, after the page was sent. `drawing` does it, in a process of its own.
+A picture is drawn when somebody wants to see it: for a mail by the run; for a page in the background,
+when the page that was sent asks for it, by POST. `drawing` does it, in a process of its own.
 """
 
 import base64

@@ -31,6 +31,7 @@ urlpatterns = [
     path('alerts/unmute/<key:pk>/', muting.unmute, name='unmute'),
     path('alerts/test/', muting.test_message, name='test-message'),
     path('arrivals/', gallery.arrivals, name='arrivals'),
+    path('arrivals/draw/', gallery.draw, name='draw'),
     path('arrivals/<key:pk>.jpg', gallery.picture, name='picture'),
     path('arrivals/<key:pk>/file/', feed.file, name='file'),
     path('arrivals/sent/', wishes.sent, name='sent'),
