@@ -40,7 +40,7 @@ template: environments  ## test the template: bake it, and use what it makes
 # A quarter of an hour, on an idle machine. Each part has a process of its own, and those on PostgreSQL
 # a server.
 engine: library  ## test the library under load and under fire, and on PostgreSQL
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target \
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target \
 	    engine-postgresql engine-sqlite $(if $(ARGS),,unit-postgresql)
 
 engine-sqlite: library

@@ -40,7 +40,8 @@ def main() -> None:
         clock.append(monotonic())
         coordinator, facilities = Coordinator(limits, None), Facilities(due, limits, None)
         while part := part_of(due):
-            coordinator.cut(run, part, facilities, end)
+            for _ in coordinator.cut(run, part, facilities, end):
+                pass
         clock.append(monotonic())
         outcomes = (
             Outcome(batch.facility, pk, ending=Ending.CHECKED, status='PENDING')

@@ -83,6 +83,11 @@ def names_in_home() -> set[str]:
     return {path.name for path in home.iterdir()} - OTHERS if home.is_dir() else set()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests of the containers begin first: one after another, they take the longest."""
+    items.sort(key=lambda item: item.path.name != 'test_containers.py')
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Iterator[None]:
     """Fail skipped tests where everything must run."""

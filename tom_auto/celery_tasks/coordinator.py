@@ -32,7 +32,7 @@ from .app import batches_of
 from .batches import MOST_TRIES, State, add, check_claimed, claim, prolonged
 from .sending import Broker, send
 
-TICK = 0.5  # seconds between two looks at the batches
+TICK = 0.2  # seconds between two looks at the batches
 LAST_SECONDS = 15  # after the deadline, for batches that are out
 PART = 10_000  # records whose lists are read together: memory has no room for those of 100,000
 ME = 'the coordinator'
@@ -91,17 +91,19 @@ class Coordinator:
             raise AnotherRun(runs.TAKEN_OVER)
         return monotonic() <= until
 
-    def _have_checked(self, waiting: deque[Batch]) -> None:
-        """Have these batches checked, as far as there is time."""
-        most = self._most()
+    def _have_checked(self, batches: Iterator[Batch]) -> None:
+        """Have these batches checked, as far as there is time. While some are cut, others are out."""
+        most, waiting = self._most(), deque()
+        for batch in batches:
+            waiting.append(batch)
+            self._give_out(waiting, most)
         while waiting or self._given:
             last = LAST_SECONDS if self._given else 0
             if not self._goes_on(self._deadline + last):
                 break
             self._count_done()
             self._progress(self._report)
-            if waiting and len(self._given) < most:
-                self._give(waiting, most)
+            self._give_out(waiting, most)
             self._look_after()
             sleep(TICK)
         self._not_reached()
@@ -117,7 +119,7 @@ class Coordinator:
 
     def cut(
         self, run: UpdateRun, part: Queues, facilities: Facilities, deadline: float
-    ) -> deque[Batch]:
+    ) -> Iterator[Batch]:
         """Make batches of these records, facilities in turn, with what the lists say of each."""
         common = {
             'run': run,
@@ -125,26 +127,29 @@ class Coordinator:
             'username': self._user.get_username() if self._user else '',
             'ends': timezone.now() + timedelta(seconds=deadline - monotonic()),
         }
-        batches: deque[Batch] = deque()
         for name, keys in _in_turn(part, self._limits.BATCH):
             lists = told(facilities, name, keys)
             made = Batch.objects.create(facility=name, records=keys, lists=lists, **common)
-            batches.append(made)
             made.lists = {}  # here nobody needs them any more
-        return batches
+            yield made
 
     def _former_are_at_work(self) -> bool:
         """Whether workers still check for a run that has died: they will find out soon."""
         former = Batch.objects.filter(state=State.OUT, until__gte=Now()).exclude(holder='')
         return former.exclude(run=self._run).exists()
 
-    def _give(self, waiting: deque[Batch], most: int) -> None:
+    def _give_out(self, waiting: deque[Batch], most: int) -> None:
+        while waiting and len(self._given) < most and self._give(waiting, most):
+            pass
+
+    def _give(self, waiting: deque[Batch], most: int) -> bool:
+        """Give out the next batch; False where none may be given now."""
         if self._waits and self._broker.is_away or monotonic() > self._deadline:
-            return
+            return False
         left = self._limits.WORKERS - sum(self._requests[pk] for pk in self._given)
         requests = min(ceil(self._limits.WORKERS / most), left)
         if requests < 1:
-            return
+            return False
         batch = waiting.popleft()
         self._requests[batch.pk] = requests
         free = Batch.objects.filter(pk=batch.pk)
@@ -152,9 +157,10 @@ class Coordinator:
         if not self._tell(batch):
             if self._waits:
                 waiting.appendleft(batch)
-                return
+                return False
             self._is_alone = True
         self._given[batch.pk] = monotonic()
+        return True
 
     def _tell(self, batch: Batch) -> bool:
         to = batches_of(batch.facility)

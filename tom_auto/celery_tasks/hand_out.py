@@ -1,6 +1,7 @@
 """Has workers run the hooks for what a run saves, or says that none can be told."""
 
 from collections.abc import Collection
+from time import monotonic
 
 from ..conf import Automation
 from . import sending
@@ -11,6 +12,9 @@ INSTEAD = {
 }
 
 
+EVERY = 0.1  # seconds: for each message a worker connects to the database
+
+
 class ToWorkers:
     """Tells workers of the hooks that are owed, those of before as well."""
 
@@ -18,8 +22,24 @@ class ToWorkers:
         self._instead = limits.BROKER_AWAY
         self._broker = sending.Broker(INSTEAD[self._instead])
         self._broker.told(sending.sweep)
+        self._untold, self._told_at = 0, 0.0
 
     def __call__(self, products: Collection[int]) -> bool:
-        """Whether somebody else runs the hooks for these products, now or later."""
-        told = self._broker.told(lambda: sending.wake(len(products)))
-        return told or self._instead == 'wait'
+        """Whether others run the hooks of these, now or later. They are told at once, or with the next.
+
+        Where the broker goes away before that, the next sweep finds them: the database has them.
+        """
+        self._untold += len(products)
+        is_told = not self._broker.is_away
+        if monotonic() > self._told_at + EVERY:
+            is_told = self._tell()
+        return is_told or self._instead == 'wait'
+
+    def end(self) -> None:
+        """Tell of the last."""
+        if self._untold:
+            self._tell()
+
+    def _tell(self) -> bool:
+        untold, self._untold, self._told_at = self._untold, 0, monotonic()
+        return self._broker.told(lambda: sending.wake(untold))

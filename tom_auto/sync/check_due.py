@@ -69,6 +69,7 @@ class Checks:
         them. Raises AnotherRun where the heart says that this process has lost the run.
         """
         with ExitStack() as at_the_end:
+            at_the_end.callback(hand_out.end)
             self._facilities = Facilities(due, self._limits, user, hand_out)
             at_the_end.callback(self._facilities.stop)
             self._pool = Pool(2 * self._limits.WORKERS, self._deadline)

@@ -11,8 +11,8 @@ once, then after half an hour, an hour, and so on up to a day, until it succeeds
 
 import os
 import socket
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from math import inf
 from threading import Event, Thread
@@ -83,32 +83,51 @@ def pay_product_hooks(
         claim.take(owed().filter(free, product__in=products))
     else:
         claim.hold(products)
-    claim.pay(record, products)
+    with claim.kept():
+        claim.pay(record, products)
     if claim.failure is not None:
         raise claim.failure
 
 
-def pay_next(holder: str, lease: float, around: Around, until: float) -> int:
+def pay_next(holder: str, lease: float, around: Around, until: float, most: int = 1) -> int:
     """Claim what is due next, and run its hooks; how many products that were.
 
-    `around` is what each hook runs within. After `until`, in the seconds of `monotonic()`, none is
-    begun any more, and the rest is left to others.
+    Claims the products of one record, or of several, until it has `most`. `around` is what each hook
+    runs within. After `until`, in the seconds of `monotonic()`, none is begun any more, and the rest
+    is left to others.
     """
     claim = Claim(holder, lease)
     with transaction.atomic():
-        rows = due().select_for_update(skip_locked=True)
-        first = rows.order_by('hooks_due').first()
-        if first is None:
+        chosen = _next(most)
+        if not chosen:
             return 0
-        alone = first.hooks_failures or first.hooks_holder  # it may well end this process, too
-        alike = {'pk': first.pk} if alone else {
-            'record': first.record_id, 'hooks_failures': 0, 'hooks_holder': ''
-        }  # fmt: skip
-        keys = list(rows.filter(**alike).order_by('pk').values_list('pk', flat=True)[:CHUNK])
-        claim.take(owed().filter(pk__in=keys))
-    products = list(DataProduct.objects.order_by('pk').filter(stored_frame__in=keys))
-    claim.pay(first.record_id, products, around, until)
-    return len(keys)
+        claim.take(owed().filter(pk__in=[key for keys in chosen.values() for key in keys]))
+    with claim.kept():
+        rows = DataProduct.objects.order_by('pk')
+        for record, keys in chosen.items():
+            claim.pay(record, list(rows.filter(stored_frame__in=keys)), around, until)
+    return sum(map(len, chosen.values()))
+
+
+def _next(most: int) -> dict[int, list[int]]:
+    """What is due next, by record, in a transaction that nobody else gets it in."""
+    rows = due().select_for_update(skip_locked=True)
+    first = list(rows.order_by('hooks_due')[:most])
+    if not first:
+        return {}
+    if first[0].hooks_failures or first[0].hooks_holder:  # it may well end this process, too
+        return {first[0].record_id: [first[0].pk]}
+    records = list(dict.fromkeys(frame.record_id for frame in first))
+    alike = rows.filter(record__in=records, hooks_failures=0, hooks_holder='').order_by('pk')
+    chosen: dict[int, list[int]] = {record: [] for record in records}
+    for record, key in alike.values_list('record', 'pk'):
+        if len(chosen[record]) < CHUNK:
+            chosen[record].append(key)
+    taken: dict[int, list[int]] = {}
+    for record, keys in chosen.items():
+        if keys and sum(map(len, taken.values())) < most:
+            taken[record] = keys
+    return taken
 
 
 class Claim:
@@ -118,6 +137,15 @@ class Claim:
         self.failure: HookFailed | None = None
         self._holder, self._lease = holder, lease
         self._failures: dict[int, int] = {}  # so far, by product
+        self._paid = 0
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """While this lasts, the claim is prolonged; what is left of it then is given back."""
+        with self._prolonged():
+            yield
+        if self._lease and self._paid < len(self._failures):
+            self._mine().update(hooks_holder='', hooks_due=Now())
 
     def take(self, rows: QuerySet[StoredFrame]) -> None:
         """Claim `rows`. Where another had them, that one has died, which counts as a failure."""
@@ -148,22 +176,20 @@ class Claim:
         As tomtoolkit's page does that saves chosen products: one call for each, and one with all.
         Then `frames_arrived`, with the record and all that came for it.
         """
-        with self._prolonged():
-            heard = [
-                product.pk
-                for product in products
-                if product.pk in self._failures
-                and monotonic() <= until
-                and self._heard('data_product_post_save', [product], around)
-            ]
-            rows = DataProduct.objects.order_by('pk')  # a hook may have deleted some
-            together = list(rows.filter(pk__in=heard)) if heard else []
-            if together and self._all_heard(record, together, around):
-                self._mine().filter(product__in=heard).update(
-                    hooks_owed=False, hooks_holder='', hooks_failures=0, hooks_error=''
-                )
-        if len(heard) < len(self._failures):
-            self._mine().update(hooks_holder='', hooks_due=Now())
+        heard = [
+            product.pk
+            for product in products
+            if product.pk in self._failures
+            and monotonic() <= until
+            and self._heard('data_product_post_save', [product], around)
+        ]
+        rows = DataProduct.objects.order_by('pk')  # a hook may have deleted some
+        together = list(rows.filter(pk__in=heard)) if heard else []
+        if together and self._all_heard(record, together, around):
+            paid = self._mine().filter(product__in=heard)
+            self._paid += paid.update(
+                hooks_owed=False, hooks_holder='', hooks_failures=0, hooks_error=''
+            )
 
     def _all_heard(self, record: int, products: list[DataProduct], around: Around) -> bool:
         if not self._heard('multiple_data_products_post_save', products, around):

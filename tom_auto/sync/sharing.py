@@ -18,8 +18,16 @@ class Heart(Protocol):
     lost: bool  # whether another has taken over
 
 
-#: Has others run the hooks of products; False where nobody else will.
-HandOut = Callable[[Collection[int]], bool]
+class HandOut(Protocol):
+    """Has others run the hooks of products."""
+
+    def __call__(self, products: Collection[int]) -> bool:
+        """Whether others run the hooks of these, now or later."""
+
+    def end(self) -> None:
+        """There will be no more."""
+
+
 #: Takes records out of those that are due, and has others check them, until the deadline. Removes the
 #: parts of files that runs which were killed have left, as soon as nobody is at work for one of these.
 Share = Callable[
@@ -27,9 +35,17 @@ Share = Callable[
 ]
 
 
-def nobody(products: Collection[int]) -> bool:
+class Nobody:
     """The run itself runs the hooks."""
-    return False
+
+    def __call__(self, products: Collection[int]) -> bool:
+        return False
+
+    def end(self) -> None:
+        pass
+
+
+nobody = Nobody()
 
 
 def keep_all(*run: object) -> None:
