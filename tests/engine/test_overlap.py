@@ -339,7 +339,9 @@ def test_who_wakes_up_after_another_has_done_the_work_does_no_harm(stage, scene)
         assert stage.run(first=partial(on_a_host_each, 2)) == 0, stage.printed.read_text()
         sleeper.wake_up()
 
+        awake = monotonic()
         assert sleeper.dies() in (0, BUSY), stage.printed.read_text()
+        assert monotonic() - awake < runs.BEAT / 2, f'it goes round before step {number}'
         assert stage.world.state() == expected, f'suspended before step {number}'
 
 

@@ -149,6 +149,8 @@ class RecordFrames:
                 kept = yield from self._keep(record, plan, received)
                 if not kept and products.found_meanwhile(plan):
                     again.append(plan)
+                elif not kept and plan.stored and plan.product:
+                    products.share(record, plan.stored)
             elif plan.action is Action.ADOPT:
                 if plan.is_of_others:
                     self._outcome.damaged += 1
