@@ -377,6 +377,8 @@ def show_what_remains(steps: list[Step], last: Step, line: str) -> None:
     print('To set it up, type:\n')
     show_commands(
         f'cd {shlex.quote(str(PROJECT))}',
+        # The containers need it, and this Python was too old to make it.
+        'python3 -m tom_auto.environment' if in_docker and not (PROJECT / '.env').exists() else '',
         *make,
         activation(),
         '' if in_docker else f'{python} manage.py migrate',

@@ -1,7 +1,7 @@
 """Reads settings that differ from machine to machine: the environment, and `.env` beside manage.py.
 
 A variable of the environment wins over the same line of `.env`. As a program in the project
-(`python3 -m tom_auto.environment`) this makes `.env` if it is missing, with any Python and without
+(`python3 -m tom_auto.environment`) this makes `.env` if it is missing, with Python 3.11 or later and without
 packages; with `check`, in a container, it reads the settings, and names the line of a mistake in the `.env`
 that comes in.
 """

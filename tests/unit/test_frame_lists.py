@@ -174,6 +174,20 @@ def test_a_file_that_is_gone_comes_back(sky, home, settings):
     everything_is_home(sky)
 
 
+def test_the_copy_of_a_web_page_that_was_slower_leaves_no_second_file(sky, home):
+    """The lists have nothing new of it: only the row says that its file is another one."""
+    [product] = home[0].dataproduct_set.all()
+    with product.data.open() as file:
+        product.data.save('a-page-stored-it.fits', ContentFile(file.read()))
+    assert len(files()) == RECORDS + 1
+
+    _, asked = run(sky)
+    assert len(asked) == 2  # the list, and that record
+
+    everything_is_home(sky)
+    assert len(run(sky)[1]) == 1
+
+
 def test_before_it_is_settled_a_record_is_asked_singly(sky, observe):
     """What an earlier observation of the request has left lies outside the times that are known."""
     records = [observe(ago=timedelta(days=8)) for _ in range(RECORDS)]

@@ -64,7 +64,7 @@ class RecordFrames:
 
         A check that may settle the record needs lists that tell of all its life, and show frames
         of it; or it asks for the record alone. A list that has not all that is stored is not
-        believed, nor where a file is not there.
+        believed, nor where a file is not there, or is another one than was stored.
         """
         ended, window = self._outcome.ended, self._limits.DATA_WINDOW
         lists = self._facilities.frame_lists.get(stock.account, {}) if stock else {}
@@ -76,13 +76,16 @@ class RecordFrames:
         if record.pk in self._facilities.having_frames:
             archive = self._facilities.archive_of(stock.name)
             stored = StoredFrame.objects.filter(record=record, archive=archive)
-            rows = list(stored.values_list('frame_id', 'name', 'product'))
+            rows = list(stored.values_list('frame_id', 'name', 'product__data'))
         entries = listed.entries()
         changed = set(map(str, entries))
         same = {frame_id for frame_id, *_ in rows if not is_preview(frame_id)} - changed
         if len(set(listed.known)) != len(same):
             return None
-        if names := [name for _, name, product in rows if product]:
+        rows = [(name, data) for _, name, data in rows if data is not None]
+        if any(data != name for name, data in rows):  # as a web page that was slower leaves it
+            return None
+        if names := [name for name, _ in rows]:
             work = partial(storage.sizes, names)
             sizes = yield from one(self._facilities.disk_job(stock.name, work, 'stored files'))
             if None in sizes.values():

@@ -18,24 +18,24 @@ from ..run_command import RunCommand, positive, wrong
 class Command(RunCommand):
     help = (
         'Reads stored files and compares them with their checksums: at each run a share of them, '
-        'all of them within AUDIT_ROUND. Changes nothing, but with --repair. Exit status: 0 every '
+        'all of them within AUDIT_ROUND. Changes nothing unless you give --repair. Exit status: 0 every '
         'file that was read is as it should be, 1 some are not and are named, 2 wrong usage, 75 '
         'another run is in progress.'
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument
-        add('--all', action='store_true', help='read every file now, in place of a share')
+        add('--all', action='store_true', help='read every file now, not only a share')
         add(
             '--repair',
             action='store_true',
-            help='have what is damaged or missing fetched anew, where an archive has it',
+            help='download again what is damaged or missing, where an archive has it',
         )
         add(
             '--accept',
             action='append',
             metavar='FILE',
-            help='this file is right as it is: take its checksum as the known one; read no other',
+            help='accept this file as it is: keep its present checksum; read no other file',
         )
         add('--rate', type=rate, metavar='MB', help='read so many megabytes a second; 0: no limit')
         add('--deadline', type=positive, metavar='SECONDS', help='start no new work after this')

@@ -16,7 +16,7 @@ from ..command import LibraryCommand
 class Command(LibraryCommand):
     help = (
         'Copies the database and the data files into one file, and proves that it can be read. '
-        'Nothing has to stop for it. Not in it: .env, without which stored credentials cannot be read.'
+        'Nothing has to stop for it. Keep .env as well: without it, stored credentials cannot be read.'
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

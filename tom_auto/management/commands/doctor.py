@@ -17,7 +17,7 @@ from ..command import LibraryCommand
 class Command(LibraryCommand):
     help = (
         'Checks everything that the automation needs, and says how to fix what is wrong. '
-        'Changes nothing, but with --accept-storage. Exit status: 0 nothing failed, 1 something failed.'
+        'Changes nothing unless you give --accept-storage. Exit status: 0 nothing failed, 1 something failed.'
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

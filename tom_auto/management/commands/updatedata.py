@@ -38,11 +38,15 @@ class Command(RunCommand):
         add('--target_id', type=int, action='append', metavar='ID', help='only this target')
         add('--target', action='append', metavar='NAME', help='the same by name or alias')
         add('--facility', action='append', metavar='NAME', help='only this facility')
-        add('--username', metavar='NAME', help='act as this user where each user has credentials')
+        add(
+            '--username',
+            metavar='NAME',
+            help='use the credentials of this user, where each user has their own',
+        )
         add(
             '--recheck',
             action='store_true',
-            help='also check records that are settled or backing off',
+            help='also check records that are finished, or that wait after a failure',
         )
         add(
             '--dry-run', action='store_true', help='list what is due; contact nobody, write nothing'
@@ -50,11 +54,17 @@ class Command(RunCommand):
         add(
             '--report',
             action='store_true',
-            help='say what older commands had lost or damaged, and what was brought home; do nothing',
+            help='say what older commands had lost or damaged, and what was downloaded again; do nothing',
         )
-        add('--workers', type=positive, metavar='N', help='requests in flight to one facility')
+        add(
+            '--workers', type=positive, metavar='N', help='at most N requests at a time to one host'
+        )
         add('--deadline', type=positive, metavar='SECONDS', help='start no new work after this')
-        add('--wait', action='store_true', help='follow the run in progress, or one that begins')
+        add(
+            '--wait',
+            action='store_true',
+            help='follow the run in progress, or start one and follow it',
+        )
         add('--json', action='store_true', help='print one JSON object instead of text')
 
     def limits(self, options: dict) -> Automation:
