@@ -13,6 +13,7 @@ from django.db.models.expressions import Combinable
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 from guardian.shortcuts import get_objects_for_user
 from tom_dataproducts.models import DataProduct
@@ -146,15 +147,8 @@ def with_target_seen(user: Visitor | None, rows: QuerySet[Arrival]) -> QuerySet[
 
 def for_visitors(view: View) -> View:
     """Show the page to those whom `PAGE_FOR` allows; send others to the log-in page."""
-    return require_safe(_guarded(view))
 
-
-def asked_by_visitors(view: View) -> View:
-    """The same for what starts work, and so is asked for by POST."""
-    return require_POST(_guarded(view))
-
-
-def _guarded(view: View) -> View:
+    @require_safe
     @wraps(view)
     def guarded(request: HttpRequest, **kwargs: object) -> HttpResponse:
         _refuse_odd_query(request)
@@ -163,6 +157,24 @@ def _guarded(view: View) -> View:
         if request.user.is_authenticated:
             raise PermissionDenied
         return redirect_to_login(request.get_full_path())
+
+    return guarded
+
+
+def asked_by_pages(view: View) -> View:
+    """For what a page asks for by itself: by POST, as robots follow links. No answer leads away from the page.
+
+    So nothing here may matter that a stranger's page could have a visitor's browser ask for.
+    """
+
+    @csrf_exempt  # a cookie that is missing or old would lead to the log-in page
+    @require_POST
+    @wraps(view)
+    def guarded(request: HttpRequest, **kwargs: object) -> HttpResponse:
+        _refuse_odd_query(request)
+        if may_see_page(request.user):
+            return view(request, **kwargs)
+        return HttpResponse(status=204)
 
     return guarded
 

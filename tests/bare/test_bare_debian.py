@@ -197,10 +197,9 @@ def pictures_that_the_user_sees() -> list[bytes]:
     """The pictures of frames on the page of the automation, for the user who logs in."""
     browser = build_opener(HTTPCookieProcessor())
 
-    def read(path: str, token: str = '', **form: str) -> bytes:
-        data = urlencode(form).encode() if form or token else None
-        headers = {'Referer': SITE, 'X-CSRFToken': token}
-        headers |= {'HX-Request': 'true'} if '?' in path else {}
+    def read(path: str, **form: str) -> bytes:
+        data = urlencode(form).encode() if form else None
+        headers = {'Referer': SITE} | ({'HX-Request': 'true'} if '?' in path else {})
         with browser.open(Request(SITE + path, data, headers), timeout=60) as answer:
             return answer.read()
 
@@ -214,7 +213,7 @@ def pictures_that_the_user_sees() -> list[bytes]:
     while time.monotonic() < end:
         if sources := re.findall(rb'<img src="([^"]+)" width="200"', gallery):
             return [read(unescape(source.decode())) for source in sources]
-        asks = re.search(rb'hx-post="([^"]+)" hx-headers=\'{"X-CSRFToken": "(\w+)"', gallery)
-        gallery = read(*(unescape(each.decode()) for each in asks.groups()))
+        asks = re.search(rb'hx-post="([^"]+)"', gallery)
+        gallery = read(unescape(asks[1].decode()), asked='by the page')
         time.sleep(2)
     return []

@@ -87,3 +87,16 @@ def test_while_the_broker_is_away_the_run_checks_them_by_itself(tom, redis, sky)
     assert (status, report['checked'], report['saved']) == (0, 60, 60), report
     assert 'Until it is back, this run checks the records by itself.' in errors
     everything_is_home(sky)
+
+
+@only_on('postgresql')
+def test_a_run_that_waits_for_the_broker_in_vain_accounts_for_all(tom, redis, sky, settings):
+    settings.TOM_AUTO |= {'BROKER_AWAY': 'wait', 'DEADLINE': 4}
+    redis.stop()
+    try:
+        status, output, errors, _ = Program(tom).ended()
+    finally:
+        redis.start()
+    report = json.loads(output)
+    assert (status, report['not_reached']) == (1, 60), report
+    assert 'not accounted for' not in output + errors

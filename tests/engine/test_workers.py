@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,32 @@ def test_workers_run_the_hooks_once_each_and_the_run_none(tom, worker, observed)
     wait_until(all_paid)
     assert heard() == products()
     assert not StoredFrame.objects.exclude(hooks_holder='').exists()
+
+
+@only_on('postgresql')
+def test_a_claim_of_several_records_gives_back_what_the_trouble_of_one_is_not_about(
+    tom, observed, monkeypatch
+):
+    for frames in (2, 8, 2):
+        observed(frames=frames)
+    run(tom)
+    pay = partial(product_hooks.pay_next, 'me', 60, nullcontext, inf)
+    assert pay() in (2, 8)  # of one record
+    owing = product_hooks.owed().count()
+
+    def broken(claim: product_hooks.Claim, record: int, *rest: object) -> bool:
+        raise LookupError(f'record {record}')
+
+    with monkeypatch.context() as patch, pytest.raises(LookupError):
+        patch.setattr(product_hooks.Claim, '_all_heard', broken)
+        pay(30)
+    held = product_hooks.owed().exclude(hooks_holder='')
+    assert held.values('record').distinct().count() == 1
+    others = product_hooks.due().count()
+    assert others == owing - held.count() > 0
+
+    assert pay(30) == others  # at once
+    assert product_hooks.owed().count() == owing - others
 
 
 @only_on('postgresql')

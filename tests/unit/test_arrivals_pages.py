@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group, User
 from django.core.files.base import ContentFile
 from django.core.files.storage import InMemoryStorage
 from django.db import connection
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.utils import timezone
 from guardian.shortcuts import assign_perm
 from tom_dataproducts.models import DataProduct
@@ -187,8 +187,18 @@ class TestGallery:
         assign_perm('tom_targets.view_target', User.objects.get(username='ann'), hidden.target)
         client.post(f'{GALLERY}draw/')
         automation['PAGE_FOR'] = 'staff'
-        assert client.post(f'{GALLERY}draw/').status_code == 302
+        assert client.post(f'{GALLERY}draw/').status_code == 204
         assert asked == [[], [waiting.pk]]
+
+    def test_no_answer_leads_away_from_the_page(self, open_record, asked, automation):
+        """A browser without cookies, or with an old token, gets its pictures, and no log-in page."""
+        waiting = came(open_record, 'one', picture='waiting')
+        browser = Client(enforce_csrf_checks=True)
+        for automation['PAGE_FOR'], status in (('everyone', 200), ('staff', 204)):
+            answer = browser.post(f'{GALLERY}draw/', headers={'HX-Request': 'true'})
+            assert answer.status_code == status
+            assert 'HX-Redirect' not in answer
+        assert asked == [[waiting.pk]]
 
     def test_the_newest_four_on_the_home_page(self, client, open_record, own_templates):
         frames = [drawn(open_record, f'frame {n}').pk for n in range(6)]

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control
 from tom_targets.models import Target
 
-from ..access import Visitor, asked_by_visitors, for_visitors, sees_everything, targets_seen_by
+from ..access import Visitor, asked_by_pages, for_visitors, sees_everything, targets_seen_by
 from ..sync import storage
 from ..sync.facilities import facility_classes
 from .choosing import frame_seen, frames_between, frames_of, seen_frames
@@ -76,11 +76,11 @@ def arrivals(request: HttpRequest) -> HttpResponse:
     return render(request, f'tom_auto/arrivals/{part}.html', context)
 
 
-@asked_by_visitors
+@asked_by_pages
 def draw(request: HttpRequest) -> HttpResponse:
     """Draw what the page shows and nobody has drawn, in the background; its pictures as they are now.
 
-    So is what was gone, if its file is there again: for the next visit, as nobody knows when it comes.
+    A picture whose file was gone is drawn too, if the file is back; the page does not wait for it.
     """
     context, look = _shown(request), _number(request.GET.get('look', ''))
     to_draw = [arrival for arrival in context['frames'] if arrival.is_to_draw]

@@ -156,6 +156,7 @@ class Coordinator:
         free.update(state=State.OUT, until=Now(), requests=requests)
         if not self._tell(batch):
             if self._waits:
+                free.filter(holder='').update(state=State.WAITING)  # nobody was told of it
                 waiting.appendleft(batch)
                 return False
             self._is_alone = True

@@ -1,6 +1,7 @@
 """Has workers run the hooks for what a run saves, or says that none can be told."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from time import monotonic
 
 from ..conf import Automation
@@ -12,7 +13,7 @@ INSTEAD = {
 }
 
 
-EVERY = 0.1  # seconds: for each message a worker connects to the database
+EVERY = 0.1  # seconds between two messages: each costs a worker a connection to the database
 
 
 class ToWorkers:
@@ -35,10 +36,14 @@ class ToWorkers:
             is_told = self._tell()
         return is_told or self._instead == 'wait'
 
-    def end(self) -> None:
-        """Tell of the last."""
-        if self._untold:
+    def look_after(self) -> None:
+        if self._untold and monotonic() > self._told_at + EVERY:
             self._tell()
+
+    def end(self) -> None:
+        if self._untold and not self._broker.is_away:
+            with suppress(sending.BrokerAway):  # the next sweep finds them
+                sending.wake(self._untold)
 
     def _tell(self) -> bool:
         untold, self._untold, self._told_at = self._untold, 0, monotonic()

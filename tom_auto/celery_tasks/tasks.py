@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -40,14 +40,23 @@ def pay_hooks() -> None:
     """Run hooks that are owed, as long as there are any and it is not somebody else's turn."""
     limits, until = automation(), monotonic() + BUDGET
     holder = this_process()
-    around, most = partial(limited, limits.HOOK_SECONDS), 1
+    around, most, has_called = partial(limited, limits.HOOK_SECONDS), 1, False
     while monotonic() < until:
         begun = monotonic()
         if not pay_next(holder, limits.LEASE, around, until, most):
             return
         most = MANY if monotonic() - begun < QUICK else 1
-    if due().exists():
-        sending.wake(1)
+        if most == 1 and not has_called:  # slow hooks: another is to help
+            has_called = True
+            _wake_another()
+    _wake_another()
+
+
+def _wake_another() -> None:
+    """Where hooks are due that nobody has begun."""
+    with suppress(sending.BrokerAway):  # beat, or the next run, tells of them
+        if due().exists():
+            sending.wake(1)
 
 
 @app.task(name='tom_auto.check_batch', time_limit=DAY)

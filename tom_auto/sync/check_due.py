@@ -150,6 +150,7 @@ class Checks:
             for outcome in outcomes:
                 self._report.add(outcome)
         self._progress(self._report)
+        self._facilities.hand_out.look_after()
         self._facilities.restart_dead()
 
     def _is_over(self, queues: deque) -> bool:

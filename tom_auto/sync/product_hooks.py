@@ -11,7 +11,7 @@ once, then after half an hour, an hour, and so on up to a day, until it succeeds
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from math import inf
@@ -105,7 +105,11 @@ def pay_next(holder: str, lease: float, around: Around, until: float, most: int 
     with claim.kept():
         rows = DataProduct.objects.order_by('pk')
         for record, keys in chosen.items():
-            claim.pay(record, list(rows.filter(stored_frame__in=keys)), around, until)
+            try:
+                claim.pay(record, list(rows.filter(stored_frame__in=keys)), around, until)
+            except Exception:  # this record's trouble is not the others'
+                claim.give_back(besides=keys)
+                raise
     return sum(map(len, chosen.values()))
 
 
@@ -117,17 +121,14 @@ def _next(most: int) -> dict[int, list[int]]:
         return {}
     if first[0].hooks_failures or first[0].hooks_holder:  # it may well end this process, too
         return {first[0].record_id: [first[0].pk]}
-    records = list(dict.fromkeys(frame.record_id for frame in first))
-    alike = rows.filter(record__in=records, hooks_failures=0, hooks_holder='').order_by('pk')
-    chosen: dict[int, list[int]] = {record: [] for record in records}
-    for record, key in alike.values_list('record', 'pk'):
-        if len(chosen[record]) < CHUNK:
-            chosen[record].append(key)
-    taken: dict[int, list[int]] = {}
-    for record, keys in chosen.items():
-        if keys and sum(map(len, taken.values())) < most:
-            taken[record] = keys
-    return taken
+    chosen: dict[int, list[int]] = {}
+    for record in dict.fromkeys(frame.record_id for frame in first):
+        if sum(map(len, chosen.values())) >= most:
+            break
+        alike = rows.filter(record=record, hooks_failures=0, hooks_holder='').order_by('pk')
+        if keys := list(alike.values_list('pk', flat=True)[:CHUNK]):
+            chosen[record] = keys
+    return chosen
 
 
 class Claim:
@@ -145,7 +146,11 @@ class Claim:
         with self._prolonged():
             yield
         if self._lease and self._paid < len(self._failures):
-            self._mine().update(hooks_holder='', hooks_due=Now())
+            self.give_back()
+
+    def give_back(self, besides: Collection[int] = ()) -> None:
+        """Let others have what is claimed and not paid, but for the frames `besides`."""
+        self._mine().exclude(pk__in=besides).update(hooks_holder='', hooks_due=Now())
 
     def take(self, rows: QuerySet[StoredFrame]) -> None:
         """Claim `rows`. Where another had them, that one has died, which counts as a failure."""
@@ -196,8 +201,8 @@ class Claim:
             return False
         if not settings.HOOKS.get('frames_arrived'):
             return True
-        fresh = ObservationRecord.objects.select_related('target').get(pk=record)
-        return self._heard('frames_arrived', products, around, fresh)
+        fresh = ObservationRecord.objects.select_related('target').filter(pk=record).first()
+        return fresh is None or self._heard('frames_arrived', products, around, fresh)  # deleted
 
     def _heard(
         self, hook: str, products: list[DataProduct], around: Around, *first: object

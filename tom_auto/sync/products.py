@@ -163,10 +163,10 @@ def found_meanwhile(plan: Plan) -> bool:
     if owner is not None and owner.archive != plan.archive:  # which has the same id
         plan.product_id, plan.action = f'{plan.archive}:{plan.frame.id}', Action.FETCH
         return True
-    if owner is not None and plan.stored is None:  # another run, or a worker, has brought it home
+    if owner is not None and plan.stored is None:  # another run, or a worker, has stored it
         plan.product, plan.stored, plan.place = product, owner, product.data.name
         plan.action = Action.RENEW
-        return owner.archive_md5 != plan.frame.md5[:32]
+        return owner.archive_md5 in plan.frame.older
     plan.product, plan.action = product, Action.ADOPT
     if product is not None and not plan.name:  # a page makes the row first, and then its file
         plan.action = Action.FETCH

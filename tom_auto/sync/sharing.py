@@ -24,8 +24,11 @@ class HandOut(Protocol):
     def __call__(self, products: Collection[int]) -> bool:
         """Whether others run the hooks of these, now or later."""
 
+    def look_after(self) -> None:
+        """Called again and again: tell others of what has waited."""
+
     def end(self) -> None:
-        """There will be no more."""
+        """Nothing more will come. Called however the run ends; raises nothing."""
 
 
 #: Takes records out of those that are due, and has others check them, until the deadline. Removes the
@@ -40,6 +43,9 @@ class Nobody:
 
     def __call__(self, products: Collection[int]) -> bool:
         return False
+
+    def look_after(self) -> None:
+        pass
 
     def end(self) -> None:
         pass
