@@ -33,6 +33,10 @@
 | `order_of_jobs` | jobs of the same minute begin one after another, whoever starts them |
 | `jobs` | the jobs of schedule.toml, as Django sees them |
 | `checks` | `manage.py check`: facilities and jobs |
+| `models` | the tables of the library; `admin` and `apps` are as Django wants them |
+| `management` | the commands: each parses, calls, and prints |
+| `interrupt` | ends a process after a time, or at a signal |
+| `redact` | takes secrets out of texts |
 | `conf` | the settings, `TOM_AUTO` |
 | `versions` | which versions a TOM has: library, template, and the packages they need |
 | `environment` | reads `.env` for the settings; makes it, without packages |

@@ -13,7 +13,7 @@
 | `notices` | The messages to receivers, from the claim to the end: no frame is told twice |
 | `letters` | What a message says: a mail in plain text and HTML, or JSON for a webhook |
 | `illustrations` | The pictures of mails, for a limited time |
-| `drawing_ahead` | Draws most of them while a run is at work |
+| `drawing_ahead` | Draws most pictures of mails while a run is at work |
 | `mailing` | Sends a mail, and looks again before the server has it |
 | `telling` | Tells those who want to know, at the end of a run |
 | `wishes` | The pages and buttons where users choose which mails they get |
