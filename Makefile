@@ -48,10 +48,9 @@ engine-sqlite: library
 
 # These behave alike on both databases, and take long; so does what needs no database.
 ALIKE := any_answer audit disk follow hang object_store process_secrets
-ALIKE_UNITS := after_a_save arrivals_pictures arrivals_told automation_page big_tom clockwork data_files deadline \
-    demo downloads facilities facility_process good_manners muting nothing_hidden_is_told odd_requests one_answer \
-    page_buttons portal_life portal_lists redact_answers run_job secrets targets_services targets_trouble \
-    the_owners_work trouble_stays_where_it_is
+ALIKE_UNITS := after_a_save arrivals_pictures big_tom clockwork data_files deadline demo downloads facilities \
+    facility_process good_manners muting odd_requests one_answer page_buttons portal_life portal_lists \
+    redact_answers secrets targets_services targets_trouble the_owners_work trouble_stays_where_it_is
 
 engine-postgresql: library
 	$(ON_POSTGRESQL) -n 0 $(or $(ARGS),$(ALIKE:%=--ignore=tests/engine/test_%.py) tests/engine)

@@ -3,6 +3,7 @@
 import json
 import signal
 from collections import Counter
+from pathlib import Path
 from time import sleep
 
 import pytest
@@ -76,14 +77,19 @@ def test_killed_workers_and_coordinators_lose_no_record(tom, begin, sky):
     assert other.process.poll() is None
 
 
-@only_on('postgresql')
-def test_while_the_broker_is_away_the_run_checks_them_by_itself(tom, redis, sky):
+def without_broker(tom: Path, redis: object) -> tuple[int, dict, str]:
+    """The exit status of a run, its report, and what it says, while the broker is away."""
     redis.stop()
     try:
         status, output, errors, _ = Program(tom).ended()
     finally:
         redis.start()
-    report = json.loads(output)
+    return status, json.loads(output), errors
+
+
+@only_on('postgresql')
+def test_while_the_broker_is_away_the_run_checks_them_by_itself(tom, redis, sky):
+    status, report, errors = without_broker(tom, redis)
     assert (status, report['checked'], report['saved']) == (0, 60, 60), report
     assert 'Until it is back, this run checks the records by itself.' in errors
     everything_is_home(sky)
@@ -92,11 +98,6 @@ def test_while_the_broker_is_away_the_run_checks_them_by_itself(tom, redis, sky)
 @only_on('postgresql')
 def test_a_run_that_waits_for_the_broker_in_vain_accounts_for_all(tom, redis, sky, settings):
     settings.TOM_AUTO |= {'BROKER_AWAY': 'wait', 'DEADLINE': 4}
-    redis.stop()
-    try:
-        status, output, errors, _ = Program(tom).ended()
-    finally:
-        redis.start()
-    report = json.loads(output)
+    status, report, errors = without_broker(tom, redis)
     assert (status, report['not_reached']) == (1, 60), report
-    assert 'not accounted for' not in output + errors
+    assert 'not accounted for' not in str(report) + errors

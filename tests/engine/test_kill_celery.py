@@ -42,9 +42,10 @@ def store(settings: object) -> Iterator[ObjectStore]:
 def start_again_what_has_ended(
     begun: dict[str, CeleryProgram], begin: Callable, number: int
 ) -> None:
-    """As systemd, Compose or Kubernetes does. A worker may end by itself when its broker goes away.
+    """As systemd, Compose or Kubernetes does.
 
-    That is a fault of Celery: https://github.com/celery/kombu/issues/582
+    Once a worker of Celery 5.7 ended by itself when its broker was restarted: closing the broken
+    connection raised AttributeError in kombu's _connparams.
     """
     starts = {'worker': (Worker, 2), 'beat': (CeleryProgram, f'beat{number}', 'beat')}
     for name, program in begun.items():

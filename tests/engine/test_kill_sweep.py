@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 KILLED, TERMINATED = -signal.SIGKILL, 128 + signal.SIGTERM
 SEED = 20261123
-KILLS = int(os.environ.get('KILLS', '30'))
+KILLS = int(os.environ.get('KILLS', '50'))
 PAGE = b'<!DOCTYPE html><html><body>503 Service Unavailable</body></html>'
 DRAWN = 128  # pixels: of smaller images there is no preview
 

@@ -38,7 +38,7 @@ def one_of_each_kind() -> list[str]:
     return sorted(kinds.values())
 
 
-#: EVERY_ZONE=1 in the environment asks for all that there are.
+#: Set EVERY_ZONE=1 to test one zone of every kind.
 ZONES = one_of_each_kind() if os.environ.get('EVERY_ZONE') == '1' else SOME
 #: Where the jobs are started: on the host, or in a container of it.
 STARTERS = ('virtualenv', 'conda', 'system', 'docker', 'docker, its scheduler', 'kubernetes')
@@ -57,10 +57,11 @@ def ticks(expression: str, name: str) -> list[datetime]:
     here, minute, found, shown = ZoneInfo(name), BEGIN, [], set()
     while minute < END:
         local = minute.astimezone(here)
-        is_again = hours is not None and local.replace(tzinfo=None, fold=0) in shown
+        clock = local.replace(tzinfo=None, fold=0)
+        is_again = hours is not None and clock in shown
         if local.minute in minutes and (hours is None or local.hour in hours) and not is_again:
             found.append(minute)
-            shown.add(local.replace(tzinfo=None, fold=0))
+            shown.add(clock)
         minute += A_MINUTE
     return found
 

@@ -1,7 +1,7 @@
 """Draws small pictures of FITS images. Run as a program, which needs no Django, by `pictures`.
 
 Reads from its input the path of a file, as JSON, a line each, and answers each with a line of JSON:
-the picture and what the header says, or why there is none. It runs as a separate process because a
+the picture and what the header says, or the reason why it has no picture. It runs as a separate process because a
 broken file may crash the decompression, and so that its memory can be limited.
 """
 
