@@ -76,7 +76,7 @@ LAYERS = [
         'sync.portal_lists',
         'sync.product_hooks',
         'sync.products',
-        'sync.workers',
+        'sync.threads',
     },
     {'arrivals.pictures'},
     {'arrivals.drawing_program', 'arrivals.lost_pictures'},
@@ -103,6 +103,7 @@ LAYERS = [
         'media_store',
         'log_config',
         'sync.errors',
+        'sync.lease',
         'versions',
     },
 ]

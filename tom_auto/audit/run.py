@@ -22,8 +22,8 @@ from ..sync import errors, runs
 from ..sync.outcomes import Outcome
 from ..sync.recorded_run import recorded_run
 from ..sync.storage_id import insist_on_storage
+from ..sync.threads import ENOUGH
 from ..sync.whole_file import CHUNK
-from ..sync.workers import ENOUGH
 from . import rounds
 from .known import Known, known_files
 from .look import Found, Verdict, look

@@ -13,8 +13,8 @@ from ..conf import Automation, automation
 from ..models import Batch, UpdateRun
 from ..sync.check_due import Checks
 from ..sync.errors import AnotherRun
+from ..sync.lease import Prolonged
 from ..sync.outcomes import Outcome, Report
-from ..sync.product_hooks import Prolonged
 from ..sync.recorded_run import limited_part
 from ..sync.sharing import Heart
 from ..sync.storage_id import storage_trouble

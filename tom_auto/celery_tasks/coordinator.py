@@ -26,7 +26,7 @@ from ..sync.errors import AnotherRun, OutOfTime, SyncError
 from ..sync.facilities import facility_classes, is_stock
 from ..sync.facility_jobs import Facilities
 from ..sync.outcomes import Outcome, Report
-from ..sync.reading_lists import read_all, told
+from ..sync.reading_lists import read_all, what_the_lists_say
 from ..sync.sharing import Heart
 from .app import batches_of
 from .batches import MOST_TRIES, State, add, check_claimed, claim, prolonged
@@ -128,7 +128,7 @@ class Coordinator:
             'ends': timezone.now() + timedelta(seconds=deadline - monotonic()),
         }
         for name, keys in _in_turn(part, self._limits.BATCH):
-            lists = told(facilities, name, keys)
+            lists = what_the_lists_say(facilities, name, keys)
             made = Batch.objects.create(facility=name, records=keys, lists=lists, **common)
             made.lists = {}  # here nobody needs them any more
             yield made

@@ -22,6 +22,7 @@
 | `hooks` | Runs the hooks for new statuses, and owes those that fail |
 | `http` | How requests leave the TOM: every wait ends, and no answer is without a limit |
 | `frame_index` | What the lists of an archive tell of each request. Memory has no room for 200,000 entries |
+| `lease` | Prolongs a lease for as long as the work that it is for goes on |
 | `outcomes` | What came of checking one record, and of a whole run |
 | `portal_lists` | What became of many observation requests at once, from the lists of a portal of LCO's kind |
 | `portal_pages` | Reads the pages of a list of a portal of LCO's kind, as far as they are worth it |
@@ -35,6 +36,6 @@
 | `started_by` | Who has started a run: the schedule, or a person |
 | `storage` | Where the files of data products lie: on a disk of this host, or in a store such as S3 |
 | `storage_id` | The storage is the one that was there: it carries an id that the database knows: rule 7 |
+| `threads` | The threads of a run: they ask observatories and fetch files, and never touch the database |
 | `whole_file` | Is a file whole, and what its name promises? Archives send error pages and stumps instead |
-| `workers` | The threads of a run: they ask observatories and fetch files, and never touch the database |
 """

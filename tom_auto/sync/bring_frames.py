@@ -18,8 +18,8 @@ from .facility_jobs import Facilities, Jobs, one
 from .frame_plans import Action, Plan, decide, is_preview, plans_for
 from .frames import Frame, Listing
 from .outcomes import Outcome
+from .threads import Job
 from .whole_file import Received
-from .workers import Job
 
 Origin = StoredFrame.Origin
 BATCH = 100  # frames that are looked at together

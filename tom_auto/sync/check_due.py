@@ -1,7 +1,7 @@
 """Checks the records that are due: in a run, or in a batch that a worker has of one.
 
 The main thread does all that touches the database, one record after another. What asks an
-observatory or fetches a file is a job for the threads of `workers`. Checking a record is written
+observatory or fetches a file is a job for the `threads`. Checking a record is written
 as one function, `check_record`, which yields the jobs that it needs and gets their results.
 """
 
@@ -26,7 +26,7 @@ from .facility_jobs import Facilities
 from .outcomes import Ending, Outcome, Report
 from .reading_lists import ListReading, take
 from .sharing import HandOut, Heart
-from .workers import DISK, Pool
+from .threads import DISK, Pool
 
 logger = logging.getLogger(__name__)
 

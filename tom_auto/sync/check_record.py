@@ -15,7 +15,7 @@ from .facilities import TIMES, Stock
 from .facility_jobs import Facilities, Jobs, one
 from .facility_saves import let_it_save
 from .outcomes import Ending, Outcome
-from .workers import Job
+from .threads import Job
 
 
 class Records:

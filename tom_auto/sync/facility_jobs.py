@@ -23,7 +23,7 @@ from .frame_plans import Plan, heard_of
 from .portal_lists import Found, read_lists, wanted_of
 from .product_hooks import records_that_owe
 from .sharing import HandOut, nobody
-from .workers import DISK, ROOM, Job
+from .threads import DISK, ROOM, Job
 
 logger = logging.getLogger(__name__)
 

@@ -12,14 +12,13 @@ once, then after half an hour, an hour, and so on up to a day, until it succeeds
 import os
 import socket
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from math import inf
-from threading import Event, Thread
 from time import monotonic
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Case, F, IntegerField, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Now
 from tom_dataproducts.models import DataProduct
@@ -29,6 +28,7 @@ from ..models import StoredFrame
 from .due import backoff
 from .errors import HookFailed
 from .hooks import run_own_hook
+from .lease import Prolonged
 
 RUN = 'the run'  # who holds what a run without workers has claimed: there is only one
 CHUNK = 10  # products of one record, which a worker claims together
@@ -239,28 +239,3 @@ class Claim:
         if not self._lease:
             return nullcontext()
         return Prolonged(lambda: self._mine().update(hooks_due=self._end_of_lease()), self._lease)
-
-
-class Prolonged:
-    """While this lasts, a thread prolongs a lease, three times in each.
-
-    `prolong` gives how many rows it has written: none where the lease is another's by now.
-    """
-
-    def __init__(self, prolong: Callable[[], int], lease: float) -> None:
-        self.lost = False
-        self._prolong, self._every = prolong, lease / 3
-        self._ended = Event()
-
-    def __enter__(self) -> 'Prolonged':
-        Thread(target=self._work, daemon=True, name='lease').start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-
-    def _work(self) -> None:
-        while not self._ended.wait(self._every):
-            with suppress(Exception):  # the database is away: it may be back before the end
-                self.lost = not self._prolong()
-        connection.close()

@@ -22,7 +22,7 @@ from .frame_index import Listed, Shelf
 from .portal_lists import News
 from .runs import TAKEN_OVER
 from .sharing import Heart
-from .workers import Pool
+from .threads import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def read_all(
         pool.stop()
 
 
-def told(facilities: Facilities, name: str, keys: Collection[int]) -> dict:
+def what_the_lists_say(facilities: Facilities, name: str, keys: Collection[int]) -> dict:
     """What the lists say of these records of a facility, for the worker that checks them: JSON."""
     account = facilities.stock(name).account
     rows = ObservationRecord.objects.filter(pk__in=keys)
@@ -109,7 +109,7 @@ def told(facilities: Facilities, name: str, keys: Collection[int]) -> dict:
 
 
 def take(facilities: Facilities, name: str, what: dict) -> None:
-    """Let `facilities` know what somebody was `told`, in place of reading lists."""
+    """Let `facilities` know `what_the_lists_say`, in place of reading lists."""
     stock, shelf = facilities.stock(name), Shelf()
     if stock is None:  # this worker's settings have another class of that name
         return

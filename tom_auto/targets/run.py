@@ -22,7 +22,7 @@ from ..sync.facility_jobs import CLASSES
 from ..sync.facility_process import ClassProcess
 from ..sync.outcomes import Outcome
 from ..sync.recorded_run import recorded_run
-from ..sync.workers import Job, Pool
+from ..sync.threads import Job, Pool
 from .report import TargetsReport, failures_of
 from .selection import (
     Selection,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Condition, Thread
+from threading import Event, Lock, Thread
 from time import monotonic
 
 from . import errors
@@ -48,30 +48,37 @@ class Job:
 class Line:
     """Lets so many in at a time, in the order of their numbers.
 
-    A semaphore lets whoever comes first after another has left go ahead of those that wait.
+    A semaphore lets whoever comes first after another has left go ahead of those that wait. Only the
+    one whose turn it is wakes up: to wake all that wait takes as much CPU as their requests.
     """
 
     def __init__(self, most: int) -> None:
         self._most, self._given, self._left = most, 0, 0
-        self._moved = Condition()
+        self._lock, self._waiting = Lock(), {}
 
     def number(self) -> int:
         """The next number: whoever takes one has to take a turn as well."""
-        with self._moved:
+        with self._lock:
             self._given += 1
             return self._given
 
     @contextmanager
     def turn(self, number: int) -> Iterator[None]:
         """Wait for the turn of `number`."""
-        with self._moved:
-            self._moved.wait_for(lambda: number <= self._left + self._most)
+        with self._lock:
+            if number > self._left + self._most:
+                self._waiting[number] = Event()
+            called = self._waiting.get(number)
+        if called:
+            called.wait()
         try:
             yield
         finally:
-            with self._moved:
+            with self._lock:
                 self._left += 1
-                self._moved.notify_all()
+                following = self._waiting.pop(self._left + self._most, None)
+            if following:
+                following.set()
 
 
 class Pool:

@@ -22,7 +22,7 @@ from tom_auto.sync.errors import (
     SetAside,
     StorageAway,
 )
-from tom_auto.sync.workers import DISK, ROOM, Job, Pool
+from tom_auto.sync.threads import DISK, ROOM, Job, Pool
 
 PORTAL, FILES = ('host', 'portal'), ('host', 'files')
 ACCOUNT, CLASS = ('account', 'portal', 'key'), ('class', 'Own')
