@@ -186,8 +186,8 @@ def test_update_observations_asks_for_a_run_in_the_background(
     scene('retry')
     page = opened_theirs('staff')
     page.goto(f'{url}/observations/list/')
-    page.click('text=Update Observations')
-    page.wait_for_url(f'{url}/observations/list/')
+    with page.expect_navigation(url=f'{url}/observations/list/'):  # to where it is already
+        page.click('text=Update Observations')
     assert 'Started by staff.' in run_that_ends(page, url)
 
 
