@@ -11,7 +11,7 @@ from tom_observations.models import ObservationRecord
 
 from tom_auto.conf import Automation
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
-from tom_auto.sync import portal_lists, runs, workers
+from tom_auto.sync import portal_lists, runs, threads
 from tom_auto.sync.due import enrol
 from tom_auto.sync.outcomes import Ending, Outcome
 
@@ -26,13 +26,13 @@ def test_more_threads_than_workers_ask_no_more_at_a_time(sky, observed, monkeypa
     for _ in range(12):
         observed()
     sky.latency = 0.02
-    names, start = [], workers.Thread
+    names, start = [], threads.Thread
 
     def noted(*args, **options):
         names.append(options['name'])
         return start(*args, **options)
 
-    monkeypatch.setattr(workers, 'Thread', noted)
+    monkeypatch.setattr(threads, 'Thread', noted)
     status, report = updatedata('--workers', str(most))
 
     assert (status, report['saved']) == (0, 24)
