@@ -209,8 +209,9 @@ def run_that_ends(page: Page, url: str) -> str:
     end = time.monotonic() + 60
     while 'just now' not in show(page, f'{url}/automation/').locator('table').nth(0).inner_text():
         assert time.monotonic() < end
-    page.locator('a[href^="/automation/runs/"]').nth(0).click()
-    page.wait_for_url(f'{url}/automation/runs/*/')
+    # Not by a click: pictures that arrive above it may move the link away from under the mouse.
+    run = page.locator('a[href^="/automation/runs/"]').nth(0).get_attribute('href')
+    page.goto(f'{url}{run}')
     while 'running' in page.locator('.outcome').inner_text():
         assert time.monotonic() < end
         page.reload()
