@@ -277,7 +277,9 @@ def test_the_image_holds_no_tool_no_cache_and_no_secret(tom: Tom) -> None:
     run = ('docker', 'run', '--rm', '--user', '0', '--entrypoint', 'sh', 'my_tom', '-c')
     assert tom.engine.run(*run, LOOKS).stdout == ''
     history = tom.engine.run('docker', 'history', '--no-trunc', 'my_tom').stdout
-    found = tom.engine.run(*run, f'grep -rlE -e "{"|".join(secrets)}" /tom /etc /opt/tom/bin || true')
+    found = tom.engine.run(
+        *run, f'grep -rlE -e "{"|".join(secrets)}" /tom /etc /opt/tom/bin || true'
+    )
     assert found.stdout == ''
     assert not any(secret in history for secret in secrets)
 
