@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KILLS = int(os.environ.get('KILLS', '7'))
-IS_IDLE = 'KILLS' in os.environ  # the machine: seconds beside other tests say nothing of the cluster
+IS_IDLE = 'KILLS' in os.environ  # the machine: seconds beside other tests say nothing
 SEED = 20261127
 LEASE = 8  # seconds
 WORKERS = ('one worker', 'the other')
