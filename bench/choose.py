@@ -29,8 +29,8 @@ def main() -> None:
     from tom_auto.sync.due import Selection, due_by_facility, enrol
     from tom_auto.sync.facility_jobs import Facilities
     from tom_auto.sync.outcomes import Ending, Outcome, Report
+    from tom_auto.sync.record_outcomes import record_outcomes
     from tom_auto.sync.recorded_run import recorded_run
-    from tom_auto.sync.runs import record_outcomes
 
     limits, before, clock = automation(), memory(), [monotonic()]
     with recorded_run('updatedata', 'updatedata', Report(), limits, '', lambda: None) as (run, end):

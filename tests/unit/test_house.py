@@ -62,7 +62,7 @@ LAYERS = [
     },
     {'sync.engine'},
     {'sync.recorded_run', 'sync.check_due'},
-    {'sync.reading_lists'},
+    {'sync.reading_lists', 'sync.record_outcomes'},
     {'sync.check_record', 'sync.runs'},
     {'sync.bring_frames', 'sync.facility_saves'},
     {'sync.facility_jobs', 'sync.previews'},

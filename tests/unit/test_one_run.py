@@ -132,7 +132,7 @@ def test_a_run_that_is_interrupted_says_so_and_frees_the_way(observed, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr('tom_auto.sync.runs.record_outcomes', interrupt)
+        patch.setattr('tom_auto.sync.check_due.record_outcomes', interrupt)
         with pytest.raises(CommandError, match='Stopped by SIGINT') as raised:
             call_command('updatedata')
     assert raised.value.returncode == 130

@@ -11,9 +11,10 @@ from tom_observations.models import ObservationRecord
 
 from tom_auto.conf import Automation
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
-from tom_auto.sync import portal_lists, runs, threads
+from tom_auto.sync import portal_lists, threads
 from tom_auto.sync.due import enrol
 from tom_auto.sync.outcomes import Ending, Outcome
+from tom_auto.sync.record_outcomes import record_outcomes
 
 from .running import contents, files, updatedata
 
@@ -74,7 +75,7 @@ class TestOutcomes:
         return UpdateRun.objects.create(job='updatedata', pid=1, started=now, heartbeat=now)
 
     def write(self, run, *outcomes):
-        runs.record_outcomes(run, list(outcomes), Automation())
+        record_outcomes(run, list(outcomes), Automation())
 
     def test_new_and_known_well_and_not_of_records_and_of_facilities(self, run, add_record):
         new, known, failed = (add_record() for _ in range(3))

@@ -20,6 +20,7 @@ from ..conf import Automation
 from ..models import AuditedFile, AuditRound, UpdateRun
 from ..sync import errors, runs
 from ..sync.outcomes import Outcome
+from ..sync.record_outcomes import record_outcomes
 from ..sync.recorded_run import recorded_run
 from ..sync.storage_id import insist_on_storage
 from ..sync.threads import ENOUGH
@@ -204,7 +205,7 @@ class _Run:
 
     def _fail(self, outcomes: list[Outcome]) -> None:
         if outcomes:
-            runs.record_outcomes(self._run, outcomes, self._limits)
+            record_outcomes(self._run, outcomes, self._limits)
         for outcome in outcomes:
             self._report.add(outcome)
 

@@ -27,6 +27,7 @@ from ..sync.facilities import facility_classes, is_stock
 from ..sync.facility_jobs import Facilities
 from ..sync.outcomes import Outcome, Report
 from ..sync.reading_lists import read_all, what_the_lists_say
+from ..sync.record_outcomes import record_outcomes
 from ..sync.sharing import Heart
 from .app import batches_of
 from .batches import MOST_TRIES, State, add, check_claimed, claim, prolonged
@@ -199,7 +200,7 @@ class Coordinator:
     def _count_out(self, batch: Batch, error: str, kind: str) -> None:
         """Count the records of a batch as not reached, and say why."""
         outcome = Outcome(batch.facility, error=error, kind=kind)
-        runs.record_outcomes(self._run, [outcome], self._limits)
+        record_outcomes(self._run, [outcome], self._limits)
         self._report.add(outcome)
         self._report.not_reached += len(batch.records)
 

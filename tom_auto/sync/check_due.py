@@ -25,6 +25,7 @@ from .explain import explained
 from .facility_jobs import Facilities
 from .outcomes import Ending, Outcome, Report
 from .reading_lists import ListReading, take
+from .record_outcomes import record_outcomes
 from .sharing import HandOut, Heart
 from .threads import DISK, Pool
 
@@ -146,7 +147,7 @@ class Checks:
         self._pool.news.clear()
         if self._outcomes and (at_once or monotonic() - self._written > GATHER):
             outcomes, self._outcomes, self._written = self._outcomes, [], monotonic()
-            runs.record_outcomes(self._run, outcomes, self._limits)
+            record_outcomes(self._run, outcomes, self._limits)
             for outcome in outcomes:
                 self._report.add(outcome)
         self._progress(self._report)
@@ -188,5 +189,5 @@ class Checks:
         if missing := self._report.still_open():
             error = f'{missing} due records are not accounted for. Please report this'
             outcome = Outcome('', error=error, kind=SyncError.kind, ending=Ending.FAILED)
-            runs.record_outcomes(self._run, [outcome], self._limits)
+            record_outcomes(self._run, [outcome], self._limits)
             self._report.add(outcome)

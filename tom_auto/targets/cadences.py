@@ -24,6 +24,7 @@ from ..sync.errors import (
 )
 from ..sync.explain import explained
 from ..sync.outcomes import Outcome, Report
+from ..sync.record_outcomes import record_outcomes
 from ..sync.recorded_run import recorded_run
 from .left_open import LeftOpen, see_the_time
 from .one_record import MadeMeanwhile
@@ -243,5 +244,5 @@ class _Run:
             return
         outcome = Outcome(facility, observation_id=label, error=str(trouble), kind=trouble.kind)
         if self._run is not None:
-            runs.record_outcomes(self._run, [outcome], self._limits)
+            record_outcomes(self._run, [outcome], self._limits)
         self._report.add(outcome)

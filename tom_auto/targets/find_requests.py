@@ -17,6 +17,7 @@ from ..models import UpdateRun
 from ..sync import errors, runs
 from ..sync.explain import explained
 from ..sync.outcomes import Outcome, Report
+from ..sync.record_outcomes import record_outcomes
 from ..sync.recorded_run import recorded_run
 from .known_requests import known_among
 from .matches import Matches
@@ -233,5 +234,5 @@ class _Run:
     def _fail(self, error: errors.SyncError, facility: str, what: str) -> None:
         outcome = Outcome(facility, observation_id=what, error=str(error), kind=error.kind)
         if self._run is not None:
-            runs.record_outcomes(self._run, [outcome], self._limits)
+            record_outcomes(self._run, [outcome], self._limits)
         self._report.add(outcome)

@@ -21,6 +21,7 @@ from ..sync.check_due import LAST_SECONDS, TICK
 from ..sync.facility_jobs import CLASSES
 from ..sync.facility_process import ClassProcess
 from ..sync.outcomes import Outcome
+from ..sync.record_outcomes import record_outcomes
 from ..sync.recorded_run import recorded_run
 from ..sync.threads import Job, Pool
 from .report import TargetsReport, failures_of
@@ -196,7 +197,7 @@ class _Run:
     def _write_outcomes(self) -> None:
         outcomes, self._outcomes = self._outcomes, []
         if outcomes and self._run is not None:
-            runs.record_outcomes(self._run, outcomes, self._limits)
+            record_outcomes(self._run, outcomes, self._limits)
         for outcome in outcomes:
             self._report.add(outcome)
         self._progress(self._report)
