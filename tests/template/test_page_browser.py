@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from browser import served
 from page_windows import PHONE, WIDE, Mails, Window, answer, came, show, windows
@@ -144,6 +144,24 @@ def test_progress_is_shown_live(scene: Callable, opened: Window, url: str) -> No
     assert 'working' in answer(page)
 
 
+def test_a_run_that_ends_holds_nobody_back_on_the_way_to_another_page(
+    scene: Callable, opened: Window, url: str
+) -> None:
+    scene('at_work')
+    page = show(opened('staff'), f'{url}/automation/')
+    page.click('text=Run updatedata now')
+    expect(page.locator('#progress')).to_be_visible()
+
+    def slowly(route: Route) -> None:
+        scene('ended')
+        page.wait_for_timeout(3000)  # the page hears of that meanwhile
+        route.continue_()
+
+    page.route('**/automation/runs/', slowly)
+    page.click('a[href="/automation/runs/"]')
+    page.wait_for_url(f'{url}/automation/runs/')
+
+
 def test_retry_a_record_and_read_what_became_of_it(
     scene: Callable, tom: Path, opened: Window, url: str
 ) -> None:
@@ -209,9 +227,8 @@ def run_that_ends(page: Page, url: str) -> str:
     end = time.monotonic() + 60
     while 'just now' not in show(page, f'{url}/automation/').locator('table').nth(0).inner_text():
         assert time.monotonic() < end
-    # Not by a click: pictures that arrive above it may move the link away from under the mouse.
-    run = page.locator('a[href^="/automation/runs/"]').nth(0).get_attribute('href')
-    page.goto(f'{url}{run}')
+    page.locator('a[href^="/automation/runs/"]').nth(0).click()
+    page.wait_for_url(f'{url}/automation/runs/*/')
     while 'running' in page.locator('.outcome').inner_text():
         assert time.monotonic() < end
         page.reload()

@@ -6,3 +6,11 @@ function inMyZone(root) {
 }
 document.addEventListener('DOMContentLoaded', () => inMyZone(document));
 document.addEventListener('htmx:afterSettle', () => inMyZone(document));
+
+/* When a run has ended the page loads itself anew: not while the visitor is on the way to another page. */
+let left = 0;
+addEventListener('beforeunload', () => { left = Date.now(); });
+document.addEventListener('htmx:beforeOnLoad', event => {
+  const isOnTheWay = Date.now() - left < 10_000; // and later still here: it was a download
+  if (isOnTheWay && event.detail.xhr.getResponseHeader('HX-Refresh')) event.preventDefault();
+});
