@@ -199,7 +199,8 @@ def test_one_that_takes_its_process_along_takes_no_other(settings, add_record, o
     _, report = updatedata()
 
     assert {failure['record'] for failure in report['failures']} == {each.pk for each in bad}
-    assert (report['checked'], report['saved']) == (2, 3)
+    counts = {name: report[name] for name in ('checked', 'found', 'saved', 'repaired', 'adopted')}
+    assert counts == {'checked': 2, 'found': 3, 'saved': 3, 'repaired': 0, 'adopted': 0}
     statuses = [ObservationRecord.objects.get(pk=each.pk).status for each in good]
     assert statuses == ['DONE', 'COMPLETED']
     assert not multiprocessing.active_children()

@@ -158,7 +158,7 @@ class Heart:
         while not self._ended.wait(BEAT):
             with contextlib.suppress(Exception):  # the database is away: the run will say so
                 self.lost = not say_alive(self._run, self._report)
-        connection.close()
+            connection.close()  # or the process of a class that is started again would have a part of it
 
 
 def say_alive(run: UpdateRun, report: Report) -> bool:
