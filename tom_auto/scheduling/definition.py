@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +91,27 @@ def read_schedule(project: Path) -> Schedule:
     file = project / FILE
     try:
         text = file.read_text(encoding='utf-8-sig')  # Windows editors may write a byte order mark
-        document = tomllib.loads(text)
     except FileNotFoundError as error:
         raise ScheduleError(f'There is no {file}. Write one. {EXAMPLE}') from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ScheduleError(f'{file} cannot be read: {error}. {EXAMPLE}') from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(file, error) from error
+    return _read(file, text)
+
+
+@lru_cache(maxsize=8)  # a page with 25 failures names a command for each
+def _read(file: Path, text: str) -> Schedule:
     try:
-        return _schedule(document, project)
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _unreadable(file, error) from error
+    try:
+        return _schedule(document, file.parent)
     except _Mistake as error:
         raise ScheduleError(f'{file}{_line(text, error.place)}: {error}') from error
+
+
+def _unreadable(file: Path, error: Exception) -> ScheduleError:
+    return ScheduleError(f'{file} cannot be read: {error}. {EXAMPLE}')
 
 
 def _line(text: str, place: tuple[str, ...]) -> str:
