@@ -21,6 +21,8 @@ from tom_observations.facilities.lco import LCOFacility
 from tom_observations.facility import BaseObservationFacility, BaseRoboticObservationFacility
 from tom_observations.models import ObservationRecord
 
+import forked
+
 
 class Pages:
     """The methods that only the pages of a TOM call."""
@@ -238,6 +240,22 @@ class Saves(Robotic):
         if created and self.content:
             product.data.save('spectrum.csv', ContentFile(self.content))
         return [product]
+
+
+class SavesInTwoSteps(Robotic):
+    """Saves one product, and another when somebody says so."""
+
+    name = 'SavesInTwoSteps'
+
+    def save_data_products(self, observation_record, product_id=None):
+        steps = Path(settings.FACILITIES['SavesInTwoSteps']['steps'])
+        for number in (1, 2):
+            target = observation_record.target
+            DataProduct.objects.create(
+                product_id=str(number), target=target, observation_record=observation_record
+            )
+            (steps / f'saved {number}').touch()
+            forked.wait_until((steps / 'go on').exists)
 
 
 class SavesNothing(Saves):

@@ -6,15 +6,19 @@ import os
 import signal
 import sys
 from pathlib import Path
+from threading import Event, Thread, Timer
+from threading import enumerate as enumerate_threads
 from time import sleep
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection
+from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 import forked
 from tom_auto.interrupt import Terminated, terminable
+from tom_auto.sync import runs
 from tom_auto.sync.errors import (
     BrokenClass,
     CredentialsRefused,
@@ -204,6 +208,39 @@ def test_one_that_takes_its_process_along_takes_no_other(settings, add_record, o
     statuses = [ObservationRecord.objects.get(pk=each.pk).status for each in good]
     assert statuses == ['DONE', 'COMPLETED']
     assert not multiprocessing.active_children()
+
+
+def test_what_a_class_saves_stays_where_its_process_began_during_a_beat(
+    process, add_record, settings, tmp_path, monkeypatch
+):
+    """A heart's connection at that moment, and SQLite loses what the process writes."""
+    settings.FACILITIES = settings.FACILITIES | {'SavesInTwoSteps': {'steps': str(tmp_path)}}
+    record = add_record('SavesInTwoSteps')
+    has_begun, may_end = Event(), Event()
+
+    def long_beat(run, report):
+        is_there = ObservationRecord.objects.exists()
+        has_begun.set()
+        may_end.wait(5)
+        return is_there
+
+    monkeypatch.setattr(runs, 'say_alive', long_beat)
+    monkeypatch.setattr(runs, 'BEAT', 0.01)
+    heart = runs.Heart(None, None)
+    has_begun.wait(5)
+    heart.stop()  # after this beat
+    Timer(0.5, may_end.set).start()
+    own = process(shapes.SavesInTwoSteps)
+    saving = Thread(target=own.call, args=('save', None, record.pk), kwargs={'seconds': 20})
+    saving.start()
+    forked.wait_until((tmp_path / 'saved 1').exists)
+    forked.wait_until(lambda: 'heart' not in {thread.name for thread in enumerate_threads()})
+    assert DataProduct.objects.count() == 1
+    connection.close()  # as the run does before it starts a process again
+    (tmp_path / 'go on').touch()
+    saving.join()
+
+    assert DataProduct.objects.count() == 2
 
 
 def test_it_leaves_nothing_behind_where_the_run_is_killed():

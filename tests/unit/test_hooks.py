@@ -1,6 +1,7 @@
 """Statuses reach the records, and the hook for each change runs, whatever happens."""
 
 import pytest
+from django.db import connection
 from tom_observations.facilities.lco import LCOFacility
 from tom_observations.models import ObservationRecord
 
@@ -101,6 +102,7 @@ def test_what_someone_edits_meanwhile_is_kept(sky, observed, monkeypatch):
 
     def edited_meanwhile(self, observation_id):
         ObservationRecord.objects.filter(pk=record.pk).update(parameters={'edited': True})
+        connection.close()  # that of this thread
         return ask(self, observation_id)
 
     monkeypatch.setattr(LCOFacility, 'get_observation_status', edited_meanwhile)
@@ -117,6 +119,7 @@ def test_a_record_deleted_meanwhile_is_no_failure(sky, observed, monkeypatch):
     def deleted_meanwhile(self, observation_id):
         answer = ask(self, observation_id)
         ObservationRecord.objects.filter(pk=record.pk).delete()
+        connection.close()  # that of this thread
         return answer
 
     monkeypatch.setattr(LCOFacility, 'get_observation_status', deleted_meanwhile)

@@ -25,6 +25,7 @@ from tom_observations.models import ObservationRecord
 from ..interrupt import stopped_at_once, uninterrupted
 from ..redact import learn, stored_by
 from . import http
+from .db_retry import no_fork
 from .errors import (
     BrokenClass,
     CredentialsRefused,
@@ -75,7 +76,7 @@ class ClassProcess:
         pipe, its_end = fork.Pipe()
         process = fork.Process(target=_serve, args=(its_end, pipe, self), daemon=True)
         with its_end, suppress(OSError):  # there may be no more processes (`ulimit -u`): later
-            with uninterrupted():
+            with no_fork, uninterrupted():
                 process.start()
             self._process, self._pipe = process, pipe
             self._ready.set()

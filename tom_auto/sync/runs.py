@@ -22,7 +22,7 @@ from django.utils import timezone
 from ..conf import Automation
 from ..models import JobPause, UpdateRun
 from ..scheduling.job_log import owner_only
-from .db_retry import Trouble, patient
+from .db_retry import Trouble, no_fork, patient
 from .errors import AnotherRun, Paused
 from .outcomes import Report
 from .started_by import started_by
@@ -156,9 +156,10 @@ class Heart:
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):
-            with contextlib.suppress(Exception):  # the database is away: the run will say so
-                self.lost = not say_alive(self._run, self._report)
-            connection.close()  # or the process of a class that is started again would have a part of it
+            with no_fork:
+                with contextlib.suppress(Exception):  # the database is away: the run will say so
+                    self.lost = not say_alive(self._run, self._report)
+                connection.close()
 
 
 def say_alive(run: UpdateRun, report: Report) -> bool:
