@@ -34,6 +34,7 @@ from .running import updatedata
 
 #: The most that a picture of 4096 x 4096 pixels, compressed in one of the usual ways, may cost.
 CPU, MEMORY = 0.150, 100_000_000
+START = 0.25  # of CPU: what the program takes on a machine that is as fast as the bar is meant for
 PRODUCTS = '/dataproducts/data/'
 NOISE = np.random.default_rng(1)
 
@@ -543,21 +544,27 @@ def test_a_big_compressed_frame_costs_little_cpu_and_memory(tmp_path, kind, tile
     """Measured in the program itself, as it draws many of a frame of 4096 x 4096 pixels."""
     file, several = tmp_path / 'big.fits.fz', 8
     file.write_bytes(compressed(image(4096, 4096, kind), tile, packing))
-    asked = json.dumps({'path': str(file), 'size': (200, 200)}).encode() + b'\n'
     child = subprocess.Popen(
         [sys.executable, '-I', '-W', 'ignore', str(drawing_program.DRAWING)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=drawing_program.ENVIRONMENT,
     )  # fmt: skip
-    costs = []
-    for _ in range(several):
-        child.stdin.write(asked)
+
+    def drawn(path: Path) -> bool:
+        asked = json.dumps({'path': str(path), 'size': (200, 200)})
+        child.stdin.write(asked.encode() + b'\n')
         child.stdin.flush()
-        assert 'jpeg' in json.loads(child.stdout.readline())
+        return 'jpeg' in json.loads(child.stdout.readline())
+
+    assert not drawn(tmp_path / 'nothing')
+    costs = [cpu_seconds(child.pid)]
+    for _ in range(several):
+        assert drawn(file)
         costs.append(cpu_seconds(child.pid))
     memory = re.search(r'VmHWM:\s+(\d+) kB', Path(f'/proc/{child.pid}/status').read_text())[1]
     child.communicate()
-    # What else runs on this machine only adds to single ones.
-    assert np.median(np.diff(costs)) < CPU, costs
+    # The first has more to do. What else runs on this machine only adds to single ones.
+    slower = max(1, costs[0] / START)
+    assert np.median(np.diff(costs[1:])) < CPU * slower, costs
     assert int(memory) * 1024 < MEMORY
 
 

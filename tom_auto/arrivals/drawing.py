@@ -24,7 +24,7 @@ from PIL import Image
 PLAIN, PACKED, AT_MOST = 16_800_000, 12_500_000, 400_000_000
 SLOWNESS, OF_FLOATS = {'HCOMPRESS_1': 6, 'GZIP_1': 1.5, 'GZIP_2': 3.5}, 1.5  # beside Rice, integers
 A_TILE, A_READING = 7_000, 40_000  # what these cost beside their pixels, in pixels
-BANDS, FEWEST_BANDS, LARGEST_SHARE = 100, 10, 2 / 3  # where not all of it is read
+BANDS, FEWEST_BANDS, LARGEST_SHARE = 100, 9, 2 / 3  # where not all of it is read
 AT_A_TIME, MOST_ROWS = 1_100_000, 4  # pixels, for the memory; rows whose mean is a line
 CONTRAST, REJECTED, ROUNDS = 0.25, 2.5, 5  # of zscale; the second in deviations
 SAMPLE, LAST, MOST_BEYOND = 2000, [10, -11], 0.05  # the last a share: stars have less
@@ -130,7 +130,8 @@ def bands_of(unit: fits.ImageHDU, plane: Plane) -> list[slice]:
         if row * height / tile <= budget:
             rows = max(1, AT_A_TIME // (width * tile)) * tile
             return evenly(-(-height // rows), rows, height, tile)
-        count = int(min(BANDS, budget // (row + A_READING), height * LARGEST_SHARE / tile))
+        most = BANDS if budget == PACKED else FEWEST_BANDS  # enough of what takes long
+        count = int(min(most, budget // (row + A_READING), height * LARGEST_SHARE / tile))
         if count >= FEWEST_BANDS:
             rows = min(-(-MOST_ROWS // tile), (budget / count - A_READING) // row)
             return evenly(count, int(rows) * tile, height, tile)
