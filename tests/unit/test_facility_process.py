@@ -227,7 +227,7 @@ def test_what_a_class_saves_stays_where_its_process_began_during_a_beat(
     monkeypatch.setattr(runs, 'say_alive', long_beat)
     monkeypatch.setattr(runs, 'BEAT', 0.01)
     heart = runs.Heart(None, None)
-    has_begun.wait(5)
+    assert has_begun.wait(5)
     heart.stop()  # after this beat
     Timer(0.5, may_end.set).start()
     own = process(shapes.SavesInTwoSteps)

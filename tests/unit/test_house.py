@@ -82,7 +82,14 @@ LAYERS = [
     {'arrivals.drawing_program', 'arrivals.lost_pictures'},
     {'adoption', 'sync.facilities', 'sync.frame_plans', 'sync.storage_id'},
     {'sync.storage'},
-    {'sync.file_names', 'sync.frames', 'sync.frame_index', 'sync.portal_pages', 'sync.whole_file'},
+    {
+        'sync.file_names',
+        'sync.frames',
+        'sync.frame_index',
+        'sync.lease',
+        'sync.portal_pages',
+        'sync.whole_file',
+    },
     {'sync.db_retry', 'sync.explain'},
     {'arrivals.noting'},
     {
@@ -103,7 +110,6 @@ LAYERS = [
         'media_store',
         'log_config',
         'sync.errors',
-        'sync.lease',
         'versions',
     },
 ]

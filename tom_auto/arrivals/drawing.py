@@ -130,7 +130,7 @@ def bands_of(unit: fits.ImageHDU, plane: Plane) -> list[slice]:
         if row * height / tile <= budget:
             rows = max(1, AT_A_TIME // (width * tile)) * tile
             return evenly(-(-height // rows), rows, height, tile)
-        most = BANDS if budget == PACKED else FEWEST_BANDS  # enough of what takes long
+        most = BANDS if budget == PACKED else FEWEST_BANDS  # enough where each takes long
         count = int(min(most, budget // (row + A_READING), height * LARGEST_SHARE / tile))
         if count >= FEWEST_BANDS:
             rows = min(-(-MOST_ROWS // tile), (budget / count - A_READING) // row)

@@ -25,10 +25,10 @@ PATIENCE = 60  # seconds: a server that is started again is back by then
 LONGEST_WAITS = {'lock_timeout': 20_000, 'statement_timeout': 60_000}
 #: SQLSTATE of PostgreSQL: no lock within lock_timeout, no end within statement_timeout.
 LOCK_STATES = ('55P03', '57014')
-#: Held by a thread beside the main one while it has a connection, and while a process is forked. One
-#: that is forked meanwhile takes that connection's locks for its own, and none itself: when the last
-#: connection elsewhere is closed, SQLite removes the log that it writes into, and what it has written
-#: is lost without an error. See https://www.sqlite.org/howtocorrupt.html, "across a fork".
+#: Held by a thread beside the main one while it has a connection, and while a process is forked. A
+#: process forked meanwhile takes that connection's locks for its own, and so takes none itself: when the
+#: last connection elsewhere is closed, SQLite removes the log that the process writes into, and what it
+#: has written is lost without an error. See https://www.sqlite.org/howtocorrupt.html, "across a fork".
 no_fork = Lock()
 
 

@@ -6,6 +6,8 @@ from threading import Event, Thread
 
 from django.db import connection
 
+from .db_retry import no_fork
+
 
 class Prolonged:
     """While this lasts, a thread prolongs a lease, three times in each.
@@ -27,6 +29,8 @@ class Prolonged:
 
     def _work(self) -> None:
         while not self._ended.wait(self._every):
-            with suppress(Exception):  # the database is away: it may be back before the end
-                self.lost = not self._prolong()
-        connection.close()
+            with no_fork:
+                with suppress(Exception):  # the database is away: it may be back before the end
+                    self.lost = not self._prolong()
+                with suppress(Exception):
+                    connection.close()

@@ -159,7 +159,8 @@ class Heart:
             with no_fork:
                 with contextlib.suppress(Exception):  # the database is away: the run will say so
                     self.lost = not say_alive(self._run, self._report)
-                connection.close()
+                with contextlib.suppress(Exception):
+                    connection.close()
 
 
 def say_alive(run: UpdateRun, report: Report) -> bool:

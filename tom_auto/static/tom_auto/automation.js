@@ -11,6 +11,6 @@ document.addEventListener('htmx:afterSettle', () => inMyZone(document));
 let left = 0;
 addEventListener('beforeunload', () => { left = Date.now(); });
 document.addEventListener('htmx:beforeOnLoad', event => {
-  const isOnTheWay = Date.now() - left < 10_000; // and later still here: it was a download
+  const isOnTheWay = Date.now() - left < 10_000; // still here after that: it was a download
   if (isOnTheWay && event.detail.xhr.getResponseHeader('HX-Refresh')) event.preventDefault();
 });
