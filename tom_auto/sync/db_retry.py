@@ -1,7 +1,7 @@
 """Waits for a database that has gone away, or that another program keeps to itself."""
 
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from functools import wraps
 from sqlite3 import SQLITE_BUSY, SQLITE_ERROR, SQLITE_LOCKED
@@ -69,6 +69,17 @@ def patient(
                 sleep(1)
 
     return until_it_is_back
+
+
+@contextmanager
+def brief_connection() -> Iterator[None]:
+    """For a thread beside the main one: it uses the database in here, and has no connection after it."""
+    with no_fork:
+        try:
+            yield
+        finally:
+            with suppress(Exception):  # it may be broken
+                connection.close()
 
 
 @contextmanager

@@ -4,9 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
 
-from django.db import connection
-
-from .db_retry import no_fork
+from .db_retry import brief_connection
 
 
 class Prolonged:
@@ -29,8 +27,6 @@ class Prolonged:
 
     def _work(self) -> None:
         while not self._ended.wait(self._every):
-            with no_fork:
-                with suppress(Exception):  # the database is away: it may be back before the end
-                    self.lost = not self._prolong()
-                with suppress(Exception):
-                    connection.close()
+            # The database may be away, and back before the end.
+            with suppress(Exception), brief_connection():
+                self.lost = not self._prolong()

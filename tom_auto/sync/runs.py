@@ -14,7 +14,7 @@ from threading import Event, Thread
 from typing import IO
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -22,7 +22,7 @@ from django.utils import timezone
 from ..conf import Automation
 from ..models import JobPause, UpdateRun
 from ..scheduling.job_log import owner_only
-from .db_retry import Trouble, no_fork, patient
+from .db_retry import Trouble, brief_connection, patient
 from .errors import AnotherRun, Paused
 from .outcomes import Report
 from .started_by import started_by
@@ -156,11 +156,9 @@ class Heart:
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):
-            with no_fork:
-                with contextlib.suppress(Exception):  # the database is away: the run will say so
-                    self.lost = not say_alive(self._run, self._report)
-                with contextlib.suppress(Exception):
-                    connection.close()
+            # The database may be away: the run will say so.
+            with contextlib.suppress(Exception), brief_connection():
+                self.lost = not say_alive(self._run, self._report)
 
 
 def say_alive(run: UpdateRun, report: Report) -> bool:
