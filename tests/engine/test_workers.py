@@ -18,7 +18,7 @@ from databases import only_on
 from program import Program
 from rabbit_server import rabbit_server
 from tom_auto.celery_tasks import sending
-from tom_auto.celery_tasks.app import app
+from tom_auto.celery_tasks.app import HOOKS, app, queue
 from tom_auto.models import StoredFrame
 from tom_auto.sync import product_hooks
 
@@ -150,6 +150,20 @@ def test_while_the_broker_is_away_the_run_says_so_and_does_it_by_itself_or_lets_
     worker().ready()
     wait_until(all_paid)
     assert heard() == products()
+
+
+@only_on('postgresql')
+def test_who_could_not_send_can_as_soon_as_the_broker_is_back(tom, redis):
+    """A beat goes on for years, and a run for hours."""
+    sending.wake(1)
+    redis.stop()
+    try:
+        with pytest.raises(sending.BrokerAway, match='cannot be reached'):
+            sending.wake(1)
+    finally:
+        redis.start()
+    sending.wake(1)
+    assert sending.lengths()[queue(HOOKS)] == 1
 
 
 @only_on('postgresql')

@@ -1,10 +1,12 @@
 """Sends messages to workers. Nobody waits for a broker that is away: it is said why."""
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import ceil
 from time import monotonic
+
+from kombu import Connection
 
 from ..redact import redact
 from ..sync.product_hooks import CHUNK, due
@@ -47,41 +49,32 @@ class Broker:
 
 def why_away() -> str:
     """Why the broker cannot be reached, as a sentence; empty if it can."""
-    with app.connection_for_write() as connection:
-        try:
-            connection.ensure_connection(max_retries=0, timeout=CONNECT_SECONDS)
+    try:
+        with _connection() as connection:
             connection.channel().close()
-        except Exception as error:  # each transport has errors of its own
-            return _away(error)
+    except BrokerAway as away:
+        return str(away)
     return ''
 
 
 def send(task: str, to: str, *arguments: object, count: int = 1) -> None:
     """Send `count` messages for the task of that name. Raises BrokerAway."""
-    try:
-        with app.producer_pool.acquire(block=True, timeout=CONNECT_SECONDS) as producer:
-            for _ in range(count):
-                app.send_task(
-                    task, arguments, queue=queue(to), producer=producer, retry=False,
-                    ignore_result=True,
-                )  # fmt: skip
-    except Exception as error:  # each transport has errors of its own
-        with suppress(Exception):  # the connections in the pool are broken
-            app.pool.force_close_all()
-        raise BrokerAway(_away(error)) from None
+    with _connection() as connection:
+        producer = app.amqp.Producer(connection)
+        for _ in range(count):
+            app.send_task(
+                task, arguments, queue=queue(to), producer=producer, retry=False,
+                ignore_result=True,
+            )  # fmt: skip
 
 
 def lengths() -> dict[str, int]:
     """How many messages wait in each queue. Raises BrokerAway."""
     found = {}
-    try:
-        with app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=0, timeout=CONNECT_SECONDS)
-            for one in app.conf.task_queues:
-                with connection.channel() as channel:
-                    found[one.name] = one(channel).queue_declare().message_count
-    except Exception as error:
-        raise BrokerAway(_away(error)) from None
+    with _connection() as connection:
+        for one in app.conf.task_queues:
+            with connection.channel() as channel:
+                found[one.name] = one(channel).queue_declare().message_count
     return found
 
 
@@ -100,6 +93,20 @@ def sweep() -> int:
         wanted = min(ceil(products / CHUNK), MOST) - lengths()[queue(HOOKS)]
         wake(max(0, wanted) * CHUNK)
     return products
+
+
+@contextmanager
+def _connection() -> Iterator[Connection]:
+    """A connection to the broker. Raises BrokerAway, also for what goes wrong while it is used.
+
+    It is not Celery's pool, which keeps connections that broke when the broker was started again.
+    """
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=0, timeout=CONNECT_SECONDS)
+            yield connection
+    except Exception as error:  # each transport has errors of its own
+        raise BrokerAway(_away(error)) from None
 
 
 def _away(error: Exception) -> str:
