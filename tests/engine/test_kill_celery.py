@@ -172,6 +172,7 @@ def test_whatever_is_killed_at_random_all_comes_home_once(
             assert seconds < usual + 2 * LEASE, victim
     cluster.mend()
     RecordSync.objects.filter(state='waiting').update(next_check=timezone.now())
+    settings.TOM_AUTO |= {'BATCH': 100}
     undisturbed()
     started = monotonic()
     wait_until(cluster.has_paid_all)

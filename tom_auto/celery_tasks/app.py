@@ -9,6 +9,7 @@ import re
 
 import django
 from celery import Celery
+from django.apps import apps
 from kombu import Queue
 
 from ..conf import automation, slug
@@ -30,7 +31,8 @@ def batches_of(facility: str) -> str:
 
 
 def _queues() -> list[Queue]:
-    django.setup()  # `celery -A` asks for the queues before it does so
+    if not apps.ready:  # `celery -A` asks for the queues before it sets Django up
+        django.setup()
     from ..sync.facilities import facility_classes, is_stock
 
     known, _ = facility_classes()
