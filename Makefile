@@ -47,7 +47,7 @@ engine-sqlite: library
 	$(LIBRARY_PYTEST) -n 0 $(or $(ARGS),tests/engine)
 
 # These behave alike on both databases, and take long; so does what needs no database.
-ALIKE := any_answer audit disk follow hang object_store process_secrets
+ALIKE := any_answer arrivals_run audit disk follow hang object_store owner process_secrets soak
 ALIKE_UNITS := after_a_save arrivals_pictures big_tom clockwork data_files deadline demo downloads facilities \
     facility_process good_manners muting odd_requests one_answer page_buttons portal_life portal_lists \
     redact_answers secrets targets_services targets_trouble the_owners_work trouble_stays_where_it_is

@@ -21,6 +21,7 @@ import pytest
 import requests
 from django.conf import settings
 from django.core.files.base import ContentFile
+from django.db import connection
 from tom_dataproducts.models import DataProduct
 from tom_observations.facilities.lco import LCOFacility
 
@@ -130,9 +131,11 @@ def all_of_it_at_once(stage: Stage) -> None:
 
 
 SCENES = [
-    a_status_that_the_facility_class_writes, a_page_for_a_file, a_preview,
-    a_preview_of_a_new_version, a_class_that_lists_by_itself,
+    a_status_that_the_facility_class_writes, a_preview_of_a_new_version,
+    a_class_that_lists_by_itself,
 ]  # fmt: skip
+if connection.vendor == 'sqlite':  # what more they do is done to files, in the same way
+    SCENES += [a_page_for_a_file, a_preview]
 
 
 @pytest.mark.parametrize('scene', SCENES, ids=lambda scene: scene.__name__)
