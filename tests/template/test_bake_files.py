@@ -106,12 +106,12 @@ def is_refused(answers: dict[str, str]) -> bool:
     return any(refused.items() <= answers.items() for refused, _ in REFUSED)
 
 
-def combinations() -> list[dict[str, str]]:
-    """A few sets of answers in which every two values of two answers meet at least once."""
+def combinations(*names: str) -> list[dict[str, str]]:
+    """A few sets of answers to `names` in which every two values of two answers meet at least once."""
     every = [
         answers
-        for values in itertools.product(*CHOICES.values())
-        if not is_refused(answers := dict(zip(CHOICES, values, strict=True)))
+        for values in itertools.product(*(CHOICES[name] for name in names))
+        if not is_refused(answers := dict(zip(names, values, strict=True)))
     ]
     missing = set().union(*map(pairs_of, every))
     chosen = []
@@ -138,7 +138,9 @@ def expected_files(answers: dict[str, str]) -> set[str]:
     return {name.replace('<slug>', 'my_tom') for name in FILES.union(*further, *both)}
 
 
-@pytest.mark.parametrize('answers', combinations(), ids=lambda answers: '-'.join(answers.values()))
+@pytest.mark.parametrize(
+    'answers', combinations(*CHOICES), ids=lambda answers: '-'.join(answers.values())
+)
 def test_a_bake_writes_exactly_the_expected_files(answers: dict[str, str], tmp_path: Path) -> None:
     made = bake(tmp_path, **answers)
     assert made.status == 0, made.printed
@@ -172,7 +174,7 @@ def test_answers_that_exclude_each_other_are_refused(
 
 
 def test_every_value_of_every_answer_is_baked() -> None:
-    baked = {pair for answers in combinations() for pair in answers.items()}
+    baked = {pair for answers in combinations(*CHOICES) for pair in answers.items()}
     assert baked == {(name, value) for name, values in CHOICES.items() for value in values}
 
 
@@ -334,3 +336,19 @@ def test_the_generated_readme_names_only_what_is_there(
         'check',
         'collectstatic',
     } <= own
+
+
+def lines(project: Path, *unwanted: str) -> int:
+    """The lines of the files of a project, but for those whose path begins with `unwanted`."""
+    return sum(
+        len(path.read_text(encoding='utf-8').splitlines())
+        for path in project.rglob('*')
+        if path.is_file() and not str(path.relative_to(project)).startswith(unwanted)
+    )
+
+
+def test_what_its_user_owns_is_small_enough_to_read(default_bake) -> None:
+    project = default_bake.project
+    assert lines(project, 'tom_auto/', 'static/vendor/', 'requirements') < 1300
+    assert lines(project / 'app', 'tests/') < 250
+    assert lines(project / 'app' / 'tests') < 200

@@ -35,13 +35,9 @@ def bench(*arguments: str, timeout: float = 240) -> str:
 
 
 @pytest.mark.timeout(300)
-def test_a_small_one_keeps_the_bars_that_do_not_depend_on_the_machine():
-    said = bench('idle', 'pending', 'huge_account', *SMALL)
-    for bar in (
-        'pending: requests | 2 | at most 12 |  |',
-        'huge account: requests | 2 | at most 12 |  |',
-    ):
-        assert bar in said, said
+def test_a_small_one_keeps_the_bar_that_does_not_depend_on_the_machine():
+    said = bench('idle', 'huge_account', *SMALL)
+    assert 'huge account: requests | 2 | at most 12 |  |' in said, said
 
 
 def test_the_readme_quotes_the_newest_result(monkeypatch):
