@@ -49,11 +49,10 @@ engine-sqlite: library
 # These behave alike on both databases, and take long; so does what needs no database. With ALIKE= and
 # ALIKE_UNITS= on make's command line, all of them run on PostgreSQL.
 ALIKE := any_answer arrivals_run audit disk follow hang object_store owner process_secrets soak
-ALIKE_UNITS := after_a_save alerts arrivals_pictures arrivals_told audit big_tom clockwork command data_files \
-    deadline demo doctor downloads due facilities facility_process good_manners hooks muting odd_requests \
-    one_answer page_buttons portal_life portal_lists redact_answers schedule_health schedule_order secrets \
-    targets_cadences targets_data targets_requests targets_services targets_told targets_trouble \
-    the_owners_work trouble_stays_where_it_is
+ALIKE_UNITS := after_a_save alerts arrivals_pictures big_tom clockwork command data_files deadline demo doctor \
+    downloads due facilities facility_process good_manners hooks muting odd_requests one_answer page_buttons \
+    portal_life portal_lists redact_answers schedule_health schedule_order secrets targets_cadences targets_data \
+    targets_services targets_told targets_trouble the_owners_work trouble_stays_where_it_is
 
 engine-postgresql: library
 	$(ON_POSTGRESQL) -n 0 $(or $(ARGS),$(ALIKE:%=--ignore=tests/engine/test_%.py) tests/engine)

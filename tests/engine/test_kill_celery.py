@@ -102,7 +102,7 @@ def seconds_of(work: Callable[[], float], observed: Callable, cluster: Cluster) 
 
 
 def rest_all_but_the_newest() -> None:
-    """Each kill meets as much work as the one before, so that their times can be compared."""
+    """From the sixth kill on each meets as much work as the one before: their times can be compared."""
     newest = RecordSync.objects.order_by('-record_id').values_list('pk', flat=True)[: DUE - NEW]
     older = RecordSync.objects.filter(state='waiting').exclude(pk__in=list(newest))
     older.update(next_check=timezone.now() + timedelta(days=1))

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from functools import partial
 from math import inf
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from django.conf import settings as conf
@@ -204,3 +205,14 @@ def test_rabbitmq_does_as_well(tom, worker, observed, settings):
         wait_until(lambda: not sweep())
         assert heard() == products()
         started.stop()
+
+
+@only_on('postgresql')
+def test_nobody_waits_for_a_broker_that_takes_no_messages(tom, settings):
+    """RabbitMQ holds all who send up while its disk is full, or seems so."""
+    with rabbit_server('disk_free_limit.absolute = 9000GB') as url:
+        app.conf.broker_url = settings.CELERY_BROKER_URL = url
+        begun = monotonic()
+        with pytest.raises(sending.BrokerAway, match='it gives no answer'):
+            sending.wake(1)
+        assert monotonic() - begun < 30

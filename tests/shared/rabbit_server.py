@@ -17,8 +17,11 @@ SECONDS = 60  # that it may take to start on a busy machine
 
 
 @contextmanager
-def rabbit_server() -> Iterator[str]:
-    """The address of a server that runs as long as this lasts, and leaves nothing behind."""
+def rabbit_server(settings: str = '') -> Iterator[str]:
+    """The address of a server that runs as long as this lasts, and leaves nothing behind.
+
+    `settings` are lines of its configuration.
+    """
     need(PROGRAM.exists(), 'RabbitMQ is not installed (Debian: rabbitmq-server)')
     with TemporaryDirectory(prefix='rabbit-') as place:
         port, names = free_port(), free_port()
@@ -28,10 +31,11 @@ def rabbit_server() -> Iterator[str]:
             'RABBITMQ_NODENAME': 'test@localhost', 'RABBITMQ_NODE_IP_ADDRESS': '127.0.0.1',
             'RABBITMQ_NODE_PORT': str(port), 'RABBITMQ_DIST_PORT': str(free_port()),
             'RABBITMQ_LOGS': '-', 'RABBITMQ_CONF_ENV_FILE': f'{place}/none',
-            'RABBITMQ_CONFIG_FILE': f'{place}/none.conf',
+            'RABBITMQ_CONFIG_FILE': f'{place}/own.conf',
             'RABBITMQ_ENABLED_PLUGINS_FILE': f'{place}/plugins',
         }  # fmt: skip
         Path(environment['HOME']).mkdir()
+        Path(environment['RABBITMQ_CONFIG_FILE']).write_text(settings)
         log = Path(place) / 'log'
         with log.open('wb') as file:
             # Erlang's name server. RabbitMQ would start it as a daemon that outlives the test.

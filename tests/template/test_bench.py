@@ -11,7 +11,7 @@ import pytest
 from running import TEMPLATE, tom_python
 
 BENCH = TEMPLATE / 'bench'
-SMALL = ('--records=12', '--few=3', '--frames=1', '--latency=0.01', '--finished=2000')
+SMALL = ('--records=12', '--latency=0.01', '--finished=2000')
 
 
 def bench(*arguments: str, timeout: float = 240) -> str:

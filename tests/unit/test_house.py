@@ -1,6 +1,7 @@
 """Imports point one way, so that each room can be read by itself."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -217,3 +218,13 @@ def test_a_tom_without_data_services_has_these_as_well(name):
         following |= imported(file) - {
             'targets.service_process'
         }  # of `report`, for its types alone
+
+
+def test_no_test_for_postgresql_alone_is_left_out_there() -> None:
+    """The Makefile names the files that do not run on PostgreSQL: they behave alike on both."""
+    makefile = Path(__file__).resolve().parents[2] / 'Makefile'
+    lists = re.findall(r'^ALIKE\w* := ((?:.*\\\n)*.*)$', makefile.read_text(), re.MULTILINE)
+    for kind, names in zip(('engine', 'unit'), lists, strict=True):
+        for name in names.replace('\\', ' ').split():
+            text = makefile.with_name('tests').joinpath(kind, f'test_{name}.py').read_text()
+            assert not re.search(r"only_on\('postgresql'\)|vendor != 'postgresql'", text), name

@@ -15,6 +15,8 @@ from .app import CONNECT_SECONDS, HOOKS, app, queue
 logger = logging.getLogger(__name__)
 
 PAUSE = 30  # seconds until a broker that was away is asked again
+#: RabbitMQ answers nothing to who sends, while its disk or memory is full: that is to be noticed.
+ANSWERS = {'confirm_publish': True, 'read_timeout': 5, 'write_timeout': 5}  # seconds
 MOST = 64  # messages that a sweep has in a queue: each worker takes one, and goes on from there
 
 
@@ -102,7 +104,7 @@ def _connection() -> Iterator[Connection]:
     It is not Celery's pool, which keeps connections that broke when the broker was started again.
     """
     try:
-        with app.connection_for_write() as connection:
+        with app.connection_for_write(transport_options=ANSWERS) as connection:
             connection.ensure_connection(max_retries=0, timeout=CONNECT_SECONDS)
             yield connection
     except Exception as error:  # each transport has errors of its own
@@ -110,7 +112,7 @@ def _connection() -> Iterator[Connection]:
 
 
 def _away(error: Exception) -> str:
-    reason = redact(' '.join(str(error).split())).rstrip('.') or type(error).__name__
+    reason = redact(' '.join(str(error).split())).rstrip('.') or 'it gives no answer'
     where = app.connection_for_write()  # without its user and password
     address = f'{where.transport_cls}://{where.hostname}:{where.port}'
     return f'The broker at {address} cannot be reached: {reason}.'
