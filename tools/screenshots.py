@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / 'tests' / 'shared'))
 from playwright.sync_api import Browser, Page  # noqa: E402
 
 from baking import bake  # noqa: E402
-from browser import browser, chromium, prepare, served  # noqa: E402
+from browser import browser, chromium, collect_static, served  # noqa: E402
 from page_scene_runner import stage  # noqa: E402
 from page_windows import LOCAL_SETTINGS, PHONE, log_in  # noqa: E402
 from running import manage, tom_python  # noqa: E402
@@ -51,7 +51,9 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     project = bake(PLACE).project
     (project / 'local_settings.py').write_text(LOCAL_SETTINGS)
-    prepare(project)
+    done = manage(project, 'migrate', '-v0')
+    assert done.returncode == 0, done.stdout
+    collect_static(project)
     with browser() as chrome, stage(project) as scene:
         with served(project, workers=1) as url:
             in_the_light(chrome, url, scene)

@@ -71,11 +71,10 @@ def served(project: Path, workers: int = 2, **variables: str) -> Iterator[str]:
             server.wait(timeout=30)
 
 
-def prepare(project: Path) -> None:
-    """Make the database and the files that the server needs."""
-    for command in (['migrate', '-v0'], ['collectstatic', '--noinput', '-v0']):
-        done = manage(project, *command)
-        assert done.returncode == 0, done.stdout
+def collect_static(project: Path) -> None:
+    """Make the files that the server needs."""
+    done = manage(project, 'collectstatic', '--noinput', '-v0')
+    assert done.returncode == 0, done.stdout
 
 
 def wait_until_it_answers(url: str, server: subprocess.Popen, log: Path) -> None:

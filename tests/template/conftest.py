@@ -1,5 +1,6 @@
 """What every test of the template may use, and what no test may do."""
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -45,6 +46,28 @@ def default_bake(tmp_path_factory: pytest.TempPathFactory) -> Bake:
     done = bake(tmp_path_factory.mktemp('default'))
     assert done.status == 0, done.printed
     return done
+
+
+@pytest.fixture(scope='session')
+def migrated(default_bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The SQLite database of a TOM after `migrate`, for a test to copy: made once for all of them.
+
+    `migrate` takes ten seconds. The tests that are about it run it themselves.
+    """
+    place = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        place = place.parent  # all workers have this one
+    made = place / 'migrated.sqlite3'
+    with (place / 'migrated.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            project = shutil.copytree(
+                default_bake.project, tmp_path_factory.mktemp('migrated') / 'my_tom'
+            )
+            done = running.manage(project, 'migrate', '--noinput')
+            assert done.returncode == 0, done.stdout
+            (project / 'db.sqlite3').rename(made)
+    return made
 
 
 @pytest.fixture

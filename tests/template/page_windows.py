@@ -1,5 +1,6 @@
 """What the page's tests share: a generated TOM that is served, its scenes, and windows on it."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from baking import bake
-from browser import browser, chromium, prepare, served
+from browser import browser, chromium, collect_static, served
 from needs import need
 from page_scene_runner import PASSWORD, stage
 from running import clean_environment, tom_python
@@ -37,12 +38,13 @@ def chrome() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope='session')
-def tom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tom(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated TOM, ready to be served."""
     done = bake(tmp_path_factory.mktemp('browser'))
     assert done.status == 0, done.printed
     (done.project / 'local_settings.py').write_text(LOCAL_SETTINGS)
-    prepare(done.project)
+    shutil.copy(migrated, done.project / 'db.sqlite3')
+    collect_static(done.project)
     return done.project
 
 
