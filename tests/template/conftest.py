@@ -49,14 +49,16 @@ def default_bake(tmp_path_factory: pytest.TempPathFactory) -> Bake:
 
 
 @pytest.fixture(scope='session')
-def migrated(default_bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated(
+    request: pytest.FixtureRequest, default_bake: Bake, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The SQLite database of a TOM after `migrate`, for a test to copy: made once for all of them.
 
     `migrate` takes ten seconds. The tests that are about it run it themselves.
     """
     place = tmp_path_factory.getbasetemp()
-    if 'PYTEST_XDIST_WORKER' in os.environ:
-        place = place.parent  # all workers have this one
+    if hasattr(request.config, 'workerinput'):
+        place = place.parent  # all workers of xdist share it
     made = place / 'migrated.sqlite3'
     with (place / 'migrated.lock').open('w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -66,6 +68,7 @@ def migrated(default_bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Pa
             )
             done = running.manage(project, 'migrate', '--noinput')
             assert done.returncode == 0, done.stdout
+            assert not (project / 'db.sqlite3-wal').exists(), 'not all is in the database itself'
             (project / 'db.sqlite3').rename(made)
     return made
 

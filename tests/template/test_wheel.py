@@ -78,7 +78,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(packages: list[Path]) -> N
 
 def test_the_sdist_holds_what_a_wheel_is_made_of(packages: list[Path], tmp_path: Path) -> None:
     sdist, wheel = packages
-    subprocess.run(['tar', '-xf', sdist, '-C', tmp_path], timeout=60, check=True)
+    subprocess.run(['tar', '--no-same-owner', '-xf', sdist, '-C', tmp_path], timeout=60, check=True)
     with tarfile.open(sdist) as packed:
         names = {name.partition('/')[2] for name in packed.getnames()}
     [source] = tmp_path.iterdir()
