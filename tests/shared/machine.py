@@ -10,7 +10,7 @@ MOST = 4
 
 
 def within(seconds: float, bar: float) -> bool:
-    """Whether so many seconds, mostly of CPU, are below the bar, or would be if this machine were idle."""
+    """Whether so many seconds of CPU are below the bar, or would be if this machine were idle."""
     return seconds < bar or seconds < bar * slower()
 
 

@@ -99,13 +99,6 @@ STORAGES = {
     ),
 ]
 
-#: `migrate` takes half of the time of a TOM's own tests. The first TOM of each of LEGAL does it all the same,
-#: in memory, as its user's tests do.
-TABLES_ARE_THERE = """
-from my_tom.settings import DATABASES
-DATABASES['default']['TEST'] = {{'NAME': '{}'}}
-"""
-
 #: Runs a test on a few TOMs, one worker a TOM, so that each is made once.
 on_each_tom = pytest.mark.parametrize(
     'tom',
@@ -175,18 +168,14 @@ def test_django_finds_no_fault_and_no_migration_missing(tom: Path, number: int) 
 
 @on_each_tom
 def test_its_own_tests_pass_whatever_its_settings_are(
-    tom: Path, number: int, migrated: Path, tmp_path: Path
+    tom: Path, number: int, tmp_path: Path
 ) -> None:
     variables, settings = LEGAL[number % len(LEGAL)]
     project = shutil.copytree(tom, tmp_path / 'my_tom')
-    command = [tom_python(), '-m', 'pytest', '-q', '-p', 'no:cacheprovider']
-    if number >= len(LEGAL):
-        tables = shutil.copy(migrated, tmp_path / 'test.sqlite3')
-        settings += TABLES_ARE_THERE.format(tables)
-        command += ['--reuse-db']
     if settings:  # and otherwise as it was baked
         (project / 'local_settings.py').write_text(settings)
         (project / 'README.md').write_text('# Our TOM\n')
+    command = [tom_python(), '-m', 'pytest', '-q', '-p', 'no:cacheprovider']
     done = run(project, *command, **sqlite(project), **variables)
     assert done.returncode == 0, done.stdout
     left = [path for path in (project / 'data').rglob('*') if path.name != '.gitkeep']
