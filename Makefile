@@ -14,6 +14,8 @@ LIBRARY := .work/library
 # would have the demonstration write into a real database.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV DJANGO_SETTINGS_MODULE
 unexport DATABASE_URL SECRET_KEY DEBUG ALLOWED_HOSTS HTTPS BEHIND_PROXY PYTHON
+# Some machines forbid bytecode: every process would compile all tests again.
+unexport PYTHONDONTWRITEBYTECODE
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A TOM without compiled bytecode starts three times as slowly.
