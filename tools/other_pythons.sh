@@ -38,5 +38,5 @@ for version in 3.11 3.12 3.13; do
         '{{cookiecutter.project_slug}}/requirements.txt' tests/requirements.txt
     # shellcheck disable=SC2086  # several files
     HOME=$PWD/.work/home TMPDIR=$PWD/.work/tmp "$home/bin/python" -m pytest -c tests/library.ini \
-        -p no:cacheprovider -p no:faulthandler -q $part
+        -p no:cacheprovider -p no:faulthandler -n 0 -q $part
 done

@@ -11,7 +11,8 @@ TEMPLATE = Path(__file__).resolve().parents[2]
 TOM_PYTHON = TEMPLATE / '.work' / 'tom' / 'bin' / 'python'
 
 #: All that a TOM's process gets of the tester's environment: no proxy, token or DATABASE_URL.
-KEPT = ('PATH', 'LANG', 'LC_ALL', 'TMPDIR')
+#: Without MPLCONFIGDIR, the first start in each home directory looks through the machine's fonts.
+KEPT = ('PATH', 'LANG', 'LC_ALL', 'TMPDIR', 'MPLCONFIGDIR')
 
 
 def tom_python() -> Path:
