@@ -1,6 +1,5 @@
 """What the tests share: a database in a file, a media folder, an observatory, records at it."""
 
-import gc
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import count
@@ -35,9 +34,6 @@ TEMPLATE = Path(__file__).parents[2] / '{{cookiecutter.project_slug}}'
 PERMISSIONS = 'django.contrib.auth.management.create_permissions'
 KEPT_TABLES = ('django_content_type', 'auth_permission')
 OCS = ('LCO', 'SOAR', 'BLANCO')
-
-# With Python's own thresholds the garbage collector takes an eighth of the time, most of it in `migrate`.
-gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope='session')
