@@ -45,7 +45,9 @@ engine: library  ## test the library under load and under fire, and on PostgreSQ
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target \
 	    engine-postgresql engine-sqlite $(if $(ARGS),,unit-postgresql engine-any-answer)
 
-# Without one file, which begins when another part has ended: all would wait for this one.
+# Begins when another part has ended. As a part of engine-sqlite, all would wait for it.
+ANY_ANSWER := tests/engine/test_any_answer.py
+
 engine-sqlite: library
 	$(LIBRARY_PYTEST) -n 0 $(or $(ARGS),--ignore=$(ANY_ANSWER) tests/engine)
 
@@ -54,7 +56,6 @@ engine-any-answer: library
 
 # These behave alike on both databases, and take long; so does what needs no database. With ALIKE= and
 # ALIKE_UNITS= on make's command line, all of them run on PostgreSQL.
-ANY_ANSWER := tests/engine/test_any_answer.py
 ALIKE := any_answer arrivals_run audit disk follow hang object_store owner process_secrets soak
 ALIKE_UNITS := after_a_save alerts arrivals_pictures big_tom clockwork command data_files deadline demo doctor \
     downloads due facilities facility_process good_manners hooks muting odd_requests one_answer page_buttons \
