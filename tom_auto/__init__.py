@@ -33,6 +33,7 @@
 | `order_of_jobs` | jobs of the same minute begin one after another, whoever starts them |
 | `jobs` | the jobs of schedule.toml, as Django sees them |
 | `checks` | `manage.py check`: facilities and jobs |
+| `startup` | quicker commands: no garbage is looked for while a TOM starts |
 | `models` | the tables of the library; `admin` and `apps` are as Django wants them |
 | `management` | the commands: each parses, calls, and prints |
 | `interrupt` | ends a process after a time, or at a signal |

@@ -11,6 +11,8 @@ from django.db.backends.signals import connection_created
 from django.db.models.signals import post_save, pre_delete
 from django.urls import URLPattern, URLResolver, include, path
 
+from . import startup
+
 
 def leave_uncompiled(connection: BaseDatabaseWrapper, **_: object) -> None:
     """Keep PostgreSQL from compiling questions: that takes a second, and answering them 0.06 s."""
@@ -45,6 +47,7 @@ class TomAutoConfig(AppConfig):
         got_request_exception.connect(forget_lost_pictures)
         post_save.connect(follow, sender='tom_dataproducts.DataProduct')
         pre_delete.connect(hand_on, sender='tom_targets.BaseTarget')
+        startup.has_ended()
 
     def include_url_paths(self) -> list[URLPattern | URLResolver]:
         return [path('automation/', include('tom_auto.page.urls'))]

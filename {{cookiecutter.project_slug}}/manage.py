@@ -10,12 +10,14 @@ def main() -> None:
     """Pass the command line to Django, or say what is missing."""
     project = Path(__file__).absolute().parent
     try:
+        from tom_auto import startup
         from tom_auto.scheduling.job_log import rotate_own_output
     except ImportError as error:
         raise SystemExit(
             f'The library tom_auto is missing ({error}). Copy the directory tom_auto of the '
             f'template to {project / "tom_auto"}, or install it with pip.'
         ) from error
+    startup.begins()
     rotate_own_output(project / 'logs' / 'cron.log')
     os.environ.setdefault('DJANGO_SETTINGS_MODULE', '{{ cookiecutter.project_slug }}.settings')
     try:

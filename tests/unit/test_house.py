@@ -110,6 +110,7 @@ LAYERS = [
         'interrupt',
         'media_store',
         'log_config',
+        'startup',
         'sync.errors',
         'versions',
     },
