@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bare unit template library engine engine-sqlite engine-postgresql engine-any-answer unit-postgresql pythons bounds bench lint docs reference licences lock upgrade release screenshots clean environments FORCE
+.PHONY: help demo test bare unit template library engine engine-sqlite engine-postgresql engine-apart unit-postgresql pythons bounds bench lint docs reference licences lock upgrade release screenshots clean environments FORCE
 
 TEMPLATE := {{cookiecutter.project_slug}}
 TOOLS := .work/tools/bin
@@ -43,16 +43,16 @@ template: environments  ## test the template: bake it, and use what it makes
 # a server.
 engine: library  ## test the library under load and under fire, and on PostgreSQL
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target \
-	    engine-postgresql engine-sqlite $(if $(ARGS),,unit-postgresql engine-any-answer)
+	    engine-postgresql engine-sqlite $(if $(ARGS),,unit-postgresql engine-apart)
 
-# Begins when another part has ended. As a part of engine-sqlite, all would wait for it.
-ANY_ANSWER := tests/engine/test_any_answer.py
+# These begin when another part has ended. As a part of engine-sqlite, all would wait for them.
+APART := tests/engine/test_any_answer.py tests/engine/test_soak.py
 
 engine-sqlite: library
-	$(LIBRARY_PYTEST) -n 0 $(or $(ARGS),--ignore=$(ANY_ANSWER) tests/engine)
+	$(LIBRARY_PYTEST) -n 0 $(or $(ARGS),$(APART:%=--ignore=%) tests/engine)
 
-engine-any-answer: library
-	$(LIBRARY_PYTEST) -n 0 $(ANY_ANSWER)
+engine-apart: library
+	$(LIBRARY_PYTEST) -n 0 $(APART)
 
 # These behave alike on both databases, and take long; so does what needs no database. With ALIKE= and
 # ALIKE_UNITS= on make's command line, all of them run on PostgreSQL.
