@@ -43,6 +43,7 @@
 | `environment` | reads `.env` for the settings; makes it, without packages |
 | `new_target_access` | who may see the targets that `updatetargets` makes |
 | `media_store` | a `STORAGES` for the settings: the data in an S3-compatible store |
+| `s3_storage` | the storage that `media_store` names |
 | `error_reports` | Django's error pages and mails, without secrets; answers that are no error |
 | `sentry` | sends errors to Sentry, without secrets |
 | `log_config` | a `LOGGING` for the settings: a log that rotates, without secrets |

@@ -29,6 +29,6 @@ def storages_in(bucket: str, store: str, access_key: str, secret_key: str) -> di
         ),
     }
     return {
-        'default': {'BACKEND': 'storages.backends.s3.S3Storage', 'OPTIONS': options},
+        'default': {'BACKEND': 'tom_auto.s3_storage.S3Storage', 'OPTIONS': options},
         'staticfiles': {'BACKEND': 'django.contrib.staticfiles.storage.StaticFilesStorage'},
     }

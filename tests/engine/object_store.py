@@ -5,13 +5,10 @@ import re
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from io import BytesIO
 from threading import Event, Lock, Thread
 
 import boto3
-import botocore.loaders
-import botocore.session
 from botocore.config import Config
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
@@ -22,9 +19,6 @@ BUCKET = 'tom-data'
 CREDENTIALS = {'access_key': 'dummy-access-key', 'secret_key': 'dummy-secret-key'}
 #: Few and short waits, so that a test ends soon; a TOM has boto's own, which end as well.
 PATIENCE = Config(connect_timeout=2, read_timeout=2, retries={'total_max_attempts': 1})
-
-# Each thread has a session of its own. Reading boto's models anew for each took half the time of the tests.
-botocore.session.create_loader = cache(botocore.loaders.create_loader)
 
 Application = Callable[[dict, Callable], Iterable[bytes]]
 #: Called with the question, the way to begin an answer, and the store itself.

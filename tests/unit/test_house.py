@@ -110,6 +110,7 @@ LAYERS = [
         'interrupt',
         'media_store',
         'log_config',
+        's3_storage',
         'startup',
         'sync.errors',
         'versions',
