@@ -8,7 +8,7 @@ import pytest
 from .test_house import MODULES, module
 
 #: These need packages that a TOM may do without.
-OPTIONAL = {'celery', 'sentry_sdk'}
+OPTIONAL = {'boto3', 'celery', 'sentry_sdk'}
 
 
 @pytest.mark.parametrize('name', map(module, MODULES))
