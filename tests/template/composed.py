@@ -220,14 +220,18 @@ class Tom:
             for service in WATCHED
         )
 
-    def wait_for(self, what: str, holds: Callable[[], bool], seconds: float = 120) -> None:
-        """Wait until `holds()`; otherwise say `what` is missing, and show all logs."""
+    def wait_for(self, what: str, holds: Callable[[], bool], every: float = 1) -> None:
+        """Wait until `holds()`; otherwise say `what` is missing, and show all logs.
+
+        To look takes a third of a second of CPU: `every` so many seconds.
+        """
+        seconds = 120
         end = time.monotonic() + seconds
         while not holds():
             if time.monotonic() > end:
                 logs = self.compose('logs', '--tail', '40', check=False).stdout[-6000:]
                 raise AssertionError(f'{what} within {seconds} s:\n{logs}')
-            time.sleep(0.2)
+            time.sleep(every)
 
     # --- what it has ---
 

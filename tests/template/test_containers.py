@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.xdist_group('docker'), pytest.mark.timeout(900)]
 
 PASSWORD = 'only-for-this-test'
 ENOUGH = 8  # records with all their frames, for a run that is killed after the first frame
+AT_ONCE = 0.2  # seconds: soon enough to kill a run in its middle
 KILLED = ' 137'  # the exit status of what did not end when it was asked to
 OWN = ('web', 'scheduler')  # the containers that the TOM's image runs in for long
 
@@ -189,7 +190,7 @@ def test_killed_in_the_middle_of_a_run(tom: Tom, service: str) -> None:
         tom.add_records(ENOUGH)
     process = tom.process_of(service)
     with tom.updating() as run:
-        tom.wait_for('no new frame', lambda: tom.frames() > before)
+        tom.wait_for('no new frame', lambda: tom.frames() > before, every=AT_ONCE)
         assert not tom.has_all_frames(), 'too late to kill'
         kill(process)
         said, _ = run.communicate(timeout=120)
@@ -348,11 +349,11 @@ else cat >"$table.new" && mv "$table.new" "$table"; fi
 def test_the_scheduler_is_killed_in_the_middle_of_its_run(tom: Tom) -> None:
     """On a slow machine, the tests above take longer than the run: then the next one is killed."""
     had = (tom.added - 2 * ENOUGH) * FRAMES_A_REQUEST
-    tom.wait_for('no scheduled run', lambda: tom.frames() > had)
+    tom.wait_for('no scheduled run', lambda: tom.frames() > had, every=AT_ONCE)
     if tom.has_all_frames():
         had = tom.frames()
         tom.add_records(2 * ENOUGH)
-        tom.wait_for('no scheduled run', lambda: tom.frames() > had)
+        tom.wait_for('no scheduled run', lambda: tom.frames() > had, every=AT_ONCE)
     assert not tom.has_all_frames(), 'too late to kill'
     kill(tom.process_of('scheduler'))
 
