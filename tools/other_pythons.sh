@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 chosen=$("$(cat .work/python)" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 uv=$PWD/.work/tools/bin/uv
 part='tests/unit/test_every_module.py tests/unit/test_hooks.py
-    tests/unit/test_facility_process.py'
+    tests/unit/test_facility_process.py tests/unit/test_startup.py'
 export UV_NO_PROGRESS=1 UV_PYTHON_INSTALL_DIR="$PWD/.work/pythons" UV_COMPILE_BYTECODE=0
 
 # Prints a Python of version $1 that runs; nothing if there is none.

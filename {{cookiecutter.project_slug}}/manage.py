@@ -14,7 +14,7 @@ def main() -> None:
         from tom_auto.scheduling.job_log import rotate_own_output
     except ImportError as error:
         raise SystemExit(
-            f'The library tom_auto is missing ({error}). Copy the directory tom_auto of the '
+            f'The library tom_auto is missing or too old ({error}). Copy the directory tom_auto of the '
             f'template to {project / "tom_auto"}, or install it with pip.'
         ) from error
     startup.begins()

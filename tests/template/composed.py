@@ -23,6 +23,7 @@ from docker_engine import (
 from postgres import free_port
 
 FRAMES_A_REQUEST = 2
+WITHIN = 120  # seconds, for what is waited for
 #: What is to be up, and is killed; all but the last have health checks.
 WATCHED = ('web', 'worker', 'broker', 'database', 'observatory')
 
@@ -223,14 +224,13 @@ class Tom:
     def wait_for(self, what: str, holds: Callable[[], bool], every: float = 1) -> None:
         """Wait until `holds()`; otherwise say `what` is missing, and show all logs.
 
-        To look takes a third of a second of CPU: `every` so many seconds.
+        Each look costs a third of a second of CPU, so it looks only once in `every` seconds.
         """
-        seconds = 120
-        end = time.monotonic() + seconds
+        end = time.monotonic() + WITHIN
         while not holds():
             if time.monotonic() > end:
                 logs = self.compose('logs', '--tail', '40', check=False).stdout[-6000:]
-                raise AssertionError(f'{what} within {seconds} s:\n{logs}')
+                raise AssertionError(f'{what} within {WITHIN} s:\n{logs}')
             time.sleep(every)
 
     # --- what it has ---

@@ -194,6 +194,21 @@ def test_the_database_is_the_one_that_was_asked_for(tom: Path, number: int) -> N
         assert engine.removesuffix('3') == asked
 
 
+#: A command of manage.py; how often the garbage collector has looked for something.
+COUNTED = """
+import gc, runpy, sys
+sys.argv = ['manage.py', 'version']
+runpy.run_path('manage.py', run_name='__main__')
+print('LOOKED', gc.get_stats()[0]['collections'])
+"""
+
+
+def test_a_start_looks_for_little_garbage(project: Path) -> None:
+    """It did so 400 times."""
+    done = run(project, tom_python(), '-c', COUNTED)
+    assert int(done.stdout.rpartition('LOOKED')[2]) < 100, done.stdout
+
+
 # --- .env and local_settings.py ------------------------------------------------------------
 
 
