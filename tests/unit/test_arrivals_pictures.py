@@ -25,7 +25,7 @@ from tom_targets.models import Target
 from machine import within
 from tom_auto.arrivals import drawing_program, pictures
 from tom_auto.arrivals.models import Arrival
-from tom_auto.arrivals.noting import note_arrival
+from tom_auto.arrivals.noting import note_arrivals
 from tom_auto.models import StoredFrame
 from tom_auto.sync import products
 from tom_auto.sync.storage_id import MARK, accept_storage
@@ -126,7 +126,7 @@ def came(add_record, media):
         product = stored(add_record(), name).product
         product.data.name = name
         product.save()
-        note_arrival('LCO', product)
+        note_arrivals([('LCO', product)])
         return Arrival.objects.get(product=product)
 
     return come

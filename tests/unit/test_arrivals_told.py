@@ -31,7 +31,7 @@ from tom_targets.models import Target
 from tom_auto import interrupt
 from tom_auto.arrivals import choosing, drawing_program, illustrations, mailing, notices, telling
 from tom_auto.arrivals.models import Arrival, Notice, Wish
-from tom_auto.arrivals.noting import note_arrival
+from tom_auto.arrivals.noting import note_arrivals
 from tom_auto.arrivals.numbers import newest_frame
 from tom_auto.models import SharedFrame, UpdateRun
 
@@ -900,7 +900,7 @@ def test_nobody_reads_past_a_frame_that_is_seen_later(mails, client, add_record,
 
     def note_slowly():
         with transaction.atomic():
-            note_arrival('LCO', stored(record, 'slow').product)
+            note_arrivals([('LCO', stored(record, 'slow').product)])
             noted.set()
             seen.wait(20)
         connection.close()
@@ -908,7 +908,7 @@ def test_nobody_reads_past_a_frame_that_is_seen_later(mails, client, add_record,
     slow = threading.Thread(target=note_slowly)
     slow.start()
     assert noted.wait(20)
-    note_arrival('LCO', stored(record, 'quick').product)
+    note_arrivals([('LCO', stored(record, 'quick').product)])
     tell()
     assert client.get(feed, {'after': last}).json() == {'frames': [], 'last': last}
     seen.set()

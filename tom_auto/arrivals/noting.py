@@ -41,14 +41,16 @@ def hand_on(instance: BaseTarget, **deleted: object) -> None:
             wish.targets.add(*heirs)
 
 
-def note_arrival(facility: str, product: DataProduct) -> None:
-    """Note that `product` of a `facility` came in, unless that is known: a new version is no new frame.
+def note_arrivals(came: list[tuple[str, DataProduct]]) -> None:
+    """Note each product that came in, of a facility, unless that is known: a new version is no new frame.
 
     In the transaction of its row, so that no kill leaves one without the other.
     """
-    arrival = Arrival(
-        product=product, target_id=product.target_id, facility=facility, at=timezone.now()
-    )
-    with transaction.atomic(savepoint=False):
-        say_one_is_to_come()
-        Arrival.objects.bulk_create([arrival], ignore_conflicts=True)
+    arrivals = [
+        Arrival(product=product, target_id=product.target_id, facility=facility, at=timezone.now())
+        for facility, product in came
+    ]
+    if arrivals:
+        with transaction.atomic(savepoint=False):
+            say_one_is_to_come()
+            Arrival.objects.bulk_create(arrivals, ignore_conflicts=True)

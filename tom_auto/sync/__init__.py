@@ -38,5 +38,6 @@
 | `storage_id` | The storage is the one that was there: it carries an id that the database knows: rule 7 |
 | `storage` | Where the files of data products lie: on a disk of this host, or in a store such as S3 |
 | `threads` | The threads of a run: they ask observatories and fetch files, and never touch the database |
+| `together` | What the main thread does with the database for several records at once |
 | `whole_file` | Is a file whole, and what its name promises? Archives send error pages and stumps instead |
 """

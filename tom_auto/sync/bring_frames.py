@@ -5,7 +5,7 @@ from functools import partial
 from time import sleep
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
@@ -14,12 +14,13 @@ from ..models import RecordSync, StoredFrame
 from . import products, storage
 from .errors import Clash, NoKey, OutOfTime, SetAside, SyncError
 from .facilities import Stock
-from .facility_jobs import Facilities, Jobs, one
+from .facility_jobs import Facilities
 from .frame_plans import Action, Plan, decide, is_preview, plans_for
 from .frames import Frame, Listing
 from .outcomes import Outcome
+from .products import Kept
 from .threads import Job
-from .whole_file import Received
+from .together import Jobs, Together, one
 
 Origin = StoredFrame.Origin
 BATCH = 100  # frames that are looked at together
@@ -132,8 +133,7 @@ class RecordFrames:
             elif plan.stored and plan.product:
                 products.share(record, plan.stored)
                 if plan.preview and sizes[plan.preview] is None:
-                    for preview, drawn in (yield from self._draw(record, plan)):
-                        products.write(record, preview, drawn)
+                    products.write((yield from self._draw(record, plan)))
         if todo and record.sync.is_settled:  # if this is killed, the next run goes on with it
             RecordSync.objects.filter(pk=record.pk).update(state=RecordSync.State.WAITING)
         while todo:
@@ -144,22 +144,33 @@ class RecordFrames:
         for plan in plans:
             products.note_broken(record, plan)
         results = yield [self._job_for(plan) for plan in plans]
-        again = []
+        again, kept = [], []
         for plan, (received, error) in zip(plans, results, strict=True):
             if error is not None:
                 self._troubles.append(error)
             elif received is not None:
-                kept = yield from self._keep(record, plan, received)
-                if not kept and products.found_meanwhile(plan):
-                    again.append(plan)
-                elif not kept and plan.stored and plan.product:
-                    products.share(record, plan.stored)
+                previews = (yield from self._draw(record, plan)) if plan.is_ours else []
+                kept.append(Kept(record, plan, received, previews))
             elif plan.action is Action.ADOPT:
                 if plan.is_of_others:
                     self._outcome.damaged += 1
                     plan.origin = Origin.DAMAGED
                 plan.action, plan.place = Action.FETCH, plan.name
                 again.append(plan)
+        return again + (yield from self._write(kept))
+
+    def _write(self, kept: list[Kept]) -> Jobs:
+        """Have the rows of files written; which of these frames are to be tried again."""
+        written = (yield [Together(products.write, each) for each in kept]) if kept else []
+        again, failure = [], None
+        for each, (stored, error) in zip(kept, written, strict=True):
+            was_faster = isinstance(error, IntegrityError) and products.is_taken(each.plan)
+            if error is None or was_faster:
+                again += self._count(each, stored)
+            else:
+                failure = failure or error
+        if failure:
+            raise failure
         return again
 
     def _job_for(self, plan: Plan) -> Job:
@@ -169,33 +180,27 @@ class RecordFrames:
             return self._facilities.disk_job(name, work, f'the file {plan.name}')
         return self._facilities.download_job(name, plan)
 
-    def _keep(self, record: ObservationRecord, plan: Plan, received: Received) -> Jobs:
-        """Have a preview made, and write the rows of one frame; whether they are written."""
-        is_ours, is_new = plan.is_ours, plan.product is None or plan.action is Action.RENEW
-        is_of_others = plan.is_of_others
-        previews = (yield from self._draw(record, plan)) if is_ours else []
-        stored = None
-        try:
-            with transaction.atomic():
-                stored = products.write(record, plan, received)
-                for preview, drawn in previews if stored else ():
-                    products.write(record, preview, drawn)
-        except IntegrityError:
-            if not products.is_taken(plan):
-                raise
+    def _count(self, kept: Kept, stored: StoredFrame | None) -> list[Plan]:
+        """Count a frame. Its plan if somebody was faster, and it is to be tried again."""
+        plan = kept.plan
         if stored is None:
-            for preview, _ in previews:
-                storage.delete(preview.place)
-        elif not is_ours:
-            self._outcome.adopted += is_of_others
+            for preview in kept.previews:
+                storage.delete(preview.plan.place)
+            if products.found_meanwhile(plan):
+                return [plan]
+            if plan.stored and plan.product:
+                products.share(kept.record, plan.stored)
+        elif not plan.is_ours:
+            self._outcome.adopted += plan.is_of_others
         else:
+            is_new = plan.product is None or plan.action is Action.RENEW
             self.saved.append(stored.product_id)
             self._outcome.saved += is_new
             self._outcome.repaired += not is_new
-        return stored is not None
+        return []
 
     def _draw(self, record: ObservationRecord, plan: Plan) -> Jobs:
-        """The JPEG of a frame, where there is to be one: its plan, and what is known of its file."""
+        """The JPEG of a frame, where there is to be one: a list of one, or of none."""
         if not getattr(settings, 'AUTO_THUMBNAILS', False):
             return []
         from . import previews  # here: without previews it is not needed, and takes half a second
@@ -206,4 +211,4 @@ class RecordFrames:
         preview.action = Action.FETCH
         name, work = self._outcome.facility, partial(previews.draw, plan.place, preview.place)
         [(drawn, _)] = yield [self._facilities.disk_job(name, work, f'a preview of {plan.place}')]
-        return [(preview, drawn)] if drawn else []
+        return [Kept(record, preview, drawn, [])] if drawn else []

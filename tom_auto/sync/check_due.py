@@ -28,6 +28,7 @@ from .reading_lists import ListReading, take
 from .record_outcomes import record_outcomes
 from .sharing import HandOut, Heart
 from .threads import DISK, Pool
+from .together import Gathered, Together
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Checks:
         self._run, self._report, self._limits = run, report, limits
         self._deadline, self._heart, self._progress = deadline, heart, progress
         self._active: dict[int, Check] = {}
+        self._together = Gathered()
         self._outcomes: list[Outcome] = []
         self._not_reached: Counter[str] = Counter()  # records, by facility
         self._written = monotonic()
@@ -93,8 +95,11 @@ class Checks:
         while self._active or queues or self._reading.waiting:
             if self._heart.lost:
                 raise AnotherRun(runs.TAKEN_OVER)
+            if not (self._together.due_in() and self._pool.is_at_work):
+                self._do_together()
             self._begin_more(queues)
-            for (pk, number), result, error in self._pool.finished(TICK):
+            wait = min(TICK, self._together.due_in()) if self._pool.is_at_work else 0
+            for (pk, number), result, error in self._pool.finished(wait):
                 if pk in self._active:
                     self._resume(self._active[pk], number, result, error)
                 elif pk in self._reading.waiting:
@@ -102,6 +107,13 @@ class Checks:
             self._write_outcomes(at_once=not self._active)
             if monotonic() > self._deadline and self._is_over(queues):
                 break
+
+    def _do_together(self) -> None:
+        """Do what checks ask of the database, and what that leads to."""
+        end = self._deadline + LAST_SECONDS
+        while self._together and not self._heart.lost and monotonic() < end:
+            (pk, number), result, error = self._together.next()
+            self._resume(self._active[pk], number, result, error)
 
     def _begin_more(self, queues: deque) -> None:
         """Take more records in hand, one of each facility in turn."""
@@ -125,7 +137,8 @@ class Checks:
         """Let a check go on until it needs something, or has ended."""
         try:
             for number, job in check.advance():
-                self._pool.submit(job, (check.outcome.record, number))
+                add = self._together.add if isinstance(job, Together) else self._pool.submit
+                add(job, (check.outcome.record, number))
         except Exception as error:
             check.fail(explained(error, check.outcome.facility))
             if isinstance(error, DatabaseTrouble):

@@ -12,10 +12,11 @@ from . import hooks, product_hooks
 from .bring_frames import RecordFrames
 from .errors import BrokenClass, OutOfTime, PartFailed, SetAside, SyncError, Unsupported
 from .facilities import TIMES, Stock
-from .facility_jobs import Facilities, Jobs, one
+from .facility_jobs import Facilities
 from .facility_saves import let_it_save
 from .outcomes import Ending, Outcome
 from .threads import Job
+from .together import Jobs, Together, one
 
 
 class Records:
@@ -50,7 +51,7 @@ class Check:
         self._frames = RecordFrames(self.outcome, facilities, limits)
         self._unsupported: Unsupported | None = None
 
-    def advance(self) -> Iterator[tuple[int, Job]]:
+    def advance(self) -> Iterator[tuple[int, Job | Together]]:
         """Go on with the results of the last jobs; gives the next ones, numbered."""
         try:
             jobs = self._steps.send(self._results or None)
@@ -91,14 +92,14 @@ class Check:
             if isinstance(error, SetAside):
                 outcome.ending = Ending.SET_ASIDE
         with self._noted():
-            self._pay_product_hooks(record)
+            yield from self._pay_product_hooks(record)
         if outcome.ending is Ending.CHECKED and outcome.error:
             outcome.ending = Ending.FAILED
         elif outcome.ending is Ending.CHECKED and self._unsupported:  # which hides no failure
             outcome.note(self._unsupported)
             outcome.ending = Ending.UNSUPPORTED
 
-    def _pay_product_hooks(self, record: ObservationRecord) -> None:
+    def _pay_product_hooks(self, record: ObservationRecord) -> Jobs:
         products = set(self._frames.saved)
         lease, holder = 0, product_hooks.RUN
         if self._limits.TASK_ENGINE != 'none':
@@ -107,10 +108,8 @@ class Check:
         if saves or record.pk in self._facilities.owing:
             products.update(product_hooks.products_owed(record.pk))
             lease = self._limits.LEASE  # some have failed, or workers had them, before
-        rows = DataProduct.objects.order_by('pk')
-        came = list(rows.filter(pk__in=products)) if products else []
-        if came and not self._facilities.hand_out(products):
-            product_hooks.pay_product_hooks(record.pk, came, lease, holder)
+        if products and not self._facilities.hand_out(products):
+            yield from product_hooks.pay_product_hooks(record.pk, products, lease, holder)
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
@@ -131,14 +130,14 @@ class Check:
             raise Unsupported(f'{record.observation_id!r} is not the number of a request')
         if record.sync.owes_hook:
             with self._noted():
-                hooks.pay_status_hook(record.pk)
+                yield from hooks.pay_status_hook(record.pk)
         begun = True  # whatever becomes of the status, the data is wanted
         with self._noted():
             begun = yield from self._refresh_status(record, stock)
         outcome.changed, outcome.status = record.status != outcome.status, record.status
         if self._facilities.overrides(name, 'update_observation_status'):
             with self._noted():
-                hooks.pay_status_hook(record.pk)
+                yield from hooks.pay_status_hook(record.pk)
         with self._noted():
             outcome.terminal = yield from self._is_terminal(record, stock)
         outcome.ended = record.scheduled_end if outcome.terminal else None
@@ -154,7 +153,7 @@ class Check:
         """Have the status of `record` written; whether it may have frames."""
         name, news = self.outcome.facility, None
         if self._facilities.overrides(name, 'update_observation_status'):
-            hooks.note_owed(record)
+            hooks.note_owed([record])
             job = self._facilities.class_job(name, record, 'update', record.observation_id)
             try:
                 yield from one(job)
@@ -171,7 +170,7 @@ class Check:
             begun = True
         if status.fault:
             self.outcome.note(BrokenClass(status.fault))
-        if not hooks.write_status(record, status):
+        if not (yield from hooks.write_status(record, status)):
             record.refresh_from_db(fields=['status', *TIMES])  # somebody's, and newer
         return begun
 

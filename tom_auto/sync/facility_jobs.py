@@ -2,9 +2,8 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -29,16 +28,6 @@ logger = logging.getLogger(__name__)
 
 #: What calls classes in their processes, each of which may use a connection to the database.
 CLASSES = ('classes',)
-#: A part of a check: it yields the jobs that it needs, and gets their results and errors.
-Jobs = Generator[list[Job], list[tuple[Any, Exception | None]], Any]
-
-
-def one(job: Job) -> Jobs:
-    """The result of one job; raises its error."""
-    [(result, error)] = yield [job]
-    if error is not None:
-        raise error
-    return result
 
 
 class Facilities:

@@ -8,13 +8,14 @@ from django.db.models import Max
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
-from ..arrivals.noting import note_arrival
+from ..arrivals.noting import note_arrivals
 from ..models import RecordSync, StoredFrame
 from . import storage, whole_file
 from .errors import BrokenClass
-from .facility_jobs import Facilities, Jobs, one
+from .facility_jobs import Facilities
 from .outcomes import Outcome
 from .products import copy_rights, note_verified, owe_hooks_anew
+from .together import Jobs, one
 from .whole_file import Received
 
 
@@ -86,6 +87,7 @@ def _take_over(
     stored.record, stored.product, stored.hooks_owed = record, product, True
     owe_hooks_anew(stored)
     note_verified(stored, product.get_file_name(), product.data.name, received)
+    stored.save()
     if is_new:
-        note_arrival(record.facility, product)
+        note_arrivals([(record.facility, product)])
     copy_rights(record, product)

@@ -1,6 +1,7 @@
 """What is kept of a record's frames already, and what there is to do about each: rules 6 to 8."""
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -59,7 +60,7 @@ class Plan:
 
     def row(self, record: ObservationRecord, product: DataProduct) -> StoredFrame:
         """What is known of the frame, old or new, for `product`."""
-        row = self.stored or StoredFrame(
+        row = copy(self.stored) or StoredFrame(
             frame_id=self.frame.id, record=product.observation_record or record,
             size=0, stored_at=timezone.now(), origin=self.origin,
         )  # fmt: skip

@@ -14,9 +14,12 @@ from tom_observations.models import ObservationRecord
 from ..models import RecordSync
 from .explain import hook_failed
 from .facilities import TIMES, Status
+from .together import Jobs, Together, one
+
+FIELDS = 'status', *TIMES
 
 
-def write_status(record: ObservationRecord, status: Status) -> bool:
+def write_status(record: ObservationRecord, status: Status) -> Jobs:
     """Write `status` into `record` where it changed; whether it could be written.
 
     Not where somebody has written another status, or other times, since `record` was read: the
@@ -27,43 +30,66 @@ def write_status(record: ObservationRecord, status: Status) -> bool:
     }
     if all(getattr(record, field) == value for field, value in news.items()):
         return True
-    with transaction.atomic():
-        rows = ObservationRecord.objects.select_related('target').select_for_update(of=('self',))
-        fresh = rows.filter(pk=record.pk).first()
-        fields = 'status', *TIMES
-        if fresh is None or any(getattr(fresh, one) != getattr(record, one) for one in fields):
-            return False
-        before = note_owed(record) if fresh.status != status.state else None
-        for field, value in news.items():
-            setattr(fresh, field, value)
-            setattr(record, field, value)
-        # Only these fields: a whole save would undo what someone edits on the web meanwhile. Not
-        # by tomtoolkit's own `save`, which would call the hook within this transaction.
-        Model.save(fresh, update_fields=[*news, 'modified'])
-    if before is not None:
-        _pay_status_hook(fresh, before)
+    changed = record.status != status.state
+    if not (yield from one(Together(_write_statuses, (record, news)))):
+        return False
+    for field, value in news.items():
+        setattr(record, field, value)
+    if changed:
+        yield from pay_status_hook(record.pk)
     return True
 
 
-def note_owed(record: ObservationRecord) -> str:
-    """Note the status that `record` has, for its hook, unless an older one is; gives which is."""
-    rows = RecordSync.objects.filter(pk=record.pk)
-    if rows.filter(owes_hook=False).update(owes_hook=True, status_before=record.status):
-        return record.status
-    return rows.values_list('status_before', flat=True).first() or ''
+def _write_statuses(news: list[tuple[ObservationRecord, dict]]) -> list[bool]:
+    with transaction.atomic():
+        keys = [record.pk for record, _ in news]
+        rows = ObservationRecord.objects.select_for_update().filter(pk__in=keys)
+        there = {row.pk: row for row in rows.order_by('pk')}
+        for record, _ in news:
+            row = there.get(record.pk)
+            if row and any(getattr(row, field) != getattr(record, field) for field in FIELDS):
+                del there[record.pk]
+        note_owed([
+            record for record, its in news
+            if record.pk in there and record.status != its['status']
+        ])  # fmt: skip
+        for record, its in news:
+            if row := there.get(record.pk):
+                for field, value in its.items():
+                    setattr(row, field, value)
+                # Only these fields: a whole save would undo what someone edits on the web meanwhile.
+                # Not tomtoolkit's own `save`, which would call the hook within this transaction.
+                Model.save(row, update_fields=[*its, 'modified'])
+    return [record.pk in there for record, _ in news]
 
 
-def pay_status_hook(pk: int) -> None:
+def note_owed(records: list[ObservationRecord]) -> None:
+    """Note the status that each record has, for its hook, unless an older one is noted."""
+    for status in {record.status for record in records}:
+        keys = [record.pk for record in records if record.status == status]
+        free = RecordSync.objects.filter(pk__in=keys, owes_hook=False)
+        free.update(owes_hook=True, status_before=status)
+
+
+def pay_status_hook(pk: int) -> Jobs:
     """Run the hook that the record `pk` owes, with objects read for it. Raises HookFailed."""
-    record = ObservationRecord.objects.filter(pk=pk, sync__owes_hook=True).first()
-    if record is not None:
-        _pay_status_hook(record, record.sync.status_before)
+    record = yield from one(Together(_read_owing, pk, for_hook=True))
+    if record is None:
+        return
+    if record.status != record.sync.status_before:
+        run_own_hook('observation_change_state', record, record.sync.status_before)
+    yield from one(Together(_strike_out, pk))
 
 
-def _pay_status_hook(record: ObservationRecord, before: str) -> None:
-    if record.status != before:
-        run_own_hook('observation_change_state', record, before)
-    RecordSync.objects.filter(pk=record.pk).update(owes_hook=False, status_before='')
+def _read_owing(keys: list[int]) -> list[ObservationRecord | None]:
+    rows = ObservationRecord.objects.select_related('target', 'sync').filter(sync__owes_hook=True)
+    found = rows.in_bulk(keys)
+    return [found.get(key) for key in keys]
+
+
+def _strike_out(keys: list[int]) -> list[int]:
+    RecordSync.objects.filter(pk__in=keys).update(owes_hook=False, status_before='')
+    return keys
 
 
 def run_own_hook(hook: str, *arguments: object) -> None:

@@ -29,6 +29,7 @@ from .due import backoff
 from .errors import HookFailed
 from .hooks import run_own_hook
 from .lease import Prolonged
+from .together import Jobs, Together, alone, one
 
 RUN = 'the run'  # who holds what a run without workers has claimed: there is only one
 CHUNK = 10  # products of one record, which a worker claims together
@@ -69,8 +70,8 @@ def this_process() -> str:
 
 
 def pay_product_hooks(
-    record: int, products: list[DataProduct], lease: float, holder: str = RUN
-) -> None:
+    record: int, products: Collection[int], lease: float, holder: str = RUN
+) -> Jobs:
     """Run the hooks that these products of `record` are owed, but for those that a worker has in hand.
 
     After a failure a hook may run twice, but it is never skipped. Raises HookFailed, after all
@@ -81,10 +82,11 @@ def pay_product_hooks(
     if lease:
         free = Q(hooks_holder__in=['', holder]) | Q(hooks_due__lte=Now())
         claim.take(owed().filter(free, product__in=products))
+        with claim.kept():  # a lease must not wait for others
+            alone(claim.pay(record, products))
     else:
         claim.hold(products)
-    with claim.kept():
-        claim.pay(record, products)
+        yield from claim.pay(record, products)
     if claim.failure is not None:
         raise claim.failure
 
@@ -103,10 +105,11 @@ def pay_next(holder: str, lease: float, around: Around, until: float, most: int 
             return 0
         claim.take(owed().filter(pk__in=[key for keys in chosen.values() for key in keys]))
     with claim.kept():
-        rows = DataProduct.objects.order_by('pk')
+        frames = StoredFrame.objects.order_by('product')
         for record, keys in chosen.items():
             try:
-                claim.pay(record, list(rows.filter(stored_frame__in=keys)), around, until)
+                products = frames.filter(pk__in=keys).values_list('product', flat=True)
+                alone(claim.pay(record, list(products), around, until))
             except Exception:  # this record's trouble is not the others'
                 claim.give_back(besides=keys)
                 raise
@@ -138,14 +141,14 @@ class Claim:
         self.failure: HookFailed | None = None
         self._holder, self._lease = holder, lease
         self._failures: dict[int, int] = {}  # so far, by product
-        self._paid = 0
+        self._paid: set[int] = set()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
         """While this lasts, the claim is prolonged; what is left of it then is given back."""
         with self._prolonged():
             yield
-        if self._lease and self._paid < len(self._failures):
+        if self._lease and self._paid < self._failures.keys():
             self.give_back()
 
     def give_back(self, besides: Collection[int] = ()) -> None:
@@ -165,36 +168,35 @@ class Claim:
         mine = rows.filter(hooks_holder=self._holder)
         self._failures |= mine.values_list('product', 'hooks_failures')
 
-    def hold(self, products: list[DataProduct]) -> None:
+    def hold(self, products: Collection[int]) -> None:
         """Have in hand what nobody else can have, and what has never failed."""
-        self._failures = {product.pk: 0 for product in products}
+        self._failures = dict.fromkeys(products, 0)
 
     def pay(
         self,
         record: int,
-        products: list[DataProduct],
+        products: Collection[int],
         around: Around = nullcontext,
         until: float = inf,
-    ) -> None:
+    ) -> Jobs:
         """Run them for those of these products of `record` that are claimed.
 
         As tomtoolkit's page does that saves chosen products: one call for each, and one with all.
         Then `frames_arrived`, with the record and all that came for it.
         """
+        mine = self._failures.keys() & set(products)
         heard = [
             product.pk
-            for product in products
-            if product.pk in self._failures
-            and monotonic() <= until
-            and self._heard('data_product_post_save', [product], around)
+            for product in (yield from one(Together(_read, mine, for_hook=True)))
+            if monotonic() <= until and self._heard('data_product_post_save', [product], around)
         ]
-        rows = DataProduct.objects.order_by('pk')  # a hook may have deleted some
-        together = list(rows.filter(pk__in=heard)) if heard else []
+        if not heard:
+            return
+        # Anew: a hook may have deleted some.
+        together = yield from one(Together(_read, heard, for_hook=True))
         if together and self._all_heard(record, together, around):
-            paid = self._mine().filter(product__in=heard)
-            self._paid += paid.update(
-                hooks_owed=False, hooks_holder='', hooks_failures=0, hooks_error=''
-            )
+            self._paid.update(heard)
+            yield from one(Together(_strike_out, (self._holder, heard)))
 
     def _all_heard(self, record: int, products: list[DataProduct], around: Around) -> bool:
         if not self._heard('multiple_data_products_post_save', products, around):
@@ -239,3 +241,19 @@ class Claim:
         if not self._lease:
             return nullcontext()
         return Prolonged(lambda: self._mine().update(hooks_due=self._end_of_lease()), self._lease)
+
+
+def _read(wanted: list[Collection[int]]) -> list[list[DataProduct]]:
+    """The products with each of these keys, as far as they are there."""
+    found = DataProduct.objects.in_bulk({key for keys in wanted for key in keys})
+    return [[found[key] for key in sorted(keys) if key in found] for keys in wanted]
+
+
+def _strike_out(paid: list[tuple[str, Collection[int]]]) -> list[None]:
+    """Note for each holder that hooks have ended, of products that it had claimed."""
+    for holder in {holder for holder, _ in paid}:
+        keys = [key for who, some in paid if who == holder for key in some]
+        owed().filter(hooks_holder=holder, product__in=keys).update(
+            hooks_owed=False, hooks_holder='', hooks_failures=0, hooks_error=''
+        )
+    return [None] * len(paid)

@@ -5,8 +5,11 @@ verified, flushed and moved into place (`fetch`, in a thread), and the rows come
 run that is killed in between leaves a file that the next one recognises by its checksum.
 """
 
+from dataclasses import dataclass
+
 from django.conf import settings
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.models.signals import post_save, pre_save
 from django.utils import timezone
 from guardian.shortcuts import assign_perm, get_groups_with_perms
 from tom_dataproducts.models import DataProduct
@@ -14,7 +17,7 @@ from tom_observations.models import ObservationRecord
 
 from ..arrivals.lost_pictures import forget_shown
 from ..arrivals.models import Arrival
-from ..arrivals.noting import note_arrival
+from ..arrivals.noting import note_arrivals
 from ..conf import Automation
 from ..models import SharedFrame, StoredFrame
 from . import file_names, storage, whole_file
@@ -86,35 +89,80 @@ def fetch(plan: Plan, limits: Automation) -> Received | None:
     return received
 
 
-@transaction.atomic(savepoint=False)
-def write(record: ObservationRecord, plan: Plan, received: Received) -> StoredFrame | None:
-    """Write the rows of a file that is in its place; None where somebody was faster.
+@dataclass
+class Kept:
+    """A file that is in its place: its rows are to be written."""
+
+    record: ObservationRecord
+    plan: Plan
+    received: Received
+    previews: list['Kept']  # made of it
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.plan.name if self.plan.action is Action.ADOPT else self.plan.place
+
+
+def write(kept: list[Kept]) -> list[StoredFrame | None]:
+    """Write the rows of these files, and of their previews; None where somebody was faster.
 
     The product was deleted meanwhile. Raises IntegrityError where a web page has stored the same
     frame: nothing is written then.
     """
-    name = plan.name if plan.action is Action.ADOPT else plan.place
-    product = plan.product
-    if product is None:
-        kind = whole_file.data_product_type(plan.frame.filename)
-        product = DataProduct.objects.create(
-            product_id=plan.product_id, target=record.target, observation_record=record,
-            data=name, data_product_type=kind,
-        )  # fmt: skip
-    elif not _point_at(product, name, plan):
-        return None
-    stored = plan.row(record, product)
-    is_new = not stored.md5
-    if plan.is_ours and is_new:  # the first time: they are for people to change later
-        copy_rights(product.observation_record or record, product)
-    stored.archive_md5 = plan.frame.md5[:32]
-    stored.hooks_owed = plan.is_ours and bool(plan.frame.url)  # for no preview: it has no address
-    owe_hooks_anew(stored)
-    note_verified(stored, plan.frame.filename, name, received)
-    if stored.hooks_owed and (is_new or plan.product is None):
-        note_arrival(record.facility, product)
-    share(record, stored)
+    with transaction.atomic():
+        stored = _write(kept)
+        _write(
+            [one for each, row in zip(kept, stored, strict=True) if row for one in each.previews]
+        )
     return stored
+
+
+def _write(kept: list[Kept]) -> list[StoredFrame | None]:
+    new = _create_products([one for one in kept if one.plan.product is None])
+    rows, arrivals = [], []
+    for one in kept:
+        record, plan = one.record, one.plan
+        product = plan.product or new[plan.product_id]
+        if plan.product is not None and not _point_at(product, one.name, plan):
+            rows.append(None)
+            continue
+        stored = plan.row(record, product)
+        is_new = not stored.md5
+        if plan.is_ours and is_new:  # the first time: they are for people to change later
+            copy_rights(product.observation_record or record, product)
+        stored.archive_md5 = plan.frame.md5[:32]
+        stored.hooks_owed = plan.is_ours and bool(plan.frame.url)  # a preview has no address
+        owe_hooks_anew(stored)
+        note_verified(stored, plan.frame.filename, one.name, one.received)
+        if stored.hooks_owed and (is_new or plan.product is None):
+            arrivals.append((record.facility, product))
+        rows.append(stored)
+    StoredFrame.objects.bulk_create(row for row in rows if row and row.pk is None)
+    for one, row in zip(kept, rows, strict=True):
+        if row and one.plan.stored:
+            row.save()
+        if row:
+            share(one.record, row)
+    note_arrivals(arrivals)
+    return rows
+
+
+def _create_products(kept: list[Kept]) -> dict[str, DataProduct]:
+    """A row for each of these files, by its id: as `save` does it, signals included."""
+    products = [
+        DataProduct(
+            product_id=one.plan.product_id, target=one.record.target, observation_record=one.record,
+            data=one.name, data_product_type=whole_file.data_product_type(one.plan.frame.filename),
+        ) for one in kept
+    ]  # fmt: skip
+    said = {'raw': False, 'using': DEFAULT_DB_ALIAS, 'update_fields': None}
+    for product in products:
+        pre_save.send(DataProduct, instance=product, **said)
+    DataProduct.objects.bulk_create(products)
+    for product in products:
+        post_save.send(DataProduct, instance=product, created=True, **said)
+    return {product.product_id: product for product in products}
 
 
 def owe_hooks_anew(stored: StoredFrame) -> None:
@@ -143,10 +191,9 @@ def _point_at(product: DataProduct, name: str, plan: Plan) -> bool:
 
 
 def note_verified(stored: StoredFrame, filename: str, name: str, received: Received) -> None:
-    """Write what was verified of the file `name`, which the archive calls `filename`."""
+    """Note what was verified of the file `name`, which the archive calls `filename`."""
     stored.state, stored.filename, stored.name = StoredFrame.State.STORED, filename[-255:], name
     stored.md5, stored.size, stored.stored_at = received.md5, received.size, timezone.now()
-    stored.save()
 
 
 def is_taken(plan: Plan) -> bool:

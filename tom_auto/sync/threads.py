@@ -119,6 +119,11 @@ class Pool:
         group = job.limits[0][0] if job.limits else None
         self._waiting.setdefault(group, deque()).append((job, tag))
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether anything is in hand, or waits for its turn."""
+        return bool(self.in_hand or self._waiting)
+
     def finished(self, seconds: float) -> list[Ended]:
         """Tag, result and error of what has ended; waits for the first, but not longer than that."""
         if refused := self._dispatch():
