@@ -6,6 +6,7 @@ change for good. Here the hook is noted together with the new status, and struck
 ended: what is still noted at the next check is owed, and paid then.
 """
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Model
 from tom_common.hooks import run_hook
@@ -17,6 +18,7 @@ from .facilities import TIMES, Status
 from .together import Jobs, Together, one
 
 FIELDS = 'status', *TIMES
+PLAIN = 'tom_common.hooks', 'tom_dataproducts.hooks'
 
 
 def write_status(record: ObservationRecord, status: Status) -> Jobs:
@@ -73,7 +75,8 @@ def note_owed(records: list[ObservationRecord]) -> None:
 
 def pay_status_hook(pk: int) -> Jobs:
     """Run the hook that the record `pk` owes, with objects read for it. Raises HookFailed."""
-    record = yield from one(Together(_read_owing, pk, for_hook=True))
+    is_own = not is_plain('observation_change_state')
+    record = yield from one(Together(_read_owing, pk, by_itself=is_own))
     if record is None:
         return
     if record.status != record.sync.status_before:
@@ -90,6 +93,11 @@ def _read_owing(keys: list[int]) -> list[ObservationRecord | None]:
 def _strike_out(keys: list[int]) -> list[int]:
     RecordSync.objects.filter(pk__in=keys).update(owes_hook=False, status_before='')
     return keys
+
+
+def is_plain(*hooks: str) -> bool:
+    """Whether these hooks are those that tomtoolkit brings, which log their call and change nothing."""
+    return all(settings.HOOKS.get(hook, '').rpartition('.')[0] in ('', *PLAIN) for hook in hooks)
 
 
 def run_own_hook(hook: str, *arguments: object) -> None:

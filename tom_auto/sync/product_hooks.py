@@ -27,10 +27,11 @@ from tom_observations.models import ObservationRecord
 from ..models import StoredFrame
 from .due import backoff
 from .errors import HookFailed
-from .hooks import run_own_hook
+from .hooks import is_plain, run_own_hook
 from .lease import Prolonged
 from .together import Jobs, Together, alone, one
 
+HOOKS = 'data_product_post_save', 'multiple_data_products_post_save', 'frames_arrived'
 RUN = 'the run'  # who holds what a run without workers has claimed: there is only one
 CHUNK = 10  # products of one record, which a worker claims together
 DEAD = Value('the process that ran it has died', output_field=TextField())
@@ -184,16 +185,17 @@ class Claim:
         As tomtoolkit's page does that saves chosen products: one call for each, and one with all.
         Then `frames_arrived`, with the record and all that came for it.
         """
+        is_own = not is_plain(*HOOKS)
         mine = self._failures.keys() & set(products)
+        found = yield from one(Together(_read, mine, by_itself=is_own))
         heard = [
-            product.pk
-            for product in (yield from one(Together(_read, mine, for_hook=True)))
+            key
+            for key, product in found.items()
             if monotonic() <= until and self._heard('data_product_post_save', [product], around)
         ]
-        if not heard:
-            return
         # Anew: a hook may have deleted some.
-        together = yield from one(Together(_read, heard, for_hook=True))
+        read = Together(_read, heard, by_itself=is_own)
+        together = list((yield from one(read)).values()) if heard else []
         if together and self._all_heard(record, together, around):
             self._paid.update(heard)
             yield from one(Together(_strike_out, (self._holder, heard)))
@@ -243,10 +245,10 @@ class Claim:
         return Prolonged(lambda: self._mine().update(hooks_due=self._end_of_lease()), self._lease)
 
 
-def _read(wanted: list[Collection[int]]) -> list[list[DataProduct]]:
+def _read(wanted: list[Collection[int]]) -> list[dict[int, DataProduct]]:
     """The products with each of these keys, as far as they are there."""
     found = DataProduct.objects.in_bulk({key for keys in wanted for key in keys})
-    return [[found[key] for key in sorted(keys) if key in found] for keys in wanted]
+    return [{key: found[key] for key in sorted(keys) if key in found} for keys in wanted]
 
 
 def _strike_out(paid: list[tuple[str, Collection[int]]]) -> list[None]:

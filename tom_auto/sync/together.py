@@ -19,7 +19,6 @@ from .db_retry import connect_again
 from .threads import Ended, Job
 
 GATHER = 0.1  # seconds: what is asked for within these is done together
-STALE = 1  # seconds, after which what was read for a hook is read again: others took their time
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,13 @@ class Together:
     """Something to do with the database, for all who ask for the same.
 
     `act` gets the items of all of them, and returns the result for each. It is all or nothing: where
-    it raises, it is called once more for each of them alone. `for_hook`: it reads, for a hook.
+    it raises, it is called once more for each of them alone. `by_itself`: it is for one of them, and
+    nothing else comes between it and the rest of that check. A hook gets what it has not changed.
     """
 
     act: Callable[[list], Sequence]
     item: object
-    for_hook: bool = False
+    by_itself: bool = False
     doing: str = 'the database'
 
 
@@ -63,41 +63,44 @@ class Gathered:
     """What checks have asked for."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Callable, list[tuple[Together, object]]] = {}  # with tags, by act
-        self._since: deque[float] = deque()  # when the first of each of these was asked for
-        self._ready: deque[tuple[Together, Ended, float]] = deque()
+        #: What each act was asked for, with tags, and when it was asked for first.
+        self._waiting: dict[Callable, tuple[float, list[tuple[Together, object]]]] = {}
+        self._by_itself: deque[tuple[Together, object]] = deque()
+        self._ready: deque[Ended] = deque()
 
     def __bool__(self) -> bool:
-        return bool(self._waiting or self._ready)
+        return bool(self._waiting or self._by_itself or self._ready)
 
     def add(self, wish: Together, tag: object) -> None:
         """Keep a wish; its result comes back with `tag`."""
-        if wish.act not in self._waiting:
-            self._since.append(monotonic())
-        self._waiting.setdefault(wish.act, []).append((wish, tag))
+        if wish.by_itself:
+            self._by_itself.append((wish, tag))
+        else:
+            _, wishes = self._waiting.setdefault(wish.act, (monotonic(), []))
+            wishes.append((wish, tag))
 
     def due_in(self) -> float:
-        """The seconds until the oldest wish has waited long enough."""
-        return max(0, self._since[0] + GATHER - monotonic()) if self._since else inf
+        """The seconds until something has waited long enough."""
+        if self._by_itself or self._ready:
+            return 0
+        return max(0, self._since() + GATHER - monotonic())
 
     def next(self) -> Ended:
-        """Tag, result and error of one wish. Whatever has waited for long enough is done first."""
-        while True:
-            if self._waiting and not (self._ready and self.due_in()):
-                self._do_first()
-            wish, ended, since = self._ready.popleft()
-            if not wish.for_hook or monotonic() - since < STALE:
-                return ended
-            self.add(wish, ended[0])
+        """Tag, result and error of one wish. First comes what has waited for long enough."""
+        is_due = self._since() + GATHER < monotonic()
+        if is_due or not (self._ready or self._by_itself):
+            act = next(iter(self._waiting))  # which was asked for first
+            self._do(*self._waiting.pop(act)[1])
+        elif not self._ready:
+            self._do(self._by_itself.popleft())
+        return self._ready.popleft()
 
-    def _do_first(self) -> None:
-        act = next(iter(self._waiting))
-        waiting = self._waiting.pop(act)
-        self._since.popleft()
-        results = _done(act, [wish.item for wish, _ in waiting])
-        now = monotonic()
-        for (wish, tag), done in zip(waiting, results, strict=True):
-            self._ready.append((wish, (tag, *done), now))
+    def _since(self) -> float:
+        return min((since for since, _ in self._waiting.values()), default=inf)
+
+    def _do(self, *wishes: tuple[Together, object]) -> None:
+        done = _done(wishes[0][0].act, [wish.item for wish, _ in wishes])
+        self._ready += [(tag, *each) for (_, tag), each in zip(wishes, done, strict=True)]
 
 
 def _done(act: Callable[[list], Sequence], items: list) -> list[tuple[Any, Exception | None]]:
