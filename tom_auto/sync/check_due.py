@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 TICK = 0.5  # seconds between two looks at the clock
 GATHER = 0.3  # seconds: the outcomes of so long are written together
+AT_LEAST = 32  # records are in hand at a time, so that their rows are written together
 LAST_SECONDS = 3  # after the deadline, for what is under way
 
 
@@ -117,7 +118,7 @@ class Checks:
 
     def _begin_more(self, queues: deque) -> None:
         """Take more records in hand, one of each facility in turn."""
-        most, records, begun = 4 * self._limits.WORKERS, Records(), []
+        most, records, begun = max(4 * self._limits.WORKERS, AT_LEAST), Records(), []
         while queues and len(self._active) < most and monotonic() < self._deadline:
             name, keys = queues.popleft()
             key = keys.popleft()

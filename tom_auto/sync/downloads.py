@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import BinaryIO
+from urllib.parse import urljoin
 
 import requests
+from requests import sessions
+from requests.adapters import HTTPAdapter
+from requests.utils import default_headers
 
 from ..conf import Automation
 from .errors import BadAnswer, NoAnswer, NoRoom
@@ -16,17 +20,10 @@ from .whole_file import PACKED, Received, received_from
 
 BIG = 8 * 1024 * 1024  # bytes: after so many it is time to look at the disk again
 #: A compressed transfer would hide how many bytes the file has.
-PLAIN = {'Accept-Encoding': 'identity'}
+HEADERS = {**default_headers(), 'Accept-Encoding': 'identity'}
+MOST_REDIRECTS = 30  # as many as requests follows
 
-
-class _Downloads(requests.Session):
-    """No credentials go along, not even those of .netrc on a redirect.
-
-    An archive's URLs are presigned, and refuse them.
-    """
-
-    def rebuild_auth(self, prepared: requests.PreparedRequest, response: object) -> None:
-        prepared.headers.pop('Authorization', None)
+_adapter = HTTPAdapter()
 
 
 def download(
@@ -39,10 +36,7 @@ def download(
     wanted frame is for the caller to judge.
     """
     try:
-        with (
-            _Downloads() as session,
-            session.get(url, stream=True, auth=lambda request: request, headers=PLAIN) as response,
-        ):
+        with _asked(url) as response:
             if response.status_code != requests.codes.ok:
                 raise BadAnswer(f'the archive answered {response.status_code} for the file')
             with room_for(response.raw.length_remaining or BIG, limits) as wrote:
@@ -60,6 +54,29 @@ def download(
         received = _unpacked(into, received)
     kind = response.headers.get('Content-Type', '').partition(';')[0].strip().lower()
     return replace(received, content_type=kind)
+
+
+def _asked(url: str) -> requests.Response:
+    """The answer for `url`, wherever that leads.
+
+    An archive's URLs are presigned, and refuse credentials: none go along, not even those of .netrc.
+    So this is no session of `requests`, which is made to send them, and takes as much CPU as
+    everything else that a small file costs.
+    """
+    for _ in range(MOST_REDIRECTS + 1):
+        request = requests.PreparedRequest()
+        request.method = 'GET'
+        request.prepare_url(url, None)
+        request.prepare_headers(HEADERS)
+        proxies = sessions.get_environ_proxies(request.url)
+        certificates = os.environ.get('REQUESTS_CA_BUNDLE') or os.environ.get('CURL_CA_BUNDLE')
+        response = _adapter.send(request, stream=True, verify=certificates or True, proxies=proxies)
+        if not response.is_redirect:
+            return response
+        response.close()
+        # The bytes of a header are read as Latin-1, and mostly are UTF-8.
+        url = urljoin(request.url, response.headers['Location'].encode('latin-1').decode())
+    raise requests.TooManyRedirects
 
 
 def _written(

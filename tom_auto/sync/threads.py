@@ -10,12 +10,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
-from time import monotonic
+from time import monotonic, process_time, thread_time
 
 from . import errors
 from .explain import explained
 
 ENOUGH = 5  # failures in a row of one host, class or storage, after which it is set aside
+FEW = 2  # that begin something at a time
+CROWDED = 0.9  # of the time, after which the CPU has no time for more of what is small
+SMALL = 0.005  # seconds of CPU: a big file keeps a processor busy, without keeping Python
 REFUSALS = 3  # of one account, with no success between
 DISK = ('disk',)  # the storage of the data
 ROOM = ('room',)  # on it, for what is downloaded
@@ -50,10 +53,14 @@ class Line:
 
     A semaphore lets whoever comes first after another has left go ahead of those that wait. Only the
     one whose turn it is wakes up: to wake all that wait takes as much CPU as their requests.
+
+    It begins with a few, and lets more in while the CPU has time for them. Python runs one thread at
+    a time: where that is all that threads wait for, more of them only use a quarter more CPU.
     """
 
     def __init__(self, most: int) -> None:
-        self._most, self._given, self._left = most, 0, 0
+        self._most, self._now, self._given, self._left = most, min(most, FEW), 0, 0
+        self._open = self._now  # the last number that may come in
         self._lock, self._waiting = Lock(), {}
 
     def number(self) -> int:
@@ -66,19 +73,31 @@ class Line:
     def turn(self, number: int) -> Iterator[None]:
         """Wait for the turn of `number`."""
         with self._lock:
-            if number > self._left + self._most:
+            if number > self._open:
                 self._waiting[number] = Event()
             called = self._waiting.get(number)
         if called:
             called.wait()
+        begun = monotonic(), process_time(), thread_time()
         try:
             yield
         finally:
             with self._lock:
                 self._left += 1
-                following = self._waiting.pop(self._left + self._most, None)
-            if following:
-                following.set()
+                change = -1 if _is_crowded(*begun) else FEW
+                self._now = min(self._most, max(FEW, self._now + change))
+                before, self._open = self._open, max(self._open, self._left + self._now)
+                following = [
+                    self._waiting.pop(number, None) for number in range(before + 1, self._open + 1)
+                ]
+            for event in filter(None, following):
+                event.set()
+
+
+def _is_crowded(begun: float, process: float, thread: float) -> bool:
+    """Whether the CPU had no rest while a thread did something small, which began at these times."""
+    busy = (process_time() - process) / max(monotonic() - begun, 1e-6)
+    return busy > CROWDED and thread_time() - thread < SMALL
 
 
 class Pool:
