@@ -10,15 +10,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
-from time import monotonic, process_time, thread_time
+from time import monotonic
 
 from . import errors
 from .explain import explained
 
 ENOUGH = 5  # failures in a row of one host, class or storage, after which it is set aside
 FEW = 2  # that begin something at a time
-CROWDED = 0.9  # of the time, after which the CPU has no time for more of what is small
-SMALL = 0.005  # seconds of CPU: a big file keeps a processor busy, without keeping Python
+EACH = 0.0015  # seconds of CPU that something small takes at least, such as one download
+LATEST = 32  # of which the quickest tells how long a server, or a disk, lets one wait
 REFUSALS = 3  # of one account, with no success between
 DISK = ('disk',)  # the storage of the data
 ROOM = ('room',)  # on it, for what is downloaded
@@ -54,13 +54,15 @@ class Line:
     A semaphore lets whoever comes first after another has left go ahead of those that wait. Only the
     one whose turn it is wakes up: to wake all that wait takes as much CPU as their requests.
 
-    It begins with a few, and lets more in while the CPU has time for them. Python runs one thread at
-    a time: where that is all that threads wait for, more of them only use a quarter more CPU.
+    It begins with a few, and lets as many more in as keep the CPU at work while they wait for a server
+    or a disk. Python runs one thread at a time: more of them only wait for each other, and use a
+    quarter more CPU.
     """
 
     def __init__(self, most: int) -> None:
-        self._most, self._now, self._given, self._left = most, min(most, FEW), 0, 0
-        self._open = self._now  # the last number that may come in
+        self._most, self._given, self._left = most, 0, 0
+        self._open = min(most, FEW)  # the last number that may come in
+        self._took: deque[float] = deque(maxlen=LATEST)
         self._lock, self._waiting = Lock(), {}
 
     def number(self) -> int:
@@ -78,26 +80,20 @@ class Line:
             called = self._waiting.get(number)
         if called:
             called.wait()
-        begun = monotonic(), process_time(), thread_time()
+        begun = monotonic()
         try:
             yield
         finally:
             with self._lock:
                 self._left += 1
-                change = -1 if _is_crowded(*begun) else FEW
-                self._now = min(self._most, max(FEW, self._now + change))
-                before, self._open = self._open, max(self._open, self._left + self._now)
+                self._took.append(monotonic() - begun)
+                now = min(self._most, FEW + int(min(self._took) / EACH))
+                before, self._open = self._open, max(self._open, self._left + now)
                 following = [
                     self._waiting.pop(number, None) for number in range(before + 1, self._open + 1)
                 ]
             for event in filter(None, following):
                 event.set()
-
-
-def _is_crowded(begun: float, process: float, thread: float) -> bool:
-    """Whether the CPU had no rest while a thread did something small, which began at these times."""
-    busy = (process_time() - process) / max(monotonic() - begun, 1e-6)
-    return busy > CROWDED and thread_time() - thread < SMALL
 
 
 class Pool:
