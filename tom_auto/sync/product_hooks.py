@@ -193,9 +193,9 @@ class Claim:
             for key, product in found.items()
             if monotonic() <= until and self._heard('data_product_post_save', [product], around)
         ]
-        # Anew: a hook may have deleted some.
-        read = Together(_read, heard, by_itself=is_own)
-        together = list((yield from one(read)).values()) if heard else []
+        if is_own and heard:  # anew: a hook may have deleted some
+            found = yield from one(Together(_read, heard, by_itself=True))
+        together = [found[key] for key in heard if key in found]
         if together and self._all_heard(record, together, around):
             self._paid.update(heard)
             yield from one(Together(_strike_out, (self._holder, heard)))

@@ -32,7 +32,7 @@ from .whole_file import Received
 PARTS = '.tom-parts'
 RESTORING = '.tom-restore'  # what a restore makes ready, beside the data
 
-_numbers = count(1)
+_host, _numbers = socket.gethostname(), count(1)
 _room = Lock()
 _promised = [0]  # bytes that downloads in progress may still write
 
@@ -169,7 +169,7 @@ def part_file() -> Iterator[IO[bytes]]:
         with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as file:
             yield file
         return
-    part = Path(storage.location) / PARTS / f'{socket.gethostname()}-{os.getpid()}-{next(_numbers)}'
+    part = Path(storage.location) / PARTS / f'{_host}-{os.getpid()}-{next(_numbers)}'
     _make_directory(part.parent, storage.directory_permissions_mode)
     try:
         with part.open('x+b') as file:
