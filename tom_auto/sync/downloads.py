@@ -16,6 +16,7 @@ from requests.utils import default_headers
 from ..conf import Automation
 from .errors import BadAnswer, NoAnswer, NoRoom
 from .http import MAX_ANSWER, certificate_fault, chunks_of
+from .threads import let_others_ask
 from .whole_file import PACKED, Received, received_from
 
 BIG = 8 * 1024 * 1024  # bytes: after so many it is time to look at the disk again
@@ -48,6 +49,7 @@ def download(
     except requests.RequestException as error:
         reason = certificate_fault(error) or type(error).__name__
         raise NoAnswer(f'the download did not arrive ({reason})') from error
+    let_others_ask()
     # Packed for the transfer, or a packed file that was labelled so: see rule 6.
     is_packed = response.headers.get('Content-Encoding', '').lower() in ('gzip', 'x-gzip')
     if is_packed and received.md5 != md5 and (md5 or not filename.lower().endswith(PACKED)):

@@ -9,14 +9,14 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, local
 from time import monotonic
 
 from . import errors
 from .explain import explained
 
 ENOUGH = 5  # failures in a row of one host, class or storage, after which it is set aside
-FEW = 2  # that begin something at a time
+FEW = 1  # that begin something at a time
 EACH = 0.0015  # seconds of CPU that something small takes at least, such as one download
 LATEST = 32  # of which the quickest tells how long a server, or a disk, lets one wait
 REFUSALS = 3  # of one account, with no success between
@@ -46,6 +46,15 @@ class Job:
     facility: str
     keys: tuple[Hashable, ...] = ()
     limits: tuple[tuple[Hashable, int], ...] = ()
+
+
+_of_this_thread = local()
+
+
+def let_others_ask() -> None:
+    """Called in a job when its host has answered: what is left to do keeps nobody waiting."""
+    if lines := getattr(_of_this_thread, 'lines', None):
+        lines.close()
 
 
 class Line:
@@ -192,6 +201,7 @@ class Pool:
             job, tag, lines, first = task
             result = error = None
             with ExitStack() as stack:
+                _of_this_thread.lines = stack
                 # A number of the next line only now: who waits in one must not hold up another.
                 for number, line in enumerate(lines):
                     stack.enter_context(line.turn(line.number() if number else first))
