@@ -262,14 +262,21 @@ def delete_another(record, previous=None):
         ObservationRecord.objects.exclude(pk=record.pk).filter(status='').delete()
 
 
-def test_a_record_that_is_deleted_meanwhile_is_gone(observed, settings):
-    for _ in range(30):
+def delete_the_last(record, previous=None):
+    """The same with one that the run has in hand."""
+    if previous is not None:
+        ObservationRecord.objects.exclude(pk=record.pk).order_by('pk').last().delete()
+
+
+@pytest.mark.parametrize('deed', [delete_another, delete_the_last])
+def test_a_record_that_is_deleted_meanwhile_is_gone(observed, settings, deed):
+    for _ in range(40):
         observed(frames=0, status='')
-    settings.HOOKS = settings.HOOKS | {'observation_change_state': f'{__name__}.delete_another'}
+    settings.HOOKS = settings.HOOKS | {'observation_change_state': f'{__name__}.{deed.__name__}'}
     status, report = updatedata('--workers', '1')
     adds_up(report)
     assert report['gone'] > 0
-    assert report['checked'] + report['gone'] == 30
+    assert report['checked'] + report['gone'] == 40
     assert status == 0
 
 

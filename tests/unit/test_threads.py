@@ -22,7 +22,7 @@ from tom_auto.sync.errors import (
     SetAside,
     StorageAway,
 )
-from tom_auto.sync.threads import DISK, ROOM, Job, Pool
+from tom_auto.sync.threads import DISK, ROOM, Job, Pool, let_others_ask
 
 PORTAL, FILES = ('host', 'portal'), ('host', 'files')
 ACCOUNT, CLASS = ('account', 'portal', 'key'), ('class', 'Own')
@@ -114,9 +114,49 @@ def test_one_host_is_asked_by_so_many_at_a_time_and_holds_up_no_other(pool):
         pool.submit(job(ask, PORTAL), number)
     pool.submit(job(lambda: 'here', FILES), 'other')
     assert results(pool, 1) == {'other': ('here', None)}
+    while busy['now'] < 2:
+        assert pool.finished(0.05) == []
+    assert pool.finished(0.2) == []
     release.set()
     assert len(results(pool, 20)) == 20
     assert busy['most'] == 2
+
+
+@pytest.mark.parametrize(('seconds', 'least', 'most'), [(0, 1, 3), (0.05, 8, 8)])
+def test_as_many_begin_at_a_time_as_keep_the_cpu_at_work(seconds, least, most):
+    """Those that do not wait for anything would only keep Python from each other."""
+    pool, busy, lock = Pool(16, monotonic() + 30), Counter(), Lock()
+
+    def ask():
+        with lock:
+            busy['now'] += 1
+            busy['most'] = max(busy['most'], busy['now'])
+        sleep(seconds)
+        with lock:
+            busy['now'] -= 1
+
+    for number in range(100):
+        pool.submit(job(ask, PORTAL, most=8), number)
+    assert len(results(pool, 100)) == 100
+    pool.stop()
+    assert least <= busy['most'] <= most
+
+
+def test_whoever_has_been_answered_lets_others_ask(pool):
+    """A disk that is slow keeps no server waiting."""
+    asked, release = Counter(), Event()
+
+    def fetch():
+        asked['now'] += 1
+        let_others_ask()
+        release.wait(10)
+
+    for number in range(4):
+        pool.submit(job(fetch, FILES, most=1), number)
+    while asked['now'] < 2:  # of which each holds the only place, until it is answered
+        assert pool.finished(0.05) == []
+    release.set()
+    assert len(results(pool, 4)) == 4
 
 
 def test_nothing_is_begun_after_the_deadline():

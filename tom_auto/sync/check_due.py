@@ -138,8 +138,11 @@ class Checks:
         """Let a check go on until it needs something, or has ended."""
         try:
             for number, job in check.advance():
-                add = self._together.add if isinstance(job, Together) else self._pool.submit
-                add(job, (check.outcome.record, number))
+                tag = check.outcome.record, number
+                if isinstance(job, Together):
+                    self._together.add(job, tag)
+                else:  # what was begun first is to end first
+                    self._pool.submit(job, tag, check.number)
         except Exception as error:
             check.fail(explained(error, check.outcome.facility))
             if isinstance(error, DatabaseTrouble):

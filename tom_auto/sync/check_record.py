@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
@@ -17,6 +18,8 @@ from .facility_saves import let_it_save
 from .outcomes import Ending, Outcome
 from .threads import Job
 from .together import Jobs, Together, one
+
+_numbers = count(1)  # in the order in which checks begin
 
 
 class Records:
@@ -40,7 +43,7 @@ class Check:
     def __init__(
         self, name: str, pk: int, records: Records, facilities: Facilities, limits: Automation
     ) -> None:
-        self.outcome = Outcome(name, pk)
+        self.outcome, self.number = Outcome(name, pk), next(_numbers)
         self._records = records
         self.ended = False
         self.doing = name

@@ -97,7 +97,9 @@ def _strike_out(keys: list[int]) -> list[int]:
 
 def is_plain(*hooks: str) -> bool:
     """Whether these hooks are those that tomtoolkit brings, which log their call and change nothing."""
-    return all(settings.HOOKS.get(hook, '').rpartition('.')[0] in ('', *PLAIN) for hook in hooks)
+    return all(
+        (settings.HOOKS.get(hook) or '').rpartition('.')[0] in ('', *PLAIN) for hook in hooks
+    )
 
 
 def run_own_hook(hook: str, *arguments: object) -> None:

@@ -8,6 +8,8 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread, local
 from time import monotonic
@@ -16,9 +18,10 @@ from . import errors
 from .explain import explained
 
 ENOUGH = 5  # failures in a row of one host, class or storage, after which it is set aside
-FEW = 1  # that begin something at a time
+FEW = 1  # requests that a host gets at a time, to begin with
+MOMENT = 0.02  # seconds, after which more are sent: the first may well hang
 EACH = 0.0015  # seconds of CPU that something small takes at least, such as one download
-LATEST = 32  # of which the quickest tells how long a server, or a disk, lets one wait
+LATEST = 32  # requests, of which the quick ones tell how long a server lets one wait
 REFUSALS = 3  # of one account, with no success between
 DISK = ('disk',)  # the storage of the data
 ROOM = ('room',)  # on it, for what is downloaded
@@ -63,14 +66,13 @@ class Line:
     A semaphore lets whoever comes first after another has left go ahead of those that wait. Only the
     one whose turn it is wakes up: to wake all that wait takes as much CPU as their requests.
 
-    It begins with a few, and lets as many more in as keep the CPU at work while they wait for a server
-    or a disk. Python runs one thread at a time: more of them only wait for each other, and use a
-    quarter more CPU.
+    It begins with `few`, and lets as many more in as keep the CPU at work while they wait for a server.
+    Python runs one thread at a time: more of them only wait for each other, and use a quarter more CPU.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most, self._given, self._left = most, 0, 0
-        self._open = min(most, FEW)  # the last number that may come in
+    def __init__(self, few: int, most: int) -> None:
+        self._few, self._most, self._given, self._left = few, most, 0, 0
+        self._open, self._since = few, monotonic()  # the last number that may come in, since when
         self._took: deque[float] = deque(maxlen=LATEST)
         self._lock, self._waiting = Lock(), {}
 
@@ -96,13 +98,24 @@ class Line:
             with self._lock:
                 self._left += 1
                 self._took.append(monotonic() - begun)
-                now = min(self._most, FEW + int(min(self._took) / EACH))
-                before, self._open = self._open, max(self._open, self._left + now)
-                following = [
-                    self._waiting.pop(number, None) for number in range(before + 1, self._open + 1)
-                ]
-            for event in filter(None, following):
-                event.set()
+                quick = sorted(self._took)[len(self._took) // 4]
+                self._let_in(min(self._most, self._few + int(quick / EACH)))
+
+    def let_more_in(self) -> bool:
+        """Twice as many, where nobody has left for a moment; whether somebody still waits for that."""
+        with self._lock:
+            inside = self._open - self._left
+            if self._waiting and inside < self._most and monotonic() - self._since > MOMENT:
+                self._let_in(min(self._most, 2 * inside))
+            return bool(self._waiting) and self._open - self._left < self._most
+
+    def _let_in(self, now: int) -> None:
+        """Let in whoever comes next, until there are so many."""
+        before, self._open = self._open, max(self._open, self._left + now)
+        self._since = monotonic()
+        for number in range(before + 1, self._open + 1):
+            if number in self._waiting:
+                self._waiting.pop(number).set()
 
 
 class Pool:
@@ -113,7 +126,8 @@ class Pool:
         self._deadline = deadline
         self._todo: SimpleQueue = SimpleQueue()
         self._done: SimpleQueue = SimpleQueue()
-        self._waiting: OrderedDict[Hashable, deque] = OrderedDict()
+        self._waiting: OrderedDict[Hashable, list] = OrderedDict()  # heaps, by what limits them
+        self._numbers = count()
         self._lines: dict[Hashable, Line] = {}
         self._started: Counter[Hashable] = Counter()
         self._in_a_row: Counter[tuple] = Counter()
@@ -138,10 +152,13 @@ class Pool:
         for _ in range(self._threads):
             self._todo.put(None)
 
-    def submit(self, job: Job, tag: object) -> None:
-        """Have `job` done; its result comes back with `tag`, which no other job in hand has."""
+    def submit(self, job: Job, tag: object, rank: int = 0) -> None:
+        """Have `job` done; its result comes back with `tag`, which no other job in hand has.
+
+        Of those that wait for the same host, the lowest rank comes first.
+        """
         group = job.limits[0][0] if job.limits else None
-        self._waiting.setdefault(group, deque()).append((job, tag))
+        heappush(self._waiting.setdefault(group, []), (rank, next(self._numbers), job, tag))
 
     @property
     def is_at_work(self) -> bool:
@@ -152,11 +169,17 @@ class Pool:
         """Tag, result and error of what has ended; waits for the first, but not longer than that."""
         if refused := self._dispatch():
             return refused
-        ended = []
-        with suppress(Empty):
-            ended.append(self._noted(*self._done.get(timeout=seconds)))
-            while True:
-                ended.append(self._noted(*self._done.get_nowait()))
+        ended, end = [], monotonic() + seconds
+        while not ended:
+            left = max(0, end - monotonic())
+            more_wait = {line.let_more_in() for line in self._lines.values()}
+            with suppress(Empty):
+                wait = min(left, MOMENT) if True in more_wait else left
+                ended.append(self._noted(*self._done.get(timeout=wait)))
+                while True:
+                    ended.append(self._noted(*self._done.get_nowait()))
+            if not left:
+                break
         return ended
 
     def _dispatch(self) -> list[Ended]:
@@ -166,7 +189,7 @@ class Pool:
             jobs = self._waiting[group]
             self._waiting.move_to_end(group)
             while jobs:
-                job, tag = jobs[0]
+                _, _, job, tag = jobs[0]
                 if error := self._refusal(job):
                     refused.append((tag, None, error))
                 elif len(self.in_hand) >= 2 * self._threads or any(
@@ -175,7 +198,7 @@ class Pool:
                     break
                 else:
                     self._start(job, tag)
-                jobs.popleft()
+                heappop(jobs)
             if not jobs:
                 del self._waiting[group]
         return refused
@@ -190,7 +213,8 @@ class Pool:
     def _start(self, job: Job, tag: object) -> None:
         for key, most in job.limits:
             self._started[key] += 1
-            self._lines.setdefault(key, Line(most))
+            if key not in self._lines:
+                self._lines[key] = Line(FEW if key[0] == 'host' else most, most)
         lines = [self._lines[key] for key, _ in job.limits]
         first = lines[0].number() if lines else 0
         self.in_hand[tag] = job, monotonic()
