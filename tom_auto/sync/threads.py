@@ -98,7 +98,7 @@ class Line:
             with self._lock:
                 self._left += 1
                 self._took.append(monotonic() - begun)
-                quick = sorted(self._took)[len(self._took) // 4]
+                quick = sorted(self._took)[len(self._took) // 10]
                 self._let_in(min(self._most, self._few + int(quick / EACH)))
 
     def let_more_in(self) -> bool:
