@@ -455,6 +455,26 @@ def test_no_credentials_of_netrc_go_along_with_a_download_or_its_redirect(
     assert b'authorization' not in b''.join(heard).lower()
 
 
+def test_a_gate_gets_back_the_cookie_that_it_gives_along_with_a_redirect():
+    """And no other host does."""
+    heard: list[bytes] = []
+
+    def gate(connection: socket, closing: Event) -> None:
+        heard.append(connection.recv(4096))
+        if b'Cookie: seen=1' in heard[-1]:
+            connection.sendall(OK + b'Content-Length: 3\r\n\r\n1,2')
+        else:
+            connection.sendall(
+                b'HTTP/1.1 302 Elsewhere\r\nSet-Cookie: seen=1\r\nSet-Cookie: other=1; Domain=b.example\r\n'
+                b'Location: /there.csv\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'
+            )
+
+    with answering(gate) as there:
+        assert fetched(f'http://127.0.0.1:{there.port}/here.csv', 'a.csv') == b'1,2'
+    assert len(heard) == 2
+    assert b'other' not in heard[1]
+
+
 def test_what_is_written_no_longer_counts_as_reserved(media):
     """Two files that fit one after the other fit at the same time."""
     free = shutil.disk_usage(media).free

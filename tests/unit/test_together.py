@@ -30,24 +30,18 @@ def reciprocals(numbers):
 class TestWishes:
     """Without a database."""
 
-    @pytest.fixture
-    def done(self, monkeypatch):
-        """How often what was done, and for how many."""
-        done, plain = [], together._done
-        monkeypatch.setattr(
-            together,
-            '_done',
-            lambda act, items: done.append((act.__name__, len(items))) or plain(act, items),
-        )
-        return done
+    def test_of_a_kind_are_done_at_once_and_each_gets_its_own(self):
+        wishes, done = Gathered(), []
 
-    def test_of_a_kind_are_done_at_once_and_each_gets_its_own(self, done):
-        wishes = Gathered()
+        def noted(numbers):
+            done.append(len(numbers))
+            return squares(numbers)
+
         for number in range(5):
-            wishes.add(Together(squares, number), ('tag', number))
+            wishes.add(Together(noted, number), ('tag', number))
         found = [wishes.next() for _ in range(5)]
         assert found == [(('tag', number), number**2, None) for number in range(5)]
-        assert done == [('squares', 5)]
+        assert done == [5]
         assert not wishes
 
     def test_where_it_fails_for_all_it_fails_only_for_the_one(self):
@@ -136,6 +130,14 @@ class TestRecords:
         assert DataProduct.objects.count() == 2 * MANY
         assert sorted(files().values()) == contents(sky)
 
+    def test_that_share_a_frame_wait_for_no_place(self, sky, observed, add_record):
+        """Those that waited for the frame took all the places of the one that had it."""
+        record = observed('LCO', '', frames=1)
+        for _ in range(MANY):
+            add_record('LCO', '', observation_id=record.observation_id)
+        status, report = updatedata('--workers', '1', '--deadline', '30')
+        assert (status, report['checked'], report['saved']) == (0, MANY + 1, 1)
+
     def test_are_saved_with_the_signals_of_each(self, many):
         heard = []
 
@@ -152,14 +154,14 @@ class TestRecords:
         )
 
     def test_owe_their_hooks_until_each_has_ended(self, many, settings):
-        """A run that is killed at the last hook has struck out all but the last few."""
+        """Those of the user's, which may send a mail, are struck out at once."""
         settings.HOOKS = settings.HOOKS | {'observation_change_state': f'{__name__}.stop_at_last'}
         told.clear()
         with pytest.raises(CommandError, match='Stopped'):
             updatedata()
         owed = RecordSync.objects.filter(owes_hook=True).count()
         assert len(told) == 4
-        assert owed == MANY - 4 + 2
+        assert owed == MANY - 3
 
 
 told = []

@@ -151,6 +151,9 @@ class RecordFrames:
             elif received is not None:
                 previews = (yield from self._draw(record, plan)) if plan.is_ours else []
                 kept.append(Kept(record, plan, received, previews))
+                if previews:  # the next one takes a while
+                    again += yield from self._write(kept)
+                    kept = []
             elif plan.action is Action.ADOPT:
                 if plan.is_of_others:
                     self._outcome.damaged += 1

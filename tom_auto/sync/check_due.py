@@ -111,7 +111,7 @@ class Checks:
 
     def _do_together(self) -> None:
         """Do what checks ask of the database, and what that leads to."""
-        end = self._deadline + LAST_SECONDS
+        end = min(self._deadline + LAST_SECONDS, monotonic() + TICK)  # or the threads would be idle
         while self._together and not self._heart.lost and monotonic() < end:
             (pk, number), result, error = self._together.next()
             self._resume(self._active[pk], number, result, error)

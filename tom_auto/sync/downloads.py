@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 import requests
 from requests import sessions
 from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
 from requests.utils import default_headers
 
 from ..conf import Automation
@@ -65,16 +66,20 @@ def _asked(url: str) -> requests.Response:
     So this is no session of `requests`, which is made to send them, and takes as much CPU as
     everything else that a small file costs.
     """
+    cookies = RequestsCookieJar()  # a gate may want back what it gives along with a redirect
     for _ in range(MOST_REDIRECTS + 1):
         request = requests.PreparedRequest()
         request.method = 'GET'
         request.prepare_url(url, None)
         request.prepare_headers(HEADERS)
+        if cookies:
+            request.prepare_cookies(cookies)
         proxies = sessions.get_environ_proxies(request.url)
         certificates = os.environ.get('REQUESTS_CA_BUNDLE') or os.environ.get('CURL_CA_BUNDLE')
         response = _adapter.send(request, stream=True, verify=certificates or True, proxies=proxies)
         if not response.is_redirect:
             return response
+        cookies.update(response.cookies)
         response.close()
         # The bytes of a header are read as Latin-1, and mostly are UTF-8.
         url = urljoin(request.url, response.headers['Location'].encode('latin-1').decode())

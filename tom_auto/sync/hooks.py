@@ -45,8 +45,9 @@ def write_status(record: ObservationRecord, status: Status) -> Jobs:
 def _write_statuses(news: list[tuple[ObservationRecord, dict]]) -> list[bool]:
     with transaction.atomic():
         keys = [record.pk for record, _ in news]
-        rows = ObservationRecord.objects.select_for_update().filter(pk__in=keys)
-        there = {row.pk: row for row in rows.order_by('pk')}
+        # What somebody keeps locked is waited for alone.
+        rows = ObservationRecord.objects.select_for_update(nowait=len(news) > 1)
+        there = {row.pk: row for row in rows.filter(pk__in=keys).order_by('pk')}
         for record, _ in news:
             row = there.get(record.pk)
             if row and any(getattr(row, field) != getattr(record, field) for field in FIELDS):
@@ -67,7 +68,7 @@ def _write_statuses(news: list[tuple[ObservationRecord, dict]]) -> list[bool]:
 
 def note_owed(records: list[ObservationRecord]) -> None:
     """Note the status that each record has, for its hook, unless an older one is noted."""
-    for status in {record.status for record in records}:
+    for status in sorted({record.status for record in records}):
         keys = [record.pk for record in records if record.status == status]
         free = RecordSync.objects.filter(pk__in=keys, owes_hook=False)
         free.update(owes_hook=True, status_before=status)
@@ -81,7 +82,10 @@ def pay_status_hook(pk: int) -> Jobs:
         return
     if record.status != record.sync.status_before:
         run_own_hook('observation_change_state', record, record.sync.status_before)
-    yield from one(Together(_strike_out, pk))
+    if is_own:  # at once: it may have sent a mail
+        _strike_out([pk])
+    else:
+        yield from one(Together(_strike_out, pk))
 
 
 def _read_owing(keys: list[int]) -> list[ObservationRecord | None]:

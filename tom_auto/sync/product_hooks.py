@@ -198,7 +198,10 @@ class Claim:
         together = [found[key] for key in heard if key in found]
         if together and self._all_heard(record, together, around):
             self._paid.update(heard)
-            yield from one(Together(_strike_out, (self._holder, heard)))
+            if is_own:
+                _strike_out([(self._holder, heard)])
+            else:
+                yield from one(Together(_strike_out, (self._holder, heard)))
 
     def _all_heard(self, record: int, products: list[DataProduct], around: Around) -> bool:
         if not self._heard('multiple_data_products_post_save', products, around):

@@ -162,7 +162,7 @@ def _create_products(kept: list[Kept]) -> dict[str, DataProduct]:
     DataProduct.objects.bulk_create(products)
     for product in products:
         post_save.send(DataProduct, instance=product, created=True, **said)
-    return {product.product_id: product for product in products}
+    return {one.plan.product_id: product for one, product in zip(kept, products, strict=True)}
 
 
 def owe_hooks_anew(stored: StoredFrame) -> None:

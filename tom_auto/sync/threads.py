@@ -184,22 +184,23 @@ class Pool:
 
     def _dispatch(self) -> list[Ended]:
         """Hand out what may start, in turns; returns what may not start any more."""
-        refused = []
-        for group in list(self._waiting):
-            jobs = self._waiting[group]
+        refused, groups = [], deque(self._waiting)
+        while groups:
+            group = groups.popleft()
+            _, _, job, tag = self._waiting[group][0]
+            if error := self._refusal(job):
+                refused.append((tag, None, error))
+            elif len(self.in_hand) >= 2 * self._threads or any(
+                self._started[key] >= 2 * most for key, most in job.limits
+            ):
+                continue  # it keeps its turn
+            else:
+                self._start(job, tag)
+            heappop(self._waiting[group])
             self._waiting.move_to_end(group)
-            while jobs:
-                _, _, job, tag = jobs[0]
-                if error := self._refusal(job):
-                    refused.append((tag, None, error))
-                elif len(self.in_hand) >= 2 * self._threads or any(
-                    self._started[key] >= 2 * most for key, most in job.limits
-                ):
-                    break
-                else:
-                    self._start(job, tag)
-                heappop(jobs)
-            if not jobs:
+            if self._waiting[group]:
+                groups.append(group)
+            else:
                 del self._waiting[group]
         return refused
 

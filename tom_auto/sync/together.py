@@ -7,7 +7,6 @@ other threads in between.
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
@@ -18,6 +17,7 @@ from django.db import Error as DatabaseTrouble
 from .db_retry import connect_again
 from .threads import Ended, Job
 
+MOST = 100  # of a kind, which are done at a time
 GATHER = 0.1  # seconds: what is asked for within these is done together
 
 
@@ -56,7 +56,14 @@ def alone(steps: Jobs) -> Any:  # noqa: ANN401
             wishes = steps.send(results)
         except StopIteration as end:
             return end.value
-        results = [done for wish in wishes for done in _done(wish.act, [wish.item])]
+        results = [_done(wish) for wish in wishes]
+
+
+def _done(wish: Together) -> tuple[Any, Exception | None]:
+    try:
+        return wish.act([wish.item])[0], None
+    except Exception as error:
+        return None, error
 
 
 class Gathered:
@@ -87,29 +94,44 @@ class Gathered:
 
     def next(self) -> Ended:
         """Tag, result and error of one wish. First comes what has waited for long enough."""
-        is_due = self._since() + GATHER < monotonic()
-        if is_due or not (self._ready or self._by_itself):
-            act = next(iter(self._waiting))  # which was asked for first
-            self._do(*self._waiting.pop(act)[1])
-        elif not self._ready:
-            self._do(self._by_itself.popleft())
-        return self._ready.popleft()
+        while True:
+            is_due = self._since() + GATHER < monotonic()
+            if is_due or not (self._ready or self._by_itself):
+                act, (since, wishes) = next(
+                    iter(self._waiting.items())
+                )  # which was asked for first
+                self._waiting[act] = since, wishes[MOST:]
+                if not wishes[MOST:]:
+                    del self._waiting[act]
+                self._do(wishes[:MOST])
+            elif not self._ready:
+                self._do([self._by_itself.popleft()])
+            if self._ready:
+                return self._ready.popleft()
 
     def _since(self) -> float:
         return min((since for since, _ in self._waiting.values()), default=inf)
 
-    def _do(self, *wishes: tuple[Together, object]) -> None:
-        done = _done(wishes[0][0].act, [wish.item for wish, _ in wishes])
-        self._ready += [(tag, *each) for (_, tag), each in zip(wishes, done, strict=True)]
+    def _do(self, wishes: list[tuple[Together, object]]) -> None:
+        """Do what all of these ask for. Where that fails, each is done by itself, one after another."""
+        try:
+            results = wishes[0][0].act([wish.item for wish, _ in wishes])
+        except Exception as error:
+            is_there = not isinstance(error, DatabaseTrouble) or _is_there_again()
+            if is_there and len(wishes) > 1:
+                self._by_itself += wishes
+            else:
+                self._ready += [(tag, None, error) for _, tag in wishes]
+        else:
+            self._ready += [
+                (tag, each, None) for (_, tag), each in zip(wishes, results, strict=True)
+            ]
 
 
-def _done(act: Callable[[list], Sequence], items: list) -> list[tuple[Any, Exception | None]]:
+def _is_there_again() -> bool:
+    """Whether the database answers: perhaps it has gone, and the next statement would fail as well."""
     try:
-        return [(result, None) for result in act(items)]
-    except Exception as error:
-        if isinstance(error, DatabaseTrouble):  # perhaps it has gone: the next would fail as well
-            with suppress(DatabaseTrouble):
-                connect_again()
-        if len(items) == 1:
-            return [(None, error)]
-    return [done for item in items for done in _done(act, [item])]
+        connect_again()
+    except DatabaseTrouble:
+        return False
+    return True
