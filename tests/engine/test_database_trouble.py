@@ -113,8 +113,8 @@ def test_a_database_that_goes_away_and_comes_back(own_server, sky, observed, mom
     back.join()
 
     assert status == bool(report['failed'])
-    at_least = 1 if moment == '/store/' else 0  # while lists are read no record is in hand
-    some_records_failed(report, records, 'database: gone for a while', at_least)
+    # What several records asked for is asked for again when the database is back, so all may be well.
+    some_records_failed(report, records, 'database: gone for a while', at_least=0)
     assert report['failed'] <= 3, 'more than the threads of two workers had in hand'
     only_frames_are_stored(sky, rows_may_lack=True)
     two_clean_runs(sky)

@@ -187,7 +187,8 @@ def test_the_disk_of_the_database_fills_up(database_on_the_disk, sky, disk, add,
 
     try:
         status, report = updatedata('--workers', '1')
-        assert report['failed'] == 3
+        # The statuses of three are so small that the database may have had room for them.
+        assert report['checked'] == 0 < report['failed']
     except CommandError as error:  # where it could not even note how it ended
         assert 'disk is full' in str(error)
         status = error.returncode
