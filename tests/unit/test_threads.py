@@ -205,13 +205,13 @@ def test_what_fails_so_often_in_a_row_is_set_aside_once(pool, error, keys, most)
 def test_what_is_the_trouble_of_one_record_sets_nothing_aside(pool, error, keys):
     errors = one_after_another(pool, *[failing(error, *keys)] * 10)
     assert {type(each) for each in errors} == {type(error)}
-    assert pool.news == []
+    assert not pool.news
 
 
 def test_one_success_in_between_is_enough(pool):
     bad, good = failing(NoAnswer('silent'), PORTAL), job(lambda: 1, PORTAL)
     one_after_another(pool, *[bad] * 4, good, *[bad] * 4, good)
-    assert pool.news == []
+    assert not pool.news
 
 
 def test_a_file_server_that_is_away_does_not_stop_statuses(pool):

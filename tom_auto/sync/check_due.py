@@ -159,9 +159,9 @@ class Checks:
             connect_again()
 
     def _write_outcomes(self, at_once: bool) -> None:
-        for facility, reason, kind in self._pool.news:
+        while self._pool.news:
+            facility, reason, kind = self._pool.news.popleft()
             self._outcomes.append(Outcome(facility, error=reason, kind=kind))
-        self._pool.news.clear()
         if self._outcomes and (at_once or monotonic() - self._written > GATHER):
             outcomes, self._outcomes, self._written = self._outcomes, [], monotonic()
             record_outcomes(self._run, outcomes, self._limits)

@@ -119,7 +119,7 @@ class Line:
 
 
 class Pool:
-    """A fixed number of threads. All but `_work` runs in the main thread, and needs no locks."""
+    """A fixed number of threads. All but `_work` and `_note` runs in the main thread, without locks."""
 
     def __init__(self, threads: int, deadline: float) -> None:
         """`deadline`: when nothing more is started, in the seconds of `monotonic()`."""
@@ -131,8 +131,11 @@ class Pool:
         self._lines: dict[Hashable, Line] = {}
         self._started: Counter[Hashable] = Counter()
         self._in_a_row: Counter[tuple] = Counter()
+        self._noting = Lock()
         self.set_aside: dict[Hashable, str] = {}
-        self.news: list[tuple[str, str, str]] = []  # facility, reason, kind: what was set aside
+        self.news: deque[tuple[str, str, str]] = (
+            deque()
+        )  # facility, reason, kind: what was set aside
         self.in_hand: dict[object, tuple[Job, float]] = {}
         self._threads, self._stopped = threads, False
         for number in range(threads):
@@ -224,23 +227,27 @@ class Pool:
     def _work(self) -> None:
         while (task := self._todo.get()) is not None:
             job, tag, lines, first = task
-            result = error = None
+            result = None
             with ExitStack() as stack:
                 _of_this_thread.lines = stack
                 # A number of the next line only now: who waits in one must not hold up another.
                 for number, line in enumerate(lines):
                     stack.enter_context(line.turn(line.number() if number else first))
-                try:
-                    result = None if self._stopped else job.work()
-                except BaseException as raised:  # a facility class may even call sys.exit()
-                    error = explained(raised, job.facility)
+                # Once more, and noted before the next one's turn: whoever refuses is not asked again.
+                error = self._refusal(job)
+                if error is None:
+                    try:
+                        result = None if self._stopped else job.work()
+                    except BaseException as raised:  # a facility class may even call sys.exit()
+                        error = explained(raised, job.facility)
+                    with self._noting:
+                        for key in job.keys:
+                            self._note(key, job, error)
             self._done.put((job, tag, result, error))
 
     def _noted(self, job: Job, tag: object, result: object, error: Exception | None) -> Ended:
         self.in_hand.pop(tag, None)
         self._started.subtract(key for key, _ in job.limits)
-        for key in job.keys:
-            self._note(key, job, error)
         return tag, result, error
 
     def _note(self, key: Hashable, job: Job, error: Exception | None) -> None:

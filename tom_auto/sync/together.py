@@ -97,9 +97,7 @@ class Gathered:
         while True:
             is_due = self._since() + GATHER < monotonic()
             if is_due or not (self._ready or self._by_itself):
-                act, (since, wishes) = next(
-                    iter(self._waiting.items())
-                )  # which was asked for first
+                act, (since, wishes) = next(iter(self._waiting.items()))  # asked for first
                 self._waiting[act] = since, wishes[MOST:]
                 if not wishes[MOST:]:
                     del self._waiting[act]
