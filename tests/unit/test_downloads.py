@@ -32,7 +32,7 @@ from tom_auto.simulator import archive
 from tom_auto.simulator.messages import Call, Reply
 from tom_auto.sync import storage, whole_file
 from tom_auto.sync.downloads import download
-from tom_auto.sync.errors import NoAnswer, NoRoom
+from tom_auto.sync.errors import BadAnswer, NoAnswer, NoRoom
 from tom_auto.sync.http import limited_requests
 from tom_auto.sync.storage_id import accept_storage
 
@@ -329,6 +329,60 @@ def test_a_certificate_of_another_host_is_told_so(self_signed, certificate, monk
     monkeypatch.setenv('REQUESTS_CA_BUNDLE', str(certificate))
     with pytest.raises(NoAnswer, match='certificate: .*mismatch'):
         fetched(f'https://localhost:{self_signed.port}/a.fits')
+
+
+# --- Where a download goes ---
+
+
+@pytest.mark.parametrize(
+    'url',
+    ['', 'a.fits', '//archive.example/a', 'ftp://archive.example/a', 'http:///a', 'http://[::1/'],
+)
+def test_an_address_that_is_not_valid(url):
+    """No server is asked, and the archive is told about."""
+    with pytest.raises(BadAnswer, match='address is not valid'):
+        fetched(url)
+
+
+@pytest.fixture
+def proxy(certificate, monkeypatch):
+    """A proxy that asks for a password, and plays the servers behind it; what it was asked."""
+    asked, answer = [], OK + b'Content-Length: 2\r\n\r\n{}'
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def talk(connection: socket, closing: Event) -> None:
+        asked.append(connection.recv(4096).decode())
+        if asked[-1].startswith('CONNECT'):
+            connection.sendall(OK + b'\r\n')
+            connection = context.wrap_socket(connection, server_side=True)
+            asked.append(connection.recv(4096).decode())
+        connection.sendall(answer)
+
+    with answering(talk) as server:
+        for scheme in ('http', 'https'):
+            monkeypatch.setenv(f'{scheme}_proxy', f'http://somebody:secret@127.0.0.1:{server.port}')
+        monkeypatch.setenv('no_proxy', '')
+        monkeypatch.setenv('REQUESTS_CA_BUNDLE', str(certificate))
+        yield asked
+
+
+def test_a_proxy_gets_the_whole_address(proxy):
+    """Many institutes let nobody out without one."""
+    assert fetched('http://archive.example/a b.fits?v=1') == b'{}'
+    [request] = proxy
+    assert request.startswith('GET http://archive.example/a%20b.fits?v=1 HTTP/1.1')
+    assert 'Proxy-Authorization: Basic' in request
+
+
+def test_a_proxy_lets_tls_through_and_sees_nothing(proxy):
+    """It gets its own password, and the server behind it does not."""
+    assert fetched('https://127.0.0.1:1/a.fits?signature=5') == b'{}'
+    to_proxy, to_server = proxy
+    assert to_proxy.startswith('CONNECT 127.0.0.1:1 HTTP/1')
+    assert 'Proxy-Authorization: Basic' in to_proxy
+    assert to_server.startswith('GET /a.fits?signature=5 HTTP/1.1')
+    assert 'Authorization' not in to_server
 
 
 # --- D7, D8: a quota, and a disk with little room ---

@@ -122,8 +122,10 @@ def test_one_host_is_asked_by_so_many_at_a_time_and_holds_up_no_other(pool):
     assert busy['most'] == 2
 
 
-@pytest.mark.parametrize(('seconds', 'least', 'most'), [(0, 1, 3), (0.05, 8, 8)])
-def test_as_many_begin_at_a_time_as_keep_the_cpu_at_work(seconds, least, most):
+@pytest.mark.parametrize(
+    ('seconds', 'rounds', 'least', 'most'), [(0, 0, 1, 3), (0, 50_000, 1, 3), (0.05, 0, 8, 8)]
+)
+def test_as_many_begin_at_a_time_as_keep_the_cpu_at_work(seconds, rounds, least, most):
     """Those that do not wait for anything would only keep Python from each other."""
     pool, busy, lock = Pool(16, monotonic() + 30), Counter(), Lock()
 
@@ -131,6 +133,7 @@ def test_as_many_begin_at_a_time_as_keep_the_cpu_at_work(seconds, least, most):
         with lock:
             busy['now'] += 1
             busy['most'] = max(busy['most'], busy['now'])
+        sum(range(rounds))
         sleep(seconds)
         with lock:
             busy['now'] -= 1

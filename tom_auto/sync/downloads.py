@@ -9,23 +9,21 @@ from typing import BinaryIO
 from urllib.parse import urljoin
 
 import requests
-from requests import sessions
-from requests.adapters import HTTPAdapter
-from requests.cookies import RequestsCookieJar
+from requests.cookies import RequestsCookieJar, extract_cookies_to_jar, get_cookie_header
 from requests.utils import default_headers
+from urllib3.exceptions import HTTPError
+from urllib3.response import BaseHTTPResponse
 
 from ..conf import Automation
 from .errors import BadAnswer, NoAnswer, NoRoom
-from .http import MAX_ANSWER, certificate_fault, chunks_of
+from .http import MAX_ANSWER, USER_AGENT, ask, certificate_fault, chunks_of
 from .threads import let_others_ask
 from .whole_file import PACKED, Received, received_from
 
 BIG = 8 * 1024 * 1024  # bytes: after so many it is time to look at the disk again
 #: A compressed transfer would hide how many bytes the file has.
-HEADERS = {**default_headers(), 'Accept-Encoding': 'identity'}
+HEADERS = {**default_headers(), 'User-Agent': USER_AGENT, 'Accept-Encoding': 'identity'}
 MOST_REDIRECTS = 30  # as many as requests follows
-
-_adapter = HTTPAdapter()
 
 
 def download(
@@ -39,16 +37,14 @@ def download(
     """
     try:
         with _asked(url) as response:
-            if response.status_code != requests.codes.ok:
-                raise BadAnswer(f'the archive answered {response.status_code} for the file')
-            with room_for(response.raw.length_remaining or BIG, limits) as wrote:
+            if response.status != requests.codes.ok:
+                raise BadAnswer(f'the archive answered {response.status} for the file')
+            with room_for(response.length_remaining or BIG, limits) as wrote:
                 received = received_from(_written(response, into, limits, room_for, wrote))
-    except requests.TooManyRedirects:
-        raise BadAnswer('the archive sent the download in circles') from None
-    except ValueError:  # of requests, urllib3 or the codec for host names
+    except ValueError:  # of urllib3, or of the codec for host names
         raise BadAnswer('the download address is not valid') from None
-    except requests.RequestException as error:
-        reason = certificate_fault(error) or type(error).__name__
+    except (HTTPError, requests.RequestException) as error:
+        reason = certificate_fault(error) or type(getattr(error, 'reason', None) or error).__name__
         raise NoAnswer(f'the download did not arrive ({reason})') from error
     let_others_ask()
     # Packed for the transfer, or a packed file that was labelled so: see rule 6.
@@ -59,35 +55,26 @@ def download(
     return replace(received, content_type=kind)
 
 
-def _asked(url: str) -> requests.Response:
+def _asked(url: str) -> BaseHTTPResponse:
     """The answer for `url`, wherever that leads.
 
     An archive's URLs are presigned, and refuse credentials: none go along, not even those of .netrc.
-    So this is no session of `requests`, which is made to send them, and takes as much CPU as
-    everything else that a small file costs.
     """
     cookies = RequestsCookieJar()  # a gate may want back what it gives along with a redirect
     for _ in range(MOST_REDIRECTS + 1):
-        request = requests.PreparedRequest()
-        request.method = 'GET'
-        request.prepare_url(url, None)
-        request.prepare_headers(HEADERS)
-        if cookies:
-            request.prepare_cookies(cookies)
-        proxies = sessions.get_environ_proxies(request.url)
-        certificates = os.environ.get('REQUESTS_CA_BUNDLE') or os.environ.get('CURL_CA_BUNDLE')
-        response = _adapter.send(request, stream=True, verify=certificates or True, proxies=proxies)
-        if not response.is_redirect:
+        cookie = get_cookie_header(cookies, requests.Request('GET', url)) if cookies else None
+        response = ask(url, HEADERS | {'Cookie': cookie} if cookie else HEADERS)
+        if not (location := response.get_redirect_location()):
             return response
-        cookies.update(response.cookies)
+        extract_cookies_to_jar(cookies, requests.Request('GET', url), response)
         response.close()
         # The bytes of a header are read as Latin-1, and mostly are UTF-8.
-        url = urljoin(request.url, response.headers['Location'].encode('latin-1').decode())
-    raise requests.TooManyRedirects
+        url = urljoin(url, location.encode('latin-1').decode())
+    raise BadAnswer('the archive sent the download in circles')
 
 
 def _written(
-    response: requests.Response,
+    response: BaseHTTPResponse,
     into: BinaryIO,
     limits: Automation,
     room_for: Callable,
@@ -97,7 +84,7 @@ def _written(
 
     The system writes a big file while the rest of it arrives: a tenth faster than at the end.
     """
-    since_then, is_promised = 0, response.raw.length_remaining is not None
+    since_then, is_promised = 0, response.length_remaining is not None
     for chunk in chunks_of(response, decode=False):
         if is_promised:  # before it is written: counted twice, it might stop what has room
             wrote(len(chunk))

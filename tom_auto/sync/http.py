@@ -7,24 +7,32 @@ them a pooled connection, timeouts, bounded retries, and a limit on the whole an
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from http.client import HTTPResponse
 from io import BufferedReader, RawIOBase
 from math import inf
+from pathlib import Path
 from time import monotonic
 from urllib.parse import urljoin
 
 import requests
 from requests import sessions
 from requests.adapters import HTTPAdapter
-from requests.utils import default_user_agent, get_environ_proxies
+from requests.certs import where
+from requests.utils import (
+    default_user_agent,
+    get_environ_proxies,
+    prepend_scheme_if_needed,
+    select_proxy,
+)
+from urllib3 import HTTPConnectionPool
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError as BrokenStream
-from urllib3.exceptions import InvalidHeader, MaxRetryError
+from urllib3.exceptions import InvalidHeader, LocationParseError, MaxRetryError
 from urllib3.response import BaseHTTPResponse
-from urllib3.util import Retry
+from urllib3.util import Retry, Timeout, create_urllib3_context, parse_url
 
 from .. import __version__
 from ..conf import Automation
@@ -34,6 +42,8 @@ CHUNK = 256 * 1024  # bytes
 MAX_ANSWER = 64 * 1024 * 1024  # bytes of an answer that is not a file, such as a list of frames
 #: A class that stores files by itself reads them this way: its process has no such limit.
 answer_limit: list[float] = [MAX_ANSWER]
+USER_AGENT = f'tom-auto/{__version__} {default_user_agent()}'
+_asks: list[Callable[[str, dict], BaseHTTPResponse]] = []  # of each `limited_requests` that lasts
 PASSING = {429, 500, 502, 503, 504}  # statuses that may be other in a moment
 HEARD = 4096  # bytes kept of each of the latest answers, so that no error repeats them: rule 14
 
@@ -64,7 +74,7 @@ def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     ) -> requests.Response:
         if request.headers.get('User-Agent', '') == default_user_agent():
             # Or the people who run the observatory could not tell whose requests these are.
-            request.headers['User-Agent'] = f'tom-auto/{__version__} {default_user_agent()}'
+            request.headers['User-Agent'] = USER_AGENT
         used = pool_of(os.getpid()) if type(adapter) is HTTPAdapter else adapter
         wait = timeout or (limits.CONNECT_TIMEOUT, limits.READ_TIMEOUT)
         response = send(used, request, stream=stream, timeout=wait, **options)
@@ -76,14 +86,66 @@ def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None
         # Once for each host: to look takes as long as all else that a small call costs.
         return dict(proxies_of(urljoin(url, '/'), no_proxy))
 
+    @cache
+    def connections_to(process: int, scheme: str, host: str) -> tuple[HTTPConnectionPool, bool]:
+        """What reaches this host, and whether that is a proxy which wants to see the whole URL."""
+        site, adapter = f'{scheme}://{host}/', HTTPAdapter(pool_maxsize=2 * limits.WORKERS)
+        secure = {'ssl_context': _trusting()} if scheme == 'https' else {}
+        if proxy := select_proxy(site, remembered_proxies(site)):
+            proxy = prepend_scheme_if_needed(proxy, 'http')
+            manager = adapter.proxy_manager_for(proxy, **secure)
+        else:
+            adapter.init_poolmanager(1, 2 * limits.WORKERS, **secure)
+            manager = adapter.poolmanager
+        is_seen = manager.proxy is not None and scheme == 'http'
+        return manager.connection_from_url(site), is_seen
+
+    def ask(url: str, headers: dict[str, str]) -> BaseHTTPResponse:
+        parts = parse_url(url)
+        if not parts.host:
+            raise LocationParseError('no host')
+        connections, is_seen = connections_to(os.getpid(), parts.scheme, parts.netloc)
+        return connections.urlopen(
+            'GET',
+            parts.url if is_seen else parts.request_uri,
+            headers=headers,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+            timeout=Timeout(connect=limits.CONNECT_TIMEOUT, read=limits.READ_TIMEOUT),
+            retries=retries,
+        )
+
     HTTPAdapter.send, HTTPConnection.response_class = limited_send, _timed_answer(limits)
     sessions.get_environ_proxies = remembered_proxies
+    _asks.append(ask)
     try:
         yield
     finally:
+        _asks.remove(ask)
         HTTPAdapter.send, HTTPConnection.response_class = send, plain_answer
         sessions.get_environ_proxies = get_environ_proxies
         pool_of(os.getpid()).close()
+
+
+def ask(url: str, headers: dict[str, str]) -> BaseHTTPResponse:
+    """The answer for `url`, while `limited_requests` lasts, and within its limits.
+
+    Without the layers of `requests`: they take as much CPU as all else that a small file costs. What
+    they do is done here for proxies and certificates; no redirect is followed, and no credentials go
+    along. Raises HTTPError of urllib3; it is a ValueError too where the URL is not valid.
+    """
+    return _asks[-1](url, headers)
+
+
+def _trusting() -> ssl.SSLContext:
+    """Trusts the certificate authorities that `requests` trusts."""
+    trusted = os.environ.get('REQUESTS_CA_BUNDLE') or os.environ.get('CURL_CA_BUNDLE') or where()
+    context = create_urllib3_context()
+    kind = 'capath' if Path(trusted).is_dir() else 'cafile'
+    context.load_verify_locations(**{kind: trusted})
+    return context
 
 
 class _TimedReads(RawIOBase):
@@ -184,7 +246,7 @@ def certificate_fault(error: BaseException | None) -> str:
 def _read_answer(response: requests.Response) -> None:
     """Read the whole of an answer now, as requests would a moment later but without limits."""
     chunks, size = [], 0
-    for chunk in chunks_of(response, decode='Content-Encoding' in response.headers):
+    for chunk in chunks_of(response.raw, decode='Content-Encoding' in response.headers):
         chunks.append(chunk)
         size += len(chunk)
         if size > answer_limit[0]:
@@ -194,14 +256,14 @@ def _read_answer(response: requests.Response) -> None:
     heard.append(response._content[:HEARD])
 
 
-def chunks_of(response: requests.Response, decode: bool) -> Iterator[bytes]:
+def chunks_of(response: BaseHTTPResponse, decode: bool) -> Iterator[bytes]:
     """The body of `response` as it arrives; raises ConnectionError where it does so too slowly,
 
     or where less comes than was promised. To ask for many bytes at once waits until all of them
     are there; `read1` returns what has come.
     """
     try:
-        while chunk := response.raw.read1(CHUNK, decode_content=decode):
+        while chunk := response.read1(CHUNK, decode_content=decode):
             yield chunk
     except BrokenStream as error:
         raise requests.ConnectionError(f'broken off: {type(error).__name__}') from error

@@ -4,7 +4,7 @@ Only so many ask one host at a time. What must not go on (a host that is silent,
 is refused, a full disk) is set aside for the rest of the run: rule 3.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread, local
-from time import monotonic
+from time import monotonic, thread_time
 
 from . import errors
 from .explain import explained
@@ -20,7 +20,8 @@ from .explain import explained
 ENOUGH = 5  # failures in a row of one host, class or storage, after which it is set aside
 FEW = 1  # requests that a host gets at a time, to begin with
 MOMENT = 0.02  # seconds, after which more are sent: the first may well hang
-EACH = 0.0015  # seconds of CPU that something small takes at least, such as one download
+LEAST = 0.0005  # seconds of CPU that a request takes at least
+TIMES = 2  # as much CPU goes by for each request: what it brings has to be written
 LATEST = 32  # requests, of which the quick ones tell how long a server lets one wait
 REFUSALS = 3  # of one account, with no success between
 DISK = ('disk',)  # the storage of the data
@@ -55,9 +56,37 @@ _of_this_thread = local()
 
 
 def let_others_ask() -> None:
-    """Called in a job when its host has answered: what is left to do keeps nobody waiting."""
-    if lines := getattr(_of_this_thread, 'lines', None):
-        lines.close()
+    """Called in a job when its host has answered: what is left to do keeps nobody waiting.
+
+    Not where the CPU is what all wait for: another thread takes more of it than this one's next job.
+    """
+    turns, pace = getattr(_of_this_thread, 'in_hand', (None, None))
+    if turns and pace.others():
+        turns.close()
+
+
+class Pace:
+    """How long the latest jobs took, and how much of that was CPU."""
+
+    def __init__(self) -> None:
+        self._latest: deque[tuple[float, float]] = deque(maxlen=LATEST)
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Around a job, or a part of one."""
+        begun, worked = monotonic(), thread_time()
+        try:
+            yield
+        finally:
+            self._latest.append((monotonic() - begun, thread_time() - worked))
+
+    def others(self) -> int:
+        """How many others can work while one of the quick ones waits; one, as long as none has ended."""
+        if not self._latest:
+            return 1
+        times, works = map(sorted, zip(*self._latest.copy(), strict=True))
+        work = max(LEAST, works[len(works) // 2])
+        return int(times[len(times) // 10] / work / TIMES)
 
 
 class Line:
@@ -66,15 +95,15 @@ class Line:
     A semaphore lets whoever comes first after another has left go ahead of those that wait. Only the
     one whose turn it is wakes up: to wake all that wait takes as much CPU as their requests.
 
-    It begins with `few`, and lets as many more in as keep the CPU at work while they wait for a server.
-    Python runs one thread at a time: more of them only wait for each other, and use a quarter more CPU.
+    It begins with `few`, and lets as many more in as keep the CPU at work while they wait for a server
+    or a disk. Python runs one thread at a time: more of them only wait for each other, and use a
+    quarter more CPU.
     """
 
     def __init__(self, few: int, most: int) -> None:
         self._few, self._most, self._given, self._left = few, most, 0, 0
         self._open, self._since = few, monotonic()  # the last number that may come in, since when
-        self._took: deque[float] = deque(maxlen=LATEST)
-        self._lock, self._waiting = Lock(), {}
+        self._lock, self._waiting, self._pace = Lock(), {}, Pace()
 
     def number(self) -> int:
         """The next number: whoever takes one has to take a turn as well."""
@@ -91,15 +120,13 @@ class Line:
             called = self._waiting.get(number)
         if called:
             called.wait()
-        begun = monotonic()
         try:
-            yield
+            with self._pace.measured():
+                yield
         finally:
             with self._lock:
                 self._left += 1
-                self._took.append(monotonic() - begun)
-                quick = sorted(self._took)[len(self._took) // 10]
-                self._let_in(min(self._most, self._few + int(quick / EACH)))
+                self._let_in(min(self._most, self._few + self._pace.others()))
 
     def let_more_in(self) -> bool:
         """Twice as many, where nobody has left for a moment; whether somebody still waits for that."""
@@ -129,6 +156,7 @@ class Pool:
         self._waiting: OrderedDict[Hashable, list] = OrderedDict()  # heaps, by what limits them
         self._numbers = count()
         self._lines: dict[Hashable, Line] = {}
+        self._paces: dict[tuple, Pace] = defaultdict(Pace)  # by what jobs need
         self._started: Counter[Hashable] = Counter()
         self._in_a_row: Counter[tuple] = Counter()
         self._noting = Lock()
@@ -228,16 +256,17 @@ class Pool:
         while (task := self._todo.get()) is not None:
             job, tag, lines, first = task
             result = None
-            with ExitStack() as stack:
-                _of_this_thread.lines = stack
+            with ExitStack() as turns:
+                _of_this_thread.in_hand = turns, self._paces[job.keys]
                 # A number of the next line only now: who waits in one must not hold up another.
                 for number, line in enumerate(lines):
-                    stack.enter_context(line.turn(line.number() if number else first))
+                    turns.enter_context(line.turn(line.number() if number else first))
                 # Once more, and noted before the next one's turn: whoever refuses is not asked again.
                 error = self._refusal(job)
                 if error is None:
                     try:
-                        result = None if self._stopped else job.work()
+                        with self._paces[job.keys].measured():
+                            result = None if self._stopped else job.work()
                     except BaseException as raised:  # a facility class may even call sys.exit()
                         error = explained(raised, job.facility)
                     with self._noting:
