@@ -27,8 +27,7 @@ from .conf import automation
 from .error_reports import unavailable
 from .jobs import main_job
 from .sync import storage
-from .sync.explain import explained
-from .sync.http import causes
+from .sync.explain import causes, explained
 
 logger = logging.getLogger(__name__)
 

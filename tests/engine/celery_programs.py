@@ -15,7 +15,7 @@ from redis_server import Redis, redis_server
 from tom_auto.celery_tasks import sending
 from tom_auto.celery_tasks.app import app
 from tom_auto.models import TaskWorker
-from tom_auto.sync.product_hooks import owed
+from tom_auto.sync.hooks_owed import owed
 
 LEASE = 2  # seconds
 #: A machine that is busy with many workers answers late.

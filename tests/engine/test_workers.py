@@ -21,7 +21,7 @@ from rabbit_server import rabbit_server
 from tom_auto.celery_tasks import sending
 from tom_auto.celery_tasks.app import HOOKS, app, queue
 from tom_auto.models import StoredFrame
-from tom_auto.sync import product_hooks
+from tom_auto.sync import hooks_owed, product_hooks
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,13 +37,13 @@ def products() -> dict[int, int]:
 
 
 def all_paid() -> bool:
-    return not product_hooks.owed().exists()
+    return not hooks_owed.owed().exists()
 
 
 def sweep() -> QuerySet:
     """Have workers told of what is owed, as beat does; gives what is."""
     sending.sweep()
-    return product_hooks.owed()
+    return hooks_owed.owed()
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_claim_of_several_records_gives_back_what_the_trouble_of_one_is_not_ab
     run(tom)
     pay = partial(product_hooks.pay_next, 'me', 60, nullcontext, inf)
     assert pay() in (2, 8)  # of one record
-    owing = product_hooks.owed().count()
+    owing = hooks_owed.owed().count()
 
     def broken(claim: product_hooks.Claim, record: int, *rest: object) -> bool:
         raise LookupError(f'record {record}')
@@ -106,13 +106,13 @@ def test_a_claim_of_several_records_gives_back_what_the_trouble_of_one_is_not_ab
     with monkeypatch.context() as patch, pytest.raises(LookupError):
         patch.setattr(product_hooks.Claim, '_all_heard', broken)
         pay(30)
-    held = product_hooks.owed().exclude(hooks_holder='')
+    held = hooks_owed.owed().exclude(hooks_holder='')
     assert held.values('record').distinct().count() == 1
-    others = product_hooks.due().count()
+    others = hooks_owed.due().count()
     assert others == owing - held.count() > 0
 
     assert pay(30) == others  # at once
-    assert product_hooks.owed().count() == owing - others
+    assert hooks_owed.owed().count() == owing - others
 
 
 @only_on('postgresql')
@@ -144,7 +144,7 @@ def test_while_the_broker_is_away_the_run_says_so_and_does_it_by_itself_or_lets_
         settings.TOM_AUTO |= {'BROKER_AWAY': 'wait'}
         observed(frames=2)
         status, output, errors, seconds = Program(tom).ended()
-        assert (status, product_hooks.owed().count()) == (0, 2)
+        assert (status, hooks_owed.owed().count()) == (0, 2)
         assert 'The hooks wait until it is back' in errors
     finally:
         redis.start()

@@ -22,7 +22,8 @@ from tom_auto.sync.errors import (
     SetAside,
     StorageAway,
 )
-from tom_auto.sync.threads import DISK, ROOM, Job, Pool, let_others_ask
+from tom_auto.sync.threads import DISK, ROOM, Job, Pool
+from tom_auto.sync.turns import let_others_ask
 
 PORTAL, FILES = ('host', 'portal'), ('host', 'files')
 ACCOUNT, CLASS = ('account', 'portal', 'key'), ('class', 'Own')

@@ -9,7 +9,8 @@ from time import monotonic
 from kombu import Connection
 
 from ..redact import redact
-from ..sync.product_hooks import CHUNK, due
+from ..sync.hooks_owed import due
+from ..sync.product_hooks import CHUNK
 from .app import CONNECT_SECONDS, HOOKS, app, queue
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from ..celery_tasks import setup
 from ..conf import slug
 from ..jobs import beat
 from ..models import TaskWorker
-from ..sync.product_hooks import due, keep_failing, owed
+from ..sync.hooks_owed import due, keep_failing, owed
 from .finding import FAILED, OK, WARNING, Found
 
 SILENT = timedelta(minutes=2)  # a worker that says nothing for so long is dead, or suspended

@@ -12,7 +12,7 @@ from ..access import for_staff, for_visitors, may_act, seen_by, sees_target
 from ..celery_tasks import setup
 from ..jobs import beat
 from ..models import TaskWorker
-from ..sync.product_hooks import due, keep_failing, owed
+from ..sync.hooks_owed import due, keep_failing, owed
 
 SILENT = timedelta(minutes=2)
 SHOWN = 5  # of the files whose hooks fail

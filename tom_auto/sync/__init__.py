@@ -21,6 +21,7 @@
 | `frame_plans` | What is kept of a record's frames already, and what there is to do about each |
 | `frames` | Frames, as the archives of observatories and facility classes list them |
 | `hooks` | Runs the hooks for new statuses, and owes those that fail |
+| `hooks_owed` | Which saved data products owe hooks: rule 10 |
 | `http` | How requests leave the TOM: every wait ends, and no answer is without a limit |
 | `lease` | Prolongs a lease for as long as the work that it is for goes on |
 | `outcomes` | What came of checking one record, and of a whole run |
@@ -32,6 +33,7 @@
 | `reading_lists` | Has the lists of the observatories read, and hands on what they say |
 | `record_outcomes` | Writes what came of some records of a run: when each is due again, and what failed |
 | `recorded_run` | What surrounds the work of a run: its row, its deadline, its limits on requests and the database |
+| `retries` | Which requests are made again, and when |
 | `runs` | One run of a job at a time, and the history of runs |
 | `sharing` | Who else works for a run: others may run its hooks, and check a part of its records |
 | `started_by` | Who has started a run: the schedule, or a person |
@@ -39,5 +41,6 @@
 | `storage` | Where the files of data products lie: on a disk of this host, or in a store such as S3 |
 | `threads` | The threads of a run: they ask observatories and fetch files, and never touch the database |
 | `together` | What the main thread does with the database for several records at once |
+| `turns` | Lets as many threads ask a host at a time as keep the CPU at work |
 | `whole_file` | Is a file whole, and what its name promises? Archives send error pages and stumps instead |
 """

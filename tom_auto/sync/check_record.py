@@ -9,7 +9,7 @@ from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
 from ..models import StoredFrame
-from . import hooks, product_hooks
+from . import hooks, hooks_owed, product_hooks
 from .bring_frames import RecordFrames
 from .errors import BrokenClass, OutOfTime, PartFailed, SetAside, SyncError, Unsupported
 from .facilities import TIMES, Stock
@@ -109,7 +109,7 @@ class Check:
             lease, holder = self._limits.LEASE, product_hooks.this_process()
         saves = self._facilities.overrides(self.outcome.facility, 'save_data_products')
         if saves or record.pk in self._facilities.owing:
-            products.update(product_hooks.products_owed(record.pk))
+            products.update(hooks_owed.products_owed(record.pk))
             lease = self._limits.LEASE  # some have failed, or workers had them, before
         if products and not self._facilities.hand_out(products):
             yield from product_hooks.pay_product_hooks(record.pk, products, lease, holder)

@@ -16,8 +16,9 @@ from urllib3.response import BaseHTTPResponse
 
 from ..conf import Automation
 from .errors import BadAnswer, NoAnswer, NoRoom
-from .http import MAX_ANSWER, USER_AGENT, ask, certificate_fault, chunks_of
-from .threads import let_others_ask
+from .explain import certificate_fault
+from .http import MAX_ANSWER, USER_AGENT, ask, chunks_of
+from .turns import let_others_ask
 from .whole_file import PACKED, Received, received_from
 
 BIG = 8 * 1024 * 1024  # bytes: after so many it is time to look at the disk again

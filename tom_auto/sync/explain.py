@@ -21,7 +21,6 @@ from tom_common.exceptions import ImproperCredentialsException
 
 from ..redact import redact, without_answers
 from . import errors
-from .http import causes, certificate_fault
 
 logger = logging.getLogger(__name__)
 
@@ -128,3 +127,23 @@ def one_line(words: object) -> str:
     except BaseException:  # there are errors whose own text is an error
         return '(it cannot say what)'
     return ''.join(filter(str.isprintable, text))[:LONGEST]
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """`error`, and all that it came from, holds or is a group of: clients wrap what they meet."""
+    seen, following = set(), [error]
+    while following:
+        error = following.pop(0)
+        if isinstance(error, BaseException) and id(error) not in seen:
+            seen.add(id(error))
+            yield error
+            group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+            following += [error.__cause__ or error.__context__, *group, *error.args]
+
+
+def certificate_fault(error: BaseException | None) -> str:
+    """What is wrong with a server's certificate, if `error` is about that; else empty."""
+    for cause in causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f'certificate: {getattr(cause, "verify_message", "") or "not valid"}'
+    return ''

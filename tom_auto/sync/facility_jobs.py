@@ -19,8 +19,8 @@ from .explain import told
 from .facilities import Account, Stock, facility_classes, is_stock, overrides, usable_class
 from .facility_process import CALLS, ClassProcess
 from .frame_plans import Plan, heard_of
+from .hooks_owed import records_that_owe
 from .portal_lists import Found, read_lists, wanted_of
-from .product_hooks import records_that_owe
 from .sharing import HandOut, nobody
 from .threads import DISK, ROOM, Job
 

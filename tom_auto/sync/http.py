@@ -8,7 +8,7 @@ them a pooled connection, timeouts, bounded retries, and a limit on the whole an
 import os
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from http.client import HTTPResponse
 from io import BufferedReader, RawIOBase
@@ -30,13 +30,14 @@ from requests.utils import (
 from urllib3 import HTTPConnectionPool
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError as BrokenStream
-from urllib3.exceptions import InvalidHeader, LocationParseError, MaxRetryError
+from urllib3.exceptions import LocationParseError
 from urllib3.response import BaseHTTPResponse
-from urllib3.util import Retry, Timeout, create_urllib3_context, parse_url
+from urllib3.util import Timeout, create_urllib3_context, parse_url
 
 from .. import __version__
 from ..conf import Automation
 from ..redact import heard
+from .retries import retries_within
 
 CHUNK = 256 * 1024  # bytes
 MAX_ANSWER = 64 * 1024 * 1024  # bytes of an answer that is not a file, such as a list of frames
@@ -44,7 +45,6 @@ MAX_ANSWER = 64 * 1024 * 1024  # bytes of an answer that is not a file, such as 
 answer_limit: list[float] = [MAX_ANSWER]
 USER_AGENT = f'tom-auto/{__version__} {default_user_agent()}'
 _asks: list[Callable[[str, dict], BaseHTTPResponse]] = []  # of each `limited_requests` that lasts
-PASSING = {429, 500, 502, 503, 504}  # statuses that may be other in a moment
 HEARD = 4096  # bytes kept of each of the latest answers, so that no error repeats them: rule 14
 
 
@@ -58,7 +58,8 @@ def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     not. A session with an adapter class of its own keeps that adapter and gets the timeouts.
     """
     send, plain_answer = HTTPAdapter.send, HTTPConnection.response_class
-    proxies_of, retries = cache(get_environ_proxies), _retries(limits, deadline)
+    proxies_of, retries = cache(get_environ_proxies), retries_within(limits, deadline)
+    at_the_end = ExitStack()
 
     @cache
     def pool_of(process: int) -> HTTPAdapter:
@@ -97,6 +98,7 @@ def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None
         else:
             adapter.init_poolmanager(1, 2 * limits.WORKERS, **secure)
             manager = adapter.poolmanager
+        at_the_end.callback(manager.clear)
         is_seen = manager.proxy is not None and scheme == 'http'
         return manager.connection_from_url(site), is_seen
 
@@ -121,7 +123,8 @@ def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     sessions.get_environ_proxies = remembered_proxies
     _asks.append(ask)
     try:
-        yield
+        with at_the_end:
+            yield
     finally:
         _asks.remove(ask)
         HTTPAdapter.send, HTTPConnection.response_class = send, plain_answer
@@ -184,63 +187,6 @@ def _timed_answer(limits: Automation) -> type[HTTPResponse]:
             self._reads.end = monotonic() + limits.TRANSFER_TIMEOUT
 
     return TimedAnswer
-
-
-def _retries(limits: Automation, deadline: float) -> Retry:
-    class WithinLimits(Retry):
-        """Gives up at once where a retry cannot succeed, or the wait would be too long."""
-
-        def increment(self, *args: object, **options: object) -> Retry:
-            following = super().increment(*args, **options)
-            if certificate_fault(error := options.get('error')):
-                raise MaxRetryError(None, '', error) from error
-            response = options.get('response')
-            asked = self.get_retry_after(response) if response is not None else None
-            wait = following.get_backoff_time() if asked is None else asked
-            if monotonic() + wait > deadline or (asked or 0) > limits.RETRY_AFTER_MAX:
-                # To be asked later and to ask sooner is rude: the next run will do.
-                raise MaxRetryError(None, '', f'{wait:.0f} s are too long to wait')
-            return following
-
-        def _is_read_error(self, error: Exception) -> bool:
-            # urllib3 sends anything again after a fault of TLS, also what the server has received.
-            return not self._is_connection_error(error)
-
-        def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-            try:
-                return super().get_retry_after(response)
-            except (InvalidHeader, ValueError, OverflowError):
-                return None  # nonsense is as good as nothing said
-
-    return WithinLimits(
-        total=limits.RETRIES,
-        redirect=False,  # requests follows redirects itself, and takes the token off them
-        status_forcelist=PASSING,
-        allowed_methods={'GET', 'HEAD'},
-        backoff_factor=limits.RETRY_WAIT,
-        retry_after_max=10**9,  # the limit is above: urllib3's own would come back too early
-        raise_on_status=False,
-    )
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """`error`, and all that it came from, holds or is a group of: clients wrap what they meet."""
-    seen, following = set(), [error]
-    while following:
-        error = following.pop(0)
-        if isinstance(error, BaseException) and id(error) not in seen:
-            seen.add(id(error))
-            yield error
-            group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-            following += [error.__cause__ or error.__context__, *group, *error.args]
-
-
-def certificate_fault(error: BaseException | None) -> str:
-    """What is wrong with a server's certificate, if `error` is about that; else empty."""
-    for cause in causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f'certificate: {getattr(cause, "verify_message", "") or "not valid"}'
-    return ''
 
 
 def _read_answer(response: requests.Response) -> None:

@@ -28,6 +28,7 @@ from ..models import StoredFrame
 from .due import backoff
 from .errors import HookFailed
 from .hooks import is_plain, run_own_hook
+from .hooks_owed import due, owed
 from .lease import Prolonged
 from .together import Jobs, Together, alone, one
 
@@ -35,34 +36,8 @@ HOOKS = 'data_product_post_save', 'multiple_data_products_post_save', 'frames_ar
 RUN = 'the run'  # who holds what a run without workers has claimed: there is only one
 CHUNK = 10  # products of one record, which a worker claims together
 DEAD = Value('the process that ran it has died', output_field=TextField())
-KEEP_FAILING = 2  # failures in a row, after which a person should look
 
 Around = Callable[[], AbstractContextManager]
-
-
-def owed() -> QuerySet[StoredFrame]:
-    """The frames for whose products hooks are owed."""
-    return StoredFrame.objects.filter(hooks_owed=True, product__isnull=False)
-
-
-def due() -> QuerySet[StoredFrame]:
-    """Those of them that a worker may begin now."""
-    return owed().filter(hooks_due__lte=Now())
-
-
-def keep_failing() -> QuerySet[StoredFrame]:
-    """Those whose hooks fail again and again."""
-    return owed().filter(hooks_failures__gte=KEEP_FAILING)
-
-
-def records_that_owe() -> set[int]:
-    """The records whose saved products hooks are owed for, since an earlier run."""
-    return set(owed().values_list('record', flat=True))
-
-
-def products_owed(record: int) -> list[int]:
-    """The products of `record` that hooks are owed for."""
-    return list(owed().filter(record=record).values_list('product', flat=True))
 
 
 def this_process() -> str:
