@@ -6,19 +6,16 @@ change for good. Here the hook is noted together with the new status, and struck
 ended: what is still noted at the next check is owed, and paid then.
 """
 
-from collections.abc import Collection
-from itertools import repeat
-
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import Field
+from django.db import transaction
+from django.db.models import Model
 from tom_common.hooks import run_hook
 from tom_observations.models import ObservationRecord
 
 from ..models import RecordSync
 from .explain import hook_failed
 from .facilities import TIMES, Status
-from .together import Jobs, Together, one, signals_of_save
+from .together import Jobs, Together, one
 
 FIELDS = 'status', *TIMES
 HOOK = 'observation_change_state'
@@ -68,31 +65,10 @@ def _write_statuses(news: list[tuple[ObservationRecord, dict]]) -> list[bool]:
             if row := there.get(record.pk):
                 for field, value in its.items():
                     setattr(row, field, value)
-        _save(there.values())
+                # Only these fields: a whole save would undo what someone edits on the web meanwhile.
+                # Not tomtoolkit's own `save`, which would call the hook within this transaction.
+                Model.save(row, update_fields=[*its, 'modified'])
     return [record.pk in there for record, _ in news]
-
-
-def _save(rows: Collection[ObservationRecord]) -> None:
-    """Write the status and the times of these records, as `save` does it, signals included.
-
-    Only these: a whole save would undo what someone edits on the web meanwhile. Not tomtoolkit's
-    own `save`, which would call the hook within this transaction. One statement for all: Django
-    takes as much CPU to put it into words for a record as the database to do it.
-    """
-    fields = [ObservationRecord._meta.get_field(name) for name in (*FIELDS, 'modified')]
-    quoted = connection.ops.quote_name
-    columns = ', '.join(f'{quoted(field.column)} = %s' for field in fields)
-    update = f'UPDATE {quoted(ObservationRecord._meta.db_table)} SET {columns} WHERE id = %s'  # noqa: S608 (no value)
-    with (
-        signals_of_save(rows, created=False, fields=[field.name for field in fields]),
-        connection.cursor() as cursor,
-    ):
-        cursor.executemany(update, [[*map(_told, fields, repeat(row)), row.pk] for row in rows])
-
-
-def _told(field: Field, row: ObservationRecord) -> object:
-    """The value of a field as the database gets it."""
-    return field.get_db_prep_save(field.pre_save(row, False), connection)
 
 
 def note_owed(records: list[ObservationRecord]) -> None:

@@ -8,7 +8,8 @@ run that is killed in between leaves a file that the next one recognises by its 
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.models.signals import post_save, pre_save
 from django.utils import timezone
 from guardian.shortcuts import assign_perm, get_groups_with_perms
 from tom_dataproducts.models import DataProduct
@@ -23,7 +24,6 @@ from . import file_names, storage, whole_file
 from .downloads import download
 from .errors import BadAnswer
 from .frame_plans import Action, Plan, preview_id
-from .together import signals_of_save
 from .whole_file import Received
 
 RIGHTS = ('view', 'change', 'delete')
@@ -156,8 +156,12 @@ def _create_products(kept: list[Kept]) -> dict[str, DataProduct]:
             data=one.name, data_product_type=whole_file.data_product_type(one.plan.frame.filename),
         ) for one in kept
     ]  # fmt: skip
-    with signals_of_save(products, created=True):
-        DataProduct.objects.bulk_create(products)
+    said = {'raw': False, 'using': DEFAULT_DB_ALIAS, 'update_fields': None}
+    for product in products:
+        pre_save.send(DataProduct, instance=product, **said)
+    DataProduct.objects.bulk_create(products)
+    for product in products:
+        post_save.send(DataProduct, instance=product, created=True, **said)
     return {one.plan.product_id: product for one, product in zip(kept, products, strict=True)}
 
 
@@ -233,9 +237,7 @@ def share(record: ObservationRecord, stored: StoredFrame) -> None:
             copy_rights(record, product, RIGHTS[:1])
 
 
-def copy_rights(
-    record: ObservationRecord, product: DataProduct, rights: tuple[str, ...] = RIGHTS
-) -> None:
+def copy_rights(record: ObservationRecord, product: DataProduct, rights: tuple = RIGHTS) -> None:
     """Let each group do with `product` what it may do with `record`: rule 10.
 
     Where TARGET_PERMISSIONS_ONLY is true the rights to the target are all that counts.

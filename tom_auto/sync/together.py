@@ -6,17 +6,13 @@ other threads in between.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS
 from django.db import Error as DatabaseTrouble
-from django.db.models import Model
-from django.db.models.signals import post_save, pre_save
 
 from .db_retry import connect_again
 from .threads import Ended, Job
@@ -68,23 +64,6 @@ def _done(wish: Together) -> tuple[Any, Exception | None]:
         return wish.act([wish.item])[0], None
     except Exception as error:
         return None, error
-
-
-@contextmanager
-def signals_of_save(
-    rows: Iterable[Model], created: bool, fields: Iterable[str] | None = None
-) -> Iterator[None]:
-    """Around one statement that writes `rows`, or `fields` of them: as `save` does for each."""
-    said = {
-        'raw': False,
-        'using': DEFAULT_DB_ALIAS,
-        'update_fields': frozenset(fields) if fields else None,
-    }
-    for row in rows:
-        pre_save.send(type(row), instance=row, **said)
-    yield
-    for row in rows:
-        post_save.send(type(row), instance=row, created=created, **said)
 
 
 class Gathered:
