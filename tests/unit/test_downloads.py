@@ -338,8 +338,9 @@ def test_a_certificate_of_another_host_is_told_so(self_signed, certificate, monk
     'url',
     ['', 'a.fits', '//archive.example/a', 'ftp://archive.example/a', 'http:///a', 'http://[::1/'],
 )
-def test_an_address_that_is_not_valid(url):
-    """No server is asked, and the archive is told about."""
+def test_an_address_that_is_not_valid(url, monkeypatch):
+    """No server is asked, not even the proxy for all schemes, and the archive is told about."""
+    monkeypatch.setenv('all_proxy', 'http://127.0.0.1:1')
     with pytest.raises(BadAnswer, match='address is not valid'):
         fetched(url)
 
@@ -360,8 +361,9 @@ def proxy(certificate, monkeypatch):
         connection.sendall(answer)
 
     with answering(talk) as server:
-        for scheme in ('http', 'https'):
-            monkeypatch.setenv(f'{scheme}_proxy', f'http://somebody:secret@127.0.0.1:{server.port}')
+        address = f'somebody:secret@127.0.0.1:{server.port}'  # mostly without http://
+        monkeypatch.setenv('http_proxy', address)
+        monkeypatch.setenv('https_proxy', address)
         monkeypatch.setenv('no_proxy', '')
         monkeypatch.setenv('REQUESTS_CA_BUNDLE', str(certificate))
         yield asked
@@ -369,8 +371,9 @@ def proxy(certificate, monkeypatch):
 
 def test_a_proxy_gets_the_whole_address(proxy):
     """Many institutes let nobody out without one."""
-    assert fetched('http://archive.example/a b.fits?v=1') == b'{}'
+    assert fetched(' http://user:password@archive.example/a b.fits?v=1') == b'{}'
     [request] = proxy
+    assert 'password' not in request
     assert request.startswith('GET http://archive.example/a%20b.fits?v=1 HTTP/1.1')
     assert 'Proxy-Authorization: Basic' in request
 
@@ -383,6 +386,13 @@ def test_a_proxy_lets_tls_through_and_sees_nothing(proxy):
     assert 'Proxy-Authorization: Basic' in to_proxy
     assert to_server.startswith('GET /a.fits?signature=5 HTTP/1.1')
     assert 'Authorization' not in to_server
+
+
+def test_certificates_that_are_not_there_are_named(self_signed, monkeypatch):
+    """Or somebody looks for the fault at the archive."""
+    monkeypatch.setenv('REQUESTS_CA_BUNDLE', '/nowhere/bundle.pem')
+    with pytest.raises(OSError, match=r'no certificates at /nowhere/bundle\.pem'):
+        fetched(f'https://127.0.0.1:{self_signed.port}/a.fits')
 
 
 # --- D7, D8: a quota, and a disk with little room ---

@@ -170,6 +170,11 @@ MODULES = [
 ]
 
 
+@pytest.mark.parametrize('file', sorted((LIBRARY / 'sync').glob('*.py')), ids=module)
+def test_no_module_of_the_engine_is_longer_than_a_person_reads_at_once(file):
+    assert len(file.read_text(encoding='utf-8').splitlines()) <= 250
+
+
 @pytest.mark.parametrize('file', MODULES, ids=module)
 def test_imports_point_down(file):
     mine = layer(module(file))

@@ -45,7 +45,9 @@ def download(
     except ValueError:  # of urllib3, or of the codec for host names
         raise BadAnswer('the download address is not valid') from None
     except (HTTPError, requests.RequestException) as error:
-        reason = certificate_fault(error) or type(getattr(error, 'reason', None) or error).__name__
+        cause = getattr(error, 'reason', None)  # of its retries
+        name = type(cause if isinstance(cause, Exception) else error).__name__
+        reason = certificate_fault(error) or name
         raise NoAnswer(f'the download did not arrive ({reason})') from error
     let_others_ask()
     # Packed for the transfer, or a packed file that was labelled so: see rule 6.

@@ -21,13 +21,8 @@ import requests
 from requests import sessions
 from requests.adapters import HTTPAdapter
 from requests.certs import where
-from requests.utils import (
-    default_user_agent,
-    get_environ_proxies,
-    prepend_scheme_if_needed,
-    select_proxy,
-)
-from urllib3 import HTTPConnectionPool
+from requests.utils import default_user_agent, get_environ_proxies, select_proxy
+from urllib3 import HTTPConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError as BrokenStream
 from urllib3.exceptions import LocationParseError
@@ -59,7 +54,7 @@ def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     """
     send, plain_answer = HTTPAdapter.send, HTTPConnection.response_class
     proxies_of, retries = cache(get_environ_proxies), retries_within(limits, deadline)
-    at_the_end = ExitStack()
+    trusting, at_the_end = cache(_trusting), ExitStack()
 
     @cache
     def pool_of(process: int) -> HTTPAdapter:
@@ -90,26 +85,31 @@ def limited_requests(limits: Automation, deadline: float = inf) -> Iterator[None
     @cache
     def connections_to(process: int, scheme: str, host: str) -> tuple[HTTPConnectionPool, bool]:
         """What reaches this host, and whether that is a proxy which wants to see the whole URL."""
-        site, adapter = f'{scheme}://{host}/', HTTPAdapter(pool_maxsize=2 * limits.WORKERS)
-        secure = {'ssl_context': _trusting()} if scheme == 'https' else {}
-        if proxy := select_proxy(site, remembered_proxies(site)):
-            proxy = prepend_scheme_if_needed(proxy, 'http')
+        site = f'{scheme}://{host}/'
+        proxy = select_proxy(site, remembered_proxies(site)) or ''
+        if proxy and '://' not in proxy:
+            proxy = f'http://{proxy}'
+        secure = {'ssl_context': trusting(process)} if scheme == 'https' else {}
+        if proxy.lower().startswith('https'):
+            secure['proxy_ssl_context'] = trusting(process)
+        if proxy:
+            adapter = HTTPAdapter(pool_maxsize=2 * limits.WORKERS)
             manager = adapter.proxy_manager_for(proxy, **secure)
         else:
-            adapter.init_poolmanager(1, 2 * limits.WORKERS, **secure)
-            manager = adapter.poolmanager
-        at_the_end.callback(manager.clear)
+            manager = PoolManager(1, maxsize=2 * limits.WORKERS, **secure)
+        connections = manager.connection_from_url(site)
+        at_the_end.callback(connections.close)
         is_seen = manager.proxy is not None and scheme == 'http'
-        return manager.connection_from_url(site), is_seen
+        return connections, is_seen
 
     def ask(url: str, headers: dict[str, str]) -> BaseHTTPResponse:
-        parts = parse_url(url)
-        if not parts.host:
-            raise LocationParseError('no host')
+        parts = parse_url(url.lstrip())
+        if parts.scheme not in ('http', 'https') or not parts.host:
+            raise LocationParseError('no web server')
         connections, is_seen = connections_to(os.getpid(), parts.scheme, parts.netloc)
         return connections.urlopen(
             'GET',
-            parts.url if is_seen else parts.request_uri,
+            parts._replace(auth=None, fragment=None).url if is_seen else parts.request_uri,
             headers=headers,
             redirect=False,
             assert_same_host=False,
@@ -139,12 +139,16 @@ def ask(url: str, headers: dict[str, str]) -> BaseHTTPResponse:
     they do is done here for proxies and certificates; no redirect is followed, and no credentials go
     along. Raises HTTPError of urllib3; it is a ValueError too where the URL is not valid.
     """
+    if not _asks:
+        raise BrokenStream('the run has ended')
     return _asks[-1](url, headers)
 
 
-def _trusting() -> ssl.SSLContext:
-    """Trusts the certificate authorities that `requests` trusts."""
+def _trusting(process: int) -> ssl.SSLContext:
+    """Trusts the certificate authorities that `requests` trusts, for all requests of this process."""
     trusted = os.environ.get('REQUESTS_CA_BUNDLE') or os.environ.get('CURL_CA_BUNDLE') or where()
+    if not Path(trusted).exists():
+        raise OSError(f'there are no certificates at {trusted}')
     context = create_urllib3_context()
     kind = 'capath' if Path(trusted).is_dir() else 'cafile'
     context.load_verify_locations(**{kind: trusted})
