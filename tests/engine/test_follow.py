@@ -24,9 +24,10 @@ def test_it_follows_a_run_that_begins_or_is_in_progress_to_its_end_and_ctrl_c_le
     observed(frames=2)
     go_on = Event()
     sky.break_('/store/', lambda call, reply: go_on.wait(60) and reply)
-    left, other = Program(tmp_path, '--wait'), Program(tmp_path, '--wait')
-    for one in (left, other):
-        assert one.next_error().startswith('Following the run on ')
+    left = Program(tmp_path, '--wait')  # begins it
+    assert left.next_error().startswith('Following the run on ')
+    other = Program(tmp_path, '--wait')  # finds it in progress
+    assert other.next_error().startswith('Following the run on ')
     left.send(signal.SIGINT)
     status, _, errors, _ = left.ended()
     assert (status, 'The run goes on.' in errors) == (130, True), errors
