@@ -60,14 +60,14 @@ class Pool:
         self._waiting: OrderedDict[Hashable, list] = OrderedDict()  # heaps, by what limits them
         self._numbers = count()
         self._lines: dict[Hashable, Line] = {}
-        self._paces: dict[tuple, Pace] = defaultdict(Pace)  # by what jobs need
+        #: Of whole jobs, by what they need. A line's own is of the time until its host has answered.
+        self._paces: dict[tuple, Pace] = defaultdict(Pace)
         self._started: Counter[Hashable] = Counter()
         self._in_a_row: Counter[tuple] = Counter()
         self._noting = Lock()
         self.set_aside: dict[Hashable, str] = {}
-        self.news: deque[tuple[str, str, str]] = (
-            deque()
-        )  # facility, reason, kind: what was set aside
+        #: What was set aside: facility, reason, kind.
+        self.news: deque[tuple[str, str, str]] = deque()
         self.in_hand: dict[object, tuple[Job, float]] = {}
         self._threads, self._stopped = threads, False
         for number in range(threads):
