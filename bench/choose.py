@@ -26,11 +26,11 @@ def main() -> None:
     from tom_auto.celery_tasks.coordinator import Coordinator, part_of
     from tom_auto.conf import automation
     from tom_auto.models import Batch
+    from tom_auto.running.outcomes import Ending, Outcome, Report
+    from tom_auto.running.recorded_run import recorded_run
     from tom_auto.sync.due import Selection, due_by_facility, enrol
     from tom_auto.sync.facility_jobs import Facilities
-    from tom_auto.sync.outcomes import Ending, Outcome, Report
     from tom_auto.sync.record_outcomes import record_outcomes
-    from tom_auto.sync.recorded_run import recorded_run
 
     limits, before, clock = automation(), memory(), [monotonic()]
     with recorded_run('updatedata', 'updatedata', Report(), limits, '', lambda: None) as (run, end):

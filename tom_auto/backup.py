@@ -19,9 +19,9 @@ from .backup_file import DATABASE, about_of, insist_on_whole, write
 from .conf import automation, slug
 from .data_folders import Look, data_root, look_at
 from .database_copies import BackupError
+from .files.storage import flush_directory
+from .files.storage_id import insist_on_storage
 from .scheduling.job_log import owner_only
-from .sync.storage import flush_directory
-from .sync.storage_id import insist_on_storage
 
 ALONE = '-database'  # in the name of a backup without the data
 

@@ -14,7 +14,7 @@ from .scheduling.definition import Job
 @register(Tags.compatibility)
 def check_facilities(**kwargs: object) -> list[CheckMessage]:
     """tom_auto.W003: WANTED_FRAMES names a facility that this TOM does not have."""
-    from .sync.facilities import facility_classes
+    from .observatories.facilities import facility_classes
 
     options = getattr(settings, 'TOM_AUTO', {})
     wanted = options.get('WANTED_FRAMES', {}) if isinstance(options, dict) else {}

@@ -15,9 +15,9 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands, load_command_class
 
+from .errors import advice_for
 from .scheduling.command_to_type import applied, typed
 from .scheduling.obstacles import database_on_a_share
-from .sync.errors import advice_for
 
 MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY', 'AUDIT_RATE', 'BATCH')
 PERMISSIONS = ('OPEN', 'PUBLIC', 'PRIVATE')

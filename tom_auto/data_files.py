@@ -23,8 +23,8 @@ from django.views.decorators.http import require_safe
 from .access import refuse_nul, visible_products
 from .conf import automation
 from .error_reports import unavailable
-from .sync.errors import StorageAway
-from .sync.explain import in_the_storage
+from .errors import StorageAway
+from .explain import in_the_storage
 
 SMALL = 256 * 1024  # bytes: the system takes them at once, however slowly the visitor reads
 RETRY = 10  # seconds

@@ -12,7 +12,7 @@ from django.core.files.storage import FileSystemStorage
 from tom_dataproducts.models import DataProduct
 
 from .database_copies import BackupError
-from .sync.storage import the_storage
+from .files.storage import the_storage
 
 PRIVATE = '.tom-'  # directories of the storage that begin so hold no data products
 

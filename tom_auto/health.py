@@ -29,12 +29,12 @@ from .known_outcomes import failing_since, with_outcomes, working_since
 from .lateness import overdue_since
 from .models import JobPause, Mute, RecordSync, RunFailure, UpdateRun
 from .redact import redact
+from .running.runs import SILENCE
 from .scheduling.definition import FILE, Job
 from .scheduling.moved import installed_at
 from .scheduling.next_times import LATE_AFTER
 from .scheduling.plan import Site
 from .sync.due import next_news
-from .sync.runs import SILENCE
 
 #: How long a TOM may have observations and no scheduled run before it sends a mail.
 FIRST_RUN_WITHIN = timedelta(days=1)

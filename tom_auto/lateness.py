@@ -6,9 +6,9 @@ from django.db.models import Q, QuerySet
 
 from .jobs import command_of
 from .models import UpdateRun
+from .running.runs import SILENCE
 from .scheduling.definition import Job
 from .scheduling.next_times import A_MINUTE, LATE_AFTER, late_since
-from .sync.runs import SILENCE
 
 
 def overdue_since(job: Job, started: datetime, done: datetime, now: datetime) -> datetime | None:

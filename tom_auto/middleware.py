@@ -25,9 +25,9 @@ from .arrivals.noting import follow_all
 from .channels import reason
 from .conf import automation
 from .error_reports import unavailable
+from .explain import causes, explained
+from .files import storage
 from .jobs import main_job
-from .sync import storage
-from .sync.explain import causes, explained
 
 logger = logging.getLogger(__name__)
 

@@ -63,7 +63,7 @@ class RecordSync(models.Model):
     error = models.TextField(
         blank=True, help_text='Why the last check failed, or what is not supported: no failure.'
     )
-    error_kind = models.CharField(max_length=30, blank=True, help_text='See sync.errors.')
+    error_kind = models.CharField(max_length=30, blank=True, help_text='See errors.')
     owes_hook = models.BooleanField(
         default=False, help_text='The observation_change_state hook has not ended.'
     )
@@ -465,7 +465,7 @@ class RunFailure(models.Model):
     observation_id = models.CharField(max_length=255, blank=True)
     facility = models.CharField(max_length=50)
     error = models.TextField()
-    error_kind = models.CharField(max_length=30, help_text='See sync.errors.')
+    error_kind = models.CharField(max_length=30, help_text='See errors.')
 
     def __str__(self) -> str:
         return f'{self.facility} {self.observation_id}: {self.error}'

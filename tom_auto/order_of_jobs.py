@@ -16,10 +16,10 @@ from django.utils import timezone
 
 from .jobs import command_of, jobs
 from .models import JobPause, UpdateRun
+from .running.runs import SILENCE
+from .running.started_by import started_by
 from .scheduling.definition import Job
 from .scheduling.next_times import A_MINUTE, next_run, runs
-from .sync.runs import SILENCE
-from .sync.started_by import started_by
 
 STARTS_WITHIN = timedelta(seconds=90)  # of its minute: a scheduler takes a while, a container too
 #: An earlier job that has not begun by then was not started: its line may be missing.

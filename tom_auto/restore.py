@@ -28,10 +28,10 @@ from .backup import key_mark
 from .backup_file import DATA, DATABASE, insist_on_whole, members
 from .data_folders import PRIVATE, data_root, files_below, fixed_below
 from .database_copies import BackupError
+from .files.storage import RESTORING
+from .files.storage_id import MARK
 from .interrupt import uninterrupted
 from .models import UpdateRun
-from .sync.storage import RESTORING
-from .sync.storage_id import MARK
 
 
 class ConsentMissing(BackupError):

@@ -26,15 +26,15 @@ from .arrivals.drawing_ahead import drawing_ahead
 from .arrivals.telling import tell_of_arrivals
 from .channels import ping
 from .conf import automation
+from .db_retry import patient
+from .errors import AnotherRun, Paused
 from .interrupt import stopped_at_once, terminable, uninterrupted
 from .jobs import command_of, is_main, next_run
 from .models import UpdateRun
 from .redact import redact
+from .running.runs import BEAT, GIVEN, note_output, the_only_run
+from .running.started_by import ASKED_BY, started_by
 from .scheduling.definition import Job
-from .sync.db_retry import patient
-from .sync.errors import AnotherRun, Paused
-from .sync.runs import BEAT, GIVEN, note_output, the_only_run
-from .sync.started_by import ASKED_BY, started_by
 
 LOOK_EVERY = 5  # seconds, whether another job has ended
 KEPT = 4000  # characters: the end of what a job printed

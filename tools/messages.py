@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from reference import ROOT, table
 
+from tom_auto.errors import SyncError, advice_for
 from tom_auto.management.run_command import wrong
-from tom_auto.sync.errors import SyncError, advice_for
 
 PLACE = ROOT / 'docs' / 'messages.md'
 LIBRARY = ROOT / 'tom_auto'

@@ -15,16 +15,15 @@ from pathlib import Path
 from django.core.checks.registry import registry
 from django.core.management import load_command_class
 
-from tom_auto import adoption, conf
+from tom_auto import adoption, conf, errors
 from tom_auto.audit.report import AuditReport
 from tom_auto.doctor.checks import CHECKS
 from tom_auto.doctor.finding import Finding
 from tom_auto.health_states import WORDS
 from tom_auto.management.endings import BUSY, WRONG_USAGE
 from tom_auto.run_job import TOO_LATE
+from tom_auto.running.outcomes import FAILURE, Report
 from tom_auto.scheduling.plan import CURRENT, NOT_INSTALLED, STALE
-from tom_auto.sync import errors
-from tom_auto.sync.outcomes import FAILURE, Report
 from tom_auto.targets.report import CadencesReport, RequestsReport, TargetsReport
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,9 +8,9 @@ from django.core.files.storage import default_storage
 from tom_dataproducts.models import DataProduct
 
 from simulated import Observatory
+from tom_auto.files.storage import PARTS
+from tom_auto.files.storage_id import MARK
 from tom_auto.models import RecordSync, StoredFrame
-from tom_auto.sync.storage import PARTS
-from tom_auto.sync.storage_id import MARK
 from unit.running import updatedata
 
 

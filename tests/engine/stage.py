@@ -16,7 +16,7 @@ from tom_targets.models import Target
 import forked
 import submitting
 from simulated import Observatory
-from tom_auto.sync.outcomes import Ending
+from tom_auto.running.outcomes import Ending
 from world import World, differences
 
 

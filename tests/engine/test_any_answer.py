@@ -48,12 +48,12 @@ from tom_targets.models import Target
 
 import faults
 from simulated import Observatory
+from tom_auto.files import file_names
+from tom_auto.files.storage_id import MARK
 from tom_auto.models import COUNTS, RunFailure, StoredFrame, UpdateRun
+from tom_auto.running.outcomes import Ending
 from tom_auto.simulator import archive
-from tom_auto.sync import file_names
 from tom_auto.sync.due import records_due
-from tom_auto.sync.outcomes import Ending
-from tom_auto.sync.storage_id import MARK
 from unit.running import contents, files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -22,8 +22,8 @@ from tom_dataproducts.models import DataProduct
 
 from home import md5
 from object_store import BUCKET, ObjectStore, status
+from tom_auto.files.storage_id import MARK
 from tom_auto.models import AuditRound, RecordSync, StoredFrame
-from tom_auto.sync.storage_id import MARK
 from unit.running import ran, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)

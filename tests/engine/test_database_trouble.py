@@ -18,10 +18,10 @@ from django.db import connection
 from databases import elsewhere, lock_for, only_on
 from fault_table import APART, then
 from home import everything_is_home, only_frames_are_stored, two_clean_runs
+from tom_auto import db_retry
 from tom_auto.models import UpdateRun
 from tom_auto.run_job import run_job
 from tom_auto.scheduling.definition import Job
-from tom_auto.sync import db_retry
 from unit.running import updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -22,10 +22,10 @@ from faults import Fault
 from home import only_frames_are_stored, two_clean_runs
 from needs import need
 from simulated import Observatory
+from tom_auto import db_retry
+from tom_auto.files.storage import PARTS
 from tom_auto.models import StoredFrame
 from tom_auto.simulator.messages import Call, Reply
-from tom_auto.sync import db_retry
-from tom_auto.sync.storage import PARTS
 from unit.running import files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)

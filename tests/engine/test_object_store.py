@@ -26,9 +26,9 @@ from forked import ended
 from forked import updatedata as forked_updatedata
 from home import md5, stored
 from object_store import ObjectStore, cut, forget, hold, keep_half, status
+from tom_auto.files.storage_id import MARK
 from tom_auto.models import RecordSync, StoredFrame
-from tom_auto.sync.storage_id import MARK
-from tom_auto.sync.threads import ENOUGH
+from tom_auto.running.threads import ENOUGH
 from unit.running import contents, files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)

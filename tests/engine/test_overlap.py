@@ -31,8 +31,9 @@ from home import everything_is_home
 from stage import Stage
 from steps import IN_TRANSACTION, Steps
 from tom_auto.models import UpdateRun
+from tom_auto.running import runs
 from tom_auto.simulator.messages import Call, Reply
-from tom_auto.sync import check_due, runs
+from tom_auto.sync import check_due
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -29,10 +29,10 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from simulated import Observatory
+from tom_auto.files.storage import PARTS
+from tom_auto.files.storage_id import MARK
 from tom_auto.models import StorageMark, UpdateRun
 from tom_auto.simulator.model import Frame
-from tom_auto.sync.storage import PARTS
-from tom_auto.sync.storage_id import MARK
 from unit.own_classes import Lists, SavesByItself, install, product_of
 from unit.running import files, updatedata
 

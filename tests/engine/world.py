@@ -10,6 +10,7 @@ from guardian.models import GroupObjectPermission
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
+from tom_auto.files.storage_id import MARK
 from tom_auto.models import (
     RecordSync,
     RunFailure,
@@ -18,7 +19,6 @@ from tom_auto.models import (
     StoredFrame,
     UpdateRun,
 )
-from tom_auto.sync.storage_id import MARK
 
 #: What a run writes to; parents first.
 MODELS = (

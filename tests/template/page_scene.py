@@ -27,7 +27,8 @@ from tom_observations.models import ObservationRecord  # noqa: E402
 from tom_targets.models import Target  # noqa: E402
 
 from tom_auto.arrivals.pictures import draw  # noqa: E402
-from tom_auto.models import (  # noqa: E402
+from tom_auto.errors import CredentialsRefused, NoAnswer, NotFound, ServerError, SyncError
+from tom_auto.models import (
     Alert,
     Arrival,
     JobPause,
@@ -41,13 +42,6 @@ from tom_auto.models import (  # noqa: E402
     Wish,
 )
 from tom_auto.simulator.sky import expose  # noqa: E402
-from tom_auto.sync.errors import (  # noqa: E402
-    CredentialsRefused,
-    NoAnswer,
-    NotFound,
-    ServerError,
-    SyncError,
-)
 
 NOW = timezone.now()
 PASSWORD = 'only-for-this-test'

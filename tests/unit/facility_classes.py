@@ -1,7 +1,7 @@
 """Facility classes of every shape that is in use, for the tests: none of them is any good.
 
 The first part follows classes that people have installed, each named in its docstring; the
-second holds what else a class may do. `tom_auto.sync.facilities` has to get along with all of them.
+second holds what else a class may do. `tom_auto.observatories.facilities` has to get along with all of them.
 """
 
 import asyncio

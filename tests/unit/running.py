@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management import call_command
 
 from simulated import Observatory
-from tom_auto.sync.storage_id import MARK
+from tom_auto.files.storage_id import MARK
 
 
 def updatedata(*arguments: str) -> tuple[int, dict]:

@@ -6,10 +6,10 @@ from django.core.exceptions import ValidationError
 from django.db import OperationalError
 from tom_common.exceptions import ImproperCredentialsException
 
-from tom_auto.sync import errors
-from tom_auto.sync.errors import LOG, WAIT, advice_for
-from tom_auto.sync.explain import explained, hook_failed
-from tom_auto.sync.outcomes import Outcome
+from tom_auto import errors
+from tom_auto.errors import LOG, WAIT, advice_for
+from tom_auto.explain import explained, hook_failed
+from tom_auto.running.outcomes import Outcome
 
 DOCTOR = 'Run: python3 manage.py doctor'
 KEY = 'Put a valid API key into .env and type: up, then retry.'

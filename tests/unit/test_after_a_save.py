@@ -326,7 +326,7 @@ class TestHooks:
     def test_are_called_although_the_list_of_frames_breaks_off(
         self, sky, observed, hooks, monkeypatch
     ):
-        monkeypatch.setattr('tom_auto.sync.frames.PAGE', 2)
+        monkeypatch.setattr('tom_auto.observatories.frames.PAGE', 2)
         observed(frames=3)
         sky.break_('/frames/.*offset', faults.status(500))
 

@@ -26,9 +26,9 @@ from machine import within
 from tom_auto.arrivals import drawing_program, pictures
 from tom_auto.arrivals.models import Arrival
 from tom_auto.arrivals.noting import note_arrivals
+from tom_auto.files.storage_id import MARK, accept_storage
 from tom_auto.models import StoredFrame
 from tom_auto.sync import products
-from tom_auto.sync.storage_id import MARK, accept_storage
 
 from .page import stored
 from .running import updatedata

@@ -12,10 +12,10 @@ from tom_dataproducts.models import DataProduct
 
 from tom_auto.audit.run import Pace
 from tom_auto.doctor.checks import audit
+from tom_auto.errors import OutOfTime
+from tom_auto.files.storage_id import MARK
 from tom_auto.health import FAILING, WORKING, healths
 from tom_auto.models import AuditedFile, AuditRound, JobPause, StoredFrame, UpdateRun
-from tom_auto.sync.errors import OutOfTime
-from tom_auto.sync.storage_id import MARK
 
 from .own_classes import Lists, install, product_of
 from .page import text

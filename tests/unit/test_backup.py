@@ -23,9 +23,9 @@ import forked
 from databases import only_on
 from tom_auto import backup_file, database_copies
 from tom_auto.backup import key_mark
+from tom_auto.errors import StorageAway
+from tom_auto.files.storage_id import MARK, accept_storage
 from tom_auto.models import UpdateRun
-from tom_auto.sync.errors import StorageAway
-from tom_auto.sync.storage_id import MARK, accept_storage
 
 from .page import ran
 from .running import files, updatedata

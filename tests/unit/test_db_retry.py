@@ -4,7 +4,7 @@ import pytest
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
-from tom_auto.sync import db_retry
+from tom_auto import db_retry
 
 
 @pytest.fixture(autouse=True)

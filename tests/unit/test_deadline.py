@@ -11,7 +11,8 @@ from tom_observations.facilities.soar import SOARFacility
 
 import faults
 from tom_auto.models import RecordSync
-from tom_auto.sync import check_due, portal_lists
+from tom_auto.observatories import portal_lists
+from tom_auto.sync import check_due
 
 from .facility_classes import Hangs
 from .running import updatedata

@@ -28,13 +28,13 @@ from urllib3.exceptions import InsecureRequestWarning
 
 import faults
 from tom_auto.conf import Automation
+from tom_auto.errors import BadAnswer, NoAnswer, NoRoom
+from tom_auto.files import storage, whole_file
+from tom_auto.files.storage_id import accept_storage
+from tom_auto.observatories.http import limited_requests
 from tom_auto.simulator import archive
 from tom_auto.simulator.messages import Call, Reply
-from tom_auto.sync import storage, whole_file
 from tom_auto.sync.downloads import download
-from tom_auto.sync.errors import BadAnswer, NoAnswer, NoRoom
-from tom_auto.sync.http import limited_requests
-from tom_auto.sync.storage_id import accept_storage
 
 from .running import files, updatedata
 
@@ -179,7 +179,7 @@ def test_frames_of_another_request_are_an_error_of_the_archive(sky, observed):
 @pytest.mark.django_db(transaction=True)
 def test_pages_that_repeat_are_an_end(sky, observed, monkeypatch):
     """B4: an archive that ignores the offset gives its first page again, for ever."""
-    monkeypatch.setattr('tom_auto.sync.frames.PAGE', 2)
+    monkeypatch.setattr('tom_auto.observatories.frames.PAGE', 2)
     observed(frames=2)
     first = []
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tom_auto.models import RecordSync, SharedFrame
+from tom_auto.running.outcomes import Ending, Outcome
 from tom_auto.sync.due import Selection, enrol, note, records_due
-from tom_auto.sync.outcomes import Ending, Outcome
 
 from .page import stored
 

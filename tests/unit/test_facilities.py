@@ -348,7 +348,7 @@ def test_a_stock_archive_is_asked_by_request_id(sky, observed):
 
 
 def test_all_pages_of_a_list_are_read(sky, observed, monkeypatch):
-    monkeypatch.setattr('tom_auto.sync.frames.PAGE', 2)
+    monkeypatch.setattr('tom_auto.observatories.frames.PAGE', 2)
     observed('LCO', frames=5)
     assert updatedata()[1]['saved'] == 5
 

@@ -17,16 +17,10 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 import forked
+from tom_auto.errors import BrokenClass, CredentialsRefused, LocalTrouble, NoAnswer, Unsupported
 from tom_auto.interrupt import Terminated, terminable
-from tom_auto.sync import runs
-from tom_auto.sync.errors import (
-    BrokenClass,
-    CredentialsRefused,
-    LocalTrouble,
-    NoAnswer,
-    Unsupported,
-)
-from tom_auto.sync.facility_process import ClassProcess
+from tom_auto.observatories.facility_process import ClassProcess
+from tom_auto.running import runs
 
 from . import facility_classes as shapes
 from .running import updatedata

@@ -10,9 +10,9 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 import faults
+from tom_auto.files import whole_file
 from tom_auto.models import RecordSync
-from tom_auto.sync import whole_file
-from tom_auto.sync.portal_lists import FEWEST
+from tom_auto.observatories.portal_lists import FEWEST
 
 from .running import files, updatedata
 

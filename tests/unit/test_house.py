@@ -62,49 +62,49 @@ LAYERS = [
         'celery_tasks.setup',
     },
     {'sync.engine'},
-    {'sync.recorded_run', 'sync.check_due'},
+    {'running.recorded_run', 'sync.check_due'},
     {'sync.reading_lists', 'sync.record_outcomes'},
-    {'sync.check_record', 'sync.runs'},
+    {'sync.check_record', 'running.runs'},
     {'sync.bring_frames', 'sync.facility_saves'},
     {'sync.facility_jobs', 'sync.previews'},
     {'sync.sharing'},
-    {'sync.archive_lists'},
+    {'observatories.archive_lists'},
     {
-        'sync.facility_process',
+        'observatories.facility_process',
         'sync.downloads',
         'sync.due',
         'sync.hooks',
-        'sync.portal_lists',
+        'observatories.portal_lists',
         'sync.product_hooks',
         'sync.products',
     },
-    {'sync.together'},
-    {'sync.threads'},
+    {'running.together'},
+    {'running.threads'},
     {'arrivals.pictures'},
     {'arrivals.drawing_program', 'arrivals.lost_pictures'},
-    {'adoption', 'sync.facilities', 'sync.frame_plans', 'sync.storage_id'},
-    {'sync.storage'},
+    {'adoption', 'observatories.facilities', 'sync.frame_plans', 'files.storage_id'},
+    {'files.storage'},
     {
-        'sync.file_names',
-        'sync.frames',
-        'sync.frame_index',
+        'files.file_names',
+        'observatories.frames',
+        'observatories.frame_index',
         'sync.hooks_owed',
-        'sync.lease',
-        'sync.portal_pages',
-        'sync.whole_file',
+        'running.lease',
+        'observatories.portal_pages',
+        'files.whole_file',
     },
-    {'sync.http'},
-    {'sync.retries'},
-    {'sync.db_retry', 'sync.explain'},
+    {'observatories.http'},
+    {'observatories.retries'},
+    {'db_retry', 'explain'},
     {'arrivals.noting'},
     {
         'arrivals.numbers',
         'models',
         'new_target_access',
         'redact',
-        'sync.outcomes',
-        'sync.started_by',
-        'sync.turns',
+        'running.outcomes',
+        'running.started_by',
+        'observatories.turns',
     },
     {
         'arrivals.models',
@@ -116,7 +116,7 @@ LAYERS = [
         'log_config',
         's3_storage',
         'startup',
-        'sync.errors',
+        'errors',
         'versions',
     },
 ]
@@ -125,7 +125,7 @@ APART = {'scheduling', 'simulator'}
 
 
 def layer(name: str) -> int | None:
-    """The number of the layer of a module such as `sync.http`; None for those that stand apart."""
+    """The number of the layer of a module such as `observatories.http`; None for those that stand apart."""
     for number, names in enumerate(LAYERS):
         if {name, name.split('.')[0]} & names:
             return number
@@ -185,7 +185,7 @@ def test_imports_point_down(file):
             assert mine <= theirs, f'{module(file)} imports {name} from above'
 
 
-@pytest.mark.parametrize('name', ['sync/errors.py', 'sync/outcomes.py'])
+@pytest.mark.parametrize('name', ['errors.py', 'running/outcomes.py'])
 def test_the_bottom_knows_no_django(name):
     assert not foreign(LIBRARY / name) & {'django', 'requests'}
 

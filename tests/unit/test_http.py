@@ -23,9 +23,9 @@ from requests.adapters import HTTPAdapter
 import faults
 from simulated import Observatory
 from tom_auto.conf import Automation
+from tom_auto.errors import NoAnswer, SyncError
+from tom_auto.observatories.http import limited_requests
 from tom_auto.sync.downloads import download
-from tom_auto.sync.errors import NoAnswer, SyncError
-from tom_auto.sync.http import limited_requests
 
 fork = get_context('fork')
 LIMITS = Automation(RETRIES=2, RETRY_WAIT=0)
@@ -337,7 +337,7 @@ def test_an_expired_address_is_an_error(sky, url):
 
 
 def test_an_endless_answer_is_cut_off(sky, monkeypatch):
-    monkeypatch.setattr('tom_auto.sync.http.answer_limit', [1_000_000])
+    monkeypatch.setattr('tom_auto.observatories.http.answer_limit', [1_000_000])
     sky.break_('/api/', faults.answer(['x' * 1000] * 2000))
     with limited_requests(LIMITS), pytest.raises(requests.ConnectionError, match='more than'):
         requests.get(f'{sky.url}/api/requests/')

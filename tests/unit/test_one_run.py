@@ -17,9 +17,9 @@ from tom_observations.facilities.soar import SOARFacility
 
 from tom_auto import interrupt
 from tom_auto.models import UpdateRun
-from tom_auto.sync import runs
-from tom_auto.sync.outcomes import Report
-from tom_auto.sync.runs import say_alive
+from tom_auto.running import runs
+from tom_auto.running.outcomes import Report
+from tom_auto.running.runs import say_alive
 
 from .running import updatedata
 

@@ -18,11 +18,11 @@ from tom_observations.facilities.lco import LCOFacility
 from tom_observations.models import ObservationRecord
 
 from simulated import Observatory
+from tom_auto.observatories import portal_pages
+from tom_auto.observatories.facilities import TIMES
+from tom_auto.observatories.portal_lists import FEWEST
 from tom_auto.simulator.model import OBSERVATION_STATES, REQUEST_STATES
-from tom_auto.sync import portal_pages
 from tom_auto.sync.due import enrol, records_due
-from tom_auto.sync.facilities import TIMES
-from tom_auto.sync.portal_lists import FEWEST
 
 from .running import updatedata
 

@@ -8,8 +8,8 @@ from tom_observations.facilities.lco import LCOFacility
 from tom_observations.models import ObservationRecord
 
 import faults
+from tom_auto.observatories import portal_lists, portal_pages
 from tom_auto.simulator import portal
-from tom_auto.sync import portal_lists, portal_pages
 
 from .running import updatedata
 

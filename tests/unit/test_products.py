@@ -11,9 +11,9 @@ from tom_dataproducts.models import DataProduct
 from tom_targets.models import Target
 
 import faults
+from tom_auto.files import storage
+from tom_auto.files.storage_id import accept_storage
 from tom_auto.models import StoredFrame
-from tom_auto.sync import storage
-from tom_auto.sync.storage_id import accept_storage
 
 from .running import contents, files, updatedata
 

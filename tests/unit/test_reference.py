@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from tom_auto import errors
 from tom_auto.management.endings import BUSY
-from tom_auto.sync import errors
 
 from .test_house import LIBRARY
 

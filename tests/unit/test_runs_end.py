@@ -31,14 +31,17 @@ from tom_targets.models import Target
 import faults
 import forked
 from databases import only_on, where
+from tom_auto import db_retry
 from tom_auto.doctor import checks as doctor
+from tom_auto.files import storage, storage_id
 from tom_auto.health import FAILING, healths, schedule_site
 from tom_auto.jobs import jobs
 from tom_auto.log_config import logging_for
 from tom_auto.management.terminal import result
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
-from tom_auto.sync import check_due, db_retry, recorded_run, runs, storage, storage_id
-from tom_auto.sync.outcomes import Ending, Outcome, Report
+from tom_auto.running import recorded_run, runs
+from tom_auto.running.outcomes import Ending, Outcome, Report
+from tom_auto.sync import check_due
 
 from .facility_classes import Robotic
 from .own_classes import Lists, install

@@ -11,9 +11,10 @@ from tom_observations.models import ObservationRecord
 
 from tom_auto.conf import Automation
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
-from tom_auto.sync import portal_lists, threads
+from tom_auto.observatories import portal_lists
+from tom_auto.running import threads
+from tom_auto.running.outcomes import Ending, Outcome
 from tom_auto.sync.due import enrol
-from tom_auto.sync.outcomes import Ending, Outcome
 from tom_auto.sync.record_outcomes import record_outcomes
 
 from .running import contents, files, updatedata

@@ -23,9 +23,9 @@ from tom_dataproducts.models import DataProduct
 
 from needs import need
 from tom_auto.doctor import checks as doctor
+from tom_auto.files.storage_id import accept_storage
 from tom_auto.log_config import logging_for
 from tom_auto.scheduling.obstacles import database_on_a_share
-from tom_auto.sync.storage_id import accept_storage
 
 from .running import contents, files, updatedata
 

@@ -8,8 +8,8 @@ from tom_dataproducts.models import PhotometryReducedDatum
 from tom_dataservices.models import DataServiceQuery
 from tom_targets.models import Target, TargetName
 
+from tom_auto.errors import BadAnswer
 from tom_auto.models import RunFailure, ServiceTarget, UpdateRun
-from tom_auto.sync.errors import BadAnswer
 from tom_auto.targets.hidden_faults import overheard_faults
 from tom_auto.targets.names import Names
 

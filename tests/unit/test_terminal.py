@@ -15,7 +15,7 @@ from django.core.management.base import OutputWrapper
 
 from tom_auto.log_config import logging_for
 from tom_auto.management.terminal import ProgressLine, result
-from tom_auto.sync.outcomes import Ending, Outcome, Report
+from tom_auto.running.outcomes import Ending, Outcome, Report
 
 BAR = re.compile(r'\[[#.]{20}\] \d+ of \d+ records')
 

@@ -11,6 +11,8 @@ from django.urls import reverse
 from tom_dataproducts.models import DataProduct, ReducedDatum
 from tom_observations.models import ObservationRecord
 
+from tom_auto.files.storage import PARTS
+from tom_auto.files.storage_id import MARK, accept_storage
 from tom_auto.models import (
     RecordSync,
     RunFailure,
@@ -19,8 +21,6 @@ from tom_auto.models import (
     StoredFrame,
     UpdateRun,
 )
-from tom_auto.sync.storage import PARTS
-from tom_auto.sync.storage_id import MARK, accept_storage
 
 from .own_classes import Lists, SavesByItself, install, product_of
 from .running import contents, files, updatedata

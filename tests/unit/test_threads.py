@@ -9,7 +9,7 @@ from time import monotonic, sleep
 import pytest
 import requests
 
-from tom_auto.sync.errors import (
+from tom_auto.errors import (
     AccessRefused,
     BadAnswer,
     BrokenClass,
@@ -22,8 +22,8 @@ from tom_auto.sync.errors import (
     SetAside,
     StorageAway,
 )
-from tom_auto.sync.threads import DISK, ROOM, Job, Pool
-from tom_auto.sync.turns import let_others_ask
+from tom_auto.observatories.turns import let_others_ask
+from tom_auto.running.threads import DISK, ROOM, Job, Pool
 
 PORTAL, FILES = ('host', 'portal'), ('host', 'files')
 ACCOUNT, CLASS = ('account', 'portal', 'key'), ('class', 'Own')

@@ -11,8 +11,9 @@ from tom_dataproducts.models import DataProduct
 
 from tom_auto.arrivals.models import Arrival
 from tom_auto.models import RecordSync, StoredFrame
-from tom_auto.sync import products, together
-from tom_auto.sync.together import Gathered, Together
+from tom_auto.running import together
+from tom_auto.running.together import Gathered, Together
+from tom_auto.sync import products
 
 from .running import contents, files, updatedata
 

@@ -17,8 +17,8 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from tom_auto.sync import whole_file
-from tom_auto.sync.whole_file import HEAD, Received
+from tom_auto.files import whole_file
+from tom_auto.files.whole_file import HEAD, Received
 
 BLOCK = 2880
 MESSAGE = json.dumps({'detail': 'Not found.'}).encode()

@@ -9,7 +9,7 @@ from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from ..access import Visitor, arrivals_seen_by, with_target_seen
 from ..conf import automation
 from ..models import SharedFrame, UpdateRun
-from ..sync.runs import alive
+from ..running.runs import alive
 from .models import Arrival, Wish
 
 

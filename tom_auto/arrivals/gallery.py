@@ -13,8 +13,8 @@ from django.utils.cache import get_conditional_response, patch_cache_control
 from tom_targets.models import Target
 
 from ..access import Visitor, asked_by_pages, for_visitors, sees_everything, targets_seen_by
-from ..sync import storage
-from ..sync.facilities import facility_classes
+from ..files import storage
+from ..observatories.facilities import facility_classes
 from .choosing import frame_seen, frames_between, frames_of, seen_frames
 from .lost_pictures import draw_again
 from .models import Arrival

@@ -14,8 +14,8 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from ..channels import reason
+from ..files import storage
 from ..interrupt import within
-from ..sync import storage
 from .choosing import wanted_frames
 from .models import Arrival, Wish
 from .pictures import drawing

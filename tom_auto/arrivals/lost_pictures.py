@@ -8,8 +8,8 @@ from django.core.cache import cache
 from django.core.cache.utils import make_template_fragment_key
 from tom_dataproducts.models import DataProduct
 
-from ..sync import storage
-from ..sync.storage_id import is_known
+from ..files import storage
+from ..files.storage_id import is_known
 from .models import Arrival
 
 logger = logging.getLogger(__name__)

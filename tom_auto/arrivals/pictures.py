@@ -21,10 +21,10 @@ from django.db.models import Q
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 
-from ..sync import storage
-from ..sync.errors import StorageAway
-from ..sync.storage_id import is_known
-from ..sync.whole_file import FITS, PACKED_FITS
+from ..errors import StorageAway
+from ..files import storage
+from ..files.storage_id import is_known
+from ..files.whole_file import FITS, PACKED_FITS
 from .drawing_program import SLOWEST, Program
 from .lost_pictures import FOLDER, forget_shown
 from .models import Arrival

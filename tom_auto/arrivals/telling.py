@@ -17,8 +17,8 @@ from urllib3.exceptions import NewConnectionError
 
 from ..channels import MAIL_TIMEOUT, NotTold, post_json, reason
 from ..conf import automation
+from ..explain import causes
 from ..interrupt import within
-from ..sync.explain import causes
 from . import letters, mailing, notices
 from .choosing import can_be_told, is_due, newest_before_the_last_run
 from .illustrations import PicturesOf, illustrating, shown_by

@@ -2,8 +2,8 @@
 
 from django.utils import timezone
 
+from ..files import storage
 from ..models import AuditedFile
-from ..sync import storage
 from .report import BAD
 
 

@@ -14,9 +14,9 @@ from django.core.exceptions import SuspiciousOperation
 from django.utils.timezone import is_naive, make_aware
 from tom_dataproducts.models import DataProduct
 
+from ..explain import told
+from ..files import storage, whole_file
 from ..models import AuditedFile, StoredFrame
-from ..sync import storage, whole_file
-from ..sync.explain import told
 from .known import Known
 
 Verdict = AuditedFile.Verdict

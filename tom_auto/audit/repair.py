@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 from ..celery_tasks import setup
 from ..conf import Automation
+from ..errors import AnotherRun, Paused
 from ..models import StoredFrame
 from ..sync.due import Selection
 from ..sync.engine import update
-from ..sync.errors import AnotherRun, Paused
 from .look import Found
 
 SPOILED = (StoredFrame.State.ROTTED, StoredFrame.State.CUT)

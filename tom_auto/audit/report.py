@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from ..models import AuditedFile
-from ..sync.outcomes import MOST_NAMED, Report
+from ..running.outcomes import MOST_NAMED, Report
 
 Verdict = AuditedFile.Verdict
 #: The verdicts that somebody should do something about.

@@ -16,15 +16,16 @@ from django.db import transaction
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 
+from .. import errors
 from ..conf import Automation
+from ..files.storage_id import insist_on_storage
+from ..files.whole_file import CHUNK
 from ..models import AuditedFile, AuditRound, UpdateRun
-from ..sync import errors, runs
-from ..sync.outcomes import Outcome
+from ..running import runs
+from ..running.outcomes import Outcome
+from ..running.recorded_run import recorded_run
+from ..running.threads import ENOUGH
 from ..sync.record_outcomes import record_outcomes
-from ..sync.recorded_run import recorded_run
-from ..sync.storage_id import insist_on_storage
-from ..sync.threads import ENOUGH
-from ..sync.whole_file import CHUNK
 from . import rounds
 from .known import Known, known_files
 from .look import Found, Verdict, look

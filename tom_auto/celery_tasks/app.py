@@ -33,7 +33,7 @@ def batches_of(facility: str) -> str:
 def _queues() -> list[Queue]:
     if not apps.ready:  # `celery -A` asks for the queues before it sets Django up
         django.setup()
-    from ..sync.facilities import facility_classes, is_stock
+    from ..observatories.facilities import facility_classes, is_stock
 
     known, _ = facility_classes()
     batches = sorted({batches_of(name) for name, one in known.items() if is_stock(one)})

@@ -10,14 +10,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from ..conf import Automation, automation
+from ..errors import AnotherRun
+from ..files.storage_id import storage_trouble
 from ..models import Batch, UpdateRun
+from ..running.lease import Prolonged
+from ..running.outcomes import Outcome, Report
+from ..running.recorded_run import limited_part
 from ..sync.check_due import Checks
-from ..sync.errors import AnotherRun
-from ..sync.lease import Prolonged
-from ..sync.outcomes import Outcome, Report
-from ..sync.recorded_run import limited_part
 from ..sync.sharing import Heart
-from ..sync.storage_id import storage_trouble
 from . import setup
 
 MOST_TRIES = 3  # after which a batch is no worker's any more

@@ -20,12 +20,13 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from ..conf import Automation
+from ..errors import AnotherRun, OutOfTime, SyncError
+from ..files import storage
 from ..models import Batch, TaskWorker, UpdateRun
-from ..sync import runs, storage
-from ..sync.errors import AnotherRun, OutOfTime, SyncError
-from ..sync.facilities import facility_classes, is_stock
+from ..observatories.facilities import facility_classes, is_stock
+from ..running import runs
+from ..running.outcomes import Outcome, Report
 from ..sync.facility_jobs import Facilities
-from ..sync.outcomes import Outcome, Report
 from ..sync.reading_lists import read_all, what_the_lists_say
 from ..sync.record_outcomes import record_outcomes
 from ..sync.sharing import Heart

@@ -10,9 +10,9 @@ from celery import signals
 from django.db import connection
 from django.utils import timezone
 
+from ..files import storage_id
 from ..models import StorageMark, TaskWorker
 from ..scheduling.runner import say_alive_until
-from ..sync import storage_id
 from . import setup
 from .sending import BrokerAway, sweep
 

@@ -21,14 +21,14 @@ from ..audit import told
 from ..celery_tasks import setup
 from ..channels import SWITCH, channels, last_error
 from ..conf import automation, manage, shared_database
+from ..errors import StorageAway, Unsupported
+from ..files.storage_id import insist_on_storage
 from ..health import NEVER, healths
 from ..jobs import command_of, jobs, site
 from ..models import Mute, RecordSync, StorageMark
 from ..redact import redact
 from ..scheduling import cli
 from ..scheduling.definition import ScheduleError
-from ..sync.errors import StorageAway, Unsupported
-from ..sync.storage_id import insist_on_storage
 from .finding import FAILED, OK, WARNING, Finding, Found, place_of_settings
 from .network import network
 from .observatories import clock, observatories

@@ -8,8 +8,8 @@ import requests
 from django.conf import settings
 from django.utils import timezone
 
+from ..observatories.facilities import facility_classes
 from ..redact import redact
-from ..sync.facilities import facility_classes
 from .finding import FAILED, OK, WARNING, Found, place_of_settings
 
 ask = partial(requests.get, timeout=(10, 20), allow_redirects=False)  # seconds

@@ -9,10 +9,10 @@ from django.core.management.base import CommandError
 from django.db import OperationalError, ProgrammingError
 
 from ..conf import manage
+from ..db_retry import Trouble, trouble_of
+from ..errors import AnotherRun
 from ..interrupt import Terminated
 from ..redact import redact
-from ..sync.db_retry import Trouble, trouble_of
-from ..sync.errors import AnotherRun
 
 WRONG_USAGE = 2
 BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later

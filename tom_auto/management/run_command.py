@@ -13,12 +13,12 @@ from ..alerts import send_alerts
 from ..arrivals.telling import tell_of_arrivals
 from ..channels import DeadMansSwitch
 from ..conf import Automation, advice
+from ..errors import Paused
 from ..health import FAILING, healths
 from ..interrupt import ended_after, ending_for_good, terminable
 from ..redact import overheard
-from ..sync.errors import Paused
-from ..sync.outcomes import Report
-from ..sync.runs import is_given
+from ..running.outcomes import Report
+from ..running.runs import is_given
 from .command import LibraryCommand
 from .endings import WRONG_USAGE, explained_endings
 from .terminal import ProgressLine

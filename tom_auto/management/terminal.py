@@ -16,7 +16,7 @@ from time import monotonic
 from django.core.management.base import OutputWrapper
 
 from ..conf import advice
-from ..sync.outcomes import Report
+from ..running.outcomes import Report
 
 ERASE = '\r\x1b[K'
 BAR = 20  # characters

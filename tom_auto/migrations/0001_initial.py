@@ -72,7 +72,7 @@ class Migration(migrations.Migration):
                 ('error', models.TextField(blank=True, help_text='Why the last check failed.')),
                 (
                     'error_kind',
-                    models.CharField(blank=True, help_text='See sync.errors.', max_length=30),
+                    models.CharField(blank=True, help_text='See errors.', max_length=30),
                 ),
                 (
                     'hook_owed',
@@ -215,7 +215,7 @@ class Migration(migrations.Migration):
                 ('observation_id', models.CharField(blank=True, max_length=255)),
                 ('facility', models.CharField(max_length=50)),
                 ('error', models.TextField()),
-                ('error_kind', models.CharField(help_text='See sync.errors.', max_length=30)),
+                ('error_kind', models.CharField(help_text='See errors.', max_length=30)),
                 (
                     'record',
                     models.ForeignKey(

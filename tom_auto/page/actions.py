@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from ..conf import own_python
 from ..models import RunRequest
+from ..running.runs import SILENCE, alive
+from ..running.started_by import ASKED_BY
 from ..scheduling.job_log import owner_only
-from ..sync.runs import SILENCE, alive
-from ..sync.started_by import ASKED_BY
 
 LOOKS = 15  # seconds between two looks at a process
 

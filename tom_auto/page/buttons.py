@@ -11,8 +11,8 @@ from ..access import for_staff, for_viewers, for_visitors, seen_by, sees_everyth
 from ..jobs import MAIN, command_of, job_named, main_job
 from ..known_outcomes import with_outcomes
 from ..models import JobPause, RecordSync, UpdateRun
+from ..running.runs import alive
 from ..scheduling.definition import Job
-from ..sync.runs import alive
 from . import actions
 
 #: Seconds within which a run starts, even on a busy machine, unless it cannot start at all.

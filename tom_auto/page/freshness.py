@@ -10,8 +10,8 @@ from django.db.models import Count, F, Max, Min, Q
 
 from ..access import Visitor, seen_by, sees_everything
 from ..conf import advice
+from ..errors import Unsupported
 from ..models import RecordSync, RunFailure, UpdateRun
-from ..sync.errors import Unsupported
 
 
 def facilities(user: Visitor, last: UpdateRun | None) -> list[dict[str, Any]]:

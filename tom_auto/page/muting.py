@@ -22,7 +22,7 @@ from ..access import (
 from ..channels import channels, send_test
 from ..jobs import MAIN, command_of, jobs
 from ..models import Mute, Told
-from ..sync.facilities import facility_classes
+from ..observatories.facilities import facility_classes
 
 SHOWN = 50  # messages
 LONGEST = timedelta(days=366)

@@ -10,7 +10,7 @@ from ..access import Visitor, seen_by, sees_everything, sees_target
 from ..jobs import jobs
 from ..known_outcomes import ENDED, with_outcome
 from ..models import RecordSync, RunFailure, UpdateRun
-from ..sync.facilities import facility_classes
+from ..observatories.facilities import facility_classes
 
 ROWS = 25  # a page
 LONGEST_TEXT = 100  # characters

@@ -10,17 +10,18 @@ from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
+from ..errors import Clash, NoKey, OutOfTime, SetAside, SyncError
+from ..files import storage
 from ..models import RecordSync, StoredFrame
-from . import products, storage
-from .errors import Clash, NoKey, OutOfTime, SetAside, SyncError
-from .facilities import Stock
+from ..observatories.facilities import Stock
+from ..observatories.frames import Frame, Listing
+from ..running.outcomes import Outcome
+from ..running.threads import Job
+from ..running.together import Jobs, Together, one
+from . import products
 from .facility_jobs import Facilities
 from .frame_plans import Action, Plan, decide, is_preview, plans_for
-from .frames import Frame, Listing
-from .outcomes import Outcome
 from .products import Kept
-from .threads import Job
-from .together import Jobs, Together, one
 
 Origin = StoredFrame.Origin
 BATCH = 100  # frames that are looked at together

@@ -16,19 +16,19 @@ from django.contrib.auth.models import User
 from django.db import Error as DatabaseTrouble
 
 from ..conf import Automation
+from ..db_retry import connect_again
+from ..errors import AnotherRun, OutOfTime, StorageAway, SyncError
+from ..explain import explained
 from ..models import UpdateRun
-from . import runs
+from ..running import runs
+from ..running.outcomes import Ending, Outcome, Report
+from ..running.threads import DISK, Pool
+from ..running.together import Gathered, Together
 from .check_record import Check, Records
-from .db_retry import connect_again
-from .errors import AnotherRun, OutOfTime, StorageAway, SyncError
-from .explain import explained
 from .facility_jobs import Facilities
-from .outcomes import Ending, Outcome, Report
 from .reading_lists import ListReading, take
 from .record_outcomes import record_outcomes
 from .sharing import HandOut, Heart
-from .threads import DISK, Pool
-from .together import Gathered, Together
 
 logger = logging.getLogger(__name__)
 

@@ -8,16 +8,16 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
+from ..errors import BrokenClass, OutOfTime, PartFailed, SetAside, SyncError, Unsupported
 from ..models import StoredFrame
+from ..observatories.facilities import TIMES, Stock
+from ..running.outcomes import Ending, Outcome
+from ..running.threads import Job
+from ..running.together import Jobs, Together, one
 from . import hooks, hooks_owed, product_hooks
 from .bring_frames import RecordFrames
-from .errors import BrokenClass, OutOfTime, PartFailed, SetAside, SyncError, Unsupported
-from .facilities import TIMES, Stock
 from .facility_jobs import Facilities
 from .facility_saves import let_it_save
-from .outcomes import Ending, Outcome
-from .threads import Job
-from .together import Jobs, Together, one
 
 _numbers = count(1)  # in the order in which checks begin
 

@@ -29,7 +29,7 @@ from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from tom_observations.models import ObservationRecord
 
 from ..models import RecordSync, SharedFrame, StoredFrame
-from .outcomes import Ending, Outcome, Report
+from ..running.outcomes import Ending, Outcome, Report
 
 State = RecordSync.State
 EAGER = timedelta(days=1)  # after the end: asked at every run

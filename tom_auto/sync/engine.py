@@ -6,15 +6,15 @@ from collections.abc import Callable
 from django.contrib.auth.models import User
 
 from ..conf import Automation
-from . import runs
+from ..db_retry import patient
+from ..files.storage_id import storage_trouble
+from ..running import runs
+from ..running.outcomes import Report
+from ..running.recorded_run import recorded_run
 from .check_due import Checks
-from .db_retry import patient
 from .due import Selection, due_by_facility, enrol, look_ahead
 from .frame_plans import unread_files
-from .outcomes import Report
-from .recorded_run import recorded_run
 from .sharing import HandOut, Share, keep_all, nobody
-from .storage_id import storage_trouble
 
 logger = logging.getLogger(__name__)
 

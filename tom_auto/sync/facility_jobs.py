@@ -12,17 +12,25 @@ from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
-from . import archive_lists, products
-from .archive_lists import Listed, Sight
-from .errors import Unsupported
-from .explain import told
-from .facilities import Account, Stock, facility_classes, is_stock, overrides, usable_class
-from .facility_process import CALLS, ClassProcess
+from ..errors import Unsupported
+from ..explain import told
+from ..observatories import archive_lists
+from ..observatories.archive_lists import Listed, Sight
+from ..observatories.facilities import (
+    Account,
+    Stock,
+    facility_classes,
+    is_stock,
+    overrides,
+    usable_class,
+)
+from ..observatories.facility_process import CALLS, ClassProcess
+from ..observatories.portal_lists import Found, read_lists, wanted_of
+from ..running.threads import DISK, ROOM, Job
+from . import products
 from .frame_plans import Plan, heard_of
 from .hooks_owed import records_that_owe
-from .portal_lists import Found, read_lists, wanted_of
 from .sharing import HandOut, nobody
-from .threads import DISK, ROOM, Job
 
 logger = logging.getLogger(__name__)
 

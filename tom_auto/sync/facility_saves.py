@@ -9,14 +9,14 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..arrivals.noting import note_arrivals
+from ..errors import BrokenClass
+from ..files import storage, whole_file
+from ..files.whole_file import Received
 from ..models import RecordSync, StoredFrame
-from . import storage, whole_file
-from .errors import BrokenClass
+from ..running.outcomes import Outcome
+from ..running.together import Jobs, one
 from .facility_jobs import Facilities
-from .outcomes import Outcome
 from .products import copy_rights, note_verified, owe_hooks_anew
-from .together import Jobs, one
-from .whole_file import Received
 
 
 def let_it_save(record: ObservationRecord, outcome: Outcome, facilities: Facilities) -> Jobs:

@@ -10,10 +10,10 @@ from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
+from ..errors import Clash
+from ..files import file_names, storage
 from ..models import StoredFrame
-from . import file_names, storage
-from .errors import Clash
-from .frames import Frame
+from ..observatories.frames import Frame
 
 CHUNK = 500  # frames in one question to the database
 JPEG = '_jpeg'  # the end of a preview's id, as tomtoolkit has it

@@ -12,10 +12,10 @@ from django.db.models import Model
 from tom_common.hooks import run_hook
 from tom_observations.models import ObservationRecord
 
+from ..explain import hook_failed
 from ..models import RecordSync
-from .explain import hook_failed
-from .facilities import TIMES, Status
-from .together import Jobs, Together, one
+from ..observatories.facilities import TIMES, Status
+from ..running.together import Jobs, Together, one
 
 FIELDS = 'status', *TIMES
 HOOK = 'observation_change_state'

@@ -15,11 +15,11 @@ from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from fits2image.conversions import fits_to_jpg
 
-from . import storage, whole_file
-from .file_names import split
+from ..files import storage, whole_file
+from ..files.file_names import split
+from ..files.whole_file import Received
+from ..observatories.frames import Frame
 from .frame_plans import Plan, preview_id
-from .frames import Frame
-from .whole_file import Received
 
 logger = logging.getLogger(__name__)
 

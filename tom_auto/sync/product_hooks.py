@@ -24,13 +24,13 @@ from django.db.models.functions import Now
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
+from ..errors import HookFailed
 from ..models import StoredFrame
+from ..running.lease import Prolonged
+from ..running.together import Jobs, Together, alone, one
 from .due import backoff
-from .errors import HookFailed
 from .hooks import is_plain, run_own_hook
 from .hooks_owed import due, owed
-from .lease import Prolonged
-from .together import Jobs, Together, alone, one
 
 HOOKS = 'data_product_post_save', 'multiple_data_products_post_save', 'frames_arrived'
 RUN = 'the run'  # who holds what a run without workers has claimed: there is only one

@@ -19,12 +19,12 @@ from ..arrivals.lost_pictures import forget_shown
 from ..arrivals.models import Arrival
 from ..arrivals.noting import note_arrivals
 from ..conf import Automation
+from ..errors import BadAnswer
+from ..files import file_names, storage, whole_file
+from ..files.whole_file import Received
 from ..models import SharedFrame, StoredFrame
-from . import file_names, storage, whole_file
 from .downloads import download
-from .errors import BadAnswer
 from .frame_plans import Action, Plan, preview_id
-from .whole_file import Received
 
 RIGHTS = ('view', 'change', 'delete')
 

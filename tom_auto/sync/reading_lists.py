@@ -14,15 +14,15 @@ from time import monotonic
 from django.db import Error as DatabaseTrouble
 from tom_observations.models import ObservationRecord
 
-from .db_retry import connect_again
-from .errors import AnotherRun
-from .facilities import Account
+from ..db_retry import connect_again
+from ..errors import AnotherRun
+from ..observatories.facilities import Account
+from ..observatories.frame_index import Listed, Shelf
+from ..observatories.portal_lists import News
+from ..running.runs import TAKEN_OVER
+from ..running.threads import Pool
 from .facility_jobs import Facilities
-from .frame_index import Listed, Shelf
-from .portal_lists import News
-from .runs import TAKEN_OVER
 from .sharing import Heart
-from .threads import Pool
 
 logger = logging.getLogger(__name__)
 

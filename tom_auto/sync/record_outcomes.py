@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 
 from ..conf import Automation
+from ..db_retry import patient
+from ..errors import LocalTrouble, NoFrames
 from ..models import RecordSync, RunFailure, UpdateRun
-from .db_retry import patient
+from ..running.outcomes import Ending, Outcome
+from ..running.runs import claim
 from .due import note
-from .errors import LocalTrouble, NoFrames
-from .outcomes import Ending, Outcome
-from .runs import claim
 
 #: What a check leaves in the state of a record; which hooks it owes is written with the status.
 NOTED = [

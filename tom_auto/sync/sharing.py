@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from ..files import storage
 from ..models import UpdateRun
-from . import storage
-from .outcomes import Report
+from ..running.outcomes import Report
 
 
 class Heart(Protocol):

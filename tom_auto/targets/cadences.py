@@ -13,19 +13,13 @@ from tom_observations.cadences.retry_failed_observations import RetryFailedObser
 from tom_observations.models import DynamicCadence, ObservationRecord
 
 from ..conf import Automation
+from ..errors import AnotherRun, CannotRepeat, Ceiling, NotSubmitted, SyncError
+from ..explain import explained
 from ..models import Submission, UpdateRun
-from ..sync import runs
-from ..sync.errors import (
-    AnotherRun,
-    CannotRepeat,
-    Ceiling,
-    NotSubmitted,
-    SyncError,
-)
-from ..sync.explain import explained
-from ..sync.outcomes import Outcome, Report
+from ..running import runs
+from ..running.outcomes import Outcome, Report
+from ..running.recorded_run import recorded_run
 from ..sync.record_outcomes import record_outcomes
-from ..sync.recorded_run import recorded_run
 from .left_open import LeftOpen, see_the_time
 from .one_record import MadeMeanwhile
 from .report import CadencesReport

@@ -11,9 +11,9 @@ from django.db import DatabaseError, transaction
 from tom_dataservices.dataservices import DataService, MissingDataException
 from tom_targets.models import Target, TargetExtra, TargetName
 
+from ..errors import BadCandidate
 from ..models import ServiceTarget
 from ..new_target_access import Access
-from ..sync.errors import BadCandidate
 from .names import Names
 from .positions import separation
 from .reduced_data import stored_once

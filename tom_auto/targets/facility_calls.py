@@ -15,9 +15,9 @@ from tom_observations.facility import BaseObservationFacility
 from tom_observations.models import ObservationRecord
 
 from ..models import RecordSync
+from ..observatories.facilities import TIMES, facility_classes, status_of
+from ..running.together import alone
 from ..sync import hooks
-from ..sync.facilities import TIMES, facility_classes, status_of
-from ..sync.together import alone
 
 #: What a class that refreshes a status changes, and what changes by itself.
 NOT_NOTES = {'id', 'status', 'created', 'modified', *TIMES}

@@ -12,13 +12,14 @@ from time import monotonic
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
+from .. import errors
 from ..conf import Automation
+from ..explain import explained
 from ..models import UpdateRun
-from ..sync import errors, runs
-from ..sync.explain import explained
-from ..sync.outcomes import Outcome, Report
+from ..running import runs
+from ..running.outcomes import Outcome, Report
+from ..running.recorded_run import recorded_run
 from ..sync.record_outcomes import record_outcomes
-from ..sync.recorded_run import recorded_run
 from .known_requests import known_among
 from .matches import Matches
 from .one_record import MadeMeanwhile, recording

@@ -12,8 +12,8 @@ import requests
 from django.db import DatabaseError, InterfaceError
 from requests.adapters import HTTPAdapter
 
-from ..sync.errors import BadAnswer, SyncError
-from ..sync.explain import explained, one_line
+from ..errors import BadAnswer, SyncError
+from ..explain import explained, one_line
 
 NOTHING_FOUND = 404
 

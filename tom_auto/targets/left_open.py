@@ -5,9 +5,9 @@ from time import monotonic
 
 from django.db.models import QuerySet
 
+from ..errors import OF_THE_SERVICE, AnotherRun, OutOfTime, SyncError
+from ..explain import explained
 from ..models import Submission
-from ..sync.errors import OF_THE_SERVICE, AnotherRun, OutOfTime, SyncError
-from ..sync.explain import explained
 from .portals import sharing_a_portal
 from .settle import complete, look_up, open_submissions
 

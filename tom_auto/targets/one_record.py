@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from tom_observations.models import ObservationRecord
 
-from ..sync.db_retry import LONGEST_WAITS
+from ..db_retry import LONGEST_WAITS
 from .portals import has_numbers_of_its_own, sharing_a_portal
 
 TURNS = 0x746F6D41  # 'tomA': whoever else uses advisory locks has another number

@@ -14,11 +14,11 @@ from django.contrib.auth.models import User
 from tom_observations.facilities.ocs import make_request
 from tom_observations.models import ObservationRecord
 
-from ..sync.errors import BadAnswer, NoKey, SyncError
-from ..sync.explain import explained
-from ..sync.facilities import Stock, is_stock, overrides
-from ..sync.facility_process import Asked, ClassProcess
-from ..sync.portal_pages import PAGE
+from ..errors import BadAnswer, NoKey, SyncError
+from ..explain import explained
+from ..observatories.facilities import Stock, is_stock, overrides
+from ..observatories.facility_process import Asked, ClassProcess
+from ..observatories.portal_pages import PAGE
 from .portal_rows import OddRequest, PortalRequest, key_of, rows_of
 from .portals import sharing_a_portal, with_lists
 

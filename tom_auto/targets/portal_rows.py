@@ -6,7 +6,7 @@ from math import isfinite
 from dateutil.parser import parse
 from django.utils import timezone
 
-from ..sync.explain import one_line, told
+from ..explain import one_line, told
 
 #: What reading an odd request may raise: of dates and numbers there are some that no machine can hold.
 ODD = LookupError, TypeError, ValueError, AttributeError, OverflowError

@@ -12,11 +12,11 @@ from tom_observations.facilities.ocs import OCSFacility, make_request
 from tom_observations.models import ObservationRecord
 
 from ..conf import automation
+from ..errors import NotFound, SyncError, Uncertain
+from ..explain import explained
 from ..models import Submission
-from ..sync.errors import NotFound, SyncError, Uncertain
-from ..sync.explain import explained
-from ..sync.facilities import Stock, facility_classes, is_stock
-from ..sync.portal_pages import PAGE
+from ..observatories.facilities import Stock, facility_classes, is_stock
+from ..observatories.portal_pages import PAGE
 from .listed_as_sent import agrees
 from .portals import portal_of, sharing_a_portal
 from .submissions import IN_HAND

@@ -6,8 +6,8 @@ from tom_observations.facilities import ocs
 from tom_observations.facilities.lco_redirect import LCORedirectFacility
 from tom_observations.facilities.ocs import OCSFacility
 
-from ..sync.errors import SyncError
-from ..sync.facilities import Stock, facility_classes, is_stock, usable_class
+from ..errors import SyncError
+from ..observatories.facilities import Stock, facility_classes, is_stock, usable_class
 
 
 def with_lists() -> dict[str, type]:

@@ -13,8 +13,8 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, models, transaction
 from tom_dataproducts.models import ReducedDatumQuerySet
 
-from ..sync.errors import BadCandidate
-from ..sync.explain import told
+from ..errors import BadCandidate
+from ..explain import told
 
 #: These are as they were when the point came: who made it, and from what.
 KEPT = ('id', 'source_name', 'source_location', 'data_product')

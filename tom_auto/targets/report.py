@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..new_target_access import HIDDEN
-from ..sync.outcomes import MOST_NAMED, Outcome, Report
+from ..running.outcomes import MOST_NAMED, Outcome, Report
 
 if TYPE_CHECKING:  # a TOM without data services has cadences all the same
     from .service_process import Batch

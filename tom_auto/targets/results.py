@@ -7,7 +7,7 @@ from django.db import models
 from tom_dataservices.dataservices import DataService
 from tom_targets.models import Target, TargetName
 
-from ..sync.errors import BadCandidate
+from ..errors import BadCandidate
 from .report import KNOWN
 
 #: What a service does not change in a target that is known: a person may have named it.

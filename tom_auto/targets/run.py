@@ -13,17 +13,18 @@ from time import monotonic
 from django.utils import timezone
 from tom_dataservices.dataservices import get_data_service_classes
 
+from .. import errors
 from ..conf import Automation
 from ..models import UpdateRun
 from ..new_target_access import Access, access_to_new_targets, is_hidden
-from ..sync import errors, runs
+from ..observatories.facility_process import ClassProcess
+from ..running import runs
+from ..running.outcomes import Outcome
+from ..running.recorded_run import recorded_run
+from ..running.threads import Job, Pool
 from ..sync.check_due import LAST_SECONDS, TICK
 from ..sync.facility_jobs import CLASSES
-from ..sync.facility_process import ClassProcess
-from ..sync.outcomes import Outcome
 from ..sync.record_outcomes import record_outcomes
-from ..sync.recorded_run import recorded_run
-from ..sync.threads import Job, Pool
 from .report import TargetsReport, failures_of
 from .selection import (
     Selection,

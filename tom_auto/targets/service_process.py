@@ -18,16 +18,10 @@ from tom_dataservices.models import DataServiceQuery
 from tom_targets import base_models
 from tom_targets.models import Target
 
+from ..errors import OF_THE_SERVICE, BadAnswer, BadQuery, NotConfigured, SyncError
+from ..explain import explained, hook_failed, told
 from ..models import ServiceTarget
 from ..new_target_access import Access
-from ..sync.errors import (
-    OF_THE_SERVICE,
-    BadAnswer,
-    BadQuery,
-    NotConfigured,
-    SyncError,
-)
-from ..sync.explain import explained, hook_failed, told
 from .candidates import Keeper, keep_points, overrides
 from .hidden_faults import answered_badly, overheard_faults, tell
 from .report import KNOWN, NEW

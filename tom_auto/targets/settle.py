@@ -12,8 +12,8 @@ from django.db.models import QuerySet
 from tom_observations.facility import get_service_class
 from tom_observations.models import ObservationRecord
 
+from ..errors import SyncError, Uncertain
 from ..models import Submission
-from ..sync.errors import SyncError, Uncertain
 from .one_record import MadeMeanwhile, recording, take_turns, without_halves
 from .portal_shows import (
     Listed,

@@ -18,9 +18,9 @@ from tom_observations.cadences.retry_failed_observations import RetryFailedObser
 from tom_observations.facility import get_service_class
 from tom_observations.models import DynamicCadence, ObservationGroup, ObservationRecord
 
+from ..errors import CannotRepeat, NotSubmitted
+from ..explain import told
 from ..models import Submission
-from ..sync.errors import CannotRepeat, NotSubmitted
-from ..sync.explain import told
 from .submissions import submission_for
 
 #: As it is while nobody stands in its place: a class may have taken over that alone.

@@ -18,11 +18,11 @@ from django.db.models.signals import post_init, pre_save
 from django.utils import timezone
 from tom_observations.models import DynamicCadence, ObservationRecord
 
+from ..db_retry import patient
+from ..errors import AnotherRun, Ceiling, NotNoted, NotSubmitted, Uncertain
+from ..explain import explained
 from ..models import Submission
-from ..sync.db_retry import patient
-from ..sync.errors import AnotherRun, Ceiling, NotNoted, NotSubmitted, Uncertain
-from ..sync.explain import explained
-from ..sync.runs import TAKEN_OVER
+from ..running.runs import TAKEN_OVER
 from .facility_calls import refreshed, through
 from .one_record import MadeMeanwhile, others_of, without_halves
 from .portals import sends_it_as_it_is_to, sharing_a_portal

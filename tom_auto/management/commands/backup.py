@@ -8,8 +8,8 @@ from django.core.management.base import CommandError
 from ...backup import back_up, for_the_owner_alone, usual_place
 from ...conf import manage
 from ...database_copies import BackupError
+from ...errors import SyncError
 from ...interrupt import terminable
-from ...sync.errors import SyncError
 from ..command import LibraryCommand
 
 

@@ -8,9 +8,9 @@ from django.core.management.base import CommandError
 from ...channels import send_test
 from ...doctor.checks import findings
 from ...doctor.finding import FAILED, OK, WARNING, Finding, place_of_settings
+from ...files.storage_id import accept_storage
 from ...redact import overheard
-from ...sync.started_by import started_by
-from ...sync.storage_id import accept_storage
+from ...running.started_by import started_by
 from ..command import LibraryCommand
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from ...channels import DeadMansSwitch
 from ...conf import Automation, automation
 from ...jobs import name_of
-from ...sync.outcomes import Report
+from ...running.outcomes import Report
 from ...targets.find_requests import COMMAND, Search, find_requests
 from ...targets.portals import with_lists
 from ..run_command import RunCommand, positive, wrong

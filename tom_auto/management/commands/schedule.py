@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from ...conf import shared_database
+from ...errors import Paused
 from ...health import schedule_site
 from ...interrupt import terminable
 from ...jobs import job_named, jobs, site
@@ -22,7 +23,6 @@ from ...scheduling.job_log import log_file
 from ...scheduling.next_times import runs, sentence
 from ...scheduling.plan import START, checked_schedule
 from ...scheduling.runner import Runner
-from ...sync.errors import Paused
 from ..command import LibraryCommand
 from ..endings import explained_endings
 

@@ -9,10 +9,10 @@ from django.db import transaction
 
 from ...channels import DeadMansSwitch
 from ...conf import Automation, automation
+from ...explain import explained
 from ...jobs import name_of
 from ...models import Submission
-from ...sync.explain import explained
-from ...sync.outcomes import Report
+from ...running.outcomes import Report
 from ...targets.cadences import COMMAND, cadences_to_run, update_cadences
 from ...targets.settle import accept, reject, what_shows_it, what_speaks_against
 from ..run_command import RunCommand, positive, wrong

@@ -16,11 +16,11 @@ from ...celery_tasks import setup
 from ...channels import DeadMansSwitch
 from ...conf import Automation, automation, manage
 from ...jobs import main_job
+from ...observatories.facilities import facility_classes
+from ...running.outcomes import Report
+from ...running.started_by import started_by
 from ...sync.due import Selection, records_due
 from ...sync.engine import update
-from ...sync.facilities import facility_classes
-from ...sync.outcomes import Report
-from ...sync.started_by import started_by
 from ..following import follow
 from ..run_command import RunCommand, positive, wrong
 from ..terminal import ProgressLine, result

@@ -11,7 +11,7 @@ from django.db.models import Q
 from ...channels import DeadMansSwitch
 from ...conf import Automation, automation
 from ...jobs import name_of
-from ...sync.outcomes import Report
+from ...running.outcomes import Report
 from ..run_command import RunCommand, positive, wrong
 
 MOST_LISTED = 20  # queries in a message

@@ -5,11 +5,11 @@ from contextlib import contextmanager, nullcontext
 from time import monotonic
 
 from ..conf import Automation
+from ..db_retry import limited_waits, nothing_logged
 from ..interrupt import ended_after
 from ..models import UpdateRun
+from ..observatories.http import limited_requests
 from . import runs
-from .db_retry import limited_waits, nothing_logged
-from .http import limited_requests
 from .outcomes import Report
 
 HELD_UP = 25  # seconds after the deadline: a run that something holds is ended, whatever it is

@@ -24,9 +24,9 @@ from django.core.files.utils import validate_file_name
 from tom_dataproducts.models import DataProduct
 
 from ..conf import Automation
+from ..errors import LocalTrouble, NoRoom, SyncError
+from ..explain import OF_ONE_FILE, in_the_storage
 from . import file_names, whole_file
-from .errors import LocalTrouble, NoRoom, SyncError
-from .explain import OF_ONE_FILE, in_the_storage
 from .whole_file import Received
 
 PARTS = '.tom-parts'

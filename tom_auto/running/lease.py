@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
 
-from .db_retry import brief_connection
+from ..db_retry import brief_connection
 
 
 class Prolonged:

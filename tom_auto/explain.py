@@ -19,8 +19,8 @@ from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db import InterfaceError, OperationalError
 from tom_common.exceptions import ImproperCredentialsException
 
-from ..redact import redact, without_answers
 from . import errors
+from .redact import redact, without_answers
 
 logger = logging.getLogger(__name__)
 

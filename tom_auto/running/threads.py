@@ -14,9 +14,9 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from time import monotonic
 
-from . import errors
-from .explain import explained
-from .turns import MOMENT, Line, Pace, of_this_thread
+from .. import errors
+from ..explain import explained
+from ..observatories.turns import MOMENT, Line, Pace, of_this_thread
 
 ENOUGH = 5  # failures in a row of one host, class or storage, after which it is set aside
 FEW = 1  # requests that a host gets at a time, to begin with

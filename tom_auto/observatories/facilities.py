@@ -22,8 +22,8 @@ from tom_observations.facilities.ocs import OCSFacility
 from tom_observations.facility import BaseRoboticObservationFacility
 from tom_observations.models import ObservationRecord
 
-from .errors import AccessRefused, BrokenClass, NoKey, NotFound, Unsupported
-from .explain import explained
+from ..errors import AccessRefused, BrokenClass, NoKey, NotFound, Unsupported
+from ..explain import explained
 from .frames import Listing, listed_by_archive
 
 #: What the states of a portal look like.

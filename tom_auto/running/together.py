@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import Error as DatabaseTrouble
 
-from .db_retry import connect_again
+from ..db_retry import connect_again
 from .threads import Ended, Job
 
 MOST = 100  # of a kind, which are done at a time

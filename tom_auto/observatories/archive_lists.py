@@ -22,8 +22,8 @@ from urllib.parse import urlencode, urljoin
 from tom_observations.facilities.ocs import OCSFacility, make_request
 from tom_observations.models import ObservationRecord
 
+from ..errors import BadAnswer
 from ..models import StoredFrame
-from .errors import BadAnswer
 from .facilities import TIMES, moment
 from .frame_index import Listed, Shelf
 from .frames import PAGE, checksums

@@ -15,7 +15,7 @@ from typing import IO
 
 from django.conf import settings
 
-from .http import CHUNK
+from ..observatories.http import CHUNK
 
 FITS = ('.fits', '.fit', '.fts', '.fz')
 PACKED_FITS = tuple(fits + packed for fits in FITS for packed in ('.gz', '.bz2'))

@@ -22,11 +22,8 @@ from django.db import connection, connections
 from tom_observations import models as observation_models
 from tom_observations.models import ObservationRecord
 
-from ..interrupt import stopped_at_once, uninterrupted
-from ..redact import learn, stored_by
-from . import http
-from .db_retry import no_fork
-from .errors import (
+from ..db_retry import no_fork
+from ..errors import (
     BrokenClass,
     CredentialsRefused,
     LocalTrouble,
@@ -36,7 +33,10 @@ from .errors import (
     Unsupported,
     by_kind,
 )
-from .explain import explained
+from ..explain import explained
+from ..interrupt import stopped_at_once, uninterrupted
+from ..redact import learn, stored_by
+from . import http
 from .facilities import Status, status_of
 from .frames import Listing, listed_by_class
 

@@ -9,10 +9,10 @@ from uuid import uuid4
 from tom_dataproducts.models import DataProduct
 
 from ..conf import manage
+from ..errors import StorageAway
+from ..explain import told
 from ..models import StorageMark
 from . import storage
-from .errors import StorageAway
-from .explain import told
 
 MARK = '.tom-storage-id'
 SAMPLE = 20  # files, some of which should be there in a storage that was used before

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from tom_observations.facilities.ocs import OCSFacility, make_request
 
+from ..errors import BadAnswer, Clash, SyncError, Unsupported
+from ..explain import explained
 from ..redact import redact
-from .errors import BadAnswer, Clash, SyncError, Unsupported
-from .explain import explained
 
 PAGE = 1000  # frames: more are cut off without a word
 MOST_PAGES = 1000  # of one list: a list that says "next" without end must end

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from .errors import SyncError
+from ..errors import SyncError
 
 MOST_NAMED = 10  # reasons in the one-line summary; the rest is counted
 MOST_ALIKE = 3  # records that failed for one reason; the rest is counted

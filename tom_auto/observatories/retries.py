@@ -7,7 +7,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
 from ..conf import Automation
-from .explain import certificate_fault
+from ..explain import certificate_fault
 
 PASSING = {429, 500, 502, 503, 504}  # statuses that may be other in a moment
 

@@ -20,10 +20,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from ..conf import Automation
+from ..db_retry import Trouble, brief_connection, patient
+from ..errors import AnotherRun, Paused
 from ..models import JobPause, UpdateRun
 from ..scheduling.job_log import owner_only
-from .db_retry import Trouble, brief_connection, patient
-from .errors import AnotherRun, Paused
 from .outcomes import Report
 from .started_by import started_by
 
