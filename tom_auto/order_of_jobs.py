@@ -16,8 +16,7 @@ from django.utils import timezone
 
 from .jobs import command_of, jobs
 from .models import JobPause, UpdateRun
-from .running.runs import SILENCE
-from .running.started_by import started_by
+from .running.runs import SILENCE, started_by
 from .scheduling.definition import Job
 from .scheduling.next_times import A_MINUTE, next_run, runs
 

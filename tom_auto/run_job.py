@@ -32,8 +32,7 @@ from .interrupt import stopped_at_once, terminable, uninterrupted
 from .jobs import command_of, is_main, next_run
 from .models import UpdateRun
 from .redact import redact
-from .running.runs import BEAT, GIVEN, note_output, the_only_run
-from .running.started_by import ASKED_BY, started_by
+from .running.runs import ASKED_BY, BEAT, GIVEN, note_output, started_by, the_only_run
 from .scheduling.definition import Job
 
 LOOK_EVERY = 5  # seconds, whether another job has ended

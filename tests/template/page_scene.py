@@ -27,8 +27,14 @@ from tom_observations.models import ObservationRecord  # noqa: E402
 from tom_targets.models import Target  # noqa: E402
 
 from tom_auto.arrivals.pictures import draw  # noqa: E402
-from tom_auto.errors import CredentialsRefused, NoAnswer, NotFound, ServerError, SyncError
-from tom_auto.models import (
+from tom_auto.errors import (  # noqa: E402
+    CredentialsRefused,
+    NoAnswer,
+    NotFound,
+    ServerError,
+    SyncError,
+)
+from tom_auto.models import (  # noqa: E402
     Alert,
     Arrival,
     JobPause,

@@ -14,7 +14,7 @@ from tom_auto import channels
 from tom_auto.alerts import send_alerts
 from tom_auto.models import Alert, JobPause, RecordSync, Told, UpdateRun
 from tom_auto.redact import redact
-from tom_auto.running.started_by import ASKED_BY
+from tom_auto.running.runs import ASKED_BY
 
 from .page import ran
 from .receiving import (

@@ -73,7 +73,7 @@ LAYERS = [
         'observatories.facility_process',
         'sync.downloads',
         'sync.due',
-        'sync.hooks',
+        'sync.record_status',
         'observatories.portal_lists',
         'sync.product_hooks',
         'sync.products',
@@ -87,7 +87,6 @@ LAYERS = [
     {
         'files.file_names',
         'observatories.frames',
-        'observatories.frame_index',
         'sync.hooks_owed',
         'running.lease',
         'observatories.portal_pages',
@@ -95,6 +94,7 @@ LAYERS = [
     },
     {'observatories.http'},
     {'observatories.retries'},
+    {'hooks'},
     {'db_retry', 'explain'},
     {'arrivals.noting'},
     {
@@ -103,7 +103,6 @@ LAYERS = [
         'new_target_access',
         'redact',
         'running.outcomes',
-        'running.started_by',
         'observatories.turns',
     },
     {

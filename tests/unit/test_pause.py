@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from tom_auto.models import JobPause, UpdateRun
-from tom_auto.running.started_by import ASKED_BY, started_by
+from tom_auto.running.runs import ASKED_BY, started_by
 
 from .running import updatedata
 

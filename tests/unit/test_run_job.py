@@ -20,7 +20,7 @@ import forked
 from tom_auto import run_job
 from tom_auto.health import healths
 from tom_auto.models import JobPause, UpdateRun
-from tom_auto.running.started_by import ASKED_BY
+from tom_auto.running.runs import ASKED_BY
 
 from .page import ran, text
 from .receiving import mail_server, web_server

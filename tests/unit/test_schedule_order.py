@@ -10,7 +10,7 @@ import forked
 from tom_auto import order_of_jobs
 from tom_auto.models import JobPause, UpdateRun
 from tom_auto.order_of_jobs import BEGINS_WITHIN, LONGEST, is_kept_waiting, wait_for_turn
-from tom_auto.running.started_by import ASKED_BY
+from tom_auto.running.runs import ASKED_BY
 from tom_auto.scheduling.definition import ORDER, Job, read_schedule
 from tom_auto.scheduling.runner import Runner
 

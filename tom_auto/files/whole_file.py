@@ -15,8 +15,6 @@ from typing import IO
 
 from django.conf import settings
 
-from ..observatories.http import CHUNK
-
 FITS = ('.fits', '.fit', '.fts', '.fz')
 PACKED_FITS = tuple(fits + packed for fits in FITS for packed in ('.gz', '.bz2'))
 OPENED = {'.gz': gzip.open, '.tgz': gzip.open, '.bz2': bz2.open, '.xz': lzma.open}
@@ -29,6 +27,7 @@ XML = ('.xml', '.vot', '.votable', '.xhtml', '.svg')
 SIGNATURE = b'SIMPLE  ='  # the first card of a file: FITS standard 4.0, section 3.3.1
 BLOCK = 2880  # bytes: the FITS standard, section 3.1
 HEAD = BLOCK  # bytes kept of a file's beginning
+CHUNK = 256 * 1024  # bytes read of a file at a time
 LONGEST_MESSAGE = 64 * 1024  # bytes: JSON that is longer is data
 
 

@@ -11,8 +11,7 @@ from django.core.management.base import CommandError
 from ..models import RunFailure, UpdateRun
 from ..page.actions import begin_process
 from ..running.outcomes import Ending, Outcome, Report
-from ..running.runs import alive
-from ..running.started_by import started_by
+from ..running.runs import alive, started_by
 
 LOOKS = 0.5  # seconds between two looks at the run's row
 GOES_ON = 'The run goes on. The page /automation/ shows how it ends; to follow it again: --wait'

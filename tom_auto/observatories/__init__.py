@@ -5,11 +5,10 @@
 | `archive_lists` | Which frames many requests have, from the lists of an archive of LCO's kind: rule 17 |
 | `facilities` | Asks facility classes, each as it is, and turns what they answer into plain things |
 | `facility_process` | Facility classes that are not of LCO's kind, each at work in a process of its own: rule 4 |
-| `frame_index` | What the lists of an archive tell of each request. Memory has no room for 200,000 entries |
-| `frames` | Frames, as the archives of observatories and facility classes list them |
+| `frames` | Frames, as the archives of observatories and facility classes list them, each or many at once |
 | `http` | How requests leave the TOM: every wait ends, and no answer is without a limit |
 | `portal_lists` | What became of many observation requests at once, from the lists of a portal of LCO's kind |
 | `portal_pages` | Reads the pages of a list of a portal of LCO's kind, as far as they are worth it |
 | `retries` | Which requests are made again, and when |
-| `turns` | Lets as many threads ask a host at a time as keep the CPU at work |
+| `turns` | How many threads ask one host at a time: as many as keep the CPU at work |
 """

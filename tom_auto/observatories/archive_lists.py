@@ -25,8 +25,7 @@ from tom_observations.models import ObservationRecord
 from ..errors import BadAnswer
 from ..models import StoredFrame
 from .facilities import TIMES, moment
-from .frame_index import Listed, Shelf
-from .frames import PAGE, checksums
+from .frames import PAGE, Listed, Shelf, checksums
 from .portal_lists import CHUNK, FEWEST, News
 from .portal_pages import A_PAGE_IS_WORTH
 

@@ -1,10 +1,15 @@
 """Frames, as the archives of observatories and facility classes list them."""
 
+import json
+import os
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Integral
 from pathlib import PurePath
+from tempfile import SpooledTemporaryFile
 from urllib.parse import urlencode, urljoin, urlsplit
 from uuid import UUID
 
@@ -19,6 +24,7 @@ MOST_PAGES = 1000  # of one list: a list that says "next" without end must end
 PRODUCT = {'id', 'filename', 'url'}  # what a facility class has to say of one
 LONGEST_NAME = 100  # characters of a frame's name in a message
 QUERY = re.compile(r'\?[\w.~%-]+=.*', re.DOTALL)  # of an address
+SMALL = 1_000_000  # bytes of listed entries that are kept in memory: 200,000 have no room there
 
 
 @dataclass(frozen=True)
@@ -151,3 +157,40 @@ def _named(value: object) -> str:
 def _filename(value: object) -> str:
     """`value` as a file's name: some classes take it from an address, signature and all."""
     return ''.join(filter(str.isprintable, QUERY.sub('', _text(value))))
+
+
+class Shelf:
+    """Entries of lists, on the disk where they are many."""
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile(max_size=SMALL)  # noqa: SIM115 (lives as long as this)
+
+    def put(self, entry: dict) -> int:
+        """Keep an entry; where it is."""
+        place = self._file.seek(0, os.SEEK_END)
+        self._file.write(json.dumps(entry).encode() + b'\n')
+        return place
+
+    def get(self, place: int) -> dict:
+        """The entry that is there."""
+        self._file.seek(place)
+        return json.loads(self._file.readline())
+
+
+@dataclass
+class Listed:
+    """What the archive lists for one request: ids of frames, perhaps of two lists and so twice."""
+
+    shelf: Shelf
+    is_all: bool = False  # there is nothing more of it
+    are_new: bool = False  # nobody has heard of any frame of `new`
+    known: array = field(default_factory=partial(array, 'q'))  # stored, or deleted, as listed
+    new: array = field(default_factory=partial(array, 'q'))  # all others
+    places: array = field(default_factory=partial(array, 'q'))  # of these, on the shelf
+
+    def __bool__(self) -> bool:
+        return bool(self.known or self.new)
+
+    def entries(self) -> dict[int, dict]:
+        """What the archive says of the frames that are new, or changed."""
+        return {key: self.shelf.get(at) for key, at in zip(self.new, self.places, strict=True)}

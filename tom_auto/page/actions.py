@@ -15,8 +15,7 @@ from django.utils import timezone
 
 from ..conf import own_python
 from ..models import RunRequest
-from ..running.runs import SILENCE, alive
-from ..running.started_by import ASKED_BY
+from ..running.runs import ASKED_BY, SILENCE, alive
 from ..scheduling.job_log import owner_only
 
 LOOKS = 15  # seconds between two looks at a process

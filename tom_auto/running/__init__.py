@@ -5,8 +5,7 @@
 | `lease` | Prolongs a lease for as long as the work that it is for goes on |
 | `outcomes` | What came of checking one record, and of a whole run |
 | `recorded_run` | What surrounds the work of a run: its row, its deadline, its limits on requests and the database |
-| `runs` | One run of a job at a time, and the history of runs |
-| `started_by` | Who has started a run: the schedule, or a person |
+| `runs` | One run of a job at a time, who started it, and the history of runs |
 | `threads` | The threads of a run: they ask observatories and fetch files, and never touch the database |
 | `together` | What the main thread does with the database for several records at once |
 """

@@ -6,9 +6,11 @@ import logging
 import os
 import re
 import socket
+import sys
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import partial
+from getpass import getuser
 from pathlib import Path
 from threading import Event, Thread
 from typing import IO
@@ -25,13 +27,14 @@ from ..errors import AnotherRun, Paused
 from ..models import JobPause, UpdateRun
 from ..scheduling.job_log import owner_only
 from .outcomes import Report
-from .started_by import started_by
 
 logger = logging.getLogger(__name__)
 
 BEAT = 15  # seconds: a run says that it is alive about this often
 SILENCE = timedelta(seconds=90)  # a run that says nothing for so long is dead, or suspended
 TAKEN_OVER = 'This run was taken for dead, and another has taken over.'
+#: The variable by which the page tells the run that it starts who has asked for it.
+ASKED_BY = 'TOM_RUN_ASKED_BY'
 #: The variable by which `run_job` gives its process the run that is recorded already.
 GIVEN = 'TOM_RUN_GIVEN'
 
@@ -191,3 +194,23 @@ def close(run: UpdateRun, report: Report) -> None:
     failed = report.status == 'failed'
     run.status = UpdateRun.Status.FAILED if failed else UpdateRun.Status.OK
     report.run = run.pk
+
+
+def started_by() -> str:
+    """The name of the person who starts this run, on the page or at a terminal.
+
+    Empty for the schedule: cron, systemd and containers give a command no terminal.
+    """
+    if asked := os.environ.get(ASKED_BY):
+        return asked[:150]
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # none, or closed
+        if sys.stdin.isatty():
+            return _user()
+    return ''
+
+
+def _user() -> str:
+    try:
+        return getuser()
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        return f'user {os.getuid()}'

@@ -14,7 +14,7 @@ from ..observatories.facilities import TIMES, Stock
 from ..running.outcomes import Ending, Outcome
 from ..running.threads import Job
 from ..running.together import Jobs, Together, one
-from . import hooks, hooks_owed, product_hooks
+from . import hooks_owed, product_hooks, record_status
 from .bring_frames import RecordFrames
 from .facility_jobs import Facilities
 from .facility_saves import let_it_save
@@ -133,14 +133,14 @@ class Check:
             raise Unsupported(f'{record.observation_id!r} is not the number of a request')
         if record.sync.owes_hook:
             with self._noted():
-                yield from hooks.pay_status_hook(record.pk)
+                yield from record_status.pay_status_hook(record.pk)
         begun = True  # whatever becomes of the status, the data is wanted
         with self._noted():
             begun = yield from self._refresh_status(record, stock)
         outcome.changed, outcome.status = record.status != outcome.status, record.status
         if self._facilities.overrides(name, 'update_observation_status'):
             with self._noted():
-                yield from hooks.pay_status_hook(record.pk)
+                yield from record_status.pay_status_hook(record.pk)
         with self._noted():
             outcome.terminal = yield from self._is_terminal(record, stock)
         outcome.ended = record.scheduled_end if outcome.terminal else None
@@ -156,7 +156,7 @@ class Check:
         """Have the status of `record` written; whether it may have frames."""
         name, news = self.outcome.facility, None
         if self._facilities.overrides(name, 'update_observation_status'):
-            hooks.note_owed([record])
+            record_status.note_owed([record])
             job = self._facilities.class_job(name, record, 'update', record.observation_id)
             try:
                 yield from one(job)
@@ -173,7 +173,7 @@ class Check:
             begun = True
         if status.fault:
             self.outcome.note(BrokenClass(status.fault))
-        if not (yield from hooks.write_status(record, status)):
+        if not (yield from record_status.write_status(record, status)):
             record.refresh_from_db(fields=['status', *TIMES])  # somebody's, and newer
         return begun
 

@@ -25,11 +25,11 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..errors import HookFailed
+from ..hooks import is_plain, run_own_hook
 from ..models import StoredFrame
 from ..running.lease import Prolonged
 from ..running.together import Jobs, Together, alone, one
 from .due import backoff
-from .hooks import is_plain, run_own_hook
 from .hooks_owed import due, owed
 
 HOOKS = 'data_product_post_save', 'multiple_data_products_post_save', 'frames_arrived'

@@ -17,7 +17,7 @@ from tom_observations.models import ObservationRecord
 from ..db_retry import connect_again
 from ..errors import AnotherRun
 from ..observatories.facilities import Account
-from ..observatories.frame_index import Listed, Shelf
+from ..observatories.frames import Listed, Shelf
 from ..observatories.portal_lists import News
 from ..running.runs import TAKEN_OVER
 from ..running.threads import Pool

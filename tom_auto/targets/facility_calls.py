@@ -17,7 +17,7 @@ from tom_observations.models import ObservationRecord
 from ..models import RecordSync
 from ..observatories.facilities import TIMES, facility_classes, status_of
 from ..running.together import alone
-from ..sync import hooks
+from ..sync.record_status import write_status
 
 #: What a class that refreshes a status changes, and what changes by itself.
 NOT_NOTES = {'id', 'status', 'created', 'modified', *TIMES}
@@ -92,7 +92,7 @@ def _write(before: ObservationRecord, record: ObservationRecord) -> None:
     _write_notes(before, record)
     RecordSync.objects.get_or_create(pk=before.pk)  # where its hook is noted
     told = {'state': record.status} | {name: getattr(record, name) for name in TIMES}
-    alone(hooks.write_status(before, status_of(told, record.facility)))
+    alone(write_status(before, status_of(told, record.facility)))
 
 
 def _write_notes(before: ObservationRecord, record: ObservationRecord) -> None:

@@ -13,8 +13,8 @@ from tom_observations.cadence import CadenceStrategy
 from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
 from tom_observations.models import DynamicCadence, ObservationRecord
 
+from .. import hooks
 from ..errors import CannotRepeat
-from ..sync import hooks
 
 
 def as_seen(cadence: DynamicCadence, trigger: ObservationRecord) -> DynamicCadence:

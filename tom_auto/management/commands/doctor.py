@@ -10,7 +10,7 @@ from ...doctor.checks import findings
 from ...doctor.finding import FAILED, OK, WARNING, Finding, place_of_settings
 from ...files.storage_id import accept_storage
 from ...redact import overheard
-from ...running.started_by import started_by
+from ...running.runs import started_by
 from ..command import LibraryCommand
 
 

@@ -18,7 +18,7 @@ from ...conf import Automation, automation, manage
 from ...jobs import main_job
 from ...observatories.facilities import facility_classes
 from ...running.outcomes import Report
-from ...running.started_by import started_by
+from ...running.runs import started_by
 from ...sync.due import Selection, records_due
 from ...sync.engine import update
 from ..following import follow

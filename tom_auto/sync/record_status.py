@@ -1,4 +1,4 @@
-"""Runs the hooks for new statuses, and owes those that fail: rule 5.
+"""Writes the new status of a record, and owes its hook until that has ended: rules 2 and 5.
 
 tomtoolkit's `ObservationRecord.save` commits the new status first and runs the
 hook after it, so a hook that raises, or a process that is killed in between, would lose the
@@ -6,20 +6,17 @@ change for good. Here the hook is noted together with the new status, and struck
 ended: what is still noted at the next check is owed, and paid then.
 """
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Model
-from tom_common.hooks import run_hook
 from tom_observations.models import ObservationRecord
 
-from ..explain import hook_failed
+from ..hooks import is_plain, run_own_hook
 from ..models import RecordSync
 from ..observatories.facilities import TIMES, Status
 from ..running.together import Jobs, Together, one
 
 FIELDS = 'status', *TIMES
 HOOK = 'observation_change_state'
-PLAIN = 'tom_common.hooks', 'tom_dataproducts.hooks'
 
 
 def write_status(record: ObservationRecord, status: Status) -> Jobs:
@@ -102,18 +99,3 @@ def _read_owing(keys: list[int]) -> list[ObservationRecord | None]:
 def _strike_out(keys: list[int]) -> list[int]:
     RecordSync.objects.filter(pk__in=keys).update(owes_hook=False, status_before='')
     return keys
-
-
-def is_plain(*hooks: str) -> bool:
-    """Whether these hooks are those that tomtoolkit brings, which log their call and change nothing."""
-    return all(
-        (settings.HOOKS.get(hook) or '').rpartition('.')[0] in ('', *PLAIN) for hook in hooks
-    )
-
-
-def run_own_hook(hook: str, *arguments: object) -> None:
-    """Call a hook of this TOM. Raises HookFailed where it raises."""
-    try:
-        run_hook(hook, *arguments)
-    except Exception as error:
-        raise hook_failed(hook, error) from error
