@@ -17,6 +17,7 @@ from django.db import (
     connection,
     connections,
 )
+from django.db import Error as DatabaseTrouble
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -118,8 +119,16 @@ def nothing_logged() -> Iterator[None]:
         del kind.queries_logged
 
 
+def is_there_again() -> bool:
+    """Whether the database answers, after an error of it: its connection may be broken, and is replaced."""
+    try:
+        _connect_again()
+    except DatabaseTrouble:
+        return False
+    return True
+
+
 @patient
-def connect_again() -> None:
-    """Replace a connection that has broken, as soon as the database is there."""
+def _connect_again() -> None:
     connection.close_if_unusable_or_obsolete()
     connection.ensure_connection()

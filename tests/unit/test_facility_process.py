@@ -19,8 +19,10 @@ from tom_observations.models import ObservationRecord
 import forked
 from tom_auto.errors import BrokenClass, CredentialsRefused, LocalTrouble, NoAnswer, Unsupported
 from tom_auto.interrupt import Terminated, terminable
+from tom_auto.models import UpdateRun
 from tom_auto.observatories.facility_process import ClassProcess
 from tom_auto.running import runs
+from tom_auto.running.outcomes import Report
 
 from . import facility_classes as shapes
 from .running import updatedata
@@ -220,9 +222,8 @@ def test_what_a_class_saves_stays_where_its_process_began_during_a_beat(
 
     monkeypatch.setattr(runs, 'say_alive', long_beat)
     monkeypatch.setattr(runs, 'BEAT', 0.01)
-    heart = runs.Heart(None, None)
-    assert has_begun.wait(5)
-    heart.stop()  # after this beat
+    with runs.heartbeat(UpdateRun(), Report()):
+        assert has_begun.wait(5)
     Timer(0.5, may_end.set).start()
     own = process(shapes.SavesInTwoSteps)
     saving = Thread(target=own.call, args=('save', None, record.pk), kwargs={'seconds': 20})

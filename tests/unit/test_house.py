@@ -88,7 +88,7 @@ LAYERS = [
         'files.file_names',
         'observatories.frames',
         'sync.hooks_owed',
-        'running.lease',
+        'running.heartbeat',
         'observatories.portal_pages',
         'files.whole_file',
     },

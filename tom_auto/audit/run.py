@@ -112,9 +112,7 @@ class _Run:
         in_trouble = DataProduct.objects.filter(audited__verdict__in=BAD)
         before = rounds.round_before(current)
         with ExitStack() as at_the_end:
-            heart = runs.Heart(self._run, self._report)
-            at_the_end.callback(heart.stop)
-            self._heart = heart
+            self._heart = at_the_end.enter_context(runs.heartbeat(self._run, self._report))
             try:
                 insist_on_storage()
                 if current is not None:
@@ -149,8 +147,7 @@ class _Run:
                 self._take(found, current)
 
     def _look(self, known: Known) -> Found:
-        if self._heart.lost:
-            raise errors.AnotherRun(runs.TAKEN_OVER)
+        self._heart.insist()
         before = self._pace.read
         try:
             found = look(known, self._pace.chunks)

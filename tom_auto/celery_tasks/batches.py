@@ -13,20 +13,16 @@ from ..conf import Automation, automation
 from ..errors import AnotherRun
 from ..files.storage_id import storage_trouble
 from ..models import Batch, UpdateRun
-from ..running.lease import Prolonged
-from ..running.outcomes import Outcome, Report
+from ..running.heartbeat import Heartbeat
+from ..running.outcomes import ADDED, Ending, Outcome, Report
 from ..running.recorded_run import limited_part
 from ..sync.check_due import Checks
-from ..sync.sharing import Heart
 from . import setup
 
 MOST_TRIES = 3  # after which a batch is no worker's any more
 State = Batch.State
 #: What is added up. `due` is known before.
-COUNTED = (
-    'checked', 'changed', 'found', 'saved', 'repaired', 'failed', 'unsupported', 'set_aside',
-    'not_reached', 'gone', 'filtered', 'adopted', 'damaged', 'missing',
-)  # fmt: skip
+COUNTED = (*Ending, *ADDED)
 
 
 def claim(pk: int, holder: str, lease: float) -> bool:
@@ -51,7 +47,7 @@ def check(pk: int, holder: str) -> None:
         Batch.objects.filter(pk=pk, holder=holder).update(until=Now())
 
 
-def check_claimed(batch: Batch, limits: Automation, deadline: float, heart: Heart) -> None:
+def check_claimed(batch: Batch, limits: Automation, deadline: float, heart: Heartbeat) -> None:
     """Check the records of a batch that this process has."""
     report = Report(due=len(batch.records))
     user = User.objects.get(username=batch.username) if batch.username else None
@@ -84,8 +80,8 @@ def add(report: Report, found: dict) -> None:
         report.status = 'failed'
 
 
-def prolonged(batch: Batch, lease: float) -> Prolonged:
+def prolonged(batch: Batch, lease: float) -> Heartbeat:
     """While a batch is checked: its heart, which knows when another worker or run has it."""
     running = UpdateRun.objects.filter(status=UpdateRun.Status.RUNNING)
     mine = Batch.objects.filter(pk=batch.pk, holder=batch.holder, run__in=running, state=State.OUT)
-    return Prolonged(lambda: mine.update(until=Now() + timedelta(seconds=lease)), lease)
+    return Heartbeat(lambda: mine.update(until=Now() + timedelta(seconds=lease)), lease / 3)

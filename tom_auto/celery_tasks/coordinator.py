@@ -20,16 +20,15 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from ..conf import Automation
-from ..errors import AnotherRun, OutOfTime, SyncError
+from ..errors import OutOfTime, SyncError
 from ..files import storage
 from ..models import Batch, TaskWorker, UpdateRun
 from ..observatories.facilities import facility_classes, is_stock
-from ..running import runs
+from ..running.heartbeat import Heartbeat
 from ..running.outcomes import Outcome, Report
 from ..sync.facility_jobs import Facilities
 from ..sync.reading_lists import read_all, what_the_lists_say
 from ..sync.record_outcomes import record_outcomes
-from ..sync.sharing import Heart
 from .app import batches_of
 from .batches import MOST_TRIES, State, add, check_claimed, claim, prolonged
 from .sending import Broker, send
@@ -62,7 +61,7 @@ class Coordinator:
         due: Queues,
         report: Report,
         deadline: float,
-        heart: Heart,
+        heart: Heartbeat,
         progress: Callable[[Report], None],
     ) -> None:
         """Have batches checked as long as there are any; what is not cut is left in `due`."""
@@ -89,8 +88,7 @@ class Coordinator:
 
     def _goes_on(self, until: float) -> bool:
         """Whether there is time before `until`. Raises AnotherRun where the run is lost."""
-        if self._heart.lost:
-            raise AnotherRun(runs.TAKEN_OVER)
+        self._heart.insist()
         return monotonic() <= until
 
     def _have_checked(self, batches: Iterator[Batch]) -> None:

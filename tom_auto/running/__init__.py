@@ -2,7 +2,7 @@
 
 | module | what it does |
 |---|---|
-| `lease` | Prolongs a lease for as long as the work that it is for goes on |
+| `heartbeat` | Says that a process is alive, in a thread of its own, for as long as its work goes on |
 | `outcomes` | What came of checking one record, and of a whole run |
 | `recorded_run` | What surrounds the work of a run: its row, its deadline, its limits on requests and the database |
 | `runs` | One run of a job at a time, who started it, and the history of runs |

@@ -12,7 +12,6 @@ from datetime import timedelta
 from functools import partial
 from getpass import getuser
 from pathlib import Path
-from threading import Event, Thread
 from typing import IO
 
 from django.conf import settings
@@ -22,17 +21,17 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from ..conf import Automation
-from ..db_retry import Trouble, brief_connection, patient
+from ..db_retry import Trouble, patient
 from ..errors import AnotherRun, Paused
 from ..models import JobPause, UpdateRun
 from ..scheduling.job_log import owner_only
+from .heartbeat import TAKEN_OVER, Heartbeat
 from .outcomes import Report
 
 logger = logging.getLogger(__name__)
 
 BEAT = 15  # seconds: a run says that it is alive about this often
 SILENCE = timedelta(seconds=90)  # a run that says nothing for so long is dead, or suspended
-TAKEN_OVER = 'This run was taken for dead, and another has taken over.'
 #: The variable by which the page tells the run that it starts who has asked for it.
 ASKED_BY = 'TOM_RUN_ASKED_BY'
 #: The variable by which `run_job` gives its process the run that is recorded already.
@@ -144,24 +143,9 @@ def alive(command: str) -> QuerySet[UpdateRun]:
     return running.filter(heartbeat__gte=Now() - SILENCE)
 
 
-class Heart:
-    """Says that a run is alive, in a thread of its own."""
-
-    def __init__(self, run: UpdateRun, report: Report) -> None:
-        self.lost = False  # whether another run has taken over
-        self._run, self._report = run, report
-        self._ended = Event()
-        Thread(target=self._beat, daemon=True, name='heart').start()
-
-    def stop(self) -> None:
-        """The run has ended."""
-        self._ended.set()
-
-    def _beat(self) -> None:
-        while not self._ended.wait(BEAT):
-            # The database may be away: the run will say so.
-            with contextlib.suppress(Exception), brief_connection():
-                self.lost = not say_alive(self._run, self._report)
+def heartbeat(run: UpdateRun | None, report: Report) -> Heartbeat:
+    """Says that `run` is alive, and how far it is. A dry run has no row, so nobody takes it over."""
+    return Heartbeat(lambda: run is None or say_alive(run, report), BEAT)
 
 
 def say_alive(run: UpdateRun, report: Report) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import Error as DatabaseTrouble
 
-from ..db_retry import connect_again
+from ..db_retry import is_there_again
 from .threads import Ended, Job
 
 MOST = 100  # of a kind, which are done at a time
@@ -115,7 +115,7 @@ class Gathered:
         try:
             results = wishes[0][0].act([wish.item for wish, _ in wishes])
         except Exception as error:
-            is_there = not isinstance(error, DatabaseTrouble) or _is_there_again()
+            is_there = not isinstance(error, DatabaseTrouble) or is_there_again()
             if is_there and len(wishes) > 1:
                 self._by_itself += wishes
             else:
@@ -124,12 +124,3 @@ class Gathered:
             self._ready += [
                 (tag, each, None) for (_, tag), each in zip(wishes, results, strict=True)
             ]
-
-
-def _is_there_again() -> bool:
-    """Whether the database answers: perhaps it has gone, and the next statement would fail as well."""
-    try:
-        connect_again()
-    except DatabaseTrouble:
-        return False
-    return True

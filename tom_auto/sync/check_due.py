@@ -8,7 +8,7 @@ as one function, `check_record`, which yields the jobs that it needs and gets th
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from time import monotonic
 from types import MappingProxyType
 
@@ -16,11 +16,11 @@ from django.contrib.auth.models import User
 from django.db import Error as DatabaseTrouble
 
 from ..conf import Automation
-from ..db_retry import connect_again
-from ..errors import AnotherRun, OutOfTime, StorageAway, SyncError
+from ..db_retry import is_there_again
+from ..errors import OutOfTime, StorageAway, SyncError
 from ..explain import explained
 from ..models import UpdateRun
-from ..running import runs
+from ..running.heartbeat import Heartbeat
 from ..running.outcomes import Ending, Outcome, Report
 from ..running.threads import DISK, Pool
 from ..running.together import Gathered, Together
@@ -28,7 +28,7 @@ from .check_record import Check, Records
 from .facility_jobs import Facilities
 from .reading_lists import ListReading, take
 from .record_outcomes import record_outcomes
-from .sharing import HandOut, Heart
+from .sharing import HandOut
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Checks:
         report: Report,
         limits: Automation,
         deadline: float,
-        heart: Heart,
+        heart: Heartbeat,
         progress: Callable[[Report], None] = lambda report: None,
     ) -> None:
         self._run, self._report, self._limits = run, report, limits
@@ -74,7 +74,7 @@ class Checks:
         """
         with ExitStack() as at_the_end:
             at_the_end.callback(hand_out.end)
-            self._facilities = Facilities(due, self._limits, user, hand_out)
+            self._facilities, self._hand_out = Facilities(due, self._limits, user), hand_out
             at_the_end.callback(self._facilities.stop)
             self._pool = Pool(2 * self._limits.WORKERS, self._deadline)
             at_the_end.callback(self._pool.stop)
@@ -94,8 +94,7 @@ class Checks:
 
     def _work(self, queues: deque) -> None:
         while self._active or queues or self._reading.waiting:
-            if self._heart.lost:
-                raise AnotherRun(runs.TAKEN_OVER)
+            self._heart.insist()
             if not (self._together.due_in() and self._pool.is_at_work):
                 self._do_together()
             self._begin_more(queues)
@@ -125,7 +124,9 @@ class Checks:
             if keys:
                 queues.append((name, keys))
             records.keys.append(key)
-            self._active[key] = Check(name, key, records, self._facilities, self._limits)
+            self._active[key] = Check(
+                name, key, records, self._facilities, self._limits, self._hand_out
+            )
             begun.append(self._active[key])
         for check in begun:
             self._step(check)
@@ -145,18 +146,13 @@ class Checks:
                     self._pool.submit(job, tag, check.number)
         except Exception as error:
             check.fail(explained(error, check.outcome.facility))
-            if isinstance(error, DatabaseTrouble):
-                self._connect_again()
+            if isinstance(error, DatabaseTrouble):  # or the next record would fail as well
+                is_there_again()
         if check.ended:
             del self._active[check.outcome.record]
             self._outcomes.append(check.outcome)
             if check.outcome.ending is Ending.NOT_REACHED:
                 self._not_reached[check.outcome.facility] += 1
-
-    def _connect_again(self) -> None:
-        """Perhaps the database has gone: the next record would fail as well."""
-        with suppress(DatabaseTrouble):
-            connect_again()
 
     def _write_outcomes(self, at_once: bool) -> None:
         while self._pool.news:
@@ -168,7 +164,7 @@ class Checks:
             for outcome in outcomes:
                 self._report.add(outcome)
         self._progress(self._report)
-        self._facilities.hand_out.look_after()
+        self._hand_out.look_after()
         self._facilities.restart_dead()
 
     def _is_over(self, queues: deque) -> bool:

@@ -18,6 +18,7 @@ from . import hooks_owed, product_hooks, record_status
 from .bring_frames import RecordFrames
 from .facility_jobs import Facilities
 from .facility_saves import let_it_save
+from .sharing import HandOut
 
 _numbers = count(1)  # in the order in which checks begin
 
@@ -41,13 +42,19 @@ class Check:
     """The check of one record, as far as it has come."""
 
     def __init__(
-        self, name: str, pk: int, records: Records, facilities: Facilities, limits: Automation
+        self,
+        name: str,
+        pk: int,
+        records: Records,
+        facilities: Facilities,
+        limits: Automation,
+        hand_out: HandOut,
     ) -> None:
         self.outcome, self.number = Outcome(name, pk), next(_numbers)
         self._records = records
         self.ended = False
         self.doing = name
-        self._facilities, self._limits = facilities, limits
+        self._facilities, self._limits, self._hand_out = facilities, limits, hand_out
         self._steps = self._run()
         self._results: list = []
         self._open = 0
@@ -111,7 +118,7 @@ class Check:
         if saves or record.pk in self._facilities.owing:
             products.update(hooks_owed.products_owed(record.pk))
             lease = self._limits.LEASE  # some have failed, or workers had them, before
-        if products and not self._facilities.hand_out(products):
+        if products and not self._hand_out(products):
             yield from product_hooks.pay_product_hooks(record.pk, products, lease, holder)
 
     @contextmanager

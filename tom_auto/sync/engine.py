@@ -48,14 +48,11 @@ def update(
             logger.info('Files stored by other commands are read to verify them: %s', files)
         due = due_by_facility(run.started, selection)
         report.due = sum(map(len, due.values()))
-        heart = runs.Heart(run, report)
-        try:
+        with runs.heartbeat(run, report) as heart:
             away = storage_trouble()
             if not away:  # or nothing is touched, and one process says so
                 share(run, due, report, deadline, heart, progress)
             checks = Checks(run, report, limits, deadline, heart, progress)
             checks.go(due, away, user, hand_out)
-        finally:
-            heart.stop()
         patient(look_ahead)(run.started, report)
     return report

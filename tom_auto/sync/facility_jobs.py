@@ -30,7 +30,6 @@ from ..running.threads import DISK, ROOM, Job
 from . import products
 from .frame_plans import Plan, heard_of
 from .hooks_owed import records_that_owe
-from .sharing import HandOut, nobody
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +45,8 @@ class Facilities:
         due: dict[str, deque[int]],
         limits: Automation,
         user: User | None,
-        hand_out: HandOut = nobody,
     ) -> None:
-        self._limits, self._user, self.hand_out = limits, user, hand_out
+        self._limits, self._user = limits, user
         self._classes, self._broken = facility_classes()
         self._stock: dict[str, Stock] = {}
         self._sights: dict[Account, Sight] = {}

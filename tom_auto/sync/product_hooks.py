@@ -27,7 +27,7 @@ from tom_observations.models import ObservationRecord
 from ..errors import HookFailed
 from ..hooks import is_plain, run_own_hook
 from ..models import StoredFrame
-from ..running.lease import Prolonged
+from ..running.heartbeat import Heartbeat
 from ..running.together import Jobs, Together, alone, one
 from .due import backoff
 from .hooks_owed import due, owed
@@ -220,7 +220,10 @@ class Claim:
     def _prolonged(self) -> AbstractContextManager:
         if not self._lease:
             return nullcontext()
-        return Prolonged(lambda: self._mine().update(hooks_due=self._end_of_lease()), self._lease)
+        return Heartbeat(self._prolong, self._lease / 3)
+
+    def _prolong(self) -> int:
+        return self._mine().update(hooks_due=self._end_of_lease())
 
 
 def _read(wanted: list[Collection[int]]) -> list[dict[int, DataProduct]]:

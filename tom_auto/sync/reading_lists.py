@@ -7,22 +7,19 @@ of the records, they are told what the lists said of these, and need not read th
 import logging
 from collections import deque
 from collections.abc import Collection
-from contextlib import suppress
 from datetime import datetime
 from time import monotonic
 
 from django.db import Error as DatabaseTrouble
 from tom_observations.models import ObservationRecord
 
-from ..db_retry import connect_again
-from ..errors import AnotherRun
+from ..db_retry import is_there_again
 from ..observatories.facilities import Account
 from ..observatories.frames import Listed, Shelf
 from ..observatories.portal_lists import News
-from ..running.runs import TAKEN_OVER
+from ..running.heartbeat import Heartbeat
 from ..running.threads import Pool
 from .facility_jobs import Facilities
-from .sharing import Heart
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +60,7 @@ class ListReading:
                 job = known.archive_list_job(account, dict(self.waiting[account]))
         except DatabaseTrouble as error:  # each record will be asked for singly, and may fail
             logger.warning('No lists of frames are read: %s', error)
-            with suppress(DatabaseTrouble):
-                connect_again()
+            is_there_again()
         if job is None:
             return self.waiting.pop(account)
         self._pool.submit(job, (account, 1))
@@ -72,7 +68,7 @@ class ListReading:
 
 
 def read_all(
-    due: dict[str, deque[int]], facilities: Facilities, deadline: float, heart: Heart
+    due: dict[str, deque[int]], facilities: Facilities, deadline: float, heart: Heartbeat
 ) -> None:
     """Read the lists for these records into `facilities`, as far as there is time.
 
@@ -86,8 +82,7 @@ def read_all(
         reading = ListReading(facilities, pool)
         reading.begin(due)
         while reading.waiting and monotonic() < deadline:
-            if heart.lost:
-                raise AnotherRun(TAKEN_OVER)
+            heart.insist()
             for (account, _), result, _ in pool.finished(TICK):
                 reading.go_on(account, result or {})
     finally:

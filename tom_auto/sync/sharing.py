@@ -9,13 +9,8 @@ from typing import Protocol
 
 from ..files import storage
 from ..models import UpdateRun
+from ..running.heartbeat import Heartbeat
 from ..running.outcomes import Report
-
-
-class Heart(Protocol):
-    """Says that a run, or a part of it, is alive."""
-
-    lost: bool  # whether another has taken over
 
 
 class HandOut(Protocol):
@@ -34,7 +29,7 @@ class HandOut(Protocol):
 #: Takes records out of those that are due, and has others check them, until the deadline. Removes the
 #: parts of files that runs which were killed have left, as soon as nobody is at work for one of these.
 Share = Callable[
-    [UpdateRun, dict[str, deque[int]], Report, float, Heart, Callable[[Report], None]], None
+    [UpdateRun, dict[str, deque[int]], Report, float, Heartbeat, Callable[[Report], None]], None
 ]
 
 

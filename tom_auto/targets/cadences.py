@@ -90,8 +90,7 @@ class _Run:
     def go(self, cadences: list[DynamicCadence], its: QuerySet[Submission]) -> None:
         """Settle what is open of `its`, let `cadences` go on, and name what stays open."""
         self._report.due = len(cadences)
-        heart = runs.Heart(self._run, self._report) if self._run else None
-        try:
+        with runs.heartbeat(self._run, self._report):
             if self._run:
                 self._report.settled = self._earlier.settle(its)
             left = still_open(its)
@@ -99,9 +98,6 @@ class _Run:
                 for cadence in cadences:
                     self._let_go_on(cadence)
             self._name([intent for intent in left if intent.pk not in self._named])
-        finally:
-            if heart:
-                heart.stop()
 
     def _name(self, left: list[Submission]) -> None:
         """Those that no cadence of this run has named: it is switched off, or deleted, say."""

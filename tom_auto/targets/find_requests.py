@@ -5,6 +5,7 @@ somebody adds it.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -82,8 +83,7 @@ class _Run:
 
     def go(self) -> None:
         accounts = Accounts(self._search.facilities, self._seconds)
-        heart = runs.Heart(self._run, self._report) if self._run else None
-        try:
+        with runs.heartbeat(self._run, self._report), closing(accounts):
             for error in accounts.without_key:
                 self._not_read(error, '', '')
             proposals = self._proposals_of(accounts.found)
@@ -93,10 +93,6 @@ class _Run:
                     self._report.not_reached += len(its)
                 else:
                     self._read_account(account, its)
-        finally:
-            accounts.stop()
-            if heart:
-                heart.stop()
 
     def _seconds(self) -> float:
         return max(0.1, min(self._limits.TRANSFER_TIMEOUT, self._deadline - monotonic()))

@@ -169,7 +169,7 @@ class Accounts:
         ask = partial(_ask_there, process, seconds)
         self.found += [Account((name,), ask, user) for user in users]
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the processes."""
         for process in self._processes:
             process.kill()

@@ -19,6 +19,7 @@ from ..models import UpdateRun
 from ..new_target_access import Access, access_to_new_targets, is_hidden
 from ..observatories.facility_process import ClassProcess
 from ..running import runs
+from ..running.heartbeat import Heartbeat
 from ..running.outcomes import Outcome
 from ..running.recorded_run import recorded_run
 from ..running.threads import Job, Pool
@@ -100,19 +101,16 @@ class _Run:
                 its = [('ask', pk, label) for pk, label in queries.get(name, ())]
                 self._active[name] = self._work_of(name, its, installed[name], selection)
             self._refuse_unknown(queries, installed)
-            heart = runs.Heart(self._run, self._report) if self._run else None
-            if heart:
-                at_the_end.callback(heart.stop)
+            heart = at_the_end.enter_context(runs.heartbeat(self._run, self._report))
             self._pool = Pool(max(1, len(self._active)), self._deadline)
             at_the_end.callback(self._pool.stop)
             self._work(heart)
 
-    def _work(self, heart: runs.Heart | None) -> None:
+    def _work(self, heart: Heartbeat) -> None:
         for name in list(self._active):
             self._go_on(name, None)
         while self._active:
-            if heart and heart.lost:
-                raise errors.AnotherRun(runs.TAKEN_OVER)
+            heart.insist()
             for name, result, error in self._pool.finished(TICK):
                 self._go_on(name, (result, error))
             self._write_outcomes()
