@@ -2,7 +2,10 @@
 
 | module | what it does |
 |---|---|
-| `sync` | `updatedata`: what is due, the observatories, the data |
+| `sync` | `updatedata`: what is due, what became of it, the data |
+| `running` | how a job runs: one run of it at a time, its threads, and what came of it |
+| `files` | the files of data products: where they lie, and whether they are whole |
+| `observatories` | asks facility classes, portals and archives |
 | `arrivals` | what came in, as pictures, and who is told of it |
 | `targets` | `updatetargets`: candidates of saved queries, and the data of targets |
 | `audit` | `auditdata`: reads every stored file against its checksum |
@@ -39,6 +42,10 @@
 | `interrupt` | ends a process after a time, or at a signal |
 | `redact` | takes secrets out of texts |
 | `conf` | the settings, `TOM_AUTO` |
+| `errors` | what can go wrong; the type decides, the text is for a person |
+| `explain` | turns any exception into one of `errors`, with a text that a person can act on |
+| `hooks` | which hooks are the TOM's own, and how they are called |
+| `db_retry` | waits for a database that has gone away, or that another program keeps to itself |
 | `versions` | which versions a TOM has: library, template, and the packages they need |
 | `environment` | reads `.env` for the settings; makes it, without packages |
 | `new_target_access` | who may see the targets that `updatetargets` makes |

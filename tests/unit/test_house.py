@@ -119,6 +119,8 @@ LAYERS = [
         'versions',
     },
 ]
+#: The rooms of `updatedata`, from the top. Each imports only from those after it.
+ROOMS = ['sync', 'running', 'files', 'observatories']
 #: These stand by themselves: anything may import them, and they import nothing of the others.
 APART = {'scheduling', 'simulator'}
 
@@ -169,7 +171,16 @@ MODULES = [
 ]
 
 
-@pytest.mark.parametrize('file', sorted((LIBRARY / 'sync').glob('*.py')), ids=module)
+@pytest.mark.parametrize('room', ROOMS)
+def test_the_rooms_of_the_engine_import_one_way(room):
+    above = ROOMS[: ROOMS.index(room)]
+    for file in (LIBRARY / room).glob('*.py'):
+        assert not {name.partition('.')[0] for name in imported(file)} & {*above}, file
+
+
+@pytest.mark.parametrize(
+    'file', [file for room in ROOMS for file in sorted((LIBRARY / room).glob('*.py'))], ids=module
+)
 def test_no_module_of_the_engine_is_longer_than_a_person_reads_at_once(file):
     assert len(file.read_text(encoding='utf-8').splitlines()) <= 250
 
@@ -202,6 +213,9 @@ def test_these_know_no_django(package):
         'audit',
         'celery_tasks',
         'doctor',
+        'files',
+        'observatories',
+        'running',
         'simulator',
         'page',
         'scheduling',
