@@ -9,6 +9,7 @@
 | `arrivals` | what came in, as pictures, and who is told of it |
 | `targets` | `updatetargets`: candidates of saved queries, and the data of targets |
 | `audit` | `auditdata`: reads every stored file against its checksum |
+| `backups` | `manage.py backup` and `restore`: database and data in one file, proved before it counts |
 | `scheduling` | what runs when, for cron, systemd and Kubernetes; needs no Django |
 | `celery_tasks` | `TASK_ENGINE=celery`: batches and hooks as tasks of workers on many machines, and beat |
 | `page` | `/automation/`: views, tables, charts, buttons, JSON, metrics |
@@ -24,11 +25,6 @@
 | `data_files` | serves data files to those who may see them |
 | `ask_first` | what tomtoolkit changes by a GET is done by POST, after a page that asks |
 | `middleware` | what the automation adds to every page |
-| `backup` | `manage.py backup`: database and data in one file, proved before it counts |
-| `restore` | `manage.py restore`: puts a backup in the place of what is there |
-| `backup_file` | the file of a backup: written, read, and proved to be whole |
-| `data_folders` | the directories of the data: links, other disks, disks that are away |
-| `database_copies` | copies of the whole database, by SQLite's and PostgreSQL's own means |
 | `demo` | the invented targets and observations of `manage.py demo` |
 | `demo_candidate` | the candidate of the demo: a broker announces it, a cadence observes it |
 | `adoption` | what older commands had lost or damaged, and what was brought home |

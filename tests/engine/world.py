@@ -44,7 +44,7 @@ class World:
         }
 
     def remember(self) -> None:
-        """Keep a copy of all there is, for `restore`, as what was before the story begins."""
+        """Keep a copy of all there is, for `backups.restore`, as what was before the story begins."""
         self._rows = {model: list(model.objects.all()) for model in MODELS}
         self._files = {path: path.read_bytes() for path in _files(self.media)}
         self.heard.write_text('')

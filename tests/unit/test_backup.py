@@ -21,8 +21,8 @@ from tom_targets.models import Target
 
 import forked
 from databases import only_on
-from tom_auto import backup_file, database_copies
-from tom_auto.backup import key_mark
+from tom_auto.backups import backup_file, database_copies
+from tom_auto.backups.backup import key_mark
 from tom_auto.errors import StorageAway
 from tom_auto.files.storage_id import MARK, accept_storage
 from tom_auto.models import UpdateRun

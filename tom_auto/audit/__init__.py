@@ -9,5 +9,5 @@
 | `run` | One run: reads the files whose turn it is, and those in trouble once more |
 | `repair` | Has `updatedata` fetch what the archive still has |
 | `accept` | Takes a file as it is, because a person says that it is right |
-| `told` | When the last round ended, and what it found, for the page and doctor |
+| `summary` | When the last round ended, and what it found, for the page and doctor |
 """

@@ -17,7 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, Min
 
 from .. import versions
-from ..audit import told
+from ..audit import summary
 from ..celery_tasks import setup
 from ..channels import SWITCH, channels, last_error
 from ..conf import automation, manage, shared_database
@@ -164,16 +164,16 @@ def unsupported() -> Found:
 def audit() -> Found:
     """When the last round of auditdata ended, and what it found."""
     is_planned = any(command_of(job) == 'auditdata' and job.enabled for job in jobs().jobs)
-    last, bad = told.last_round(), told.in_trouble()
+    last, bad = summary.last_round(), summary.in_trouble()
     planned = 'yet' if is_planned else 'it is not in schedule.toml'
     words = 'No round of auditdata has ended' + (f' {planned}' if is_planned else f': {planned}')
     if last is not None:
         words = f'The last round of auditdata ended at {last.ended:%Y-%m-%d %H:%M} UTC: '
-        words += told.words_of_round(last)
+        words += summary.words_of_round(last)
     if bad:
         fix = f'{manage("auditdata --repair")}; what no archive has is in a backup'
-        yield FAILED, f'{told.words_of_verdicts()} (see the runs of auditdata). {words}', fix
-    elif is_planned and told.is_late(last, automation().AUDIT_ROUND):
+        yield FAILED, f'{summary.words_of_verdicts()} (see the runs of auditdata). {words}', fix
+    elif is_planned and summary.is_late(last, automation().AUDIT_ROUND):
         fix = "Raise TOM_AUTO['AUDIT_RATE'] or DEADLINE, or let it run more often"
         yield WARNING, f'{words}. A round takes longer than AUDIT_ROUND', fix
     else:

@@ -6,7 +6,7 @@ from django.utils import timezone
 from django.utils.cache import patch_cache_control
 
 from ..access import for_visitors, may_act, sees_everything
-from ..audit import told
+from ..audit import summary
 from ..celery_tasks import setup
 from ..checks import new_targets_mistake
 from ..health import healths, main_of
@@ -43,7 +43,7 @@ def home(request: HttpRequest) -> HttpResponse:
     main = main_of(states)
     hidden = {*RunTable.hidden_from(request.user), 'checked'}  # space is limited here
     hidden |= {'job'} if len(states) == 1 else set()
-    last_round = told.last_round()
+    last_round = summary.last_round()
     return render(
         request,
         'tom_auto/automation.html',
@@ -76,7 +76,10 @@ def audited(request: HttpRequest, last: AuditRound | None) -> dict[str, str]:
     """What the audit has found, then and now, for those who may know of every file."""
     if not sees_everything(request.user):
         return {}
-    return {'then': told.words_of_round(last) if last else '', 'now': told.words_of_verdicts()}
+    return {
+        'then': summary.words_of_round(last) if last else '',
+        'now': summary.words_of_verdicts(),
+    }
 
 
 @for_visitors

@@ -7,5 +7,5 @@
 | `recorded_run` | What surrounds the work of a run: its row, its deadline, its limits on requests and the database |
 | `runs` | One run of a job at a time, who started it, and the history of runs |
 | `threads` | The threads of a run: they ask observatories and fetch files, and never touch the database |
-| `together` | What the main thread does with the database for several records at once |
+| `database_jobs` | What the main thread does with the database for several records at once |
 """

@@ -15,9 +15,9 @@ from ..files import storage
 from ..models import RecordSync, StoredFrame
 from ..observatories.facilities import Stock
 from ..observatories.frames import Frame, Listing
+from ..running.database_jobs import DatabaseJob, Jobs, one
 from ..running.outcomes import Outcome
 from ..running.threads import Job
-from ..running.together import Jobs, Together, one
 from . import products
 from .facility_jobs import Facilities
 from .frame_plans import Action, Plan, decide, is_preview, plans_for
@@ -165,7 +165,7 @@ class RecordFrames:
 
     def _write(self, kept: list[Kept]) -> Jobs:
         """Have the rows of files written; which of these frames are to be tried again."""
-        written = (yield [Together(products.write, each) for each in kept]) if kept else []
+        written = (yield [DatabaseJob(products.write, each) for each in kept]) if kept else []
         again, failure = [], None
         for each, (stored, error) in zip(kept, written, strict=True):
             was_faster = isinstance(error, IntegrityError) and products.is_taken(each.plan)

@@ -20,10 +20,10 @@ from ..db_retry import is_there_again
 from ..errors import OutOfTime, StorageAway, SyncError
 from ..explain import explained
 from ..models import UpdateRun
+from ..running.database_jobs import DatabaseJob, Gathered
 from ..running.heartbeat import Heartbeat
 from ..running.outcomes import Ending, Outcome, Report
 from ..running.threads import DISK, Pool
-from ..running.together import Gathered, Together
 from .check_record import Check, Records
 from .facility_jobs import Facilities
 from .reading_lists import ListReading, take
@@ -53,7 +53,7 @@ class Checks:
         self._run, self._report, self._limits = run, report, limits
         self._deadline, self._heart, self._progress = deadline, heart, progress
         self._active: dict[int, Check] = {}
-        self._together = Gathered()
+        self._database = Gathered()
         self._outcomes: list[Outcome] = []
         self._not_reached: Counter[str] = Counter()  # records, by facility
         self._written = monotonic()
@@ -95,10 +95,10 @@ class Checks:
     def _work(self, queues: deque) -> None:
         while self._active or queues or self._reading.waiting:
             self._heart.insist()
-            if not (self._together.due_in() and self._pool.is_at_work):
-                self._do_together()
+            if not (self._database.due_in() and self._pool.is_at_work):
+                self._do_database_jobs()
             self._begin_more(queues)
-            wait = min(TICK, self._together.due_in()) if self._pool.is_at_work else 0
+            wait = min(TICK, self._database.due_in()) if self._pool.is_at_work else 0
             for (pk, number), result, error in self._pool.finished(wait):
                 if pk in self._active:
                     self._resume(self._active[pk], number, result, error)
@@ -108,11 +108,11 @@ class Checks:
             if monotonic() > self._deadline and self._is_over(queues):
                 break
 
-    def _do_together(self) -> None:
+    def _do_database_jobs(self) -> None:
         """Do what checks ask of the database, and what that leads to."""
         end = min(self._deadline + LAST_SECONDS, monotonic() + TICK)  # or the threads would be idle
-        while self._together and not self._heart.lost and monotonic() < end:
-            (pk, number), result, error = self._together.next()
+        while self._database and not self._heart.lost and monotonic() < end:
+            (pk, number), result, error = self._database.next()
             self._resume(self._active[pk], number, result, error)
 
     def _begin_more(self, queues: deque) -> None:
@@ -140,8 +140,8 @@ class Checks:
         try:
             for number, job in check.advance():
                 tag = check.outcome.record, number
-                if isinstance(job, Together):
-                    self._together.add(job, tag)
+                if isinstance(job, DatabaseJob):
+                    self._database.add(job, tag)
                 else:  # what was begun first is to end first
                     self._pool.submit(job, tag, check.number)
         except Exception as error:

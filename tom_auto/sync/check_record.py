@@ -11,9 +11,9 @@ from ..conf import Automation
 from ..errors import BrokenClass, OutOfTime, PartFailed, SetAside, SyncError, Unsupported
 from ..models import StoredFrame
 from ..observatories.facilities import TIMES, Stock
+from ..running.database_jobs import DatabaseJob, Jobs, one
 from ..running.outcomes import Ending, Outcome
 from ..running.threads import Job
-from ..running.together import Jobs, Together, one
 from . import hooks_owed, product_hooks, record_status
 from .bring_frames import RecordFrames
 from .facility_jobs import Facilities
@@ -61,7 +61,7 @@ class Check:
         self._frames = RecordFrames(self.outcome, facilities, limits)
         self._unsupported: Unsupported | None = None
 
-    def advance(self) -> Iterator[tuple[int, Job | Together]]:
+    def advance(self) -> Iterator[tuple[int, Job | DatabaseJob]]:
         """Go on with the results of the last jobs; gives the next ones, numbered."""
         try:
             jobs = self._steps.send(self._results or None)

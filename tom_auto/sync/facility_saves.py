@@ -13,8 +13,8 @@ from ..errors import BrokenClass
 from ..files import storage, whole_file
 from ..files.whole_file import Received
 from ..models import RecordSync, StoredFrame
+from ..running.database_jobs import Jobs, one
 from ..running.outcomes import Outcome
-from ..running.together import Jobs, one
 from .facility_jobs import Facilities
 from .products import copy_rights, note_verified, owe_hooks_anew
 

@@ -27,8 +27,8 @@ from tom_observations.models import ObservationRecord
 from ..errors import HookFailed
 from ..hooks import is_plain, run_own_hook
 from ..models import StoredFrame
+from ..running.database_jobs import DatabaseJob, Jobs, alone, one
 from ..running.heartbeat import Heartbeat
-from ..running.together import Jobs, Together, alone, one
 from .due import backoff
 from .hooks_owed import due, owed
 
@@ -162,21 +162,21 @@ class Claim:
         """
         is_own = not is_plain(*HOOKS)
         mine = self._failures.keys() & set(products)
-        found = yield from one(Together(_read, mine, by_itself=is_own))
+        found = yield from one(DatabaseJob(_read, mine, by_itself=is_own))
         heard = [
             key
             for key, product in found.items()
             if monotonic() <= until and self._heard('data_product_post_save', [product], around)
         ]
         if is_own and heard:  # anew: a hook may have deleted some
-            found = yield from one(Together(_read, heard, by_itself=True))
+            found = yield from one(DatabaseJob(_read, heard, by_itself=True))
         together = [found[key] for key in heard if key in found]
         if together and self._all_heard(record, together, around):
             self._paid.update(heard)
             if is_own:
                 _strike_out([(self._holder, heard)])
             else:
-                yield from one(Together(_strike_out, (self._holder, heard)))
+                yield from one(DatabaseJob(_strike_out, (self._holder, heard)))
 
     def _all_heard(self, record: int, products: list[DataProduct], around: Around) -> bool:
         if not self._heard('multiple_data_products_post_save', products, around):

@@ -13,7 +13,7 @@ from tom_observations.models import ObservationRecord
 from ..hooks import is_plain, run_own_hook
 from ..models import RecordSync
 from ..observatories.facilities import TIMES, Status
-from ..running.together import Jobs, Together, one
+from ..running.database_jobs import DatabaseJob, Jobs, one
 
 FIELDS = 'status', *TIMES
 HOOK = 'observation_change_state'
@@ -31,14 +31,14 @@ def write_status(record: ObservationRecord, status: Status) -> Jobs:
     if all(getattr(record, field) == value for field, value in news.items()):
         return True
     changed = record.status != status.state
-    if not (yield from one(Together(_write_statuses, (record, news)))):
+    if not (yield from one(DatabaseJob(_write_statuses, (record, news)))):
         return False
     before = record.status
     for field, value in news.items():
         setattr(record, field, value)
     if changed and is_plain(HOOK):  # which needs no objects of its own
         run_own_hook(HOOK, record, before)
-        yield from one(Together(_strike_out, record.pk))
+        yield from one(DatabaseJob(_strike_out, record.pk))
     elif changed:
         yield from pay_status_hook(record.pk)
     return True
@@ -79,7 +79,7 @@ def note_owed(records: list[ObservationRecord]) -> None:
 def pay_status_hook(pk: int) -> Jobs:
     """Run the hook that the record `pk` owes, with objects read for it. Raises HookFailed."""
     is_own = not is_plain(HOOK)
-    record = yield from one(Together(_read_owing, pk, by_itself=is_own))
+    record = yield from one(DatabaseJob(_read_owing, pk, by_itself=is_own))
     if record is None:
         return
     if record.status != record.sync.status_before:
@@ -87,7 +87,7 @@ def pay_status_hook(pk: int) -> Jobs:
     if is_own:  # at once: it may have sent a mail
         _strike_out([pk])
     else:
-        yield from one(Together(_strike_out, pk))
+        yield from one(DatabaseJob(_strike_out, pk))
 
 
 def _read_owing(keys: list[int]) -> list[ObservationRecord | None]:

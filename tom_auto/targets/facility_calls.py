@@ -16,7 +16,7 @@ from tom_observations.models import ObservationRecord
 
 from ..models import RecordSync
 from ..observatories.facilities import TIMES, facility_classes, status_of
-from ..running.together import alone
+from ..running.database_jobs import alone
 from ..sync.record_status import write_status
 
 #: What a class that refreshes a status changes, and what changes by itself.

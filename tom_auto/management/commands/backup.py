@@ -5,9 +5,9 @@ from pathlib import Path
 
 from django.core.management.base import CommandError
 
-from ...backup import back_up, for_the_owner_alone, usual_place
+from ...backups.backup import back_up, for_the_owner_alone, usual_place
+from ...backups.database_copies import BackupError
 from ...conf import manage
-from ...database_copies import BackupError
 from ...errors import SyncError
 from ...interrupt import terminable
 from ..command import LibraryCommand

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from django.core.management.base import CommandError
 
-from ...backup import alone, backups, for_the_owner_alone, usual_place
+from ...backups.backup import alone, backups, for_the_owner_alone, usual_place
+from ...backups.database_copies import BackupError
+from ...backups.restore import ConsentMissing, Restored, restore
 from ...conf import manage
-from ...database_copies import BackupError
 from ...interrupt import terminable
-from ...restore import ConsentMissing, Restored, restore
 from ..command import LibraryCommand
 from ..endings import explained_endings
 

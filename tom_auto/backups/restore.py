@@ -23,15 +23,15 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
+from ..files.storage import RESTORING
+from ..files.storage_id import MARK
+from ..interrupt import uninterrupted
+from ..models import UpdateRun
 from . import database_copies
 from .backup import key_mark
 from .backup_file import DATA, DATABASE, insist_on_whole, members
 from .data_folders import PRIVATE, data_root, files_below, fixed_below
 from .database_copies import BackupError
-from .files.storage import RESTORING
-from .files.storage_id import MARK
-from .interrupt import uninterrupted
-from .models import UpdateRun
 
 
 class ConsentMissing(BackupError):
@@ -50,7 +50,7 @@ class Restored:
 
 
 def restore(backup: Path, work: Path, consent: bool) -> Restored:
-    """Restore `backup`. Raises BackupError; then everything is as it was.
+    """Restore `backups.backup`. Raises BackupError; then everything is as it was.
 
     `work` is a directory for copies of the database. What is in the TOM is replaced only with `consent`.
     The files that were there stay, in a directory beside the data.

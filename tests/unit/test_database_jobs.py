@@ -11,8 +11,8 @@ from tom_dataproducts.models import DataProduct
 
 from tom_auto.arrivals.models import Arrival
 from tom_auto.models import RecordSync, StoredFrame
-from tom_auto.running import together
-from tom_auto.running.together import Gathered, Together
+from tom_auto.running import database_jobs
+from tom_auto.running.database_jobs import DatabaseJob, Gathered
 from tom_auto.sync import products
 
 from .running import contents, files, updatedata
@@ -39,7 +39,7 @@ class TestWishes:
             return squares(numbers)
 
         for number in range(5):
-            wishes.add(Together(noted, number), ('tag', number))
+            wishes.add(DatabaseJob(noted, number), ('tag', number))
         found = [wishes.next() for _ in range(5)]
         assert found == [(('tag', number), number**2, None) for number in range(5)]
         assert done == [5]
@@ -48,7 +48,7 @@ class TestWishes:
     def test_where_it_fails_for_all_it_fails_only_for_the_one(self):
         wishes = Gathered()
         for number in (1, 0, 2):
-            wishes.add(Together(reciprocals, number), number)
+            wishes.add(DatabaseJob(reciprocals, number), number)
         found = {tag: (result, error) for tag, result, error in (wishes.next() for _ in range(3))}
         assert (found[1], found[2]) == ((1, None), (0.5, None))
         assert isinstance(found[0][1], ZeroDivisionError)
@@ -57,23 +57,23 @@ class TestWishes:
         """Hooks that take long are struck out before the one after the next begins."""
         wishes = Gathered()
         for number in range(3):
-            wishes.add(Together(squares, number, by_itself=True), number)
+            wishes.add(DatabaseJob(squares, number, by_itself=True), number)
         order = []
         while wishes:
             tag, *_ = wishes.next()
             order.append(tag)
             if isinstance(tag, int):
-                sleep(together.GATHER / 2)
-                wishes.add(Together(reciprocals, tag + 1), f'after {tag}')
-                sleep(together.GATHER * 0.6)
+                sleep(database_jobs.GATHER / 2)
+                wishes.add(DatabaseJob(reciprocals, tag + 1), f'after {tag}')
+                sleep(database_jobs.GATHER * 0.6)
         assert order == [0, 1, 'after 0', 'after 1', 2, 'after 2']
 
     def test_wait_only_so_long(self):
         wishes = Gathered()
         assert wishes.due_in() > 60
-        wishes.add(Together(squares, 2), 'tag')
-        assert 0 < wishes.due_in() <= together.GATHER
-        sleep(together.GATHER)
+        wishes.add(DatabaseJob(squares, 2), 'tag')
+        assert 0 < wishes.due_in() <= database_jobs.GATHER
+        sleep(database_jobs.GATHER)
         assert wishes.due_in() == 0
 
 
@@ -169,7 +169,7 @@ told = []
 
 
 def stop_at_last(record, previous):
-    sleep(together.GATHER * 1.1)
+    sleep(database_jobs.GATHER * 1.1)
     told.append(record.pk)
     if len(told) == 4:
         raise KeyboardInterrupt

@@ -11,8 +11,8 @@ from pathlib import Path
 from django.core.files.storage import FileSystemStorage
 from tom_dataproducts.models import DataProduct
 
+from ..files.storage import the_storage
 from .database_copies import BackupError
-from .files.storage import the_storage
 
 PRIVATE = '.tom-'  # directories of the storage that begin so hold no data products
 

@@ -22,7 +22,7 @@ GATHER = 0.1  # seconds: what is asked for within these is done together
 
 
 @dataclass(frozen=True)
-class Together:
+class DatabaseJob:
     """Something to do with the database, for all who ask for the same.
 
     `act` gets the items of all of them, and returns the result for each. It is all or nothing: where
@@ -37,10 +37,10 @@ class Together:
 
 
 #: A part of a check: it yields the jobs that it needs, and gets their results and errors.
-Jobs = Generator[list[Job | Together], list[tuple[Any, Exception | None]], Any]
+Jobs = Generator[list[Job | DatabaseJob], list[tuple[Any, Exception | None]], Any]
 
 
-def one(job: Job | Together) -> Jobs:
+def one(job: Job | DatabaseJob) -> Jobs:
     """The result of one job; raises its error."""
     [(result, error)] = yield [job]
     if error is not None:
@@ -59,7 +59,7 @@ def alone(steps: Jobs) -> Any:  # noqa: ANN401
         results = [_done(wish) for wish in wishes]
 
 
-def _done(wish: Together) -> tuple[Any, Exception | None]:
+def _done(wish: DatabaseJob) -> tuple[Any, Exception | None]:
     try:
         return wish.act([wish.item])[0], None
     except Exception as error:
@@ -71,14 +71,14 @@ class Gathered:
 
     def __init__(self) -> None:
         #: What each act was asked for, with tags, and when it was asked for first.
-        self._waiting: dict[Callable, tuple[float, list[tuple[Together, object]]]] = {}
-        self._by_itself: deque[tuple[Together, object]] = deque()
+        self._waiting: dict[Callable, tuple[float, list[tuple[DatabaseJob, object]]]] = {}
+        self._by_itself: deque[tuple[DatabaseJob, object]] = deque()
         self._ready: deque[Ended] = deque()
 
     def __bool__(self) -> bool:
         return bool(self._waiting or self._by_itself or self._ready)
 
-    def add(self, wish: Together, tag: object) -> None:
+    def add(self, wish: DatabaseJob, tag: object) -> None:
         """Keep a wish; its result comes back with `tag`."""
         if wish.by_itself:
             self._by_itself.append((wish, tag))
@@ -110,7 +110,7 @@ class Gathered:
     def _since(self) -> float:
         return min((since for since, _ in self._waiting.values()), default=inf)
 
-    def _do(self, wishes: list[tuple[Together, object]]) -> None:
+    def _do(self, wishes: list[tuple[DatabaseJob, object]]) -> None:
         """Do what all of these ask for. Where that fails, each is done by itself, one after another."""
         try:
             results = wishes[0][0].act([wish.item for wish, _ in wishes])

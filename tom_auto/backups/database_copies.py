@@ -17,7 +17,7 @@ from typing import IO
 
 from django.db import connection
 
-from .redact import redact
+from ..redact import redact
 
 WAIT = 60  # seconds, for whoever uses the database
 LONGEST = 6 * 3600  # seconds that a program of PostgreSQL may take

@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from ..scheduling.job_log import owner_only
 from .data_folders import files_below
 from .database_copies import BackupError
-from .scheduling.job_log import owner_only
 
 ABOUT, DATABASE, DATA, END = 'about.json', 'database', 'data', 'END'
 CHUNK = 2**20

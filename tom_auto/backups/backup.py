@@ -14,14 +14,14 @@ from django.conf import settings
 from django.db import connection
 from django.utils.crypto import salted_hmac
 
+from ..conf import automation, slug
+from ..files.storage import flush_directory
+from ..files.storage_id import insist_on_storage
+from ..scheduling.job_log import owner_only
 from . import database_copies
 from .backup_file import DATABASE, about_of, insist_on_whole, write
-from .conf import automation, slug
 from .data_folders import Look, data_root, look_at
 from .database_copies import BackupError
-from .files.storage import flush_directory
-from .files.storage_id import insist_on_storage
-from .scheduling.job_log import owner_only
 
 ALONE = '-database'  # in the name of a backup without the data
 
@@ -124,7 +124,7 @@ def backups(place: Path) -> list[Path]:
 
 def key_mark() -> str:
     """What tells whether SECRET_KEY is still the same, and does not show it."""
-    return salted_hmac('tom_auto.backup', 'SECRET_KEY').hexdigest()[:16]
+    return salted_hmac('tom_auto.backups.backup', 'SECRET_KEY').hexdigest()[:16]
 
 
 @contextmanager
