@@ -291,6 +291,15 @@ class Hangs(Robotic):
         Event().wait()
 
 
+class HangsInAnUpdate(Robotic):
+    """Has its own way to keep a status up to date, which does not end."""
+
+    name = 'HangsInAnUpdate'
+
+    def update_observation_status(self, observation_id):
+        Event().wait()
+
+
 class Crashes(Robotic):
     """Takes its process along, as mistakes in a library written in C do."""
 

@@ -440,6 +440,54 @@ class TestPreviews:
         assert self.sizes() == [(60, 80)]
         assert len(files()) == DataProduct.objects.count() == 2
 
+    def test_that_were_deleted_here_stay_so_with_a_new_version(self, sky, stored):
+        _, frame = stored(fits_image(90, 50))
+        jpeg = self.jpegs().get()
+        Path(jpeg.data.path).unlink()
+        jpeg.delete()
+        sky.reprocess(frame, content=fits_image(60, 80))
+        _, report = updatedata()
+        assert (report['saved'], self.jpegs().count(), len(files())) == (1, 0, 1)
+
+    def test_that_somebody_has_changed_stay_so_with_a_new_version(self, sky, stored):
+        _, frame = stored(fits_image(90, 50))
+        jpeg = Path(self.jpegs().get().data.path)
+        jpeg.write_bytes(b'with an arrow that points at the supernova')
+        sky.reprocess(frame, content=fits_image(60, 80))
+        _, report = updatedata()
+        assert (report['saved'], len(files())) == (1, 2)
+        assert jpeg.read_bytes() == b'with an arrow that points at the supernova'
+
+    def test_whose_row_names_another_file_by_now_keep_that(self, sky, stored):
+        _, frame = stored(fits_image(90, 50))
+        jpeg = self.jpegs().get()
+        jpeg.data.save('cut-out.jpg', ContentFile(b'a cut-out'))
+        before = files()
+        sky.reprocess(frame, content=fits_image(60, 80))
+        updatedata()
+        assert files().keys() == before.keys()
+        assert Path(self.jpegs().get().data.path).read_bytes() == b'a cut-out'
+
+    def test_take_nobodys_place(self, sky, observed):
+        """What lies there without a row is perhaps somebody's."""
+        record = observed(frames=0)
+        content = fits_image(90, 50)
+        frame = sky.add_frame(int(record.observation_id), filename='a.fits', content=content)
+        updatedata()
+        jpeg = Path(self.jpegs().get().data.path)
+        DataProduct.objects.all().delete()
+        StoredFrame.objects.all().delete()
+        jpeg.write_bytes(b'a drawing')
+        updatedata('--recheck')
+        assert jpeg.read_bytes() == b'a drawing'
+        assert self.sizes() == [(90, 50)]
+
+        sky.reprocess(frame, content=fits_image(60, 80))
+        updatedata('--recheck')
+        assert jpeg.read_bytes() == b'a drawing'
+        assert self.sizes() == [(60, 80)]
+        assert len(files()) == 3
+
     def test_are_made_again_where_the_file_has_gone(self, stored):
         stored(fits_image(90, 50))
         Path(self.jpegs().get().data.path).unlink()

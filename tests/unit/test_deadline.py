@@ -2,19 +2,21 @@
 
 import multiprocessing
 import re
-from threading import Event
+from threading import Event, Timer
 from time import monotonic
 
 import pytest
+from django.db import connections
 from tom_observations.facilities.lco import LCOFacility
 from tom_observations.facilities.soar import SOARFacility
+from tom_observations.models import ObservationRecord
 
 import faults
 from tom_auto.models import RecordSync
 from tom_auto.observatories import portal_lists
 from tom_auto.sync import check_due
 
-from .facility_classes import Hangs
+from .facility_classes import Hangs, HangsInAnUpdate
 from .running import updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,6 +67,29 @@ def test_a_class_that_hangs_is_ended(observed, add_record, settings, automation,
     assert failure['record'] == record.pk
     assert error in failure['error']
     assert not multiprocessing.active_children()
+
+
+def test_a_record_that_is_deleted_while_its_class_hangs_is_no_trouble_of_the_others(
+    observed, add_record, settings
+):
+    settings.TOM_FACILITY_CLASSES = [
+        *settings.TOM_FACILITY_CLASSES, f'{HangsInAnUpdate.__module__}.HangsInAnUpdate'
+    ]  # fmt: skip
+    record = add_record('HangsInAnUpdate')
+    observed('LCO')
+
+    def delete():
+        ObservationRecord.objects.filter(pk=record.pk).delete()
+        connections.close_all()
+
+    deleting = Timer(1, delete)
+    deleting.start()
+
+    status, report = updatedata('--deadline', '2')
+    deleting.join()
+
+    assert (report['due'], report['checked'], report['gone'], report['saved']) == (2, 1, 1, 2)
+    assert status == 0
 
 
 #: What may hang, as the failure names it: a place of the observatory.

@@ -370,6 +370,18 @@ def test_the_token_does_not_follow_a_list_to_another_host(sky, observed):
         assert other.requests_seen == []
 
 
+def test_an_address_that_is_none_is_that_facilitys_trouble_alone(observed, settings):
+    observed('LCO')
+    observed('SOAR')
+    broken = settings.FACILITIES['SOAR'] | {'portal_url': 'http://[archive/'}
+    settings.FACILITIES = settings.FACILITIES | {'SOAR': broken}
+
+    _, report = updatedata()
+
+    assert (report['checked'], report['unsupported'], report['saved']) == (1, 1, 2)
+    assert 'cannot be used as settings.py has it' in report['unsupported_facilities']['SOAR']
+
+
 #: An entry of a list that would become a product called None, whoever's it is.
 NAMELESS = {'id': None, 'filename': 'a.fits', 'url': 'http://127.0.0.1:9/'}
 

@@ -23,7 +23,7 @@ from tom_observations.facility import BaseRoboticObservationFacility
 from tom_observations.models import ObservationRecord
 
 from ..errors import AccessRefused, BrokenClass, NoKey, NotFound, Unsupported
-from ..explain import explained
+from ..explain import explained, told
 from .frames import Listing, listed_by_archive
 
 #: What the states of a portal look like.
@@ -47,6 +47,7 @@ class Status:
     scheduled_start: datetime | None = None
     scheduled_end: datetime | None = None
     fault: str = ''  # of what else it said
+    not_times: tuple[str, ...] = ()  # those of TIMES that this is about
 
 
 def facility_classes() -> tuple[dict[str, type], dict[str, Exception]]:
@@ -98,14 +99,18 @@ class Stock:
     """A facility of LCO's kind, with the TOM's own credentials."""
 
     def __init__(self, name: str, facility_class: type) -> None:
+        """Raises Unsupported where the class, or its settings, are of no use."""
         self.name = name
-        facility = facility_class()
-        self.ocs = getattr(facility, 'lco_facility', facility)
-        setting = self.ocs.facility_settings.get_setting
-        self.portal, self.archive = setting('portal_url') or '', setting('archive_url') or ''
-        self.portal_host, self.archive_id = (
-            urlsplit(address).netloc for address in (self.portal, self.archive)
-        )
+        try:
+            facility = facility_class()
+            self.ocs = getattr(facility, 'lco_facility', facility)
+            setting = self.ocs.facility_settings.get_setting
+            self.portal, self.archive = setting('portal_url') or '', setting('archive_url') or ''
+            self.portal_host = urlsplit(self.portal).netloc
+            self.archive_id = urlsplit(self.archive).netloc
+        except Exception as error:  # whatever a class does
+            reason = f'{name} cannot be used as settings.py has it: {told(error)}'
+            raise Unsupported(reason) from error
         self.key = setting('api_key') or ''
         self.account = self.portal, self.archive, self.key
         #: What to do where there is no key. LCORedirect uses LCO's.
@@ -174,13 +179,16 @@ def status_of(answer: object, facility: str) -> Status:
         raise Unsupported(f'{facility} reports no status')
     if len(state) > STATUS_LENGTH or not state.isprintable():
         raise BrokenClass(f'{facility} reports a status that is not valid')
-    moments, faults = {}, []
+    moments, not_times = {}, []
     for name in TIMES:
         try:
             moments[name] = moment(answer.get(name))
         except Exception:  # whatever dateutil makes of nonsense
-            faults.append(f'{facility} gave a {name.replace("_", " ")} that is not a time')
-    return Status(state, **moments, fault='; '.join(faults))
+            not_times.append(name)
+    fault = '; '.join(
+        f'{facility} gave a {name.replace("_", " ")} that is not a time' for name in not_times
+    )
+    return Status(state, **moments, fault=fault, not_times=tuple(not_times))
 
 
 def moment(value: object) -> datetime | None:

@@ -50,7 +50,7 @@ class Job:
 
 
 class Pool:
-    """A fixed number of threads. All but `_work` and `_note` runs in the main thread, without locks."""
+    """A fixed number of threads. `_work` and what it calls run in these, all else in the main thread."""
 
     def __init__(self, threads: int, deadline: float) -> None:
         """`deadline`: when nothing more is started, in the seconds of `monotonic()`."""

@@ -211,8 +211,11 @@ class RecordFrames:
 
         frame = previews.preview_of(plan)
         [preview] = plans_for(record, plan.archive, [frame], self._facilities.archive_of)
-        preview.place = f'{plan.place.rpartition("/")[0]}/{frame.filename}'.lstrip('/')
+        if not previews.may_be_drawn(preview):
+            return []
+        beside = f'{plan.place.rpartition("/")[0]}/{frame.filename}'.lstrip('/')
+        preview.place = preview.name or beside
         preview.action = Action.FETCH
-        name, work = self._outcome.facility, partial(previews.draw, plan.place, preview.place)
+        name, work = self._outcome.facility, partial(previews.draw, plan.place, preview)
         [(drawn, _)] = yield [self._facilities.disk_job(name, work, f'a preview of {plan.place}')]
         return [Kept(record, preview, drawn, [])] if drawn else []

@@ -1,8 +1,8 @@
 """Checks the records that are due: in a run, or in a batch that a worker has of one.
 
 The main thread does all that touches the database, one record after another. What asks an
-observatory or fetches a file is a job for the `threads`. Checking a record is written
-as one function, `check_record`, which yields the jobs that it needs and gets their results.
+observatory or fetches a file is a job for the `threads`. The check of a record is written as
+one generator, in `check_record`, which yields the jobs that it needs and gets their results.
 """
 
 import logging

@@ -141,7 +141,7 @@ class Check:
         if record.sync.owes_hook:
             with self._noted():
                 yield from record_status.pay_status_hook(record.pk)
-        begun = True  # whatever becomes of the status, the data is wanted
+        begun = True  # where a part of this is not possible, the data is wanted all the same
         with self._noted():
             begun = yield from self._refresh_status(record, stock)
         outcome.changed, outcome.status = record.status != outcome.status, record.status
@@ -165,10 +165,10 @@ class Check:
         if self._facilities.overrides(name, 'update_observation_status'):
             record_status.note_owed([record])
             job = self._facilities.class_job(name, record, 'update', record.observation_id)
-            try:
-                yield from one(job)
-            finally:
-                record.refresh_from_db(fields=['status', *TIMES])
+            [(_, error)] = yield [job]
+            record.refresh_from_db(fields=['status', *TIMES])
+            if error is not None:
+                raise error
             return True
         if stock is not None:
             found = self._facilities.lists.get(stock.account, {})

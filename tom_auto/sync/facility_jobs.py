@@ -15,7 +15,7 @@ from ..conf import Automation
 from ..errors import Unsupported
 from ..explain import told
 from ..observatories import archive_lists
-from ..observatories.archive_lists import Listed, Sight
+from ..observatories.archive_lists import Sight
 from ..observatories.facilities import (
     Account,
     Stock,
@@ -25,6 +25,7 @@ from ..observatories.facilities import (
     usable_class,
 )
 from ..observatories.facility_process import CALLS, ClassProcess
+from ..observatories.frames import Listed
 from ..observatories.portal_lists import Found, read_lists, wanted_of
 from ..running.threads import DISK, ROOM, Job
 from . import products

@@ -30,10 +30,19 @@ def preview_of(plan: Plan) -> Frame:
     return Frame(preview_id(plan.product_id), name, url='')
 
 
-def draw(name: str, place: str) -> Received | None:
-    """Draw the image in the file `name` into `place`; None where there is no image.
+def may_be_drawn(preview: Plan) -> bool:
+    """Whether there is none yet, or the one that was drawn here; not one of its owner's, or a deleted one."""
+    stored, product = preview.stored, preview.product
+    if stored and product:
+        return stored.name == preview.name
+    return not (stored or product)
 
-    Trouble with a JPEG is logged and no more: it is the frame that matters.
+
+def draw(name: str, preview: Plan) -> Received | None:
+    """Draw the image in the file `name` into the place of `preview`.
+
+    None where there is no image, and where somebody has changed the JPEG that was there. Trouble with
+    a JPEG is logged and no more: it is the frame that matters.
     """
     if not name.lower().endswith(whole_file.FITS + whole_file.PACKED_FITS):
         return None
@@ -50,7 +59,13 @@ def draw(name: str, place: str) -> Received | None:
             shutil.copyfileobj(picture, file)
             file.seek(0)
             received = whole_file.read(file)
-            storage.move_into_place(file, place, received.size)
+            there = storage.read(preview.place).md5 if storage.exists(preview.place) else ''
+            if there not in ('', received.md5):
+                if preview.stored is None:  # of nobody knows whom
+                    preview.place = storage.free_place(preview.place, received.md5)
+                elif there != preview.stored.md5:
+                    return None
+            storage.move_into_place(file, preview.place, received.size)
         return received
     except Exception as error:
         logger.warning('No preview of %s: %s', name, error)

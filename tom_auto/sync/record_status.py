@@ -26,7 +26,7 @@ def write_status(record: ObservationRecord, status: Status) -> Jobs:
     newer ones stay (rule 2). Raises HookFailed, when all is written, where the hook raised.
     """
     news = {'status': status.state} | {
-        name: getattr(status, name) for name in TIMES if name.replace('_', ' ') not in status.fault
+        name: getattr(status, name) for name in TIMES if name not in status.not_times
     }
     if all(getattr(record, field) == value for field, value in news.items()):
         return True

@@ -84,7 +84,7 @@ class _Run:
     def go(self) -> None:
         accounts = Accounts(self._search.facilities, self._seconds)
         with runs.heartbeat(self._run, self._report), closing(accounts):
-            for error in accounts.without_key:
+            for error in accounts.unusable:
                 self._not_read(error, '', '')
             proposals = self._proposals_of(accounts.found)
             self._matches = Matches()

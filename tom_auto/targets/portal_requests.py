@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from tom_observations.facilities.ocs import make_request
 from tom_observations.models import ObservationRecord
 
-from ..errors import BadAnswer, NoKey, SyncError
+from ..errors import BadAnswer, NoKey, SyncError, Unsupported
 from ..explain import explained
 from ..observatories.facilities import Stock, is_stock, overrides
 from ..observatories.facility_process import Asked, ClassProcess
@@ -127,7 +127,7 @@ class Accounts:
     def __init__(self, facilities: tuple[str, ...], seconds: Callable[[], float]) -> None:
         """`facilities`: only these, unless empty; `seconds`: how long a call may take."""
         self.found: list[Account] = []
-        self.without_key: list[NoKey] = []
+        self.unusable: list[SyncError] = []  # why no account can be had
         self._processes: list[ClassProcess] = []
         classes = with_lists()
         chosen = [name for name in classes if name in facilities or not facilities]
@@ -141,21 +141,25 @@ class Accounts:
         """Whichever facilities are chosen, a request may be for any of its account."""
         shared: dict[tuple[str, str], list[Stock]] = {}
         for name, own in classes.items():
-            stock = Stock(name, own)
-            shared.setdefault((stock.portal, stock.key), []).append(stock)
+            try:
+                stock = Stock(name, own)
+            except Unsupported as error:
+                self.unusable.append(error)
+            else:
+                shared.setdefault((stock.portal, stock.key), []).append(stock)
         for (_, key), stocks in shared.items():
             first = next((stock for stock in stocks if stock.name in chosen), None)
             if first is None:
                 continue
             if not key:
                 words = f'{first.name} shows its requests only to their owner: {first.wants_key}'
-                self.without_key.append(NoKey(words))
+                self.unusable.append(NoKey(words))
                 continue
             portal = AtPortal(first.name, classes[first.name])
             ask = partial(_ask_here, portal)
             self.found.append(Account(tuple(stock.name for stock in stocks), ask))
         if self.found:  # one that nobody uses is no failure
-            self.without_key.clear()
+            self.unusable.clear()
 
     def _put_to_work(self, name: str, own: type, seconds: Callable[[], float]) -> None:
         process = ClassProcess(name, own, AtPortal, CALLS)
