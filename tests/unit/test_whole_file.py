@@ -5,12 +5,16 @@ Where neither a length nor a checksum vouches for it, the format decides.
 
 import bz2
 import gzip
+import hashlib
 import io
 import json
 import lzma
+import random
 import tarfile
 import warnings
 import zipfile
+from threading import Thread
+from unittest.mock import Mock
 
 import numpy
 import pytest
@@ -23,6 +27,21 @@ from tom_auto.files.whole_file import HEAD, Received
 BLOCK = 2880
 MESSAGE = json.dumps({'detail': 'Not found.'}).encode()
 PAGE = b'<html><body>Down for maintenance</body></html>'
+
+
+@pytest.mark.parametrize('threads', ['one more thread', 'no more threads'])
+@pytest.mark.parametrize('size', [0, 1, whole_file.BIG - 1, whole_file.BIG, 3 * whole_file.BIG + 7])
+def test_what_is_received_has_its_checksum_at_any_size(monkeypatch, size, threads):
+    """Of a big file it is made in a thread, where there may be one (`ulimit -u`)."""
+    if threads == 'no more threads':
+        monkeypatch.setattr(
+            Thread, 'start', Mock(side_effect=RuntimeError("can't start new thread"))
+        )
+    content = random.Random(size).randbytes(size)
+    cuts = range(0, size, 3 * whole_file.CHUNK - 1)
+    received = whole_file.received_from(content[at : at + cuts.step] for at in cuts)
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    assert received == Received(size, md5, content[:HEAD])
 
 
 def fault(filename: str, content: bytes, content_type: str = '', md5: str = '') -> str:

@@ -7,7 +7,10 @@ import json
 import lzma
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -28,6 +31,8 @@ SIGNATURE = b'SIMPLE  ='  # the first card of a file: FITS standard 4.0, section
 BLOCK = 2880  # bytes: the FITS standard, section 3.1
 HEAD = BLOCK  # bytes kept of a file's beginning
 CHUNK = 256 * 1024  # bytes read of a file at a time
+BIG = 8 * 1024 * 1024  # bytes: for a file of so many, a thread of its own pays
+AHEAD = 16  # chunks that wait for it in memory
 LONGEST_MESSAGE = 64 * 1024  # bytes: JSON that is longer is data
 
 
@@ -45,11 +50,33 @@ def received_from(chunks: Iterable[bytes]) -> Received:
     """What is known of a file that comes in `chunks`."""
     # Not for security: it is the checksum that the archive publishes.
     digest, size, head = hashlib.md5(usedforsecurity=False), 0, b''
-    for chunk in chunks:
-        digest.update(chunk)
-        size += len(chunk)
-        head += chunk[: HEAD - len(head)]
+    with ExitStack() as at_the_end:
+        take = digest.update
+        for chunk in chunks:
+            if size < BIG <= size + len(chunk):
+                take = at_the_end.enter_context(_beside(take))
+            take(chunk)
+            size += len(chunk)
+            head += chunk[: HEAD - len(head)]
     return Received(size, digest.hexdigest(), head)
+
+
+@contextmanager
+def _beside(act: Callable[[bytes], None]) -> Iterator[Callable[[bytes], None]]:
+    """`act`, done in a thread while the next chunk comes: MD5 takes longer than all else for a big file."""
+    with ThreadPoolExecutor(1, 'checksum') as thread:
+        try:
+            waiting = deque([thread.submit(act, b'')])
+        except RuntimeError:  # this user or this machine may have no more threads
+            yield act
+            return
+
+        def act_in_turn(chunk: bytes) -> None:
+            waiting.append(thread.submit(act, chunk))
+            if len(waiting) > AHEAD:
+                waiting.popleft().result()
+
+        yield act_in_turn
 
 
 def read(file: IO[bytes]) -> Received:
