@@ -58,6 +58,7 @@ LAYERS = [
         'celery_tasks.coordinator',
         'celery_tasks.hand_out',
         'celery_tasks.leases',
+        'celery_tasks.lists',
         'celery_tasks.sending',
         'celery_tasks.setup',
     },

@@ -6,6 +6,7 @@
 | `app` | The Celery application, with its defaults; `CELERY_…` in the settings change them |
 | `sending` | Sends messages to workers, without waiting for a broker that is away |
 | `coordinator` | Cuts what is due in a run into batches, gives them to workers, and counts what comes of them |
+| `lists` | The lists of the observatories, which a run reads once, and of which each worker is told its part |
 | `batches` | Some of the records of a run, which a worker checks |
 | `leases` | What one process at a time does, on one host or many |
 | `beat` | `celery beat` with the jobs of schedule.toml |

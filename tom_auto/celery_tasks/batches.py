@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import asdict, replace
 from datetime import timedelta
+from functools import partial
 
 from django.contrib.auth.models import User
 from django.db.models import F
@@ -16,8 +17,8 @@ from ..models import Batch, UpdateRun
 from ..running.heartbeat import Heartbeat
 from ..running.outcomes import ADDED, Ending, Outcome, Report
 from ..running.recorded_run import limited_part
-from ..sync.check_due import Checks
-from . import setup
+from ..sync.check_due import Checks, read_nothing
+from . import lists, setup
 
 MOST_TRIES = 3  # after which a batch is no worker's any more
 State = Batch.State
@@ -56,8 +57,8 @@ def check_claimed(batch: Batch, limits: Automation, deadline: float, heart: Hear
     hand_out = setup.who_runs_hooks(limits)
     away = storage_trouble()
     # Who has it after another has died reads the lists anew: some of its frames are here by now.
-    told = {batch.facility: batch.lists} if batch.tries == 1 else {}
-    Checks(batch.run, report, limits, deadline, heart).go(due, away, user, hand_out, told)
+    read = partial(lists.take, batch.facility, batch.lists) if batch.tries == 1 else read_nothing
+    Checks(batch.run, report, limits, deadline, heart).go(due, away, user, hand_out, read)
     mine = Batch.objects.filter(pk=batch.pk, holder=batch.holder)
     mine.update(state=State.DONE, report=_as_json(report))
 

@@ -27,10 +27,10 @@ from ..observatories.facilities import facility_classes, is_stock
 from ..running.heartbeat import Heartbeat
 from ..running.outcomes import Outcome, Report
 from ..sync.facility_jobs import Facilities
-from ..sync.reading_lists import read_all, what_the_lists_say
 from ..sync.record_outcomes import record_outcomes
 from .app import batches_of
 from .batches import MOST_TRIES, State, add, check_claimed, claim, prolonged
+from .lists import read_all, what_the_lists_say
 from .sending import Broker, send
 
 TICK = 0.2  # seconds between two looks at the batches

@@ -15,7 +15,7 @@
 | `previews` | Makes a JPEG of each stored image where AUTO_THUMBNAILS asks for it: rule 10 |
 | `product_hooks` | Runs the hooks for saved data products, with a lease: in the run, or in workers |
 | `products` | Keeps frames as data products: a row means a whole, verified file (rules 6 to 9) |
-| `reading_lists` | Has the lists of the observatories read, and hands on what they say |
+| `reading_lists` | Has the lists of the observatories read, before the first record is checked: rule 17 |
 | `record_outcomes` | Writes what came of some records of a run: when each is due again, and what failed |
 | `record_status` | Writes the new status of a record, and owes its hook until that has ended: rules 2 and 5 |
 | `sharing` | Who else works for a run: others may run its hooks, and check a part of its records |

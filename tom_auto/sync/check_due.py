@@ -7,10 +7,9 @@ one generator, in `check_record`, which yields the jobs that it needs and gets t
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from time import monotonic
-from types import MappingProxyType
 
 from django.contrib.auth.models import User
 from django.db import Error as DatabaseTrouble
@@ -26,7 +25,7 @@ from ..running.outcomes import Ending, Outcome, Report
 from ..running.threads import DISK, Pool
 from .check_record import Check, Records
 from .facility_jobs import Facilities
-from .reading_lists import ListReading, take
+from .reading_lists import ListReading
 from .record_outcomes import record_outcomes
 from .sharing import HandOut
 
@@ -36,6 +35,11 @@ TICK = 0.5  # seconds between two looks at the clock
 GATHER = 0.3  # seconds: the outcomes of so long are written together
 AT_LEAST = 32  # records are in hand at a time, so that their rows are written together
 LAST_SECONDS = 3  # after the deadline, for what is under way
+
+
+def read_nothing(facilities: Facilities) -> Collection[str]:
+    """Nobody has read any lists for this: it reads them by itself."""
+    return ()
 
 
 class Checks:
@@ -64,13 +68,13 @@ class Checks:
         away: StorageAway | None,
         user: User | None,
         hand_out: HandOut,
-        told: dict[str, dict] = MappingProxyType({}),
+        take_lists: Callable[[Facilities], Collection[str]] = read_nothing,
     ) -> None:
         """Check these records, facilities in turn, until all are done or time is up.
 
         What comes of each is written into the database and into the report. `away`: why nothing
-        can be stored, if so. `told`: what the lists said, by facility, where somebody has read
-        them. Raises AnotherRun where the heart says that this process has lost the run.
+        can be stored, if so. `take_lists` hands over the lists that somebody has read, and says of
+        which facilities those are. Raises AnotherRun where the heart says that this process has lost the run.
         """
         with ExitStack() as at_the_end:
             at_the_end.callback(hand_out.end)
@@ -82,11 +86,10 @@ class Checks:
                 self._pool.set_aside[DISK] = str(away)
                 self._outcomes.append(Outcome('', error=str(away), kind=away.kind))
             self._reading = ListReading(self._facilities, self._pool)
-            for name, what in told.items():
-                take(self._facilities, name, what)
-            untold = {name: keys for name, keys in due.items() if name not in told}
-            queues = deque((name, due[name]) for name in told)
-            queues += self._reading.begin(untold)
+            known = take_lists(self._facilities)
+            queues = deque((name, due[name]) for name in known)
+            unread = {name: keys for name, keys in due.items() if name not in known}
+            queues += self._reading.begin(unread)
             self._work(queues)
             self._say_what_was_not_reached()
             self._write_outcomes(at_once=True)
