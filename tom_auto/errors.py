@@ -198,7 +198,9 @@ class CredentialsRefused(SyncError, advice=KEY):
     """A login was refused, and is not tried again in this run."""
 
 
-class Unsupported(SyncError, advice='Use a facility class that implements it.'):
+class Unsupported(
+    SyncError, advice='Use a facility class that implements it, or correct its settings.'
+):
     """The facility class cannot be asked for this. Not a failure: asking again changes nothing."""
 
 
