@@ -108,7 +108,7 @@ def _of_status(status: int, facility: str) -> errors.SyncError:
     return kind(f'{facility} answered {status}')
 
 
-def hook_failed(hook: str, error: Exception) -> errors.HookFailed:
+def hook_failed(hook: str, error: BaseException) -> errors.HookFailed:
     """The failure of a `hook` of this TOM by `error`."""
     logger.error('the hook %s raised %s', hook, type(error).__name__, exc_info=error)
     return errors.HookFailed(f'the hook {hook} raised {told(error)}')

@@ -16,8 +16,8 @@ def is_plain(*hooks: str) -> bool:
 
 
 def run_own_hook(hook: str, *arguments: object) -> None:
-    """Call a hook of this TOM. Raises HookFailed where it raises."""
+    """Call a hook of this TOM. Raises HookFailed where it raises, or would have the process exit."""
     try:
         run_hook(hook, *arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise hook_failed(hook, error) from error

@@ -116,6 +116,11 @@ class TestRights:
         assert self.rights(groups['team'], product) == {'view', 'change', 'delete'}
         assert self.rights(groups['guests'], product) == {'view'}
 
+        remove_perm('tom_dataproducts.view_dataproduct', groups['guests'], product)
+        for arguments in ((), ('--recheck',)):
+            updatedata(*arguments)
+            assert self.rights(groups['guests'], product) == set()
+
     def test_of_a_row_that_others_left_come_with_its_file(self, sky, observed, groups):
         """tomtoolkit gives its rows neither rights nor a type."""
         record = observed(frames=1)
@@ -197,6 +202,16 @@ def saved_together(products):
     heard.saved_together(products)
 
 
+def renames(products):
+    """A data_product_post_save that unpacks."""
+    for product in products:
+        path = Path(product.data.path)
+        if path.exists():
+            path.rename(f'{path}.unpacked')
+            product.data.name += '.unpacked'
+            product.save()
+
+
 class TestHooks:
     """The hooks run once for each save, after it, and no failure makes them forgotten."""
 
@@ -252,6 +267,40 @@ class TestHooks:
         sky.reprocess(frame)
         updatedata()
         assert hooks.one[2:] == hooks.all[1:] == [[str(frame.id)]]
+
+    def test_are_told_again_where_one_has_renamed_the_file_and_raised(
+        self, sky, observed, settings, hooks
+    ):
+        """As one that unpacks does: the file is another by then, and the hook is owed all the same."""
+        settings.HOOKS = settings.HOOKS | {'data_product_post_save': f'{__name__}.renames'}
+        observed(frames=1)
+        hooks.all_raises = True
+        assert updatedata()[0] == 1
+        hooks.all_raises = False
+
+        assert updatedata()[0] == 0
+
+        assert len(hooks.all) == 1
+        assert not StoredFrame.objects.get().hooks_owed
+
+    def test_are_told_again_by_whichever_record_shares_the_frame(
+        self, sky, observed, add_record, hooks
+    ):
+        """The one for which it was stored is settled, and asked no more."""
+        first = observed('LCO', frames=1)
+        updatedata()
+        RecordSync.objects.filter(record=first).update(state='settled')
+        add_record('SOAR', observation_id=first.observation_id)
+        sky.reprocess(sky.frames_of[int(first.observation_id)][0])
+        hooks.all_raises = True
+        assert updatedata()[0] == 1
+        hooks.all_raises = False
+        told = len(hooks.all)
+
+        updatedata()
+
+        assert len(hooks.all) == told + 1
+        assert not StoredFrame.objects.get().hooks_owed
 
     def test_are_not_told_of_what_others_stored(self, sky, observed, hooks):
         record = observed(frames=1)

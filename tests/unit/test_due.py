@@ -135,6 +135,19 @@ def test_a_record_that_failed_through_its_whole_window_is_not_settled_by_it():
     assert (sync.failures, sync.failing_since, sync.error) == (0, None, '')
 
 
+@pytest.mark.parametrize('ending', [Ending.FAILED, Ending.SET_ASIDE, Ending.NOT_REACHED])
+def test_a_check_that_learns_nothing_of_the_status_does_not_open_the_window_again(ending):
+    """Or a failure a day would keep a record without an end due at every run for ever."""
+    sync = RecordSync()
+    succeed(sync, 'CANCELED', True, START)
+    for day in range(1, 8):
+        end(sync, ending, 'CANCELED', False, START + day * DAY)
+    assert sync.terminal_since == START
+
+    succeed(sync, 'CANCELED', True, START + 7 * DAY)
+    assert sync.is_settled
+
+
 def test_what_cannot_be_asked_is_looked_at_again_until_its_status_is_terminal():
     sync = RecordSync()
     end(sync, Ending.UNSUPPORTED, 'ON_HOLD', False, START)

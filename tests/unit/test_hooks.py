@@ -1,5 +1,7 @@
 """Statuses reach the records, and the hook for each change runs, whatever happens."""
 
+import sys
+
 import pytest
 from django.db import connection
 from tom_observations.facilities.lco import LCOFacility
@@ -21,6 +23,15 @@ def hook(record, previous):
     if broken and previous is not None:
         raise RuntimeError('a mistake in the hook')
     calls.append((record.observation_id, previous, record.status))
+
+
+with_an_end: list[int] = []
+
+
+def exits(record, previous):
+    """A hook whose pipeline ends the process for some records."""
+    if record.pk in with_an_end:
+        sys.exit('no stars')
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +78,20 @@ def test_a_hook_that_raises_is_reported_and_owed_and_the_data_comes_all_the_same
     assert (status, report['failed']) == (0, 0)
     assert changes() == [(record.observation_id, 'PENDING', 'COMPLETED')]
     assert owed(record) == (False, '')
+
+
+def test_a_hook_that_would_end_the_process_is_a_failure_of_its_record(observed, settings):
+    """Pipelines call sys.exit(): the run ended, and so did each one after it."""
+    settings.HOOKS = settings.HOOKS | {'observation_change_state': f'{__name__}.exits'}
+    bad = observed(frames=1)
+    observed(frames=1)
+    with_an_end.append(bad.pk)
+
+    status, report = updatedata()
+
+    assert (status, report['due'], report['checked'], report['failed']) == (1, 2, 1, 1)
+    assert 'raised SystemExit: no stars' in report['failures'][0]['error']
+    assert report['saved'] == 2
 
 
 def test_a_hook_that_a_killed_run_owes_is_paid(observed):

@@ -73,6 +73,7 @@ LAYERS = [
     {
         'observatories.facility_process',
         'sync.downloads',
+        'sync.frame_files',
         'sync.due',
         'sync.record_status',
         'observatories.portal_lists',

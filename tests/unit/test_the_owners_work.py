@@ -1,5 +1,6 @@
 """Nothing that people have made of their data is deleted or overwritten: rule 7."""
 
+import gzip
 import shutil
 from pathlib import Path
 
@@ -204,6 +205,9 @@ class TestAFitsFileWithoutPadding:
         all_is_as_before()
 
 
+TAR = gzip.compress(b'not looked into')
+
+
 def without_checksums(page):
     for frame in page['results']:
         for version in frame['version_set']:
@@ -282,6 +286,75 @@ class TestAFileThatWasChanged:
         assert files() == before
         product.refresh_from_db()
         assert product.data.name == name
+
+    def test_is_left_alone_when_its_row_is_seen_for_the_first_time(self, sky, observed):
+        """In a TOM of years: a pipeline has unpacked what was fetched, and the row is told of that."""
+        record = observed(frames=0)
+        frame = sky.add_frame(int(record.observation_id), filename='spectrum.tar.gz', content=TAR)
+        product = DataProduct.objects.create(
+            product_id=str(frame.id), target=record.target, observation_record=record
+        )
+        product.data.save('spectrum.csv', ContentFile(b'wavelength,flux'))
+        before = files()
+
+        assert well()['found'] == 1
+
+        assert files() == before
+        all_is_as_before()
+
+    @pytest.mark.parametrize('link', ['folder', 'file'])
+    def test_is_left_where_a_link_leads(self, kept, link, media):
+        """Two names of one file are no two files: one of them was taken for a copy, and deleted."""
+        well()
+        product = DataProduct.objects.first()
+        path, content = path_of(product), product.data.read()
+        if link == 'folder':
+            folder = path.parent.rename(path.parent.with_name('renamed'))
+            path.parent.symlink_to(folder.name)
+            new = folder / path.name
+        else:
+            new = path.with_name('another name.fits')
+            new.symlink_to(path.name)
+        name = str(new.relative_to(media))
+        DataProduct.objects.filter(pk=product.pk).update(data=name)
+
+        all_is_as_before()
+
+        assert path.read_bytes() == new.read_bytes() == content
+
+    def test_is_left_where_a_link_leads_nowhere(self, observed):
+        """To a disk that is not mounted now, say. The other frames are looked after."""
+        observed(frames=2)
+        well()
+        linked, other = map(path_of, DataProduct.objects.all())
+        linked.unlink()
+        linked.symlink_to('a disk that is not mounted')
+        other.unlink()
+
+        assert well('--recheck')['repaired'] == 1
+
+        assert other.exists()
+        assert linked.is_symlink()
+
+    @pytest.mark.parametrize('change', CHANGES)
+    def test_is_left_alone_when_it_is_back(self, kept, automation, change):
+        """It was away for a while, and could not be fetched meanwhile."""
+        if kept.facility == 'SavesByItself':
+            return  # its class alone knows what is missing
+        well()
+        product = DataProduct.objects.first()
+        change(path_of(product))
+        elsewhere = path_of(product).rename(path_of(product).parents[3] / 'away')
+        automation['MIN_FREE_BYTES'] = 10**18
+        assert updatedata('--recheck')[0] == 1
+        automation['MIN_FREE_BYTES'] = 0
+        content = elsewhere.read_bytes()
+        elsewhere.rename(path_of(product))
+
+        well('--recheck')
+
+        assert path_of(product).read_bytes() == content
+        all_is_as_before()
 
     def test_by_a_hook(self, sky, add_record, settings):
         """A4: the hook adds its cards while the run is still at work."""

@@ -69,8 +69,14 @@ def is_proper(name: str) -> bool:
 @in_the_storage()
 def sizes(names: list[str]) -> dict[str, int | None]:
     """The sizes of these files in bytes; None for those that are not there."""
-    storage = the_storage()
-    return {name: storage.size(name) if exists(name) else None for name in names}
+    return {name: _size(name) if exists(name) else None for name in names}
+
+
+def _size(name: str) -> int:
+    try:
+        return the_storage().size(name)
+    except FileNotFoundError:  # a link of its owner's, which leads nowhere now
+        return 0
 
 
 #: What may be raised where a file is only looked at, and nothing depends on it.
@@ -98,6 +104,14 @@ def is_beginning(name: str, file: IO[bytes]) -> bool:
             if file.read(len(chunk)) != chunk:
                 return False
     return True
+
+
+def are_one(name: str, other: str) -> bool:
+    """Whether these two names are of one file, by a link."""
+    storage = the_storage()
+    if not isinstance(storage, FileSystemStorage):
+        return False
+    return Path(storage.path(name)).samefile(storage.path(other))
 
 
 def free_place(name: str, md5: str) -> str:

@@ -10,11 +10,12 @@
 | `engine` | One run of `updatedata`: which records are due, and what came of them |
 | `facility_jobs` | The facilities of a run: who asks each, and by which job |
 | `facility_saves` | What facility classes save by themselves gets what every saved frame gets: rules 4 and 10 |
+| `frame_files` | The file of a frame: what there is of it, or what its archive sends; in threads |
 | `frame_plans` | What is kept of a record's frames already, and what there is to do about each |
 | `hooks_owed` | Which saved data products owe hooks: rule 10 |
 | `previews` | Makes a JPEG of each stored image where AUTO_THUMBNAILS asks for it: rule 10 |
 | `product_hooks` | Runs the hooks for saved data products, with a lease: in the run, or in workers |
-| `products` | Keeps frames as data products: a row means a whole, verified file (rules 6 to 9) |
+| `products` | The rows of frames: a row means a whole, verified file (rules 6 to 9) |
 | `reading_lists` | Has the lists of the observatories read, before the first record is checked: rule 17 |
 | `record_outcomes` | Writes what came of some records of a run: when each is due again, and what failed |
 | `record_status` | Writes the new status of a record, and owes its hook until that has ended: rules 2 and 5 |

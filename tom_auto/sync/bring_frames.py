@@ -18,7 +18,7 @@ from ..observatories.frames import Frame, Listing
 from ..running.database_jobs import DatabaseJob, Jobs, one
 from ..running.outcomes import Outcome
 from ..running.threads import Job
-from . import products
+from . import frame_files, products
 from .facility_jobs import Facilities
 from .frame_plans import Action, Plan, decide, is_preview, plans_for
 from .products import Kept
@@ -180,7 +180,7 @@ class RecordFrames:
     def _job_for(self, plan: Plan) -> Job:
         name = self._outcome.facility
         if plan.action is Action.ADOPT:
-            work = partial(products.adopt, plan)
+            work = partial(frame_files.adopt, plan)
             return self._facilities.disk_job(name, work, f'the file {plan.name}')
         return self._facilities.download_job(name, plan)
 

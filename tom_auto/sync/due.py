@@ -170,8 +170,10 @@ def _note_well(sync: RecordSync) -> None:
 
 
 def _note_status(sync: RecordSync, outcome: Outcome, now: datetime) -> None:
+    is_told = outcome.ending in (Ending.CHECKED, Ending.UNSUPPORTED)
     if not outcome.terminal:
-        sync.terminal_since = None
+        if is_told or sync.status != outcome.status:  # or the check ended before it knew
+            sync.terminal_since = None
     elif sync.terminal_since is None or sync.terminal_since > now or sync.status != outcome.status:
         sync.terminal_since = now
     sync.status, sync.asked_at = outcome.status, now

@@ -28,7 +28,7 @@ from ..observatories.facility_process import CALLS, ClassProcess
 from ..observatories.frames import Listed
 from ..observatories.portal_lists import Found, read_lists, wanted_of
 from ..running.threads import DISK, ROOM, Job
-from . import products
+from . import frame_files
 from .frame_plans import Plan, heard_of
 from .hooks_owed import records_that_owe
 
@@ -172,7 +172,7 @@ class Facilities:
 
     def download_job(self, name: str, plan: Plan) -> Job:
         """A job that fetches a frame."""
-        work, doing = partial(products.fetch, plan, self._limits), plan.frame.filename
+        work, doing = partial(frame_files.fetch, plan, self._limits), plan.frame.filename
         asked = f"{name}'s file server"
         return self._http_job(work, f'the download of {doing}', asked, plan.frame.url, DISK, ROOM)
 

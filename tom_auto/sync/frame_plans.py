@@ -5,6 +5,7 @@ from copy import copy
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
+from pathlib import PurePath
 
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
@@ -47,6 +48,22 @@ class Plan:
     def name(self) -> str:
         """The name of the file that is looked at first; empty where none is known."""
         return self.product.data.name or '' if self.product else ''
+
+    @property
+    def is_its_owners(self) -> bool:
+        """Whether its file, where one is there, is what somebody has made of the frame.
+
+        Also where the row of another command names another kind of file: somebody has unpacked it.
+        """
+        if self.stored is None:
+            return not self.is_named_as_archived
+        return not self.stored.is_broken or bool(self.stored.md5)
+
+    @property
+    def is_named_as_archived(self) -> bool:
+        """Whether the name of its file ends as the archive's does. Before that, Django may have put something."""
+        mine, theirs = PurePath(self.name).suffix, PurePath(self.frame.filename).suffix
+        return mine.lower() == theirs.lower()
 
     @property
     def is_of_others(self) -> bool:
@@ -167,8 +184,8 @@ def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) 
         plan.action = Action.FETCH
     elif plan.frame.md5 and stored.archive_md5 not in ('', plan.frame.md5):
         plan.action = Action.RENEW
-    if product is not None and storage.is_proper(plan.name):
-        plan.place = plan.name or plan.place  # mended, or renewed, in place
+    if plan.name and storage.is_proper(plan.name) and plan.is_named_as_archived:
+        plan.place = plan.name  # mended, or renewed, in place
 
 
 def _differ(stored: StoredFrame, frame: Frame) -> bool:

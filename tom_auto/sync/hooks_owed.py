@@ -1,9 +1,9 @@
 """Which saved data products owe hooks: rule 10."""
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from ..models import StoredFrame
+from ..models import SharedFrame, StoredFrame
 
 KEEP_FAILING = 2  # failures in a row, after which a person should look
 
@@ -24,10 +24,22 @@ def keep_failing() -> QuerySet[StoredFrame]:
 
 
 def records_that_owe() -> set[int]:
-    """The records whose saved products hooks are owed for, since an earlier run."""
-    return set(owed().values_list('record', flat=True))
+    """The records whose saved products hooks are owed for, since an earlier run.
+
+    Those as well that share such a product: its own record may be settled, and not asked any more.
+    """
+    records = set(owed().values_list('record', flat=True))
+    if records:
+        sharing = SharedFrame.objects.filter(Exists(_of_frame(owed())))
+        records |= set(sharing.values_list('record', flat=True))
+    return records
 
 
 def products_owed(record: int) -> list[int]:
-    """The products of `record` that hooks are owed for."""
-    return list(owed().filter(record=record).values_list('product', flat=True))
+    """The products that hooks are owed for, of `record` or shared by it."""
+    shared = Exists(_of_frame(SharedFrame.objects.filter(record=record)))
+    return list(owed().filter(Q(record=record) | shared).values_list('product', flat=True))
+
+
+def _of_frame(rows: QuerySet) -> QuerySet:
+    return rows.filter(archive=OuterRef('archive'), frame_id=OuterRef('frame_id'))

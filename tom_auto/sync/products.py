@@ -1,8 +1,7 @@
 """Keeps frames as data products: a row means a whole, verified file (rules 6 to 9).
 
-A frame's place is known before anything is written. The file is received beside the data,
-verified, flushed and moved into place (`fetch`, in a thread), and the rows come last (`write`). A
-run that is killed in between leaves a file that the next one recognises by its checksum.
+The rows come last, when the file is in its place (`frame_files`). A run that is killed in between
+leaves a file that the next one recognises by its checksum.
 """
 
 from dataclasses import dataclass
@@ -18,38 +17,17 @@ from tom_observations.models import ObservationRecord
 from ..arrivals.lost_pictures import forget_shown
 from ..arrivals.models import Arrival
 from ..arrivals.noting import note_arrivals
-from ..conf import Automation
-from ..errors import BadAnswer
-from ..files import file_names, storage, whole_file
+from ..files import storage, whole_file
 from ..files.whole_file import Received
 from ..models import SharedFrame, StoredFrame
-from .downloads import download
 from .frame_plans import Action, Plan, preview_id
 
 RIGHTS = ('view', 'change', 'delete')
-
-
-def adopt(plan: Plan) -> Received | None:
-    """What others have stored, if it is whole; None where it has to be fetched.
-
-    Where a row was told of another file than the one that was stored for it, that is its owner's,
-    and only what is no file at all may go: a web page stores what it gets. It leaves the file that
-    was stored in its place; somebody who has put that away has meant what is there, even if it is
-    empty.
-    """
-    owners = plan.stored is not None and not plan.stored.is_broken
-    before = plan.stored.name if plan.stored else ''
-    fault = whole_file.no_file if owners else whole_file.fault
-    filename = plan.name if owners else plan.frame.filename
-    with storage.opened(plan.name) as file:
-        received = whole_file.read(file)
-        is_meant = owners and received.size == 0 and not storage.exists(before)
-        if not is_meant and fault(filename, file, received):
-            return None
-    # A web page that was slower has put its own copy in the place of what was stored here.
-    if before not in ('', plan.name) and plan.stored.md5 == received.md5 and storage.exists(before):
-        plan.double = before if storage.read(before).md5 == received.md5 else ''
-    return received
+#: What is written of a stored frame whose file comes from somebody else.
+NO_HOOKS = [
+    field.attname for field in StoredFrame._meta.concrete_fields
+    if not field.primary_key and not field.name.startswith('hooks_')
+]  # fmt: skip
 
 
 def note_broken(record: ObservationRecord, plan: Plan) -> None:
@@ -60,33 +38,6 @@ def note_broken(record: ObservationRecord, plan: Plan) -> None:
             plan.stored.state = StoredFrame.State.BROKEN
         plan.stored.name = plan.place
         plan.stored.save()
-
-
-def fetch(plan: Plan, limits: Automation) -> Received | None:
-    """Bring the file of `plan` into its place; None where its owner has changed what is there."""
-    frame = plan.frame
-    there = storage.read(plan.place) if storage.exists(plan.place) else None
-    if there and there.md5 == frame.md5:
-        return there  # left by a run that was killed, or a database that is gone
-    # As the archive had it, so that nobody has changed it since.
-    known = {plan.stored.archive_md5 if plan.stored else '', *frame.older}
-    is_a_version = there is not None and there.md5 in known
-    if there and plan.action is Action.RENEW and not is_a_version:
-        return None
-    with storage.room_for(0, limits):  # or the archive need not be asked
-        pass
-    with storage.part_file() as file:
-        received = download(frame.url, frame.filename, file, limits, storage.room_for, frame.md5)
-        if broken := whole_file.fault(frame.filename, file, received, frame.md5):
-            raise BadAnswer(f'{file_names.safe_name(frame.filename)} is not stored: {broken}')
-        is_cut = plan.stored is not None and plan.stored.state == StoredFrame.State.CUT
-        if there and is_cut and not storage.is_beginning(plan.place, file):
-            return None  # somebody has written it
-        is_its_own = plan.product is not None and plan.place == plan.name  # and it is broken
-        if there and not is_its_own and not is_a_version:  # somebody's work
-            plan.place = storage.free_place(plan.place, received.md5)
-        storage.move_into_place(file, plan.place, received.size)
-    return received
 
 
 @dataclass
@@ -132,16 +83,18 @@ def _write(kept: list[Kept]) -> list[StoredFrame | None]:
         if plan.is_ours and is_new:  # the first time: they are for people to change later
             copy_rights(product.observation_record or record, product)
         stored.archive_md5 = plan.frame.md5[:32]
-        stored.hooks_owed = plan.is_ours and bool(plan.frame.url)  # a preview has no address
-        owe_hooks_anew(stored)
+        is_saved = plan.is_ours and bool(plan.frame.url)  # a preview has no address
+        if is_saved:
+            stored.hooks_owed = True
+            owe_hooks_anew(stored)
         note_verified(stored, plan.frame.filename, one.name, one.received)
-        if stored.hooks_owed and (is_new or plan.product is None):
+        if is_saved and (is_new or plan.product is None):
             arrivals.append((record.facility, product))
         rows.append(stored)
     StoredFrame.objects.bulk_create(row for row in rows if row and row.pk is None)
     for one, row in zip(kept, rows, strict=True):
-        if row and one.plan.stored:
-            row.save()
+        if row and one.plan.stored:  # workers may have struck its hooks out meanwhile
+            row.save(update_fields=None if one.plan.is_ours else NO_HOOKS)
         if row:
             share(one.record, row)
     note_arrivals(arrivals)
@@ -228,13 +181,15 @@ def share(record: ObservationRecord, stored: StoredFrame) -> None:
     Two records that share a frame share its product, and neither group must miss its data. What
     the second may not do is to change or delete what the first relies on.
     """
-    if stored.record_id != record.pk and stored.product is not None:
-        SharedFrame.objects.get_or_create(
-            record=record, archive=stored.archive, frame_id=stored.frame_id
-        )
-        jpeg = DataProduct.objects.filter(product_id=preview_id(stored.product.product_id))
-        for product in (stored.product, *jpeg):
-            copy_rights(record, product, RIGHTS[:1])
+    if stored.record_id == record.pk or stored.product is None:
+        return
+    its = {'record': record, 'archive': stored.archive, 'frame_id': stored.frame_id}
+    with transaction.atomic():
+        _, is_new = SharedFrame.objects.get_or_create(**its)
+        if is_new:  # later, people may have taken these rights back
+            jpeg = DataProduct.objects.filter(product_id=preview_id(stored.product.product_id))
+            for product in (stored.product, *jpeg):
+                copy_rights(record, product, RIGHTS[:1])
 
 
 def copy_rights(record: ObservationRecord, product: DataProduct, rights: tuple = RIGHTS) -> None:
