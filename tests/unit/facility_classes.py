@@ -258,6 +258,22 @@ class SavesInTwoSteps(Robotic):
             forked.wait_until((steps / 'go on').exists)
 
 
+class SavesWithoutIds(Robotic):
+    """Saves one product, and another when somebody says so, and gives neither an id."""
+
+    name = 'SavesWithoutIds'
+
+    def save_data_products(self, observation_record, product_id=None):
+        steps = Path(settings.FACILITIES['SavesWithoutIds']['steps'])
+        for number in (1, 2):
+            product = DataProduct(
+                target=observation_record.target, observation_record=observation_record
+            )
+            product.data.save(f'{number}.csv', ContentFile(b'wavelength,flux'))
+            (steps / f'saved {number}').touch()
+            forked.wait_until((steps / 'go on').exists)
+
+
 class SavesNothing(Saves):
     """Leaves a row without a file, as tomtoolkit's own method does when a download fails."""
 

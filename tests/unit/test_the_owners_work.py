@@ -3,15 +3,20 @@
 import gzip
 import shutil
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from astropy.io import fits
+from django.contrib.auth.models import Group
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connections
 from django.urls import reverse
+from guardian.shortcuts import assign_perm, get_group_perms
 from tom_dataproducts.models import DataProduct, ReducedDatum
 from tom_observations.models import ObservationRecord
 
+import forked
 from tom_auto.files.storage import PARTS
 from tom_auto.files.storage_id import MARK, accept_storage
 from tom_auto.models import (
@@ -23,6 +28,7 @@ from tom_auto.models import (
     UpdateRun,
 )
 
+from . import facility_classes as shapes
 from .own_classes import Lists, SavesByItself, install, product_of
 from .running import contents, files, updatedata
 
@@ -542,6 +548,44 @@ class TestAnUpload:
         assert sorted(files().values()) == sorted([b'my own reduction', frame.content])
         assert DataProduct.objects.count() == 2
         all_is_as_before()
+
+    @pytest.mark.parametrize('moment', ['during the call', 'after a call that was killed'])
+    def test_is_not_taken_for_what_a_class_has_saved(
+        self, settings, add_record, target, monkeypatch, tmp_path, moment
+    ):
+        """Its rights are its owner's affair, and no hook is told of it."""
+        settings.TARGET_PERMISSIONS_ONLY = False
+        settings.TOM_FACILITY_CLASSES = [f'{shapes.__name__}.SavesWithoutIds']
+        settings.FACILITIES = settings.FACILITIES | {'SavesWithoutIds': {'steps': str(tmp_path)}}
+        record = add_record('SavesWithoutIds')
+        team = Group.objects.create(name='team')
+        assign_perm('tom_observations.view_observationrecord', team, record)
+
+        def upload():
+            product = DataProduct(target=target, observation_record=record)
+            product.data.save('mine.csv', ContentFile(b'wavelength,flux'))
+            connections.close_all()
+
+        def upload_meanwhile():
+            forked.wait_until((tmp_path / 'saved 1').exists)
+            upload()
+            (tmp_path / 'go on').touch()
+
+        if moment == 'during the call':
+            thread = Thread(target=upload_meanwhile)
+            thread.start()
+        else:
+            RecordSync.objects.create(record=record, saving=True, newest_product=0)
+            upload()
+            (tmp_path / 'go on').touch()
+        report = well()
+        if moment == 'during the call':
+            thread.join()
+
+        mine = DataProduct.objects.get(data__endswith='mine.csv')
+        assert (report['saved'], StoredFrame.objects.count()) == (2, 2)
+        assert not StoredFrame.objects.filter(product=mine).exists()
+        assert not get_group_perms(team, mine)
 
     @pytest.mark.parametrize('facility', ['LCO', Lists])
     def test_that_arrives_while_the_frame_does(self, sky, settings, add_record, facility):

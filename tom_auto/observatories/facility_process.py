@@ -19,6 +19,8 @@ from types import FunctionType
 
 from django.contrib.auth.models import User
 from django.db import connection, connections
+from django.db.models.signals import post_save
+from tom_dataproducts.models import DataProduct
 from tom_observations import models as observation_models
 from tom_observations.models import ObservationRecord
 
@@ -153,9 +155,19 @@ class Asked:
         """Let the class's own `update_observation_status` do its work."""
         self._ask(user, 'update_observation_status', observation_id)
 
-    def save(self, user: User | None, pk: int) -> None:
-        """Let the class's own `save_data_products` do its work."""
-        self._ask(user, 'save_data_products', ObservationRecord.objects.get(pk=pk))
+    def save(self, user: User | None, pk: int) -> set[int]:
+        """Let the class's own `save_data_products` do its work; the products that it has saved."""
+        saved: set[int] = set()
+
+        def note(instance: DataProduct, **rest: object) -> None:
+            saved.add(instance.pk)
+
+        post_save.connect(note, sender=DataProduct)
+        try:
+            self._ask(user, 'save_data_products', ObservationRecord.objects.get(pk=pk))
+        finally:
+            post_save.disconnect(note, sender=DataProduct)
+        return saved
 
     def terminal_states(self, user: User | None) -> tuple[str, ...]:
         """What `get_terminal_observing_states` says."""

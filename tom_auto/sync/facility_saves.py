@@ -3,6 +3,8 @@
 What they saved gets what every stored frame gets: rules 4 and 10.
 """
 
+from collections.abc import Collection
+
 from django.db import transaction
 from django.db.models import Max
 from tom_dataproducts.models import DataProduct
@@ -28,8 +30,8 @@ def let_it_save(record: ObservationRecord, outcome: Outcome, facilities: Facilit
     sync = RecordSync.objects.filter(pk=record.pk)
     sync.filter(saving=False).update(saving=True, newest_product=newest)
     faults = _look_over(record, outcome, archive)  # from a call that was killed while it saved
-    [(_, error)] = yield [facilities.class_job(name, record, 'save', record.pk)]
-    faults += _look_over(record, outcome, archive)
+    [(saved, error)] = yield [facilities.class_job(name, record, 'save', record.pk)]
+    faults += _look_over(record, outcome, archive, saved or ())
     sync.update(saving=False)
     outcome.found = DataProduct.objects.filter(observation_record=record).count()
     if error is not None:
@@ -38,11 +40,13 @@ def let_it_save(record: ObservationRecord, outcome: Outcome, facilities: Facilit
         raise BrokenClass(f'{name} saved a broken file: {faults[0]}')
 
 
-def _look_over(record: ObservationRecord, outcome: Outcome, archive: str) -> list[str]:
+def _look_over(
+    record: ObservationRecord, outcome: Outcome, archive: str, saved: Collection[int] = ()
+) -> list[str]:
     """Take over what a class has saved; gives what is wrong with it.
 
-    Nothing that was there before is touched, nor what people upload, which has no product id. A
-    row without a file, or with an error page, is of no use, and is removed: the class will save it
+    Nothing that was there before is touched. What has no product id may be an upload of somebody, unless
+    it is among the products that the class is known to have `saved`. A row without a file, or with an error page, is of no use, and is removed: the class will save it
     anew. What was deleted here, and the class has saved once more, is removed again.
     """
     newest = RecordSync.objects.get(pk=record.pk).newest_product
@@ -51,16 +55,18 @@ def _look_over(record: ObservationRecord, outcome: Outcome, archive: str) -> lis
     deleted = set(frames.filter(record=record).values_list('frame_id', flat=True))
     faults = []
     for product in rows.order_by('pk'):
-        name, is_an_upload = product.data.name, not product.product_id
+        if not product.product_id and product.pk not in saved:
+            continue
+        name, has_id = product.data.name, bool(product.product_id)
         named = f'product {product.product_id or product.pk}'
         if not name or not storage.exists(name):
-            if not is_an_upload:
+            if has_id:
                 product.delete()
                 faults.append(f'{named}: there is no file')
             continue
         with storage.opened(name) as file:
             received = whole_file.read(file)
-            useless = whole_file.no_file(name, file, received) and not is_an_upload
+            useless = has_id and whole_file.no_file(name, file, received)
             fault = whole_file.fault(name, file, received)
         was_deleted = product.product_id in deleted
         if fault and not was_deleted:
