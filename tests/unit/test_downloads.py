@@ -78,7 +78,7 @@ def fetched(url: str, filename: str = 'a.fits', md5: str = '') -> bytes:
     """What `download` makes of an address."""
     into = BytesIO()
     with limited_requests(LIMITS):
-        download(url, filename, into, LIMITS, storage.room_for, md5)
+        download(url, filename, into, LIMITS, md5)
     return into.getvalue()
 
 
@@ -233,7 +233,7 @@ def test_what_drips_is_given_up(what):
         assert monotonic() - begun < 5
         begun = monotonic()
         with pytest.raises(NoAnswer, match='did not arrive'):
-            download(url, 'a.csv', BytesIO(), LIMITS, storage.room_for)
+            download(url, 'a.csv', BytesIO(), LIMITS)
         assert monotonic() - begun < 12
 
 

@@ -6,7 +6,7 @@ limits of the run without knowing of them. `CALLERS` holds the ways in which the
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -49,15 +49,9 @@ def url(sky):
         return requests.get(f'{sky.url}/frames/{frame.id}/', headers=headers).json()['url']
 
 
-@contextmanager
-def plenty(size, limits):
-    """A disk on which there is always room."""
-    yield lambda written: None
-
-
 def fetch(url, into=None, limits=LIMITS):
     """Download what `url` names."""
-    return download(url, 'a.fits', into or BytesIO(), limits, plenty, '')
+    return download(url, 'a.fits', into or BytesIO(), limits)
 
 
 @pytest.mark.parametrize('fault', [faults.hang(30), faults.hang(30, after=20), faults.drip(0.2)])

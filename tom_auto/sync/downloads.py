@@ -17,6 +17,7 @@ from urllib3.response import BaseHTTPResponse
 from ..conf import Automation
 from ..errors import BadAnswer, NoAnswer, NoRoom
 from ..explain import certificate_fault
+from ..files.storage import room_for
 from ..files.whole_file import PACKED, Received, received_from
 from ..observatories.http import MAX_ANSWER, USER_AGENT, ask, chunks_of
 from ..observatories.turns import let_others_ask
@@ -28,12 +29,12 @@ MOST_REDIRECTS = 30  # as many as requests follows
 
 
 def download(
-    url: str, filename: str, into: BinaryIO, limits: Automation, room_for: Callable, md5: str = ''
+    url: str, filename: str, into: BinaryIO, limits: Automation, md5: str = ''
 ) -> Received:
     """Stream what `url` names into `into`, in constant memory, as it comes over the wire.
 
     Raises NoAnswer where the server does not answer or breaks off, BadAnswer where it answers
-    that there is no file, NoRoom where `room_for` says so. Whether the bytes are those of the
+    that there is no file, NoRoom where the disk has no room for it. Whether the bytes are those of the
     wanted frame is for the caller to judge.
     """
     try:
@@ -41,7 +42,7 @@ def download(
             if response.status != requests.codes.ok:
                 raise BadAnswer(f'the archive answered {response.status} for the file')
             with room_for(response.length_remaining or BIG, limits) as wrote:
-                received = received_from(_written(response, into, limits, room_for, wrote))
+                received = received_from(_written(response, into, limits, wrote))
     except ValueError:  # of urllib3, or of the codec for host names
         raise BadAnswer('the download address is not valid') from None
     except (HTTPError, requests.RequestException) as error:
@@ -77,11 +78,7 @@ def _asked(url: str) -> BaseHTTPResponse:
 
 
 def _written(
-    response: BaseHTTPResponse,
-    into: BinaryIO,
-    limits: Automation,
-    room_for: Callable,
-    wrote: Callable[[int], None],
+    response: BaseHTTPResponse, into: BinaryIO, limits: Automation, wrote: Callable[[int], None]
 ) -> Iterator[bytes]:
     """What comes, written into the file. Where no length is promised: is there still room?
 

@@ -51,7 +51,7 @@ def fetch(plan: Plan, limits: Automation) -> Received | None:
     with storage.room_for(0, limits):  # or the archive need not be asked
         pass
     with storage.part_file() as file:
-        received = download(frame.url, frame.filename, file, limits, storage.room_for, frame.md5)
+        received = download(frame.url, frame.filename, file, limits, frame.md5)
         if broken := whole_file.fault(frame.filename, file, received, frame.md5):
             raise BadAnswer(f'{file_names.safe_name(frame.filename)} is not stored: {broken}')
         is_cut = plan.stored is not None and plan.stored.state == StoredFrame.State.CUT
