@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
 from django.core.management import call_command
 from tom_dataproducts.models import DataProduct
 from tom_observations.facilities.blanco import BLANCOFacility
@@ -380,6 +381,21 @@ def test_an_address_that_is_none_is_that_facilitys_trouble_alone(observed, setti
 
     assert (report['checked'], report['unsupported'], report['saved']) == (1, 1, 2)
     assert 'cannot be used as settings.py has it' in report['unsupported_facilities']['SOAR']
+
+
+def test_nor_is_it_that_of_a_record_with_a_frame_of_the_same_id(sky, observed, settings, target):
+    """Somebody has stored a product of that id for a record of the other facility."""
+    record, other = observed('LCO', frames=1), observed('SOAR', frames=0)
+    [frame] = sky.frames_of[int(record.observation_id)]
+    product = DataProduct(product_id=str(frame.id), target=target, observation_record=other)
+    product.data.save('a.csv', ContentFile(b'wavelength,flux'))
+    broken = settings.FACILITIES['SOAR'] | {'portal_url': 'http://[archive/'}
+    settings.FACILITIES = settings.FACILITIES | {'SOAR': broken}
+
+    status, report = updatedata('--facility', 'LCO')
+
+    assert (status, report['checked'], report['unsupported'], report['saved']) == (0, 1, 0, 1)
+    assert sorted(files().values()) == sorted([frame.content, b'wavelength,flux'])
 
 
 #: An entry of a list that would become a product called None, whoever's it is.

@@ -41,7 +41,8 @@ def read_all(
 
 def what_the_lists_say(facilities: Facilities, name: str, keys: Collection[int]) -> dict:
     """What the lists say of these records of a facility, for the worker that checks them: JSON."""
-    account = facilities.stock(name).account
+    stock = facilities.stock(name)
+    account = stock and stock.account  # without it no list was read: its records say why
     rows = ObservationRecord.objects.filter(pk__in=keys)
     requests = set(rows.values_list('observation_id', flat=True))
     statuses = facilities.lists.get(account, {})

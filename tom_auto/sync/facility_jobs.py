@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -99,10 +100,11 @@ class Facilities:
         return self._stock.get(name)
 
     def archive_of(self, name: str) -> str:
-        """Whose ids the frames of a facility have."""
+        """Whose ids the frames of a facility have; its own name where nobody can tell."""
         stock, facility_class = self._stock.get(name), self._classes.get(name)
         if stock is None and facility_class is not None and is_stock(facility_class):
-            stock = Stock(name, facility_class)
+            with suppress(Unsupported):  # which is the trouble of its own records alone
+                stock = Stock(name, facility_class)
         return (stock.archive_id if stock else name)[:100]
 
     def overrides(self, name: str, method: str) -> bool:
