@@ -20,6 +20,7 @@ from .scheduling.command_to_type import applied, typed
 from .scheduling.obstacles import database_on_a_share
 
 MAY_BE_ZERO = ('RETRIES', 'RETRY_WAIT', 'MIN_FREE_BYTES', 'WATCH_EVERY', 'AUDIT_RATE', 'BATCH')
+LONGEST = timedelta(days=365_000)  # of any option: times before the year 1 cannot be computed
 PERMISSIONS = ('OPEN', 'PUBLIC', 'PRIVATE')
 #: The options that are one of a few words.
 CHOICES = {
@@ -195,6 +196,8 @@ def _mistake(option: Field, value: object) -> tuple[str, str] | None:
     elif option.type is timedelta:
         if not isinstance(value, timedelta) or value < timedelta(0):
             return f'{found}, not a timedelta.', hint
+        if value > LONGEST:
+            return f'{found}, which is too long.', f'{LONGEST.days} days are the most. {hint}'
     elif isinstance(value, bool) or not isinstance(value, int | float):
         return f'{found}, not a number.', hint
     elif option.type is int and not isinstance(value, int):

@@ -20,6 +20,8 @@ BAD = [
     ({'READ_TIMEOUT': None}, 'not a number'),
     ({'DATA_WINDOW': 7}, 'not a timedelta'),
     ({'DATA_WINDOW': timedelta(days=-1)}, 'not a timedelta'),
+    ({'DATA_WINDOW': timedelta.max}, 'too long'),
+    ({'KEEP_RUNS': timedelta(days=365_001)}, 'too long'),
     ({'PAGE_FOR': 'me'}, 'not a valid choice'),
     ({'PING_URL': 'localhost'}, 'not a URL'),
     ({'DATA_BY_PROXY': 'internal-data'}, 'not a path'),
@@ -43,6 +45,11 @@ def test_mistakes(options, message, settings):
 def test_good_options(settings):
     settings.TOM_AUTO = {'WORKERS': 2, 'DATA_WINDOW': timedelta(days=3), 'READ_TIMEOUT': 7.5}
     assert automation() == Automation(WORKERS=2, DATA_WINDOW=timedelta(days=3), READ_TIMEOUT=7.5)
+
+
+def test_what_is_kept_for_good_is_kept_for_a_thousand_years(settings):
+    settings.TOM_AUTO = {'KEEP_RUNS': timedelta(days=365_000)}
+    assert timedelta(days=365_000) == automation().KEEP_RUNS
 
 
 def test_no_options(settings):

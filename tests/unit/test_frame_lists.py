@@ -354,6 +354,47 @@ def test_times_that_are_none_are_that_records_trouble(sky, observe):
     assert report['saved'] == len(records)
 
 
+def observed_at(sky, records, **times):
+    """Have the portal give these times of what these records were observed in."""
+    numbers = {int(record.observation_id) for record in records}
+
+    def change(page):
+        for block in page['results']:
+            if block['request']['id'] in numbers:
+                block.update(times)
+
+    sky.break_('/api/observations/', faults.edit(change))
+
+
+@pytest.mark.parametrize(
+    'times',
+    [
+        {'end': '9999-12-31T00:00:00Z'},
+        {'start': '9999-12-20T00:00:00Z', 'end': '9999-12-31T00:00:00Z'},
+        {'start': '0001-01-02T00:00:00Z'},
+        {'start': '3000-01-01T00:00:00Z'},  # and ends before that
+    ],
+)
+def test_times_that_are_far_off_are_that_records_trouble_alone(sky, observe, times):
+    odd, *_ = [observe() for _ in range(1 + RECORDS)]
+    observed_at(sky, [odd], **times)
+
+    report, asked = run(sky)
+
+    assert (report['checked'], report['saved']) == (1 + RECORDS, 1 + RECORDS)
+    alone = [question for question in asked if 'request_id=' in question]
+    assert (len(asked), len(alone)) == (2, 1)
+    assert f'request_id={odd.observation_id}&' in alone[0]
+    everything_is_home(sky)
+
+
+def test_nobody_reads_the_lists_of_a_century(sky, observe):
+    records = [observe() for _ in range(RECORDS)]
+    observed_at(sky, records, end='2126-01-01T00:00:00Z')
+    report, asked = run(sky)
+    assert (report['saved'], len(asked)) == (RECORDS, RECORDS)
+
+
 @pytest.mark.parametrize(('where', 'named'), [('/api/', 'requests'), ('/frames/', 'frames')])
 def test_a_list_that_hangs_is_named_at_the_deadline(sky, observe, automation, where, named):
     automation['READ_TIMEOUT'] = 30

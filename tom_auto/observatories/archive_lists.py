@@ -35,6 +35,7 @@ LONGEST = timedelta(weeks=9)  # the longest time of which the archive counts the
 PART = LONGEST / 3  # of the life of a request, so that those of many fit into one list
 MARGIN = timedelta(hours=1)  # around an observation
 A_DAY = timedelta(days=1)
+LONGEST_LIFE = timedelta(days=5 * 365)  # no request is open for so long: one of its times is wrong
 KEPT = 'id', 'filename', 'url', 'version_set'  # of an entry
 
 
@@ -89,9 +90,9 @@ def wanted_of(
 ) -> dict[str, Wanted]:
     """The requests of these records, by number, that a list can tell of.
 
-    Those that began, whose proposal and times are known. One that ended before `since` may be
-    settled by this check: then all its life is wanted, which is known of those with a state of
-    `success` alone. No other observation follows.
+    Those that began, whose proposal and times are known and make sense. One that ended before
+    `since` may be settled by this check: then all its life is wanted, which is known of those with
+    a state of `success` alone. No other observation follows.
     """
     wanted, keys = {}, list(due)
     for begin in range(0, len(keys), CHUNK):
@@ -107,6 +108,8 @@ def wanted_of(
                 if is_old:
                     start = min(start, moment(opened) - A_DAY)  # in whatever zone that was
                 done = said.answer.get('state', status) in success
+                if not timedelta(0) <= end - start <= LONGEST_LIFE:
+                    continue
                 if said.begun and isinstance(proposal, str) and (done or not is_old):
                     wanted[request] = Wanted(proposal, start - MARGIN, end + MARGIN, is_old)
     return wanted
@@ -186,7 +189,7 @@ def _all_spans(wanted: dict[str, Wanted]) -> Iterator[Span]:
     for request, one in wanted.items():
         start = one.start
         while start < one.end:
-            end = min(start + PART, one.end)
+            end = start + min(PART, one.end - start)  # `start + PART` may be beyond the year 9999
             proposals.setdefault(one.proposal, []).append((start, end, request))
             start = end
     for proposal, rows in proposals.items():
