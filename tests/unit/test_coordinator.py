@@ -1,12 +1,20 @@
 """A run in batches whose broker is away: the coordinator checks them, whatever the lists say."""
 
-import pytest
+from datetime import timedelta
+from math import nan
 
-from .running import updatedata
+import pytest
+from django.utils import timezone
+
+import faults
+from tom_auto.observatories.portal_lists import FEWEST
+
+from .running import contents, files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BATCH = 3  # records
+RECORDS = max(2 * BATCH, FEWEST)  # so many that lists are read, and batches made
 
 
 @pytest.fixture
@@ -27,3 +35,52 @@ def test_an_address_that_is_none_is_that_facilitys_trouble_alone(in_batches, obs
 
     assert (status, report['checked'], report['unsupported']) == (0, BATCH, BATCH)
     assert 'cannot be used as settings.py has it' in report['unsupported_facilities']['SOAR']
+
+
+def change_filename(text):
+    return lambda page: page['results'][0].update(filename=text)
+
+
+def add_nan(page):
+    page['results'][0]['version_set'][0]['size'] = nan
+
+
+def change_start(page):
+    for block in page['results'][:1]:
+        block['start'] = 'soon\0'
+
+
+@pytest.fixture
+def listed(sky, add_record):
+    """Records whose statuses and frames the observatory's lists have, of which none is stored."""
+    records = [add_record(status='', parameters={'proposal': 'DEMO2026'}) for _ in range(RECORDS)]
+    ago = timezone.now() - timedelta(hours=2)
+    for number in (int(record.observation_id) for record in records):
+        sky.add_request(number, proposal='DEMO2026')
+        sky.observe(number, ago)
+        sky.add_frame(number, pixels=32, observed_at=ago)
+    return records
+
+
+@pytest.mark.parametrize(
+    'change', [change_filename('a\0b.fits.fz'), change_filename('\ud800.fz'), add_nan]
+)
+def test_odd_text_in_the_lists_of_frames_is_told_as_it_is(in_batches, sky, listed, change):
+    """PostgreSQL's own JSON takes none of these."""
+    sky.break_(r'/frames/\?proposal_id', faults.edit(change))
+
+    status, report = updatedata()
+
+    assert (status, report['checked'], report['saved']) == (0, RECORDS, RECORDS)
+    assert not any('request_id=' in seen.target for seen in sky.requests_seen)
+    assert sorted(files().values()) == contents(sky)
+
+
+def test_odd_text_in_the_lists_of_requests_is_that_records_trouble_alone(in_batches, sky, listed):
+    sky.break_('/api/observations/', faults.edit(change_start))
+
+    status, report = updatedata()
+
+    assert (status, report['checked'], report['failed']) == (1, RECORDS - 1, 1)
+    assert 'a scheduled start that is not a time' in report['failures'][0]['error']
+    assert sorted(files().values()) == contents(sky)

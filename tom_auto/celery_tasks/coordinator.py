@@ -130,7 +130,7 @@ class Coordinator:
         for name, keys in _in_turn(part, self._limits.BATCH):
             lists = what_the_lists_say(facilities, name, keys)
             made = Batch.objects.create(facility=name, records=keys, lists=lists, **common)
-            made.lists = {}  # here nobody needs them any more
+            made.lists = ''  # here nobody needs them any more
             yield made
 
     def _former_are_at_work(self) -> bool:

@@ -1,5 +1,6 @@
 """The lists of the observatories, which a run reads once, and of which each worker is told its part."""
 
+import json
 from collections import deque
 from collections.abc import Collection
 from datetime import datetime
@@ -39,24 +40,29 @@ def read_all(
         pool.stop()
 
 
-def what_the_lists_say(facilities: Facilities, name: str, keys: Collection[int]) -> dict:
-    """What the lists say of these records of a facility, for the worker that checks them: JSON."""
+def what_the_lists_say(facilities: Facilities, name: str, keys: Collection[int]) -> str:
+    """What the lists say of these records of a facility, for the worker that checks them.
+
+    Whatever text that is: JSON in ASCII, which any database keeps as it is. PostgreSQL's own JSON
+    refuses some of what an observatory may say, such as "\\u0000" and NaN.
+    """
     stock = facilities.stock(name)
     account = stock and stock.account  # without it no list was read: its records say why
     rows = ObservationRecord.objects.filter(pk__in=keys)
     requests = set(rows.values_list('observation_id', flat=True))
     statuses = facilities.lists.get(account, {})
     frames = facilities.frame_lists.get(account, {})
-    return {
+    what = {
         'statuses': {one: _told_of_status(statuses[one]) for one in requests & statuses.keys()},
         'frames': {one: _told_of_frames(frames[one]) for one in requests & frames.keys()},
         'having_frames': sorted(facilities.having_frames.intersection(keys)),
     }
+    return json.dumps(what)
 
 
-def take(name: str, what: dict, facilities: Facilities) -> list[str]:
+def take(name: str, said: str, facilities: Facilities) -> list[str]:
     """Let `facilities` know `what_the_lists_say`, in place of reading lists; of which of them this is."""
-    stock, shelf = facilities.stock(name), Shelf()
+    stock, shelf, what = facilities.stock(name), Shelf(), json.loads(said)
     if stock is None:  # this worker's settings have another class of that name
         return [name]
     facilities.lists[stock.account] = {
