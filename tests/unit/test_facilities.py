@@ -398,6 +398,19 @@ def test_nor_is_it_that_of_a_record_with_a_frame_of_the_same_id(sky, observed, s
     assert sorted(files().values()) == sorted([frame.content, b'wavelength,flux'])
 
 
+@pytest.mark.parametrize('address', ['http://[x/f.fits', 'http://a\u2100b/f.fits'])
+def test_a_frame_whose_address_is_none_is_named_and_the_others_come(sky, observed, address):
+    observed('LCO', frames=3)
+    sky.break_('/frames/', faults.edit(lambda page: page['results'][1].update(url=address)))
+
+    status, report = updatedata()
+
+    [failure] = report['failures']
+    assert (status, report['saved'], failure['kind']) == (1, 2, 'bad answer')
+    assert any(failure['error'].startswith(frame.filename) for frame in sky.frames.values())
+    assert 'without an id, a file name or an address that is valid' in failure['error']
+
+
 #: An entry of a list that would become a product called None, whoever's it is.
 NAMELESS = {'id': None, 'filename': 'a.fits', 'url': 'http://127.0.0.1:9/'}
 

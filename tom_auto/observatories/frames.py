@@ -54,7 +54,7 @@ class Listing:
             for entry in entries:
                 try:
                     frame = _frame(entry)
-                except (AttributeError, IndexError, KeyError, TypeError):
+                except (AttributeError, IndexError, KeyError, TypeError, ValueError):
                     self.faults.append(BadAnswer(_name_of(entry)))
                     continue
                 # Pages shift while they are read, so that a frame may be listed twice.
@@ -119,7 +119,7 @@ def _frame(entry: dict) -> Frame:
     return Frame(
         id=_named(entry['id']),
         filename=_filename(entry['filename']),
-        url=_named(entry['url']),
+        url=_address(entry['url']),
         md5=newest,
         older=frozenset(filter(None, older)),
     )
@@ -136,7 +136,7 @@ def _name_of(entry: object) -> str:
     named = entry.get('filename') or entry.get('id') if isinstance(entry, dict) else ''
     named = redact(QUERY.sub('', str(named or '')))
     named = ''.join(filter(str.isprintable, named))[:LONGEST_NAME]
-    return f'{named or "a frame"} is listed without an id, a file name or an address'
+    return f'{named or "a frame"} is listed without an id, a file name or an address that is valid'
 
 
 def _text(value: object) -> str:
@@ -152,6 +152,13 @@ def _named(value: object) -> str:
     if not text.strip() or not text.isprintable():
         raise TypeError('empty, or not printable')
     return text
+
+
+def _address(value: object) -> str:
+    """`value` as an address whose host can be told; raises ValueError where it cannot."""
+    address = _named(value)
+    urlsplit(address)
+    return address
 
 
 def _filename(value: object) -> str:
