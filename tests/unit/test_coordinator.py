@@ -1,12 +1,16 @@
 """A run in batches whose broker is away: the coordinator checks them, whatever the lists say."""
 
+from contextlib import contextmanager
 from datetime import timedelta
 from math import nan
 
 import pytest
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 import faults
+from tom_auto import db_retry
+from tom_auto.models import Batch
 from tom_auto.observatories.portal_lists import FEWEST
 
 from .running import contents, files, updatedata
@@ -84,3 +88,51 @@ def test_odd_text_in_the_lists_of_requests_is_that_records_trouble_alone(in_batc
     assert (status, report['checked'], report['failed']) == (1, RECORDS - 1, 1)
     assert 'a scheduled start that is not a time' in report['failures'][0]['error']
     assert sorted(files().values()) == contents(sky)
+
+
+@pytest.fixture
+def away_at_first(settings, monkeypatch):
+    """While this lasts, each statement about batches finds the database away the first time."""
+    settings.TOM_AUTO |= {'LEASE': 1}
+    monkeypatch.setattr(db_retry, 'sleep', lambda seconds: None)
+    met, table = set(), Batch._meta.db_table
+
+    def execute_at_second(execute, sql, params, many, context):
+        statement = sql.partition(' VALUES ')[0]
+        if table in sql and statement not in met:
+            met.add(statement)
+            raise OperationalError('the server has closed the connection')
+        return execute(sql, params, many, context)
+
+    @contextmanager
+    def while_this_lasts():
+        with connection.execute_wrapper(execute_at_second):
+            yield met
+
+    return while_this_lasts
+
+
+def test_a_database_that_is_away_for_a_moment_ends_no_run(in_batches, observed, away_at_first):
+    for _ in range(RECORDS):
+        observed('LCO', frames=1)
+
+    with away_at_first() as met:
+        status, report = updatedata()
+
+    assert len(met) >= 10
+    assert (status, report['checked'], report['saved']) == (0, RECORDS, RECORDS)
+    assert not Batch.objects.exists()
+
+
+def test_nor_does_it_lose_a_record_where_the_run_waits_for_the_broker(
+    in_batches, observed, settings, away_at_first
+):
+    settings.TOM_AUTO |= {'BROKER_AWAY': 'wait', 'DEADLINE': 2}
+    for _ in range(RECORDS):
+        observed('LCO', frames=1)
+
+    with away_at_first():
+        status, report = updatedata()
+
+    assert (status, report['not_reached']) == (1, RECORDS)
+    assert 'not accounted for' not in str(report)

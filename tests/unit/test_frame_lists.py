@@ -5,6 +5,7 @@ from time import sleep
 
 import pytest
 from django.core.files.base import ContentFile
+from django.db import OperationalError, connection
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
@@ -393,6 +394,22 @@ def test_nobody_reads_the_lists_of_a_century(sky, observe):
     observed_at(sky, records, end='2126-01-01T00:00:00Z')
     report, asked = run(sky)
     assert (report['saved'], len(asked)) == (RECORDS, RECORDS)
+
+
+def test_a_database_that_is_away_as_the_lists_are_to_be_read_costs_the_lists(sky, home):
+    """What a record has is read before any check begins: it fails no record, and ends no run."""
+    met = []
+
+    def away_once(execute, sql, params, many, context):
+        if not met and '"terminal_since"' in sql and '"created"' in sql:
+            met.append(sql)
+            raise OperationalError('the server has closed the connection')
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(away_once):
+        report, _ = run(sky)
+
+    assert (len(met), report['checked']) == (1, RECORDS)
 
 
 @pytest.mark.parametrize(('where', 'named'), [('/api/', 'requests'), ('/frames/', 'frames')])

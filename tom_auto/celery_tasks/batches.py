@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from ..conf import Automation, automation
+from ..db_retry import patient
 from ..errors import AnotherRun
 from ..files.storage_id import storage_trouble
 from ..models import Batch, UpdateRun
@@ -60,7 +61,7 @@ def check_claimed(batch: Batch, limits: Automation, deadline: float, heart: Hear
     read = partial(lists.take, batch.facility, batch.lists) if batch.tries == 1 else read_nothing
     Checks(batch.run, report, limits, deadline, heart).go(due, away, user, hand_out, read)
     mine = Batch.objects.filter(pk=batch.pk, holder=batch.holder)
-    mine.update(state=State.DONE, report=_as_json(report))
+    patient(mine.update)(state=State.DONE, report=_as_json(report))
 
 
 def _as_json(report: Report) -> dict:

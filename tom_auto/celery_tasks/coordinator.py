@@ -7,6 +7,7 @@ its lease ends. What nobody takes, the coordinator checks by itself, and so it d
 whose classes take one call at a time.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -15,11 +16,13 @@ from math import ceil
 from time import monotonic, sleep
 
 from django.contrib.auth.models import User
+from django.db import Error as DatabaseTrouble
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from ..conf import Automation
+from ..db_retry import patient
 from ..errors import OutOfTime, SyncError
 from ..files import storage
 from ..models import Batch, TaskWorker, UpdateRun
@@ -32,6 +35,8 @@ from .app import batches_of
 from .batches import MOST_TRIES, State, add, check_claimed, claim, prolonged
 from .lists import read_all, what_the_lists_say
 from .sending import Broker, send
+
+logger = logging.getLogger(__name__)
 
 TICK = 0.2  # seconds between two looks at the batches
 LAST_SECONDS = 15  # after the deadline, for batches that are out
@@ -84,7 +89,7 @@ class Coordinator:
                     del due[name]
         # And those of runs that were killed: whoever still has one is to stop.
         over = ~Q(run__status=UpdateRun.Status.RUNNING)
-        Batch.objects.filter(Q(run=run) | over).delete()
+        patient(Batch.objects.filter(Q(run=run) | over).delete)()
 
     def _goes_on(self, until: float) -> bool:
         """Whether there is time before `until`. Raises AnotherRun where the run is lost."""
@@ -106,14 +111,13 @@ class Coordinator:
             self._give_out(waiting, most)
             self._look_after()
             sleep(TICK)
-        self._not_reached()
+        self._not_reached(waiting)
 
+    @patient
     def _most(self) -> int:
         """How many batches may be out: as many as there are processes, and as there are requests."""
-        alive = TaskWorker.objects.filter(
-            refused='',
-            alive_at__gte=timezone.now() - timedelta(seconds=2 * self._limits.LEASE + 60),
-        )
+        since = timezone.now() - timedelta(seconds=2 * self._limits.LEASE + 60)
+        alive = TaskWorker.objects.filter(refused='', alive_at__gte=since)
         processes = sum(alive.values_list('processes', flat=True))
         return max(1, min(self._limits.WORKERS, processes))
 
@@ -128,11 +132,12 @@ class Coordinator:
             'ends': timezone.now() + timedelta(seconds=deadline - monotonic()),
         }
         for name, keys in _in_turn(part, self._limits.BATCH):
-            lists = what_the_lists_say(facilities, name, keys)
-            made = Batch.objects.create(facility=name, records=keys, lists=lists, **common)
+            lists = patient(what_the_lists_say)(facilities, name, keys)
+            made = patient(Batch.objects.create)(facility=name, records=keys, lists=lists, **common)
             made.lists = ''  # here nobody needs them any more
             yield made
 
+    @patient
     def _former_are_at_work(self) -> bool:
         """Whether workers still check for a run that has died: they will find out soon."""
         former = Batch.objects.filter(state=State.OUT, until__gte=Now()).exclude(holder='')
@@ -142,6 +147,7 @@ class Coordinator:
         while waiting and len(self._given) < most and self._give(waiting, most):
             pass
 
+    @patient
     def _give(self, waiting: deque[Batch], most: int) -> bool:
         """Give out the next batch; False where none may be given now."""
         if self._waits and self._broker.is_away or monotonic() > self._deadline:
@@ -150,16 +156,16 @@ class Coordinator:
         requests = min(ceil(self._limits.WORKERS / most), left)
         if requests < 1:
             return False
-        batch = waiting.popleft()
+        batch = waiting[0]
         self._requests[batch.pk] = requests
         free = Batch.objects.filter(pk=batch.pk)
         free.update(state=State.OUT, until=Now(), requests=requests)
         if not self._tell(batch):
             if self._waits:
                 free.filter(holder='').update(state=State.WAITING)  # nobody was told of it
-                waiting.appendleft(batch)
                 return False
             self._is_alone = True
+        waiting.popleft()
         self._given[batch.pk] = monotonic()
         return True
 
@@ -167,6 +173,7 @@ class Coordinator:
         to = batches_of(batch.facility)
         return self._broker.told(partial(send, 'tom_auto.check_batch', to, batch.pk))
 
+    @patient
     def _look_after(self) -> None:
         """Give out again what has lapsed; check by itself what nobody takes."""
         out = Batch.objects.filter(pk__in=self._given, state=State.OUT)
@@ -187,9 +194,12 @@ class Coordinator:
             self._is_alone = False
 
     def _check_myself(self, pk: int) -> None:
-        batch = Batch.objects.select_related('run').get(pk=pk)
-        with prolonged(batch, self._limits.LEASE):
-            check_claimed(batch, self._limits, self._deadline, self._heart)
+        try:
+            batch = Batch.objects.select_related('run').get(pk=pk)
+            with prolonged(batch, self._limits.LEASE):
+                check_claimed(batch, self._limits, self._deadline, self._heart)
+        except DatabaseTrouble as error:  # as where a worker dies: it is given out again
+            logger.warning('A batch was not checked to its end: %s', error)
 
     def _give_up(self, batch: Batch) -> None:
         times = f'has ended its worker {batch.tries} times'
@@ -203,19 +213,20 @@ class Coordinator:
         self._report.add(outcome)
         self._report.not_reached += len(batch.records)
 
+    @patient
     def _count_done(self) -> None:
         done = Batch.objects.filter(pk__in=self._given, state=State.DONE)
         for pk, found in done.values_list('pk', 'report'):
             add(self._report, found)
             del self._given[pk]
 
-    def _not_reached(self) -> None:
-        """Count what time was too short for."""
+    def _not_reached(self, waiting: deque[Batch]) -> None:
+        """Count what time was too short for: what was not given out, and what is still out."""
         self._count_done()
-        for batch in self._run.batches.exclude(state=State.DONE).defer('lists'):
-            if batch.state == State.WAITING or batch.pk in self._given:
-                error = f'{len(batch.records)} records were not reached before the deadline'
-                self._count_out(batch, error, OutOfTime.kind)
+        out = Batch.objects.filter(pk__in=self._given).defer('lists')
+        for batch in [*waiting, *patient(list)(out)]:
+            error = f'{len(batch.records)} records were not reached before the deadline'
+            self._count_out(batch, error, OutOfTime.kind)
 
 
 def part_of(queues: Queues) -> Queues:
