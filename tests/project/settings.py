@@ -53,7 +53,7 @@ if DATABASES['default']['ENGINE'] == 'django.db.backends.sqlite3':
         'init_command': 'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;',
         'transaction_mode': 'IMMEDIATE',
         'timeout': 30,
-    }
+    } | DATABASES['default'].get('OPTIONS', {})
 else:
     DATABASES['default']['CONN_HEALTH_CHECKS'] = True
 DEFAULT_AUTO_FIELD = 'django.db.models.AutoField'

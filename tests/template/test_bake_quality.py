@@ -237,6 +237,20 @@ def test_the_environment_wins_over_env(project: Path) -> None:
     assert from_environment['LCO']['api_key'] == 'given'
 
 
+def test_what_the_address_of_the_database_asks_for_is_done(project: Path) -> None:
+    """With sslmode=verify-full dropped, libpq takes any server's word, and even no encryption."""
+    url = 'postgresql://u:p@db.example.org/tom?sslmode=verify-full&sslrootcert=/ca.pem&connect_timeout=3'
+    [databases] = settings_of(project, 'DATABASES', DATABASE_URL=url)
+    options = databases['default']['OPTIONS']
+    asked = {'sslmode': 'verify-full', 'sslrootcert': '/ca.pem', 'connect_timeout': 3}
+    assert options | asked == options
+    assert options['tcp_user_timeout'] == 60_000
+    url = f'sqlite:///{project / "db.sqlite3"}?timeout=90'
+    [databases] = settings_of(project, 'DATABASES', DATABASE_URL=url)
+    assert databases['default']['OPTIONS']['timeout'] == 90
+    assert databases['default']['OPTIONS']['transaction_mode'] == 'IMMEDIATE'
+
+
 def test_first_runs_at_the_same_moment_make_one_env(project: Path) -> None:
     code = 'input(); from my_tom import settings; print(settings.SECRET_KEY)'
     started = [

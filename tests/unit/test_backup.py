@@ -451,6 +451,25 @@ def test_what_the_administrator_of_the_database_has_set_up_is_no_obstacle(of_an_
     assert count == 3  # with that of the language in which functions are written
 
 
+@only_on('postgresql')
+def test_the_programs_connect_as_the_tom_does(of_an_owner, tmp_path, monkeypatch):
+    """In the same schema, for example: psql empties the one in which it finds itself."""
+    its, copy = {'NAME': 'its'}, tmp_path / 'copy'
+    of_an_owner('CREATE SCHEMA ours', **its)
+    with monkeypatch.context() as patch:
+        options = connection.settings_dict['OPTIONS']
+        patch.setitem(options, 'options', '-c search_path=ours')
+        of_an_owner('CREATE TABLE stars (id integer)', 'INSERT INTO stars VALUES (1)', **its)
+        database_copies.dump(copy)
+        of_an_owner('DELETE FROM stars', 'CREATE TABLE newer (id integer)', **its)
+        assert database_copies.load(copy) == []
+        assert of_an_owner('SELECT * FROM stars', **its) == [(1,)]
+        assert of_an_owner("SELECT to_regclass('newer')", **its) == [(None,)]
+        patch.setitem(options, 'channel_binding', 'require')
+        with pytest.raises(database_copies.BackupError, match='channel binding'):
+            database_copies.dump(copy)
+
+
 ODD_NAMES = (
     b'two\nlines.fits', b'back\\slash.txt', b'\xff\xfe not utf-8.fits', b'-n', b' spaces ', b'x' * 255,
     'e\u0301 and \u00e9.txt'.encode(), b'.hidden', b'END', b'about.json', b'database', b'data', b'..fits',

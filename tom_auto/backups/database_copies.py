@@ -207,9 +207,18 @@ def _where() -> tuple[str, ...]:
     return tuple(connection.client.settings_to_cmd_args_env(connection.settings_dict, [])[0][1:])
 
 
+def _options() -> dict[str, str]:
+    """What the settings ask of a connection, a schema for example, as variables of these programs.
+
+    They have one for nearly each option, and ignore all others. Of Django they get only a few.
+    """
+    options = connection.settings_dict['OPTIONS'].items()
+    return {f'PG{name.replace("_", "").upper()}': str(value) for name, value in options}
+
+
 def _start(*command: str, **pipes: int | IO[bytes]) -> subprocess.Popen[bytes]:
     _, secrets = connection.client.settings_to_cmd_args_env(connection.settings_dict, [])
-    environment = os.environ | {'PGCONNECT_TIMEOUT': CONNECT} | (secrets or {})
+    environment = os.environ | {'PGCONNECT_TIMEOUT': CONNECT} | _options() | (secrets or {})
     try:
         return subprocess.Popen(command, **{'stdin': subprocess.DEVNULL} | pipes, env=environment)
     except FileNotFoundError:

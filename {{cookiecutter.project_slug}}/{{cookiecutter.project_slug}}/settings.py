@@ -179,7 +179,7 @@ DATABASES = {
     )
 }
 if DATABASES['default']['ENGINE'] == 'django.db.backends.sqlite3':
-    DATABASES['default']['OPTIONS'] = {
+    options = {
         # Readers never wait for the writer, and a second writer waits instead of failing.
         'init_command': 'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;',
         'transaction_mode': 'IMMEDIATE',
@@ -187,7 +187,7 @@ if DATABASES['default']['ENGINE'] == 'django.db.backends.sqlite3':
     }
 else:
     DATABASES['default']['CONN_HEALTH_CHECKS'] = True
-    DATABASES['default']['OPTIONS'] = {
+    options = {
         # A server that went away without a word is noticed within a minute.
         'connect_timeout': 10,
         'tcp_user_timeout': 60_000,
@@ -195,6 +195,8 @@ else:
         'keepalives_interval': 10,
         'keepalives_count': 3,
     }
+# What DATABASE_URL asks for wins, such as sslmode=verify-full.
+DATABASES['default']['OPTIONS'] = options | DATABASES['default'].get('OPTIONS', {})
 DEFAULT_AUTO_FIELD = 'django.db.models.AutoField'
 
 LANGUAGE_CODE = 'en-us'
