@@ -101,6 +101,56 @@ def test_two_older_lines_become_one_job(cron, project):
     assert cron.table.count(b' schedule run updatedata') == 1
 
 
+#: These do something besides, which nothing replaces.
+MIXED = [
+    '5 3 * * * cd {here} && pg_dump tom > /backup/tom.sql; python manage.py downloaddata',
+    '5 3 * * * cd {here}; ./manage.py updatestatus && ./manage.py runcadencestrategies && mirror.sh',
+    '5 3 * * * bash -lc "cd {here} && ./manage.py updatedata && ./manage.py clearsessions"',
+    '5 3 * * * cd {here} && ./manage.py updatedata | ./read_its_output.py',
+    '5 3 * * * cd {here} && ./manage.py updatedata "and a quotation mark',
+    '5 3 * * * (cd {here}; ./manage.py updatedata) < /dev/null; < tom.sql psql copy',
+]
+
+
+@pytest.mark.parametrize('line', MIXED)
+def test_a_line_that_does_something_else_as_well_stays(cron, project, line):
+    mixed = line.format(here=project)
+    cron.table = f'9 * * * * {project}/manage.py updatestatus\n{mixed}\n'.encode()
+    told = asked(project, replace=True)
+    assert f'\n{mixed}\n'.encode() in cron.table
+    assert cron.table.count(b'# Replaced by tom-auto: ') == 1
+    assert f'something else as well, and stays as it is:\n\n    {mixed}\n' in told
+    assert 'crontab -e' in told
+
+
+def test_where_no_other_line_is_older_it_is_named_as_well(cron, project):
+    mixed = MIXED[0].format(here=project)
+    cron.table = before = f'{mixed}\n'.encode()
+    for told in (asked(project), asked(project, replace=True)):
+        assert f'    {mixed}\n' in told and 'To install it' in told
+    assert cron.table == before
+    assert when(project) == '5 3 * * *'
+
+
+#: These do nothing besides, in whatever way they are written.
+ALONE = [
+    '5 3 * * * cd {here} || exit 1; . .venv/bin/activate && nice -n 10 python manage.py updatedata',
+    '5 3 * * * (cd {here}; python manage.py updatestatus; python manage.py downloaddata) >> /tmp/l 2>&1 &',
+    "5 3 * * * /bin/bash -lc 'source ~/.profile; conda activate tom && {here}/manage.py updatedata' &> /tmp/l",
+    '5 3 * * * TZ=UTC; export TZ; flock -n /tmp/lock {here}/manage.py updatedata 2>&1 | tee -a /tmp/l | logger',
+    '5 3 * * * cd "{here}" && ./manage.py updatedata || true',
+    '5 3 * * * (cd {here};./manage.py updatedata)|& tee /tmp/l',
+]
+
+
+@pytest.mark.parametrize('line', ALONE)
+def test_a_line_that_does_nothing_else_is_replaced(cron, project, line):
+    cron.table = line.format(here=project).encode() + b'\n'
+    told = asked(project, replace=True)
+    assert cron.table.startswith(b'# Replaced by tom-auto: 5 3 * * * ')
+    assert 'something else' not in told
+
+
 def test_a_schedule_that_is_there_stays(cron, project):
     text = 'environment = "virtualenv"\n[updatedata]\nwhen = "daily"\n'
     (project / 'schedule.toml').write_text(text)

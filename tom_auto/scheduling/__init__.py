@@ -18,6 +18,7 @@ The template's hook, `hooks/post_gen_project.py`, asks for consent before it ins
 | `moved` | Distinguishes a project that was moved from another one that is gone |
 | `next_times` | Computes when a job runs next, and puts its expression into words. Needs packages of the TOM |
 | `obstacles` | Finds what on this machine would silently keep an installed line from running |
+| `older_lines` | Finds the lines of a crontab that run an older command of a project, and what else they do |
 | `plan` | What runs for a project: its jobs, and the words that start them |
 | `command_to_type` | The command to type for a command of manage.py, where a person reads its name |
 | `runner` | `manage.py schedule run` without a name: starts the jobs without cron, for example in a container |

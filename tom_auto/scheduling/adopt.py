@@ -6,24 +6,19 @@ observatory twice.
 """
 
 import os
-import re
 import secrets
 import sys
 from pathlib import Path
 
-from . import cron_block, cron_table
+from . import cron_table
 from .command_to_type import typed
-from .cron_expression import BadExpression, five_fields
 from .definition import FILE, OWN_ENVIRONMENT, ScheduleError, read_schedule
 from .install import BACKUPS, changed, difference, indented
 from .interpreter import refuse_unusable
 from .moved import remember
+from .older_lines import OlderLine, older_lines
 from .plan import Plan, Site, plan_of
 
-#: The commands that `updatedata` replaces.
-OLD = rb'updatestatus|downloaddata|updatedata'
-NAMES = re.compile(rb'(?:^|[\s;&/\'"])manage\.py[\'"]?\s+(?:' + OLD + rb')(?![\w-])')
-LINE = re.compile(rb'\s*(@\w+\s+|(?:\S+\s+){5})(.*?)\s*')
 REPLACED = b'# Replaced by tom-auto: '
 TEXT = """\
 # What runs when. After a change: {install}
@@ -53,8 +48,9 @@ def init(site: Site, replace: bool) -> list[str]:
     `replace`: put the jobs into the crontab in their place. Returns the lines to print.
     """
     table, trouble = _table()
-    old = old_lines(table, site.project)
-    said = _write(site, [when for _, _, when in old])
+    lines = older_lines(table, site.project)
+    old = [line for line in lines if not line.does_more]
+    said = [*_write(site, [line.when for line in lines]), *_left(lines)]
     if trouble:
         return [*said, f'Whether an older line starts its jobs is not known: {trouble}']
     if not old:
@@ -84,28 +80,27 @@ def init(site: Site, replace: bool) -> list[str]:
     ]
 
 
-def old_lines(table: bytes, project: Path) -> list[tuple[int, int, str]]:
-    """The lines of `table` that run an older command of this project: start, end, and when.
-
-    `when` is a word of schedule.toml where the line has that meaning, or its five fields.
-    """
-    block = cron_block.find_block(table, project)
-    found = []
-    for line in re.finditer(cron_block.LINE, table):
-        inside = block and block.start <= line.start() < block.end
-        entry = LINE.fullmatch(line.group())
-        if inside or entry is None or line.group().lstrip().startswith(b'#'):
-            continue
-        if NAMES.search(entry[2]) and _is_about(entry[2], project):
-            found.append((*line.span(), _when(os.fsdecode(entry[1]).split())))
-    return found
-
-
 def replaced(table: bytes, plan: Plan) -> bytes:
-    """`table` with the jobs of `plan`, and the older lines as comments."""
-    for start, end, _ in reversed(old_lines(table, plan.project)):
-        table = table[:start] + REPLACED + table[start:end].lstrip() + table[end:]
+    """`table` with the jobs of `plan`, and as comments the older lines that do nothing else."""
+    for line in reversed(older_lines(table, plan.project)):
+        if not line.does_more:
+            table = table[: line.start] + REPLACED + line.text.lstrip() + table[line.end :]
     return changed(table, plan)
+
+
+def _left(lines: list[OlderLine]) -> list[str]:
+    """What is to be done by hand about the lines that stay."""
+    said = []
+    for line in lines:
+        if line.does_more:
+            said += [
+                'This line of your crontab does something else as well, and stays as it is:',
+                '',
+                f'    {os.fsdecode(line.text).strip()}',
+                '',
+                f'Take {" and ".join(line.commands)} out of it with `crontab -e`: updatedata does that now.',
+            ]
+    return said
 
 
 def _table() -> tuple[bytes, str]:
@@ -113,32 +108,6 @@ def _table() -> tuple[bytes, str]:
         return cron_table.read_table(), ''
     except ScheduleError as error:
         return b'', str(error)
-
-
-def _is_about(command: bytes, project: Path) -> bool:
-    """Whether a command names the directory of the project, as a path or by a `cd`."""
-    home = os.fsencode(Path.home())
-    for short in (b'~/', b'$HOME/', b'${HOME}/'):
-        command = command.replace(short, home + b'/')
-    here = re.escape(os.fsencode(project))
-    return (
-        re.search(rb'(?:^|[\s\'"=;&])' + here + rb'(?:/manage\.py)?/?(?=[\s\'";&]|$)', command)
-        is not None
-    )
-
-
-def _when(fields: list[str]) -> str:
-    text = ' '.join(fields)
-    words = {'@hourly': 'hourly', '@daily': 'daily', '@midnight': 'daily'}
-    if text in words:
-        return words[text]
-    if re.fullmatch(r'\d+ \* \* \* \*', text):
-        return 'hourly'
-    try:
-        five_fields(text, '', '')
-        return text
-    except BadExpression:
-        return 'hourly'
 
 
 def _write(site: Site, old: list[str]) -> list[str]:

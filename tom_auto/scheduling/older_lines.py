@@ -1,0 +1,113 @@
+"""Finds the lines of a crontab that run an older command of a project, and what else they do.
+
+A line may make a backup as well, or continue cadences: whoever switches it off switches off that, too.
+"""
+
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from . import cron_block
+from .cron_expression import BadExpression, five_fields
+
+#: The commands that `updatedata` replaces.
+OLD = r'updatestatus|downloaddata|updatedata'
+NAMES = re.compile(rf'(?:^|[\s;&/\'"(])manage\.py[\'"]?\s+({OLD})(?![\w-])')
+LINE = re.compile(rb'\s*(@\w+\s+|(?:\S+\s+){5})(.*?)\s*')
+#: What only prepares the command behind it, or has to do with how it ended.
+PREPARES = re.compile(
+    r'(?:cd|pushd|source|\.|export|set|umask|ulimit|sleep|test|\[|true|:|exit'
+    r'|module load|workon|(?:conda|mamba|micromamba|pyenv) activate)(?: |$)'
+    r'|(?:\w+=\S*(?: |$))+$'
+    r'|(?:(?:\d )?[<>&]+ \S+(?: |$))+$'  # where the output of several goes
+)
+#: What is done with the output of such a command, and does nothing without it.
+KEEPS_OUTPUT = re.compile(r'(?:tee|logger|systemd-cat|ts|cat|grep|tail|mail|mailx)(?: |$)')
+
+
+@dataclass(frozen=True)
+class OlderLine:
+    """A line of a crontab. `when` is a word of schedule.toml where one has that meaning, or five fields."""
+
+    start: int
+    end: int
+    text: bytes
+    when: str
+    commands: tuple[str, ...]  # the older ones
+    does_more: bool  # also where that cannot be made out
+
+
+def older_lines(table: bytes, project: Path) -> list[OlderLine]:
+    """The lines of `table` that run an older command of this project."""
+    block = cron_block.find_block(table, project)
+    found = []
+    for line in re.finditer(cron_block.LINE, table):
+        inside = block and block.start <= line.start() < block.end
+        entry = LINE.fullmatch(line.group())
+        if inside or entry is None or line.group().lstrip().startswith(b'#'):
+            continue
+        command = os.fsdecode(entry[2])
+        names = tuple(dict.fromkeys(NAMES.findall(command)))
+        if names and _is_about(command, project):
+            when, more = _when(os.fsdecode(entry[1]).split()), _does_more(command)
+            found.append(OlderLine(*line.span(), line.group(), when, names, more))
+    return found
+
+
+def _is_about(command: str, project: Path) -> bool:
+    """Whether a command names the directory of the project, as a path or by a `cd`."""
+    for short in ('~/', '$HOME/', '${HOME}/'):
+        command = command.replace(short, f'{Path.home()}/')
+    here = re.escape(str(project))
+    found = re.search(rf'(?:^|[\s\'"=;&(]){here}(?:/manage\.py)?/?(?=[\s\'";&)]|$)', command)
+    return found is not None
+
+
+def _does_more(command: str) -> bool:
+    """Whether a command line does anything but run the older commands."""
+    try:
+        parts = _parts(command)
+    except ValueError:  # a quotation mark without another
+        return True
+    return not all(_is_replaced(words, piped) for words, piped in parts)
+
+
+def _parts(command: str) -> list[tuple[list[str], bool]]:
+    """The words of each command of a line, and whether it gets the output of the one before it."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+    lexer.whitespace_split, lexer.commenters = True, ''
+    parts, piped = [], False
+    for separates, words in groupby(lexer, lambda word: re.fullmatch(r'[();|&]+', word)):
+        if separates:
+            piped = re.search(r'(?<!\|)\|&?$', separates.group()) is not None
+        else:
+            parts.append((list(words), piped))
+    return parts
+
+
+def _is_replaced(words: list[str], piped: bool) -> bool:
+    """Whether a command may go with the older ones: it is one, or is of no use without them."""
+    inner = [word for word in words if NAMES.search(word)]  # after `sh -c`
+    if inner:
+        return not any(map(_does_more, inner))
+    text = ' '.join(words)
+    if piped:
+        return KEEPS_OUTPUT.match(text) is not None
+    return bool(NAMES.search(text) or PREPARES.match(text))
+
+
+def _when(fields: list[str]) -> str:
+    text = ' '.join(fields)
+    words = {'@hourly': 'hourly', '@daily': 'daily', '@midnight': 'daily'}
+    if text in words:
+        return words[text]
+    if re.fullmatch(r'\d+ \* \* \* \*', text):
+        return 'hourly'
+    try:
+        five_fields(text, '', '')
+        return text
+    except BadExpression:
+        return 'hourly'
