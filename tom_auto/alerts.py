@@ -2,7 +2,8 @@
 
 Whatever runs next sends it: a run of the job, or the web server while people use it. It first
 claims the row of the job and the channel in the database, so that only one of several processes
-sends. An alert that could not be delivered is sent later, and no run fails because of it.
+sends. An alert that could not be delivered is sent later, less and less often, and no run fails
+because of it.
 """
 
 import logging
@@ -14,15 +15,19 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
-from .channels import Message, channels, reason, tell
+from .channels import Message, Outcome, channels, reason, tell
 from .conf import manage, web_address
 from .health import WORKING, Health, healths
-from .models import Alert, Mute, RecordSync, RunFailure, UpdateRun
+from .models import Alert, Mute, RecordSync, RunFailure, Told, UpdateRun
 
 logger = logging.getLogger(__name__)
 
 REMINDER = timedelta(days=1)
 CLAIM = timedelta(minutes=5)  # then another process may try: the first one died or failed
+#: After each try that failed, the next one waits twice as long as before, from CLAIM to this.
+LONGEST_PAUSE = timedelta(hours=1)
+#: So often a message is sent if its receiver may have taken it each time: then it counts as told.
+UNSURE_TRIES = 3
 MOST_NAMED = 10
 SENDING_SECONDS = 60  # after this no alert is begun; the next run or visitor does the rest
 
@@ -54,8 +59,8 @@ def _send_once(
     )
     if not _is_news(health, alert, now) or not _claim(alert, now):
         return
-    if tell(channel, send, _message(health, alert)):
-        return  # the claim expires, and then it is tried again
+    if _is_tried_again(alert, tell(channel, send, _message(health, alert)), now):
+        return
     state = health.state if health.is_trouble else WORKING
     # Kept until the next reminder: what comes and goes every hour is news once a day.
     known = alert.troubles if _newly(health, alert) and _is_reminded(alert, now) else []
@@ -63,6 +68,20 @@ def _send_once(
     Alert.objects.filter(pk=alert.pk).update(
         claimed_until=None, state=state, told_at=now, troubles=troubles
     )
+
+
+def _is_tried_again(alert: Alert, outcome: Outcome, now: datetime) -> bool:
+    """Whether a message has to be sent once more; then the row stays claimed until it is time."""
+    if not outcome.error:
+        return False
+    since = alert.told_at if _is_reminded(alert, now) else now - REMINDER
+    told = Told.objects.filter(job=alert.job, channel=alert.channel, at__gt=since)
+    tries = max(1, told.exclude(error='').count())
+    if outcome.is_unsure and tries >= UNSURE_TRIES:
+        return False
+    pause = min(CLAIM * 2 ** min(tries - 1, 10), LONGEST_PAUSE)
+    Alert.objects.filter(pk=alert.pk).update(claimed_until=now + pause)
+    return True
 
 
 def _is_news(health: Health, alert: Alert, now: datetime) -> bool:
@@ -87,7 +106,8 @@ def _newly(health: Health, alert: Alert) -> list[str]:
 
 def _claim(alert: Alert, now: datetime) -> bool:
     """Claim the row for this process; False if another process has it."""
-    free = Q(claimed_until=None) | Q(claimed_until__lt=now) | Q(claimed_until__gt=now + 2 * CLAIM)
+    too_late = now + LONGEST_PAUSE + CLAIM  # of a clock that went wrong
+    free = Q(claimed_until=None) | Q(claimed_until__lt=now) | Q(claimed_until__gt=too_late)
     unchanged = Alert.objects.filter(free, pk=alert.pk, state=alert.state, told_at=alert.told_at)
     return bool(unchanged.update(claimed_until=now + CLAIM))
 

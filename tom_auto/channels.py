@@ -5,8 +5,10 @@ Only an answer of 2xx counts: a redirect or an error page of the receiver means 
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused
 
 import requests
 from django.conf import settings
@@ -15,8 +17,10 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.core.mail.backends.smtp import EmailBackend
 from django.db import DatabaseError
 from django.utils import timezone
+from urllib3.exceptions import NewConnectionError
 
 from .conf import automation
+from .explain import causes
 from .interrupt import within
 from .models import Told
 from .redact import redact
@@ -26,6 +30,7 @@ logger = logging.getLogger(__name__)
 TIMEOUT = (5, 10)  # seconds, for connecting and for reading
 MAIL_TIMEOUT = 20  # seconds, for each answer of the server
 DELIVERY_SECONDS = 30  # for one message, however its receiver answers
+MAIL = 'mail'
 SWITCH = 'switch'
 
 
@@ -47,33 +52,58 @@ class Message:
     data: dict = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How sending a message went."""
+
+    error: str = ''  # empty if it arrived
+    is_unsure: bool = False  # the receiver may have taken it all the same
+
+
 def channels() -> dict[str, Callable[[Message], None]]:
     """The ways to send messages that the settings ask for, by name. Each raises if it fails."""
     found: dict[str, Callable[[Message], None]] = {}
     if settings.ADMINS:
-        found['mail'] = _send_mail
+        found[MAIL] = _send_mail
     if automation().ALERT_WEBHOOK_URL:
         found['webhook'] = _call_webhook
     return found
 
 
-def tell(channel: str, send: Callable[[Message], None], message: Message) -> str:
-    """Send `message`, and keep whether it arrived. Returns the error; empty if there is none."""
+def tell(channel: str, send: Callable[[Message], None], message: Message) -> Outcome:
+    """Send `message`, and keep whether it arrived."""
+    outcome = Outcome()
     try:
         within(DELIVERY_SECONDS, lambda: send(message))
-        error = ''
     except Exception as trouble:
-        error = reason(trouble)
-        logger.error('No message about %s by %s: %s', message.job or 'a test', channel, error)
-    _keep(channel, message, error)
-    return error
+        outcome = Outcome(reason(trouble), not was_not_taken(trouble, channel))
+        about = message.job or 'a test'
+        logger.error('No message about %s by %s: %s', about, channel, outcome.error)
+    _keep(channel, message, outcome.error)
+    return outcome
+
+
+def was_not_taken(error: Exception, channel: str) -> bool:
+    """Whether it is certain that the receiver has not got it: the server said so, or was not reached."""
+    if isinstance(error, SMTPRecipientsRefused | SMTPSenderRefused):  # these come before a mail
+        return True
+    if isinstance(error, SMTPDataError):  # -1 stands for an answer that says neither yes nor no
+        return 400 <= error.smtp_code < 600
+    if isinstance(error, ValueError):
+        # Of several kinds, requests raises it for an address that it cannot call. A mail backend may
+        # for an answer that it does not understand.
+        return channel != MAIL
+    refused = (NotTold, requests.ConnectTimeout, requests.exceptions.SSLError)
+    return isinstance(error, refused) or any(
+        isinstance(each, NewConnectionError) for each in causes(error)
+    )
 
 
 def send_test(by: str) -> list[tuple[str, str]]:
     """Send a test message to each channel. Returns the channels, each with its error or ''."""
     text = f'{by} sent this to see whether alerts arrive. Nothing is wrong.'
     message = Message('a test message', text)
-    return [(channel, tell(channel, send, message)) for channel, send in channels().items()]
+    return [(channel, tell(channel, send, message).error) for channel, send in channels().items()]
 
 
 def _keep(channel: str, message: Message, error: str) -> None:
@@ -86,7 +116,7 @@ def _keep(channel: str, message: Message, error: str) -> None:
 
 def _whom(channel: str) -> str:
     """Who gets what a channel sends. The addresses of the others are secrets."""
-    return ', '.join(_recipients())[:500] if channel == 'mail' else ''
+    return ', '.join(_recipients())[:500] if channel == MAIL else ''
 
 
 def _recipients() -> list[str]:
@@ -100,8 +130,16 @@ def _send_mail(message: Message) -> None:
         prefixed(message.subject), redact(message.text), settings.SERVER_EMAIL, _recipients(),
         connection=connection,
     )  # fmt: skip
-    if not mail.send() and is_djangos_own(connection):
-        raise NotTold('the mail server took no mail')
+    try:
+        connection.open()
+    except Exception as error:
+        raise NotTold(reason(error)) from error
+    try:
+        if not mail.send() and is_djangos_own(connection):
+            raise NotTold('the mail server took no mail')
+    finally:
+        with suppress(Exception):  # the server has taken it, or not: this changes nothing
+            connection.close()
 
 
 def is_djangos_own(connection: BaseEmailBackend) -> bool:

@@ -7,6 +7,7 @@ from threading import Barrier, Thread
 import pytest
 from django.core.mail.backends.base import BaseEmailBackend
 from django.db import connections
+from django.db.models import F
 from django.utils import timezone
 
 import faults
@@ -56,6 +57,7 @@ def let_pass(**time_gone):
         alert.told_at = alert.told_at and alert.told_at - gone
         alert.claimed_until = alert.claimed_until and alert.claimed_until - gone
         alert.save()
+    Told.objects.update(at=F('at') - gone)
 
 
 def test_one_mail_when_it_begins_to_fail_and_one_when_it_is_well_again(mails, sky, observed):
@@ -208,6 +210,51 @@ def test_a_dead_mail_server_fails_no_run_and_the_mail_comes_later(settings, sky,
         send_alerts()
         send_alerts()
         assert mailbox.subjects() == ['[Test TOM] updatedata is failing']
+
+
+def test_a_mail_server_that_is_down_for_days_is_asked_less_often_and_tells_in_the_end(settings):
+    use_mail(settings, free_port())
+    ran(timedelta(hours=5))
+    for _ in range(2 * 24 * 6):
+        send_alerts()
+        let_pass(minutes=10)
+    assert Told.objects.count() < 60
+    with mail_server(settings) as mailbox:
+        let_pass(hours=1)
+        send_alerts()
+        assert mailbox.subjects() == ['[Test TOM] updatedata is overdue']
+
+
+def test_a_webhook_that_may_have_it_is_not_told_again_and_again(settings, web):
+    """A gateway answers 504 when the receiver has taken the message, and is slow to say so."""
+    settings.ADMINS, web.status = [], 504
+    settings.TOM_AUTO |= {'ALERT_WEBHOOK_URL': f'{web.url}/hook'}
+    ran(timedelta(hours=5))
+    for _ in range(22):
+        send_alerts()
+        let_pass(hours=1)
+    assert 1 < len(web.seen) <= 3
+    for _ in range(30):
+        UpdateRun.objects.all().delete()
+        ran()
+        send_alerts()
+        let_pass(hours=2)
+    assert len(web.seen) <= 6
+    assert Alert.objects.get().state == 'working'
+
+
+def test_a_mail_server_that_answers_late_gets_few_mails(mails, monkeypatch):
+    monkeypatch.setattr(channels, 'DELIVERY_SECONDS', 0.3)
+    mails.delay = 0.6
+    ran(timedelta(hours=5))
+    for _ in range(8):
+        send_alerts()
+        let_pass(hours=1)
+    end = time.monotonic() + 30
+    while len(mails) < 3 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert mails.subjects() == ['[Test TOM] updatedata is overdue'] * 3
+    assert Told.objects.count() == 3
 
 
 class Queue(BaseEmailBackend):

@@ -6,18 +6,14 @@ by the next run.
 
 import logging
 from contextlib import suppress
-from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused
 from time import monotonic
 
-import requests
 from django.db import IntegrityError
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
-from urllib3.exceptions import NewConnectionError
 
-from ..channels import MAIL_TIMEOUT, NotTold, post_json, reason
+from ..channels import MAIL, MAIL_TIMEOUT, post_json, reason, was_not_taken
 from ..conf import automation
-from ..explain import causes
 from ..interrupt import within
 from . import letters, mailing, notices
 from .choosing import can_be_told, is_due, newest_before_the_last_run
@@ -133,7 +129,8 @@ class _Turn:
             else:
                 _by_webhook(notice)
         except Exception as error:
-            untouched = notice.state == State.PREPARED or _was_not_taken(error, notice.wish)
+            channel = MAIL if notice.wish.user else 'webhook'
+            untouched = notice.state == State.PREPARED or was_not_taken(error, channel)
             state = State.FAILED if untouched else State.UNCERTAIN
             told = reason(error.__cause__ if isinstance(error, Unreached) else error)
             notices.end(notice, state, told)
@@ -148,19 +145,3 @@ def _by_webhook(notice: Notice) -> None:
         notices.begin_sending(notice, content.frames)
         post_json(automation().ARRIVALS_WEBHOOK_URL, found)
         notices.end(notice, State.SENT)
-
-
-def _was_not_taken(error: Exception, wish: Wish) -> bool:
-    """Whether it is certain that the receiver has not got it: the server said so, or was not reached."""
-    if isinstance(error, SMTPRecipientsRefused | SMTPSenderRefused):  # these come before a mail
-        return True
-    if isinstance(error, SMTPDataError):  # -1 stands for an answer that says neither yes nor no
-        return 400 <= error.smtp_code < 600
-    if isinstance(error, ValueError):
-        # Of several kinds, requests raises it for an address that it cannot call. A mail backend may
-        # for an answer that it does not understand.
-        return wish.receiver == Wish.Receiver.WEBHOOK
-    refused = (NotTold, requests.ConnectTimeout, requests.exceptions.SSLError)
-    return isinstance(error, refused) or any(
-        isinstance(each, NewConnectionError) for each in causes(error)
-    )
