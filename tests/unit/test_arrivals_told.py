@@ -246,6 +246,21 @@ def test_once_a_day_at_an_hour_of_theirs(mails, add_record, open_target, monkeyp
     assert [subject(mail)[11:] for mail in mails][1:] == ['2 new frames of M 31']
 
 
+def test_a_clock_that_was_a_year_ahead_silences_no_daily_mail(mails, add_record, open_target):
+    """A run told somebody at a time that is still to come; or it died while it did."""
+    ahead = timezone.now() + timedelta(days=365)
+    told, being_told = (who_wants(name, when='daily', told_at=ahead) for name in ('ann', 'bob'))
+    claimed = {'after': being_told.told_up_to, 'up_to': newest_frame(), 'at': ahead}
+    Notice.objects.create(wish=being_told, claimed_until=ahead + notices.CLAIM, **claimed)
+    tell(add_record(), 1)
+    assert sorted(mail['To'] for mail in mails) == ['ann@example.org', 'bob@example.org']
+    tell(add_record(), 1)
+    assert len(mails) == 2  # until tomorrow
+    now = timezone.now()
+    told.refresh_from_db()
+    assert told.told_at <= now < choosing.next_moment(told, now)
+
+
 @pytest.mark.parametrize(
     ('now', 'hour', 'last', 'following'),
     [

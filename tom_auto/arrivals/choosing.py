@@ -12,6 +12,8 @@ from ..models import SharedFrame, UpdateRun
 from ..running.runs import alive
 from .models import Arrival, Wish
 
+CLOCKS_DIFFER = timedelta(minutes=5)  # at most, on two hosts
+
 
 def seen_frames(user: Visitor | None) -> QuerySet[Arrival]:
     """The frames that `user` may see, newest first, each with `target_seen`."""
@@ -95,7 +97,13 @@ def _moment(wish: Wish, day: date) -> datetime:
 def next_moment(wish: Wish, now: datetime) -> datetime:
     """When the next daily mail is due: it goes out with the first run after that."""
     last = last_moment(wish, now)
-    return last if wish.told_at < last else _moment(wish, last.date() + timedelta(days=1))
+    is_told = _is_told_since(last, wish, now)
+    return _moment(wish, last.date() + timedelta(days=1)) if is_told else last
+
+
+def _is_told_since(last: datetime, wish: Wish, now: datetime) -> bool:
+    # A clock that went wrong may have left a time to come, up to which nothing would be told.
+    return last <= wish.told_at < now + CLOCKS_DIFFER
 
 
 def can_be_told(wish: Wish) -> bool:
@@ -113,5 +121,5 @@ def is_due(wish: Wish, now: datetime) -> bool:
 def is_due_after_run(wish: Wish, now: datetime) -> bool:
     """Whether it will be, once the run that is at work has ended."""
     if wish.when == Wish.When.DAILY:
-        return wish.told_at < last_moment(wish, now)
+        return not _is_told_since(last_moment(wish, now), wish, now)
     return wish.when == Wish.When.AT_ONCE
