@@ -26,13 +26,12 @@ from .health_states import (
 )  # fmt: skip
 from .jobs import THINGS, jobs, main_job, next_run, site
 from .known_outcomes import failing_since, with_outcomes, working_since
-from .lateness import overdue_since
+from .lateness import overdue_since, runs_begun
 from .models import JobPause, Mute, RecordSync, RunFailure, UpdateRun
 from .redact import redact
 from .running.runs import SILENCE
 from .scheduling.definition import FILE, Job
 from .scheduling.moved import installed_at
-from .scheduling.next_times import LATE_AFTER
 from .scheduling.plan import Site
 from .sync.due import next_news
 
@@ -93,9 +92,7 @@ class _Question:
 
     def answer(self) -> Health:
         job, upcoming = self.job, next_run(self.job, self.now)
-        # A clock that was wrong may have left a run of a time to come: nothing would be overdue till then.
-        known = UpdateRun.objects.filter(job=job.name, started__lt=self.now + LATE_AFTER)
-        runs = with_outcomes(self.user, known)
+        runs = with_outcomes(self.user, runs_begun(job.name, self.now))
         running = runs.filter(status=UpdateRun.Status.RUNNING)
         self.runs = runs
         self.running = running.filter(heartbeat__gte=self.now - SILENCE).first()

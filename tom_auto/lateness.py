@@ -11,6 +11,14 @@ from .scheduling.definition import Job
 from .scheduling.next_times import A_MINUTE, LATE_AFTER, late_since
 
 
+def runs_begun(job: str, now: datetime) -> QuerySet[UpdateRun]:
+    """The runs of the job of that name that have begun.
+
+    A clock that was wrong may have left one of a time to come: up to then nothing would be due.
+    """
+    return UpdateRun.objects.filter(job=job, started__lt=now + LATE_AFTER)
+
+
 def overdue_since(job: Job, started: datetime, done: datetime, now: datetime) -> datetime | None:
     """When the run was due that should follow one which `started` and was `done` then, if it is late."""
     while expected := late_since(job.when, started, done, now):

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from .jobs import command_of, jobs
+from .lateness import runs_begun
 from .models import JobPause, UpdateRun
 from .running.runs import SILENCE, started_by
 from .scheduling.definition import Job
@@ -75,7 +76,7 @@ def _ahead(job: Job, tick: datetime) -> list[Job]:
 def _is_awaited(job: Job, tick: datetime, begins_by: datetime, now: datetime) -> bool:
     """Whether `job` is at work, or may still begin. What a person has started does not count."""
     # Clocks of two hosts differ.
-    its = UpdateRun.objects.filter(job=job.name, started_by='', started__gte=tick - A_MINUTE / 2)
+    its = runs_begun(job.name, now).filter(started_by='', started__gte=tick - A_MINUTE / 2)
     if its.exists():
         return _alive(now).filter(job=job.name).exists()
     return _is_occupied(job, now) or (not _is_paused(job) and now < begins_by)

@@ -8,6 +8,9 @@ from django.utils import timezone
 
 import forked
 from tom_auto import order_of_jobs
+from tom_auto.celery_tasks import beat, tasks
+from tom_auto.celery_tasks.app import app
+from tom_auto.conf import automation
 from tom_auto.models import JobPause, UpdateRun
 from tom_auto.order_of_jobs import BEGINS_WITHIN, LONGEST, is_kept_waiting, wait_for_turn
 from tom_auto.running.runs import ASKED_BY
@@ -156,6 +159,49 @@ def test_beat_sends_them_one_after_another(scheduled):
     assert free(TICK + 600 * SECOND) == {'updatecadences', 'report'}
     UpdateRun.objects.filter(pk=run.pk).update(status='running')
     assert free(TICK + LONGEST + SECOND) >= {'updatecadences', 'updatetargets'}
+
+
+@pytest.fixture
+def sent(scheduled, monkeypatch):
+    """The jobs for which beat has sent a message; the test has its clock."""
+    names = []
+    monkeypatch.setattr(beat, '_limits_or_exit', automation)
+    monkeypatch.setattr(beat.sending, 'send', lambda task, to, name, since: names.append(name))
+    monkeypatch.setattr(beat.sending, 'sweep', lambda: 0)
+    return names
+
+
+def test_beat_sends_them_though_its_clock_was_ahead(scheduled, sent, monkeypatch):
+    """There is a run of a time to come; beat itself began then, and has sent a message then."""
+    scheduled.write_text('environment = "virtualenv"\n[updatedata]\nwhen = "17 * * * *"\n')
+    clock, right = [TICK + timedelta(days=4)], TICK - SECOND
+    monkeypatch.setattr(beat.timezone, 'now', lambda: clock[0])
+    one = beat.FromScheduleToml(app=app, lazy=True)
+    one.setup_schedule()
+
+    def jobs_sent(now):
+        clock[0] = now
+        one.tick()
+        for name in sent:
+            begins(name)(now)
+            ends(name)(now)
+        return [sent.pop() for _ in tuple(sent)]
+
+    begins('updatedata')(clock[0] - timedelta(hours=1))
+    ends('updatedata')(clock[0])
+    assert jobs_sent(clock[0]) == ['updatedata']
+    times = [right + seconds * SECOND for seconds in (0, 2, 600, 3602)]
+    assert [len(jobs_sent(now)) for now in times] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize('of_a_time_to_come', [True, False])
+def test_a_worker_runs_it_though_a_clock_was_ahead(scheduled, monkeypatch, of_a_time_to_come):
+    begun = []
+    monkeypatch.setattr(tasks.subprocess, 'run', lambda *words, **rest: begun.append(words))
+    now = timezone.now()
+    begins('updatedata')(now + timedelta(days=4) if of_a_time_to_come else now)
+    tasks.run_job('updatedata', (now - timedelta(minutes=1)).isoformat())
+    assert bool(begun) == of_a_time_to_come
 
 
 def test_hourly_is_one_minute_for_all_of_them(hourly):

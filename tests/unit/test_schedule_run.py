@@ -115,6 +115,21 @@ def test_after_a_sleep_it_runs_once(
     assert said.count('hello from updatedata') == 1
 
 
+def test_after_the_clock_was_set_back_it_runs_as_ever(
+    make_runner: Callable, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began while the clock was four days ahead."""
+    monkeypatch.setattr(runner_module, 'LOOK_EVERY', 0.05)
+    right = datetime(2026, 5, 1, 2, 0, 30, tzinfo=UTC)
+    times = iter(
+        [right + timedelta(days=4), *(right + timedelta(seconds=5 * n) for n in range(99))]
+    )
+    runner = make_runner(NOTE)
+    runner.clock = lambda: next(times, right)
+    run_for(runner, 2, job())
+    assert 'hello from updatedata' in said
+
+
 def test_stopped_in_the_middle_of_a_job(
     make_runner: Callable, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

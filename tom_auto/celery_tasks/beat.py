@@ -19,7 +19,8 @@ from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from ..conf import automation
-from ..models import JobPause, UpdateRun
+from ..lateness import runs_begun
+from ..models import JobPause
 from ..order_of_jobs import is_kept_waiting
 from ..scheduling.definition import Job, ScheduleError, read_schedule
 from ..scheduling.next_times import next_run
@@ -69,8 +70,9 @@ class FromScheduleToml(Scheduler):
 
     def _send_what_is_due(self) -> float:
         now = timezone.now()
+        self._begun = min(self._begun, now)  # the clock may have been set back
         jobs = read_schedule(Path(settings.BASE_DIR)).enabled()
-        due = {job: self._due(job) for job in jobs}
+        due = {job: self._due(job, now) for job in jobs}
         for job, since in due.items():
             if is_kept_waiting(job, due, now):
                 continue
@@ -86,12 +88,12 @@ class FromScheduleToml(Scheduler):
     def _is_to_be_sent(self, job: Job, since: datetime, now: datetime) -> bool:
         sent = self._sent.get(job.name)
         patience = timedelta(seconds=AGAIN * self._limits.LEASE)
-        is_new = sent is None or sent < since or sent + patience <= now
+        is_new = sent is None or sent < since or not now - patience < sent <= now
         return is_new and not JobPause.objects.filter(job=job.name).exists()
 
-    def _due(self, job: Job) -> datetime:
+    def _due(self, job: Job, now: datetime) -> datetime:
         """When a run of `job` is due next, or has been due since."""
-        runs = UpdateRun.objects.filter(job=job.name, started_by='')
+        runs = runs_begun(job.name, now).filter(started_by='')
         last = runs.values_list('started', flat=True).first()
         return next_run(job.when, last or self._begun)
 

@@ -15,9 +15,10 @@ from typing import IO
 
 from django.conf import settings
 from django.db import connection
+from django.utils import timezone
 
 from ..conf import automation
-from ..models import UpdateRun
+from ..lateness import runs_begun
 from ..scheduling.definition import LONGEST_TIMEOUT
 from ..scheduling.job_log import log_file, owner_only
 from ..scheduling.plan import START
@@ -70,7 +71,7 @@ def check_batch(pk: int) -> None:
 @app.task(name='tom_auto.run_job', acks_late=False, time_limit=LONGEST_TIMEOUT + DAY)
 def run_job(name: str, due_since: str) -> None:
     """Run a job of schedule.toml, unless a run of it has begun since it was due."""
-    runs = UpdateRun.objects.filter(job=name, started_by='')
+    runs = runs_begun(name, timezone.now()).filter(started_by='')
     if not runs.filter(started__gte=datetime.fromisoformat(due_since)).exists():
         connection.close()
         project = Path(settings.BASE_DIR)

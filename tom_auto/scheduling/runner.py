@@ -50,12 +50,14 @@ class Runner:
     def run(self, jobs: tuple[Job, ...]) -> None:
         """Start each of `jobs` whenever it is due, until `stop` is called."""
         now = self.clock()
-        due = {job: next_run(job.when, now) for job in jobs}
+        due = {job: _next(job, now) for job in jobs}
         while not self.stopped.wait(self._pause(min(due.values()))):
-            job = min(due, key=lambda one: (due[one], one.place))
             now = self.clock()
+            # If the clock was set back, a job is due earlier than it was before.
+            due = {job: min(due[job], _next(job, now)) for job in jobs}
+            job = min(due, key=lambda one: (due[one], one.place))
             if due[job] <= now:
-                due[job] = next_run(job.when, now)
+                due[job] = _next(job, now)
                 self.run_once(job)
 
     def _pause(self, due: datetime) -> float:
@@ -116,6 +118,11 @@ class Runner:
         self.say(line)
         with contextlib.suppress(OSError), self.log.open('ab') as file:
             file.write(os.fsencode(line) + b'\n')  # a read-only container has no log
+
+
+def _next(job: Job, now: datetime) -> datetime:
+    # In UTC: within a zone Python compares the clocks on the wall, across a change of clocks as well.
+    return next_run(job.when, now).astimezone(UTC)
 
 
 def say_alive_until(seconds: float, file: str | None = None) -> None:
