@@ -140,7 +140,7 @@ class _Question:
         if reasons:
             return FAILING, self._failing_since(), reasons
         run = self.running if self.running and not self.running.only else self.last
-        if slow := slower_than_usual(run, self.whole, self.now):
+        if slow := slower_than_usual(run, self.whole, self._between(run.started), self.now):
             return SLOW, run.started, [slow]
         return WORKING, working_since(self.user, self.whole), []
 
@@ -163,6 +163,11 @@ class _Question:
             return None
         done = by_itself.finished or by_itself.heartbeat
         return overdue_since(self.job, by_itself.started, done, self.now)
+
+    def _between(self, started: datetime) -> timedelta:
+        """The time from the start after `started` to the next one."""
+        first = next_run(self.job, started)
+        return next_run(self.job, first) - first
 
     def _what_failed(self) -> list[str]:
         reasons = [f'{name} could not be checked' for name in self._facilities_in_trouble()]

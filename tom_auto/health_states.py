@@ -77,16 +77,32 @@ class Health:
         return f'{self.job} {self.words_since}{since}{because}.'
 
 
-def slower_than_usual(run: UpdateRun, runs: QuerySet[UpdateRun], now: datetime) -> str:
-    """How slow `run`, in progress or ended, is beside the `runs` before it; empty unless very slow."""
+def slower_than_usual(
+    run: UpdateRun, runs: QuerySet[UpdateRun], between: timedelta, now: datetime
+) -> str:
+    """How slow `run`, in progress or ended, is beside the `runs` before it; empty unless very slow.
+
+    `between`: the time from one start of the job to the next.
+    """
     earlier = runs.filter(finished__isnull=False).exclude(pk=run.pk)[:RUNS_COMPARED]
-    times = [each.took for each in earlier]
-    if len(times) < RUNS_COMPARED:
-        return ''
-    usual, took = median(times), (run.finished or now) - run.started
+    took = (run.finished or now) - run.started
+    if len(earlier) < RUNS_COMPARED:
+        whole = [each.took for each in earlier if each.status != UpdateRun.Status.DIED]
+        return '' if run.finished else _hangs(took, whole, between)
+    usual = median(each.took for each in earlier)
     if took < max(MUCH_SLOWER * usual, usual + LATE_AFTER):
         return ''
     return f'a run takes {_minutes(took)} in place of the usual {_minutes(usual)}'
+
+
+def _hangs(took: timedelta, times: list[timedelta], between: timedelta) -> str:
+    """The same of a run in progress, where only a few `times` are known of others, or none."""
+    longest = max(times, default=between)
+    if took < max(MUCH_SLOWER * longest, between + LATE_AFTER):
+        return ''
+    if not times:
+        return f'its first run takes {_minutes(took)}'
+    return f'a run takes {_minutes(took)}, and took {_minutes(longest)} at most before'
 
 
 def _minutes(span: timedelta) -> str:

@@ -269,3 +269,26 @@ def test_so_is_one_in_progress_and_one_of_a_new_tom_is_not(mails, yearly):
     assert state()[0] == 'slow'
     UpdateRun.objects.filter(pk=run.pk).update(status='ok', finished=run.started)
     assert state()[0] == 'working'
+
+
+@pytest.mark.parametrize(
+    ('earlier', 'days', 'told'),
+    [
+        (3, 3, 'a run takes 4320 min, and took 2 min at most before'),
+        (3, 1, ''),  # the next start is not yet due
+        (0, 3, ''),  # the first may have years of data to fetch
+        (0, 11, 'its first run takes 15840 min'),
+    ],
+)
+def test_a_run_of_a_new_job_that_hangs_is_told(mails, hourly, earlier, days, told):
+    hourly.write_text(hourly.read_text().replace('hourly', 'daily'))
+    ago = timedelta(days=days)
+    for number in range(earlier):
+        took(ago + timedelta(days=1 + number), 2)
+    if earlier:
+        took(ago + timedelta(days=9), 5000, status='died')  # that one hung as well
+    ran(ago, status='running', finished=None, heartbeat=timezone.now())
+    assert state()[0] == ('slow' if told else 'working')
+    send_alerts()
+    assert len(mails) == bool(told)
+    assert not told or told in mails.text()
