@@ -4,6 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tom_observations.cadence import CadenceStrategy
+from tom_observations.cadences.resume_cadence_after_failure import (
+    ResumeCadenceAfterFailureStrategy,
+)
 from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
 from tom_observations.models import DynamicCadence, ObservationRecord
 
@@ -182,3 +185,23 @@ def test_what_a_called_run_cannot_replace_is_named_and_stops_nothing(two_failed,
         assert report['submitted'] == submitted
         [failure] = report['failures']
         assert f'observation {record.observation_id}' in failure['error']
+
+
+class LeavesOut(ResumeCadenceAfterFailureStrategy):
+    """Leaves out the second configuration of what it submits."""
+
+    def update_observation_payload(self, observation_payload):
+        for name in [one for one in observation_payload if one.startswith('c_2_')]:
+            del observation_payload[name]
+        return super().update_observation_payload(observation_payload)
+
+
+def test_what_a_strategy_leaves_out_stays_out_of_its_record(failed, settings):
+    failed(RETRY)
+    strategy(settings, LeavesOut)
+    first = newest()
+    first.parameters['c_2_max_airmass'] = '1.6'
+    first.save(update_fields=['parameters'])
+    assert updatecadences()[1]['submitted'] == 1
+    assert newest() != first
+    assert 'c_2_max_airmass' not in newest().parameters

@@ -5,6 +5,7 @@
 | module | what it does |
 |---|---|
 | `service_process` | A data service at work in a process of its own: its queries, and the data of targets |
+| `accepted_records` | The records of what was accepted: those that are missing are made |
 | `cadences` | One run of `updatecadences`: each active cadence is let go on, through the seam |
 | `candidates` | Makes a target of a candidate, or refreshes the one that is known already |
 | `facility_calls` | What strategies ask of facility classes: to submit, and to refresh a status |
@@ -26,7 +27,7 @@
 | `rights` | Who may see a new observation record |
 | `run` | One run of `updatetargets`: which queries, which targets, what came of each |
 | `selection` | Which saved queries are run, and which targets have data at a service |
-| `settle` | What became of submissions that have no clear end, and the records that they lack |
+| `settle` | What became of submissions that have no clear end |
 | `strategies` | How a cadence's strategy is run: because of which observation, and in UTC |
 | `submissions` | The seam round `submit_observation`: what a cadence submits, it submits once for each trigger |
 | `what_it_sees` | What a strategy sees of its observation group; in a dry run it leaves nothing behind |

@@ -20,10 +20,11 @@ from ..running import runs
 from ..running.outcomes import Outcome, Report
 from ..running.recorded_run import recorded_run
 from ..sync.record_outcomes import record_outcomes
+from .accepted_records import complete
 from .left_open import LeftOpen, see_the_time
 from .one_record import MadeMeanwhile
 from .report import CadencesReport
-from .settle import complete, failure_of, still_open
+from .settle import failure_of, still_open
 from .strategies import (
     in_utc,
     is_due,

@@ -8,8 +8,9 @@ from django.db.models import QuerySet
 from ..errors import OF_THE_SERVICE, AnotherRun, OutOfTime, SyncError
 from ..explain import explained
 from ..models import Submission
+from .accepted_records import complete
 from .portals import sharing_a_portal
-from .settle import complete, look_up, open_submissions
+from .settle import look_up, open_submissions
 
 State = Submission.State
 

@@ -132,7 +132,7 @@ def _may_replace(other: ObservationRecord, record: ObservationRecord) -> bool:
     return (
         other.facility == record.facility
         and isinstance(other.parameters, dict)
-        and bool(record.parameters.keys() - made_elsewhere(record))
+        and bool(record.parameters.keys() - made_elsewhere(record.facility))
         and other.pk > record.pk
         and record.parameters.keys() <= other.parameters.keys()
         and _begins_later(other, record)
@@ -155,9 +155,9 @@ def _is_next(cadence: DynamicCadence, other: ObservationRecord, record: Observat
         return False
 
 
-def made_elsewhere(record: ObservationRecord) -> set[str]:
+def made_elsewhere(facility: str) -> set[str]:
     """All that `findrequests` knows of a request; the page that adds existing ones knows nothing."""
-    return {'name', 'proposal', *get_service_class(record.facility)().get_start_end_keywords()}
+    return {'name', 'proposal', *get_service_class(facility)().get_start_end_keywords()}
 
 
 def _begins_later(other: ObservationRecord, record: ObservationRecord) -> bool:
