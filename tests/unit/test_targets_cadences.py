@@ -22,12 +22,14 @@ import kills
 from tom_auto.conf import advice
 from tom_auto.models import Submission, UpdateRun
 from tom_auto.simulator.messages import json_reply
+from tom_auto.targets import ceiling
 from tom_auto.targets.strategies import in_utc
 
 from .cadences import (
     LIST,
     RESUME,
     RETRY,
+    SUBMISSION,
     accepted_then,
     around_a_submission,
     fail,
@@ -314,6 +316,49 @@ def test_no_more_than_the_ceiling(failed, portal, automation):
     assert (status, report['submissions'], report['failures'][0]['kind']) == (1, [], 'ceiling')
     assert updatecadences()[1]['submitted'] == 0
     assert len(portal.requests) == 8
+
+
+def test_what_is_refused_uses_up_nothing_of_the_ceiling(failed, portal, automation):
+    automation['MOST_SUBMISSIONS'] = {'run': 1, 'day': 3}
+    for _ in range(3):
+        failed(RETRY)
+    portal.break_(SUBMISSION, faults.status(400), times=2, arrives=False)
+    assert updatecadences()[1]['submitted'] == 1
+    assert states() == ['refused', 'refused', 'recorded']
+
+
+def test_what_is_uncertain_does(failed, portal, automation):
+    automation['MOST_SUBMISSIONS'] = {'run': 1, 'day': 3}
+    failed(RETRY), failed(RETRY)
+    accepted_then(portal, faults.reset())
+    updatecadences()
+    assert states() == ['uncertain']
+
+
+@pytest.mark.parametrize('groups', ['several', 'one'])
+def test_where_all_is_refused_the_others_come_first_in_the_next_run(
+    failed, portal, monkeypatch, groups
+):
+    monkeypatch.setattr(ceiling, 'MOST_REFUSED', 2)
+    for _ in range(3):
+        failed(RETRY)
+    if groups == 'one':
+        first, *others = DynamicCadence.objects.order_by('pk')
+        for other in others:
+            first.observation_group.observation_records.add(
+                *other.observation_group.observation_records.all()
+            )
+            other.delete()
+    refusing = not_accepted(portal, faults.status(400))
+    _, report = updatecadences()
+    assert (states(), report['submitted']) == (['refused'] * 2, 0)
+    [last] = [one for one in report['failures'] if one['kind'] == 'set aside']
+    assert last['error'] == 'LCO has refused 2 submissions: the next run goes on with the others'
+    portal.breaks.remove(refusing)
+    portal.break_(SUBMISSION, faults.status(400), times=1, arrives=False)
+    assert updatecadences()[1]['submitted'] == 2
+    tried = Submission.objects.order_by('pk').values_list('trigger', flat=True)
+    assert tried[2] not in tried[:2]
 
 
 def test_one_cadence_in_trouble_does_not_stop_the_others(failed, portal, target):

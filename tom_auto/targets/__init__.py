@@ -8,6 +8,7 @@
 | `accepted_records` | The records of what was accepted: those that are missing are made |
 | `cadences` | One run of `updatecadences`: each active cadence is let go on, through the seam |
 | `candidates` | Makes a target of a candidate, or refreshes the one that is known already |
+| `ceiling` | How much cadences submit: in a run, in a day, and to a facility that refuses it |
 | `facility_calls` | What strategies ask of facility classes: to submit, and to refresh a status |
 | `find_requests` | One run of `findrequests`: which requests of the account's proposals no record has |
 | `known_requests` | Which requests at a portal the TOM has, or will have: a cadence has submitted them |

@@ -13,7 +13,7 @@ from tom_observations.cadences.retry_failed_observations import RetryFailedObser
 from tom_observations.models import DynamicCadence, ObservationRecord
 
 from ..conf import Automation
-from ..errors import AnotherRun, CannotRepeat, Ceiling, NotSubmitted, SyncError
+from ..errors import AnotherRun, CannotRepeat, Ceiling, NotSubmitted, SetAside, SyncError
 from ..explain import explained
 from ..models import Submission, UpdateRun
 from ..running import runs
@@ -21,6 +21,7 @@ from ..running.outcomes import Outcome, Report
 from ..running.recorded_run import recorded_run
 from ..sync.record_outcomes import record_outcomes
 from .accepted_records import complete
+from .ceiling import refused_last
 from .left_open import LeftOpen, see_the_time
 from .one_record import MadeMeanwhile
 from .report import CadencesReport
@@ -60,7 +61,7 @@ def update_cadences(
     recorded = recorded_run(job, COMMAND, report, limits, words, begun, dry_run)
     with recorded as (run, deadline), in_utc():
         its = Submission.objects.filter(cadence__in=only) if only else Submission.objects.all()
-        chosen = cadences_to_run(only, switched_off)
+        chosen = refused_last(cadences_to_run(only, switched_off), 'cadence')
         _Run(run, report, limits, deadline, switched_off).go(chosen, its)
     return report
 
@@ -227,11 +228,11 @@ class _Run:
     def _fail(self, cadence: DynamicCadence | None, facility: str, error: Exception) -> None:
         self._is_failing = True
         trouble = error if isinstance(error, SyncError) else explained(error, facility)
-        shared = isinstance(trouble, Ceiling)
+        shared = isinstance(trouble, Ceiling | SetAside)
         name = f'{cadence.pk} ({cadence.observation_group})' if cadence else 'that was deleted'
         name = name if facility == 'cadence' else f'cadence {name}'
         label = '' if shared else name
-        if shared and any(one.kind == trouble.kind for one in self._report.failures):
+        if shared and any(one.error == str(trouble) for one in self._report.failures):
             return
         outcome = Outcome(facility, observation_id=label, error=str(trouble), kind=trouble.kind)
         if self._run is not None:

@@ -21,6 +21,7 @@ from tom_observations.models import DynamicCadence, ObservationGroup, Observatio
 from ..errors import CannotRepeat, NotSubmitted
 from ..explain import told
 from ..models import Submission
+from .ceiling import refused_last
 from .submissions import submission_for
 
 #: As it is while nobody stands in its place: a class may have taken over that alone.
@@ -60,7 +61,7 @@ def triggers_of(cadence: DynamicCadence, strategy: type) -> Triggers:
     others = [one for one in records if one.user_id is None and one.observation_id not in ours]
     failed = [record for record in records if record.failed]
     due, doubtful = _without_replaced(cadence, failed, others)
-    return Triggers(due, [*odd.items(), *doubtful])
+    return Triggers(refused_last(due, 'trigger'), [*odd.items(), *doubtful])
 
 
 def _what_is_odd_of(record: ObservationRecord) -> CannotRepeat | None:

@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import partial
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -19,10 +18,11 @@ from django.utils import timezone
 from tom_observations.models import DynamicCadence, ObservationRecord
 
 from ..db_retry import patient
-from ..errors import AnotherRun, Ceiling, NotNoted, NotSubmitted, Uncertain
+from ..errors import AnotherRun, NotNoted, NotSubmitted, Uncertain
 from ..explain import explained
 from ..models import Submission
 from ..running.runs import TAKEN_OVER
+from .ceiling import OfARun
 from .facility_calls import refreshed, through
 from .one_record import MadeMeanwhile, others_of, without_halves
 from .portals import sends_it_as_it_is_to, sharing_a_portal
@@ -30,7 +30,6 @@ from .wire import Sent, is_refusal, watched
 
 logger = logging.getLogger(__name__)
 
-A_DAY = timedelta(days=1)
 ALREADY = 'something was submitted for this observation already'
 IN_HAND = Submission.State.INTENDED, Submission.State.UNCERTAIN
 
@@ -54,7 +53,7 @@ class Seam:
         switched_off: bool = False,
     ) -> None:
         """`claim` says that this run may still write; `switched_off`: cadences need not be active."""
-        self._claim, self._most, self._dry_run = claim, most, dry_run
+        self._claim, self._dry_run, self._ceiling = claim, dry_run, OfARun(most, dry_run)
         self._switched_off = switched_off
         # What is submitted is for this cadence, because of this observation.
         self.cadence: DynamicCadence | None = None
@@ -62,7 +61,6 @@ class Seam:
         self._is_due: Callable[[], bool] = bool
         self._is_seen_alone = True
         self._is_inside = False  # a class whose method calls that of another class
-        self.sent = 0
 
     def set(
         self,
@@ -84,11 +82,12 @@ class Seam:
             return original(payload)
         same = None if self._is_seen_alone else self._same(facility.name, payload)
         if self._dry_run:
-            self._see_the_ceiling()
-            self.sent += 1
+            self._ceiling.see(facility.name)
+            self._ceiling.count()
             raise WouldSubmit(name_of(payload))
         portal = sends_it_as_it_is_to(original, facility)
         intent, sent = self._intend(facility.name, payload, portal, same), Sent()
+        self._ceiling.count()
         self._is_inside = True
         try:
             with watched(partial(self._begin, intent)) as sent:
@@ -96,7 +95,8 @@ class Seam:
             if not numbers:
                 raise Uncertain(f'{facility.name} gave no number for {intent.name}')
         except BaseException as error:
-            _note_failure(intent, error, sent)
+            if _note_failure(intent, error, sent) == Submission.State.REFUSED:
+                self._ceiling.count_refused(facility.name)
             raise
         finally:
             self._is_inside = False
@@ -115,18 +115,10 @@ class Seam:
             if others_of(instance).filter(target=instance.target_id).exists():
                 raise MadeMeanwhile
 
-    def _see_the_ceiling(self) -> None:
-        since, most = timezone.now() - A_DAY, self._most
-        today = Submission.objects.filter(created__gt=since).exclude(state=Submission.State.REFUSED)
-        planned = self.sent if self._dry_run else 0
-        if self.sent >= most['run'] or today.count() + planned >= most['day']:
-            ceiling = f'{most["run"]} in a run, {most["day"]} in a day'
-            raise Ceiling(f'no more is submitted now: {ceiling}')
-
     def _intend(
         self, facility: str, payload: object, portal: str, same: Submission | None
     ) -> Submission:
-        self._see_the_ceiling()
+        self._ceiling.see(facility)
         try:
             with transaction.atomic(durable=True):  # committed, or nothing is sent
                 self._claim()
@@ -135,7 +127,6 @@ class Seam:
                     raise NotSubmitted(ALREADY)
                 if same:
                     raise NotSubmitted(f'submission {same.pk} is the same, and has not ended')
-                self.sent += 1
                 return Submission.objects.create(
                     cadence=self.cadence, trigger=self.trigger,
                     trigger_number=self.trigger.observation_id, facility=facility[:50],
@@ -216,8 +207,8 @@ def name_of(payload: object) -> str:
     return str(payload.get('name', '') if isinstance(payload, dict) else '')[:255]
 
 
-def _note_failure(intent: Submission, error: BaseException, sent: Sent) -> None:
-    """Note what came of it, unless another run has found that out meanwhile."""
+def _note_failure(intent: Submission, error: BaseException, sent: Sent) -> str:
+    """Note what came of it, unless another run has found that out meanwhile; and give that state."""
     # What tomtoolkit's own method sends is seen whole; a log may be sent over the network meanwhile.
     is_seen = bool(intent.portal) or not sent.is_elsewhere
     is_refused = is_seen and is_refusal(error, sent)
@@ -227,6 +218,7 @@ def _note_failure(intent: Submission, error: BaseException, sent: Sent) -> None:
         words = f'{intent.facility} has accepted a part of it: {words}'
     rows = Submission.objects.filter(pk=intent.pk, state=Submission.State.INTENDED)
     rows.update(state=state, error=words)
+    return state
 
 
 def _save_answer(intent: Submission, numbers: list[str]) -> None:

@@ -1,0 +1,60 @@
+"""How much cadences submit: in a run, in a day, and to a facility that refuses it.
+
+What a facility refuses is tried again at every run, so it must not keep others from their turn.
+"""
+
+from collections import Counter
+from datetime import timedelta
+from typing import TypeVar
+
+from django.db.models import Max
+from django.utils import timezone
+from tom_observations.models import DynamicCadence, ObservationRecord
+
+from ..errors import Ceiling, SetAside
+from ..models import Submission
+
+A_DAY = timedelta(days=1)
+MOST_REFUSED = 10  # by a facility in a run: after that it is left alone until the next one
+Row = TypeVar('Row', DynamicCadence, ObservationRecord)
+REFUSED = Submission.State.REFUSED
+
+
+class OfARun:
+    """What a run has submitted so far, or would have in a dry run."""
+
+    def __init__(self, most: dict[str, int], dry_run: bool) -> None:
+        self._most, self._dry_run = most, dry_run
+        self._sent, self._refused = 0, Counter()
+
+    def see(self, facility: str) -> None:
+        """Raise Ceiling or SetAside if no more may be submitted to `facility`."""
+        since, most = timezone.now() - A_DAY, self._most
+        today = Submission.objects.filter(created__gt=since).exclude(state=REFUSED)
+        planned = self._sent if self._dry_run else 0
+        if self._sent >= most['run'] or today.count() + planned >= most['day']:
+            ceiling = f'{most["run"]} in a run, {most["day"]} in a day'
+            raise Ceiling(f'no more is submitted now: {ceiling}')
+        if (refused := self._refused[facility]) >= MOST_REFUSED:
+            raise SetAside(
+                f'{facility} has refused {refused} submissions: the next run goes on with the others'
+            )
+
+    def count(self) -> None:
+        """One is sent; whether it is accepted is not known yet."""
+        self._sent += 1
+
+    def count_refused(self, facility: str) -> None:
+        """The last one was not accepted: another may be sent in its place."""
+        self._sent -= 1
+        self._refused[facility] += 1
+
+
+def refused_last(rows: list[Row], what: str) -> list[Row]:
+    """`rows`, of which those come last that had a submission refused, the newest refusal last of all.
+
+    `what` they are to a submission: its cadence, or its trigger.
+    """
+    refused = Submission.objects.filter(state=REFUSED, **{f'{what}__in': rows})
+    newest = dict(refused.values_list(what).annotate(Max('created')))
+    return sorted(rows, key=lambda row: newest[row.pk].timestamp() if row.pk in newest else 0)
