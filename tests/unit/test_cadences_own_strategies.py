@@ -8,6 +8,7 @@ from tom_observations.cadences.resume_cadence_after_failure import (
     ResumeCadenceAfterFailureStrategy,
 )
 from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
+from tom_observations.facilities.lco import LCOFacility
 from tom_observations.models import DynamicCadence, ObservationRecord
 
 import faults
@@ -205,3 +206,39 @@ def test_what_a_strategy_leaves_out_stays_out_of_its_record(failed, settings):
     assert updatecadences()[1]['submitted'] == 1
     assert newest() != first
     assert 'c_2_max_airmass' not in newest().parameters
+
+
+class UsesALateClass(CadenceStrategy):
+    """Imports, as it runs, a module with a facility class that submits in its own way."""
+
+    sent = []
+    classes = []
+
+    def run(self):
+        class Late(LCOFacility):
+            def submit_observation(facility, observation_payload):  # noqa: N805
+                self.sent.append(observation_payload)
+                return ['777']
+
+        class Later(Late):
+            def submit_observation(facility, observation_payload):  # noqa: N805
+                return super().submit_observation(observation_payload)
+
+        self.classes += [Late, Later]
+        Later().submit_observation({'name': 'x'})
+
+
+def test_a_facility_class_that_comes_during_the_run_submits_through_the_seam(failed, settings):
+    failed(RETRY)
+    strategy(settings, UsesALateClass)
+    sent, classes = UsesALateClass.sent, UsesALateClass.classes
+    sent.clear()
+    assert updatecadences('--dry-run')[1]['submissions'] == ['LCO x']
+    assert sent == []
+    for _ in range(2):
+        updatecadences()
+    assert len(sent) == 1
+    assert Submission.objects.get().observation_ids == ['777']
+    classes[0]().submit_observation({'name': 'after the run'})
+    assert len(sent) == 2
+    assert Submission.objects.count() == 1

@@ -6,7 +6,7 @@ were before the observatory was asked: see rules 2 and 5.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from inspect import getattr_static, isfunction
 
 from django.db import transaction
@@ -18,6 +18,7 @@ from ..models import RecordSync
 from ..observatories.facilities import TIMES, facility_classes, status_of
 from ..running.database_jobs import alone
 from ..sync.record_status import write_status
+from .wire import in_the_place_of
 
 #: What a class that refreshes a status changes, and what changes by itself.
 NOT_NOTES = {'id', 'status', 'created', 'modified', *TIMES}
@@ -29,19 +30,24 @@ def through(method: str, instead: Callable) -> Iterator[None]:
 
     That gets the class's own method, bound, then the facility, and then what the caller gives.
     """
-    classes = {*facility_classes()[0].values(), *_derived(BaseObservationFacility)}
-    plain = {one: getattr_static(one, method) for one in classes if hasattr(one, method)}
-    own = {one for one in plain if method in vars(one)}
-    for one, its in plain.items():
-        setattr(one, method, _Through(its, instead))
-    try:
+    base = BaseObservationFacility
+    before = getattr_static(base, '__init_subclass__')
+    with ExitStack() as stack:
+
+        def replace(one: type) -> None:
+            plain = getattr_static(one, method, None)
+            if plain is not None and not isinstance(plain, _Through):  # that is inherited
+                stack.enter_context(in_the_place_of(one, method, _Through(plain, instead)))
+
+        def come(one: type, **options: object) -> None:
+            before.__get__(None, one)(**options)
+            replace(one)
+
+        for one in {*facility_classes()[0].values(), *_derived(base)}:
+            replace(one)
+        # A strategy may import a facility class as it runs.
+        stack.enter_context(in_the_place_of(base, '__init_subclass__', classmethod(come)))
         yield
-    finally:
-        for one, its in plain.items():
-            if one in own:
-                setattr(one, method, its)
-            else:
-                delattr(one, method)
 
 
 def _derived(base: type) -> Iterator[type]:

@@ -120,14 +120,15 @@ def watched(before: Callable[[], None]) -> Iterator[Sent]:
     ]
     with ExitStack() as stack:
         for one, name, watch in watching:
-            stack.enter_context(_in_the_place_of(one, name, watch))
+            stack.enter_context(in_the_place_of(one, name, watch))
         yield sent
 
 
 @contextmanager
-def _in_the_place_of(one: type, name: str, watch: Callable) -> Iterator[None]:
+def in_the_place_of(one: type, name: str, other: object) -> Iterator[None]:
+    """While this lasts, `other` is what a class has by that name, be it its own or inherited."""
     its_own = vars(one).get(name)
-    setattr(one, name, watch)
+    setattr(one, name, other)
     try:
         yield
     finally:
