@@ -1132,3 +1132,25 @@ def test_where_numbers_come_again_an_older_record_is_of_something_else(add_recor
     old.refresh_from_db()
     assert (old.user, old.parameters, states()) == (None, {'a': 1}, ['recorded'])
     assert (newest().observation_id, newest().user) == ('1', trigger.user)
+
+
+@pytest.mark.parametrize('said', ['--submitted={pk}=777', '--not-submitted={pk}'])
+def test_what_a_run_has_settled_meanwhile_is_not_noted(failed, portal, monkeypatch, said):
+    failed(RETRY)
+    uncertain(portal, not_accepted)
+    portal.break_(LIST, faults.status(503))
+    intent = Submission.objects.get()
+    plain = command.open_submission
+
+    def meanwhile(pk, states):
+        found = plain(pk, states)
+        Submission.objects.update(state='refused', error='the portal does not know it')
+        return found
+
+    monkeypatch.setattr(command, 'open_submission', meanwhile)
+    with pytest.raises(CommandError) as error:
+        call_command('updatecadences', said.format(pk=intent.pk))
+    words = f'Nothing was noted. Submission {intent.pk} cannot be: it was settled meanwhile: not accepted'
+    assert (error.value.returncode, str(error.value)) == (2, words)
+    intent.refresh_from_db()
+    assert (intent.state, intent.error) == ('refused', 'the portal does not know it')

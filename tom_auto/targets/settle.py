@@ -101,30 +101,33 @@ def _is_missed_for_long(
 
 
 def accept(intent: Submission, numbers: list[str], claim: Callable[[], None] = nobody) -> None:
-    """It was accepted, under these numbers. Raises SyncError if another is meanwhile."""
+    """It was accepted, under these numbers.
+
+    Raises SyncError if another is meanwhile, or if somebody else has settled it.
+    """
     with transaction.atomic():
         take_turns()
         if are_of_another(numbers, intent):
             words = f'{", ".join(numbers)} is what another submission has become'
             raise SyncError(words)
-        is_ours = _settle(intent, State.SUBMITTED, claim, observation_ids=numbers, error='')
-    if is_ours:
-        complete(intent, claim)
+        _settle(intent, State.SUBMITTED, claim, observation_ids=numbers, error='')
+    complete(intent, claim)
 
 
 def reject(intent: Submission, reason: str, claim: Callable[[], None] = nobody) -> None:
-    """It was not accepted: its trigger is free again."""
+    """It was not accepted: its trigger is free again. Raises SyncError if somebody else has settled it."""
     _settle(intent, State.REFUSED, claim, error=reason)
 
 
-def _settle(intent: Submission, state: str, claim: Callable[[], None], **values: object) -> bool:
-    """Write what became of it, unless somebody else has meanwhile; whether that was so."""
+def _settle(intent: Submission, state: str, claim: Callable[[], None], **values: object) -> None:
+    """Write what became of it. Raises SyncError if somebody else has meanwhile."""
     its = Submission.objects.filter(pk=intent.pk, state=intent.state)
     with transaction.atomic():
         claim()
         is_ours = bool(its.update(state=state, **values))
     intent.refresh_from_db(fields=['state', 'observation_ids', 'error'])
-    return is_ours
+    if not is_ours:
+        raise SyncError(f'it was settled meanwhile: {intent.get_state_display()}')
 
 
 def what_speaks_against(intent: Submission, numbers: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -85,19 +86,21 @@ class Command(RunCommand):
                 raise wrong(f'Submission {intent.pk} cannot be noted as not submitted: {reason}.')
         with transaction.atomic():
             for intent, numbers in accepted:
-                note(intent, numbers)
+                note(intent, partial(accept, intent, numbers))
             for intent in refused:
-                reject(intent, 'a person said that it was not accepted')
+                note(intent, partial(reject, intent, 'a person said that it was not accepted'))
         noted = {'noted': named}
         words = 'Noted. The next run goes on from there.'
         self.stdout.write(json.dumps(noted) if options['json'] else words)
 
 
-def note(intent: Submission, numbers: list[str]) -> None:
-    """Write that `intent` was accepted as `numbers`. CommandError if that cannot be."""
+def note(intent: Submission, settle: Callable[[], None]) -> None:
+    """Write by `settle` what became of `intent`. CommandError if that cannot be."""
     try:
-        accept(intent, numbers)
-    except Exception as error:  # another one was settled meanwhile, or a hook of the TOM is broken
+        settle()
+    except (
+        Exception
+    ) as error:  # it, or another, was settled meanwhile, or a hook of the TOM is broken
         reason = explained(error, intent.facility)
         words = f'Nothing was noted. Submission {intent.pk} cannot be: {reason}'
         raise wrong(words) from error
