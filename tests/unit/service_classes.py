@@ -92,6 +92,24 @@ class AddsDetail(Survey):
         return target
 
 
+class Knows(Survey):
+    """Knows distances, ratings and other names of its targets."""
+
+    others: list[str] = []  # noqa: RUF012  (names that it gives only with the data of a target)
+
+    def create_target_from_query(self, result: dict, **kwargs: object) -> Target:
+        target = super().create_target_from_query(result)
+        target.distance = result.get('distance')
+        return target
+
+    def create_target_extras_from_query(self, query_results: dict, **kwargs: object) -> dict:
+        return {key: query_results[key] for key in ('rating',) if key in query_results}
+
+    def query_aliases(self, query_parameters: dict | None = None, target: Target | None = None,
+                      **kwargs: object) -> list[str]:  # fmt: skip
+        return self.others if query_parameters is None else []
+
+
 class NeedsKey(Survey):
     """Cannot run what an older version of it saved, as Fink cannot."""
 

@@ -182,7 +182,7 @@ def the_whole():
         [('ZTF26a', 'ndet', '2'), ('ZTF26a', 'survey', 'ztf')],
         [('ZTF26a', day, 18.0), ('ZTF26a', day + timedelta(days=1), 18.5)],
         [
-            ('M 31', {'name': 'M 31', 'ra': 10.68, 'dec': 41.27}),
+            ('M 31', {'name': 'M 31', 'ra': 10.68, 'dec': 41.27, 'aliases': ['NGC 0224']}),
             (
                 'ZTF26a',
                 {

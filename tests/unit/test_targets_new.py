@@ -113,6 +113,43 @@ def test_what_the_service_knows_newly_is_taken_over_and_what_a_person_changed_st
     }  # fmt: skip
 
 
+@pytest.mark.parametrize('is_else_changed', [False, True])
+def test_what_a_person_has_removed_stays_away(survey, is_else_changed):
+    own = survey('Knows', results=[found('a', distance=3.5, rating='1', aliases=['b', 'c'])])
+    updatetargets()
+    target = Target.objects.get()
+    assert (target.distance, target.tags, target.aliases.count()) == (3.5, {'rating': '1'}, 2)
+    Target.objects.update(distance=None)
+    TargetExtra.objects.all().delete()
+    TargetName.objects.filter(name='b').delete()
+    if is_else_changed:
+        own.results[0] |= {'ra': 10.001, 'aliases': ['b', 'c', 'd']}
+    for _ in range(2):
+        assert updatetargets()[0] == 0
+    target = Target.objects.get()
+    assert (target.distance, target.tags) == (None, {})
+    names = set(target.aliases.values_list('name', flat=True))
+    assert names == ({'c', 'd'} if is_else_changed else {'c'})
+
+
+def test_nor_does_an_alias_come_back_with_the_data_of_its_target(survey):
+    survey('Knows', results=[found('a')], others=['b', 'c'])
+    updatetargets()
+    TargetName.objects.filter(name='b').delete()
+    ServiceTarget.objects.update(asked_at=None)
+    updatetargets()
+    assert list(TargetName.objects.values_list('name', flat=True)) == ['c']
+
+
+def test_what_the_service_begins_to_say_is_taken_over_where_nothing_is(survey):
+    own = survey('Knows', results=[found('a')])
+    updatetargets()
+    own.results[0] |= {'distance': 3.5, 'rating': '1'}
+    updatetargets()
+    target = Target.objects.get()
+    assert (target.distance, target.tags) == (3.5, {'rating': '1'})
+
+
 def test_two_runs_give_the_same_database_as_one(broker, alerce):
     for number in range(5):
         alerce.add(f'ZTF26a{number}', ra=number)

@@ -1,6 +1,7 @@
 """Makes a target of a candidate, or refreshes the one that is known already.
 
-What a person has changed since the service last spoke stays: rule 7. So what it said is kept.
+What a person has changed or removed since the service last spoke stays so: rule 7. So what it said is
+kept.
 """
 
 import logging
@@ -18,11 +19,10 @@ from .names import Names
 from .positions import separation
 from .reduced_data import stored_once
 from .report import KNOWN, NEW, REFRESHED
-from .results import CALLED, Candidate, told_fields
+from .results import CALLED, GIVEN, Candidate, told_fields
 
 logger = logging.getLogger(__name__)
 
-MISSING = object()
 #: Degrees: what is farther away, under a name that is spelled otherwise, is another object.
 SAME_OBJECT = 1 / 60
 
@@ -87,9 +87,13 @@ class Keeper:
         if candidate.result.get('reduced_datums') or overrides(type(service), 'to_target'):
             return False
         pk = self._names.find([candidate.target.name, *candidate.names])
-        if pk is None or any(self._names.find([name]) is None for name in candidate.names):
+        if pk is None:
             return False
-        if is_unchanged := self._told(pk) == candidate.noted():
+        told = self._told(pk)
+        new = set(candidate.names).difference(told.pop(GIVEN, ()))
+        if any(self._names.find([name]) is None for name in new):
+            return False
+        if is_unchanged := told == candidate.noted():
             self._called.setdefault(pk, candidate.target.name)
         return is_unchanged
 
@@ -131,7 +135,7 @@ class Keeper:
         news = {
             name: value
             for name, value in candidate.told().items()
-            if here.get(name) != value and here.get(name) in (None, '', told.get(name, MISSING))
+            if here.get(name) != value and _is_untouched(name, here, told)
         }
         fields = [name for name in news if not name.startswith('extra ')]
         extras = [name for name in candidate.extras if f'extra {name}' in news]
@@ -143,20 +147,31 @@ class Keeper:
             candidate.outcome = REFRESHED
 
     def add_aliases(self, target: Target, aliases: list[TargetName]) -> int:
-        """Give `target` those of the names that no target has; how many they are."""
-        added = 0
+        """Give `target` those of the names that no target has; how many they are.
+
+        Not those that it had from this service before: somebody has removed them.
+        """
+        told, added = self._told(target.pk), []
+        given = told.get(GIVEN, [])
         for alias in aliases:
             self._names.read_new()
             alias.target = target
-            if self._names.is_taken(alias) or not _is_legal(alias):
+            if alias.name in given or self._names.is_taken(alias) or not _is_legal(alias):
                 continue
             alias.save()
-            added += 1
-        return added
+            added.append(alias.name)
+        if added:
+            self._write_told(target, told | {GIVEN: [*given, *added]})
+        return len(added)
 
     def _note(self, target: Target, candidate: Candidate) -> None:
+        before = self._told(target.pk)
+        given = {GIVEN: before[GIVEN]} if GIVEN in before else {}
+        self._write_told(target, candidate.noted() | given)
+
+    def _write_told(self, target: Target, told: dict[str, object]) -> None:
         ServiceTarget.objects.update_or_create(
-            target_id=target.pk, service=self._service, defaults={'told': candidate.noted()}
+            target_id=target.pk, service=self._service, defaults={'told': told}
         )
 
     def _keep_points(self, service: DataService, target: Target, candidate: Candidate) -> None:
@@ -212,6 +227,13 @@ def _refuse_a_twin(target: Target, candidate: Candidate, told: dict[str, object]
 def overrides(service_class: type[DataService], method: str) -> bool:
     """Whether the class has a method of its own."""
     return getattr(service_class, method) is not getattr(DataService, method)
+
+
+def _is_untouched(name: str, here: dict[str, object], told: dict[str, object]) -> bool:
+    """Whether the TOM has what the service has said before, be it nothing."""
+    if name in told:
+        return here.get(name) == told[name]
+    return here.get(name) in (None, '')
 
 
 def _here(target: Target) -> dict[str, object]:

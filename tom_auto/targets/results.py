@@ -12,7 +12,8 @@ from .report import KNOWN
 
 #: What a service does not change in a target that is known: a person may have named it.
 IDENTITY = ('id', 'basetarget_ptr_id', 'name', 'type', 'created', 'modified', 'permissions')
-CALLED = 'name'  # in what is kept of what a service said
+#: In what is kept of what a service said: what it calls the target, and the aliases that it gave it.
+CALLED, GIVEN = 'name', 'aliases'
 
 
 @dataclass
