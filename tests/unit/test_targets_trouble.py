@@ -88,6 +88,17 @@ def test_a_point_that_cannot_be_stored_keeps_those_before_it_and_the_target(surv
     assert (status, names(), brightness('a')) == (1, ['a', 'b'], [17.0])
 
 
+def test_points_that_a_class_stores_at_once_do_not_undo_their_target(survey):
+    """The database's constraint refuses the second, and with it the statement."""
+    points = {'photometry': [at(1, 17.0), at(1, 17.0)]}
+    survey('StoresAtOnce', results=[found('a', reduced_datums=points), found('b')])
+    for new in (2, 0):
+        status, report = updatetargets()
+        assert (status, report['new'], report['points']) == (1, new, 0)
+        assert names() == ['a', 'b']
+        assert 'unique' in errors(report)['Survey'].lower()
+
+
 def test_what_a_class_adds_to_a_target_is_added_to_known_ones_as_well(survey):
     own = survey('AddsDetail', results=[found('a', rating='1')])
     updatetargets()

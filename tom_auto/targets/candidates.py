@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable
 
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, transaction
-from tom_dataservices.dataservices import DataService, MissingDataException
+from django.db import transaction
+from tom_dataservices.dataservices import DataService
 from tom_targets.models import Target, TargetExtra, TargetName
 
 from ..errors import BadCandidate
@@ -17,7 +17,7 @@ from ..models import ServiceTarget
 from ..new_target_access import Access
 from .names import Names
 from .positions import separation
-from .reduced_data import stored_once
+from .reduced_data import keep_points
 from .report import KNOWN, NEW, REFRESHED
 from .results import CALLED, GIVEN, Candidate, told_fields
 
@@ -180,22 +180,6 @@ class Keeper:
             return
         candidate.points, trouble = keep_points(service, target, data)
         candidate.trouble += trouble
-
-
-def keep_points(service: DataService, target: Target, data: object) -> tuple[int, list[Exception]]:
-    """Store the reduced data of `target`: how many points are new or changed, and what failed."""
-    before, trouble = transaction.savepoint(), []
-    with stored_once() as counts:
-        try:
-            service.to_reduced_datums(target, data)
-        except MissingDataException:
-            pass
-        except Exception as error:
-            trouble.append(error)
-            if isinstance(error, DatabaseError):  # or nothing more could be done
-                transaction.savepoint_rollback(before)
-                return 0, trouble
-    return counts.made + counts.changed, trouble
 
 
 def _is_legal(alias: TargetName) -> bool:

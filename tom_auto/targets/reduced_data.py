@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, models, transaction
 from tom_dataproducts.models import ReducedDatumQuerySet
+from tom_dataservices.dataservices import DataService, MissingDataException
+from tom_targets.models import Target
 
 from ..errors import BadCandidate
 from ..explain import told
@@ -26,6 +28,33 @@ class Counts:
 
     made: int = 0
     changed: int = 0
+
+
+def keep_points(service: DataService, target: Target, data: object) -> tuple[int, list[Exception]]:
+    """Store the reduced data of `target`: how many points are new or changed, and what failed."""
+    trouble: list[Exception] = []
+    with stored_once() as counts:
+        try:
+            with transaction.atomic():  # what breaks in the database undoes these points alone
+                _store(service, target, data, trouble)
+        except DatabaseError as error:
+            return 0, [error]
+    return counts.made + counts.changed, trouble
+
+
+def _store(service: DataService, target: Target, data: object, trouble: list[Exception]) -> None:
+    """Store points until something fails, which is added to `trouble`: those before it stay.
+
+    Raises DatabaseError, after which nothing more can be done in a transaction.
+    """
+    try:
+        service.to_reduced_datums(target, data)
+    except MissingDataException:
+        pass
+    except DatabaseError:
+        raise
+    except Exception as error:
+        trouble.append(error)
 
 
 @contextmanager

@@ -22,8 +22,9 @@ from ..errors import OF_THE_SERVICE, BadAnswer, BadQuery, NotConfigured, SyncErr
 from ..explain import explained, hook_failed, told
 from ..models import ServiceTarget
 from ..new_target_access import Access
-from .candidates import Keeper, keep_points, overrides
+from .candidates import Keeper, overrides
 from .hidden_faults import answered_badly, overheard_faults, tell
+from .reduced_data import keep_points
 from .report import KNOWN, NEW
 from .results import Candidate, candidate_of
 
