@@ -5,6 +5,7 @@ serves the files, this view is never called. With `DATA_BY_PROXY` it says who ma
 the web server in front sends them.
 """
 
+import logging
 import re
 from contextlib import suppress
 from datetime import datetime
@@ -25,6 +26,8 @@ from .conf import automation
 from .error_reports import unavailable
 from .errors import StorageAway
 from .explain import in_the_storage
+
+logger = logging.getLogger(__name__)
 
 SMALL = 256 * 1024  # bytes: the system takes them at once, however slowly the visitor reads
 RETRY = 10  # seconds
@@ -55,12 +58,15 @@ def sent(request: HttpRequest, field: FieldFile) -> HttpResponse:
     try:
         with in_the_storage():
             field.open('rb')
+        answer = _answer(request, field)
     except FileNotFoundError as error:
         raise Http404('The file is missing.') from error
     except StorageAway:
         text = 'The storage of the data does not answer. Try again in a moment.'
         return unavailable(request, text, {'Retry-After': str(RETRY)})
-    answer = _answer(request, field)
+    except OSError as error:  # another owner's, or on a bad disk
+        logger.warning('The file %s cannot be read: %s', name, error)
+        return unavailable(request, 'The file cannot be read. The log of this TOM says why.')
     if answer.streaming is False:
         field.close()
     for header, value in SAFE.items():

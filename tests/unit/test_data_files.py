@@ -1,11 +1,15 @@
 """A data file goes to those who may see its target, and to nobody else."""
 
+import errno
+import io
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail
+from django.core.files import File
 from guardian.shortcuts import assign_perm
 from tom_dataproducts.models import DataProduct
 from tom_targets.models import Target
@@ -74,6 +78,30 @@ def test_no_other_file_is_served(admin_client, product, name):
 def test_a_row_without_its_file_is_a_404(admin_client, product):
     product.data.storage.delete(product.data.name)
     assert status(admin_client, product) == 404
+
+
+@pytest.mark.parametrize('trouble', ['a directory', 'another owner', 'a bad disk'])
+def test_one_that_cannot_be_read_is_named_in_the_log(
+    admin_client, product, settings, monkeypatch, caplog, trouble
+):
+    """Not by a mail for each click."""
+    settings.ADMINS = [('Ada', 'ada@example.org')]
+    admin_client.raise_request_exception = False
+    storage, name = product.data.storage, product.data.name
+    if trouble == 'a directory':
+        storage.delete(name)
+        Path(product.data.path).mkdir()
+    elif trouble == 'another owner':
+        refused = PermissionError(errno.EACCES, 'Permission denied', name)
+        monkeypatch.setattr(storage.__class__, '_open', Mock(side_effect=refused))
+    else:
+        broken = io.BytesIO(b'SIMPLE')
+        broken.read = Mock(side_effect=OSError(errno.EIO, 'Input/output error'))
+        monkeypatch.setattr(storage.__class__, '_open', lambda *words: File(broken))
+    answer = admin_client.get(f'/data/{name}')
+    assert (answer.status_code, mail.outbox) == (503, [])
+    assert b'cannot be read' in answer.content
+    assert f'{name} cannot be read: ' in caplog.text
 
 
 # --- Parts, versions, and visitors that read slowly ------------------------------------------
