@@ -52,6 +52,21 @@ def test_a_candidate_that_makes_no_sense_is_alone(survey, candidate, says):
     assert says in errors(report)['Survey']
 
 
+@pytest.mark.parametrize('odd', [None, '', float('nan'), ['b']])
+def test_an_alias_that_is_no_text_is_left_out(survey, odd):
+    survey(results=[found('a', aliases=['b', odd, 12345])])
+    for _ in range(2):
+        assert updatetargets()[0] == 0
+    aliases = set(TargetName.objects.values_list('name', flat=True))
+    assert (names(), aliases) == (['a'], {'b', '12345'})
+
+
+def test_nor_does_one_fail_the_data_of_its_target(survey):
+    survey('Knows', results=[found('a')], others=[None, 12345, 'b'])
+    assert updatetargets()[0] == 0
+    assert set(TargetName.objects.values_list('name', flat=True)) == {'b', '12345'}
+
+
 def test_each_target_has_its_own_data(survey):
     survey('KeepsAnswers', results=[found('a'), found('b')],
            points={'a': [at(1, 17.0)], 'b': [at(1, 19.0)]})  # fmt: skip

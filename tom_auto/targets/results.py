@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from math import isfinite
+from numbers import Integral
 
 from django.db import models
 from tom_dataservices.dataservices import DataService
@@ -54,8 +55,17 @@ def candidate_of(service: DataService, result: dict) -> Candidate:
     _tidy(target)
     extras = service.create_target_extras_from_query(result)
     aliases = result.get('aliases') or service.query_aliases(service.query_parameters, target)
-    names = service.create_aliases_from_query(aliases or [])
+    names = aliases_of(service, aliases)
     return Candidate(result, target, extras, [one for one in names if one.name != target.name])
+
+
+def aliases_of(service: DataService, answer: list | None) -> list[TargetName]:
+    """The names in what the service answers: texts and whole numbers. Whatever else is there is none."""
+    aliases = service.create_aliases_from_query(answer or [])
+    for alias in aliases:
+        if isinstance(alias.name, Integral):
+            alias.name = str(alias.name)
+    return [alias for alias in aliases if isinstance(alias.name, str) and alias.name.strip()]
 
 
 def told_fields(target: Target) -> list[models.Field]:

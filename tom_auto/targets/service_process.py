@@ -26,7 +26,7 @@ from .candidates import Keeper, overrides
 from .hidden_faults import answered_badly, overheard_faults, tell
 from .reduced_data import keep_points
 from .report import KNOWN, NEW
-from .results import Candidate, candidate_of
+from .results import Candidate, aliases_of, candidate_of
 
 #: What the methods of `AtWork` call in the class.
 CALLS = {'ask': 'query_targets', 'data': 'query_reduced_data'}
@@ -118,8 +118,7 @@ class AtWork:
             if not any((data or {}).values()):
                 tell(heard, self._name)
             if overrides(self._class, 'query_aliases'):
-                names = service.query_aliases(target=target) or []
-                aliases = service.create_aliases_from_query(names)
+                aliases = aliases_of(service, service.query_aliases(target=target))
         with transaction.atomic():
             self._orders.claim()
             batch.points, trouble = keep_points(service, target, data)
