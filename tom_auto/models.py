@@ -335,6 +335,9 @@ class Submission(models.Model):
     trigger_number = models.CharField(
         max_length=255, help_text='The number of that observation at its facility.'
     )
+    trigger_facility = models.CharField(
+        max_length=50, help_text='The facility of that observation.'
+    )
     state = models.CharField(max_length=10, choices=State.choices, default=State.INTENDED)
     facility = models.CharField(max_length=50)
     name = models.CharField(max_length=255, help_text='What the observatory knows it by.')

@@ -51,6 +51,7 @@ from .cadences import (
     twin,
     updatecadences,
 )
+from .facility_classes import Manual
 from .running import ran
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -1154,3 +1155,80 @@ def test_what_a_run_has_settled_meanwhile_is_not_noted(failed, portal, monkeypat
     assert (error.value.returncode, str(error.value)) == (2, words)
     intent.refresh_from_db()
     assert (intent.state, intent.error) == ('refused', 'the portal does not know it')
+
+
+class Gives50(Manual):
+    """Is not of LCO's kind, and gives one number again and again."""
+
+    name = 'Gives50'
+    sent = []
+
+    def get_start_end_keywords(self):
+        return 'start', 'end'
+
+    def submit_observation(self, observation_payload):
+        self.sent.append(observation_payload)
+        return ['50']
+
+
+class AsksFor50(CadenceStrategy):
+    """Submits to that class, whatever its newest observation is."""
+
+    def run(self):
+        Gives50().submit_observation({'name': f'number {len(Gives50.sent)}'})
+
+
+@pytest.fixture
+def cadence_of_50(settings, target, add_record):
+    """Makes a cadence that goes on from an old observation of a facility; gives that."""
+    path = f'{__name__}.Gives50'
+    settings.TOM_FACILITY_CLASSES = [*settings.TOM_FACILITY_CLASSES, path]
+    settings.TOM_CADENCE_STRATEGIES = [f'{__name__}.AsksFor50']
+    Gives50.sent.clear()
+
+    def make(facility):
+        record = add_record(facility, observation_id='50', status='WINDOW_EXPIRED')
+        ObservationRecord.objects.update(created=timezone.now() - timedelta(days=1))
+        group = ObservationGroup.objects.create(name='group')
+        group.observation_records.add(record)
+        DynamicCadence.objects.create(
+            observation_group=group, cadence_strategy='AsksFor50', active=True,
+            cadence_parameters={},
+        )  # fmt: skip
+        return record
+
+    return make
+
+
+def made_again(record):
+    """The same record once more, as the newest of its group."""
+    record.pk = None
+    record.save()
+    ObservationGroup.objects.get().observation_records.add(record)
+
+
+def test_what_was_submitted_to_another_facility_is_not_submitted_again(cadence_of_50):
+    record = cadence_of_50('LCO')
+    updatecadences()
+    record.delete()
+    made_again(record)
+    updatecadences()
+    assert (len(Gives50.sent), states()) == (1, ['recorded'])
+
+
+def test_where_numbers_come_again_another_observation_has_a_submission_of_its_own(cadence_of_50):
+    record = cadence_of_50('Gives50')
+    updatecadences()
+    made_again(record)
+    updatecadences()
+    assert (len(Gives50.sent), states()) == (2, ['recorded'] * 2)
+
+
+def test_nor_is_one_of_another_facility_that_has_its_number_taken_for_it(cadence_of_50):
+    record = cadence_of_50('Gives50')
+    updatecadences()
+    Submission.objects.update(facility='LCO')
+    record.facility = 'LCO'
+    made_again(record)
+    updatecadences()
+    assert len(Gives50.sent) == 2

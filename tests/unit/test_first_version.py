@@ -156,3 +156,4 @@ def test_a_submission_keeps_the_number_of_its_trigger(add_record, before_submiss
     record.delete(), cadence.delete()
     left = Submission.objects.get()
     assert (left.trigger_number, left.trigger, left.cadence) == (record.observation_id, None, None)
+    assert left.trigger_facility == record.facility

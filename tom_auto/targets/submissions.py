@@ -25,7 +25,7 @@ from ..running.runs import TAKEN_OVER
 from .ceiling import OfARun
 from .facility_calls import refreshed, through
 from .one_record import MadeMeanwhile, others_of, without_halves
-from .portals import sends_it_as_it_is_to, sharing_a_portal
+from .portals import has_numbers_of_its_own, sends_it_as_it_is_to, sharing_a_portal
 from .wire import Sent, is_refusal, watched
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,8 @@ class Seam:
                     raise NotSubmitted(f'submission {same.pk} is the same, and has not ended')
                 return Submission.objects.create(
                     cadence=self.cadence, trigger=self.trigger,
-                    trigger_number=self.trigger.observation_id, facility=facility[:50],
+                    trigger_number=self.trigger.observation_id,
+                    trigger_facility=self.trigger.facility, facility=facility[:50],
                     name=name_of(payload), payload=payload, portal=portal, created=timezone.now(),
                 )  # fmt: skip
         except IntegrityError as error:
@@ -189,8 +190,11 @@ def submission_for(trigger: ObservationRecord) -> Submission | None:
     Also if the record of `trigger` was deleted and made again, or if its request has two records.
     """
     facilities = sharing_a_portal(trigger.facility)
-    its = Q(trigger=trigger) | Q(trigger_number=trigger.observation_id, facility__in=facilities)
-    rows = Submission.objects.filter(its).exclude(state=Submission.State.REFUSED).order_by('pk')
+    same = Q(trigger_number=trigger.observation_id, trigger_facility__in=facilities)
+    if not has_numbers_of_its_own(trigger.facility):  # a record that is here is of something else
+        same &= Q(trigger=None)
+    rows = Submission.objects.filter(Q(trigger=trigger) | same).order_by('pk')
+    rows = rows.exclude(state=Submission.State.REFUSED)
     return min(rows, key=lambda one: one.state == Submission.State.RECORDED, default=None)
 
 
