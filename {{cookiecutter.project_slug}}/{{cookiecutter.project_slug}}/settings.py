@@ -173,12 +173,10 @@ TEMPLATES = [
 ]
 CRISPY_TEMPLATE_PACK = 'bootstrap5'
 
-DATABASES = {
-    'default': dj_database_url.parse(
-        environment.text('DATABASE_URL', default=f'sqlite:///{BASE_DIR / "db.sqlite3"}')
-    )
-}
-if DATABASES['default']['ENGINE'] == 'django.db.backends.sqlite3':
+database = dj_database_url.parse(
+    environment.text('DATABASE_URL', default=f'sqlite:///{BASE_DIR / "db.sqlite3"}')
+)
+if database['ENGINE'] == 'django.db.backends.sqlite3':
     options = {
         # Readers never wait for the writer, and a second writer waits instead of failing.
         'init_command': 'PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;',
@@ -186,7 +184,7 @@ if DATABASES['default']['ENGINE'] == 'django.db.backends.sqlite3':
         'timeout': 30,  # seconds
     }
 else:
-    DATABASES['default']['CONN_HEALTH_CHECKS'] = True
+    database['CONN_HEALTH_CHECKS'] = True
     options = {
         # A server that went away without a word is noticed within a minute.
         'connect_timeout': 10,
@@ -196,7 +194,7 @@ else:
         'keepalives_count': 3,
     }
 # What DATABASE_URL asks for wins, such as sslmode=verify-full.
-DATABASES['default']['OPTIONS'] = options | DATABASES['default'].get('OPTIONS', {})
+DATABASES = {'default': database | {'OPTIONS': options | database.get('OPTIONS', {})}}
 DEFAULT_AUTO_FIELD = 'django.db.models.AutoField'
 
 LANGUAGE_CODE = 'en-us'
