@@ -30,11 +30,11 @@ import faults
 from tom_auto.conf import Automation
 from tom_auto.errors import BadAnswer, NoAnswer, NoRoom
 from tom_auto.files import storage, whole_file
+from tom_auto.files.downloads import download
 from tom_auto.files.storage_id import accept_storage
 from tom_auto.observatories.http import limited_requests
 from tom_auto.simulator import archive
 from tom_auto.simulator.messages import Call, Reply
-from tom_auto.sync.downloads import download
 
 from .running import files, updatedata
 

@@ -24,8 +24,8 @@ import faults
 from simulated import Observatory
 from tom_auto.conf import Automation
 from tom_auto.errors import NoAnswer, SyncError
+from tom_auto.files.downloads import download
 from tom_auto.observatories.http import limited_requests
-from tom_auto.sync.downloads import download
 
 fork = get_context('fork')
 LIMITS = Automation(RETRIES=2, RETRY_WAIT=0)

@@ -22,10 +22,10 @@ from ..files.storage_id import insist_on_storage
 from ..files.whole_file import CHUNK
 from ..models import AuditedFile, AuditRound, UpdateRun
 from ..running import runs
+from ..running.failures import record_failures
 from ..running.outcomes import Outcome
 from ..running.recorded_run import recorded_run
 from ..running.threads import ENOUGH
-from ..sync.record_outcomes import record_outcomes
 from . import rounds
 from .known import Known, known_files
 from .look import Found, Verdict, look
@@ -203,7 +203,7 @@ class _Run:
 
     def _fail(self, outcomes: list[Outcome]) -> None:
         if outcomes:
-            record_outcomes(self._run, outcomes, self._limits)
+            record_failures(self._run, outcomes)
         for outcome in outcomes:
             self._report.add(outcome)
 

@@ -27,10 +27,10 @@ from ..errors import OutOfTime, SyncError
 from ..files import storage
 from ..models import Batch, TaskWorker, UpdateRun
 from ..observatories.facilities import facility_classes, is_stock
+from ..running.failures import record_failures
 from ..running.heartbeat import Heartbeat
 from ..running.outcomes import Outcome, Report
 from ..sync.facility_jobs import Facilities
-from ..sync.record_outcomes import record_outcomes
 from .app import batches_of
 from .batches import MOST_TRIES, State, add, check_claimed, claim, prolonged
 from .lists import read_all, what_the_lists_say
@@ -209,7 +209,7 @@ class Coordinator:
     def _count_out(self, batch: Batch, error: str, kind: str) -> None:
         """Count the records of a batch as not reached, and say why."""
         outcome = Outcome(batch.facility, error=error, kind=kind)
-        record_outcomes(self._run, [outcome], self._limits)
+        record_failures(self._run, [outcome])
         self._report.add(outcome)
         self._report.not_reached += len(batch.records)
 

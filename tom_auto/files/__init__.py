@@ -1,7 +1,8 @@
-"""The files of data products: where they lie, what they are called, and whether they are whole.
+"""The files of data products: how they arrive, where they lie, what they are called, whether they are whole.
 
 | module | what it does |
 |---|---|
+| `downloads` | Fetches files in constant memory and without credentials; each arrives whole, or not at all |
 | `file_names` | Makes a file's name and place out of what an archive calls it: rule 9 |
 | `storage` | Where the files of data products lie: on a disk of this host, or in a store such as S3 |
 | `storage_id` | The storage is the one that was there: it carries an id that the database knows: rule 7 |

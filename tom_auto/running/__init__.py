@@ -2,6 +2,7 @@
 
 | module | what it does |
 |---|---|
+| `failures` | Writes what failed in a run |
 | `heartbeat` | Says that a process is alive, in a thread of its own, for as long as its work goes on |
 | `outcomes` | What came of checking one record, and of a whole run |
 | `recorded_run` | What surrounds the work of a run: its row, its deadline, its limits on requests and the database |

@@ -5,7 +5,6 @@
 | `bring_frames` | Brings home the frames of one record that are wanted and not here yet |
 | `check_due` | Checks the records that are due: in a run, or in a batch that a worker has of one |
 | `check_record` | Checks one record: asks for its status, fetches its frames, and says what came of it |
-| `downloads` | Fetches files in constant memory and without credentials; each arrives whole, or not at all |
 | `due` | Which records are due, and when each is due again: rules 1 to 3 |
 | `engine` | One run of `updatedata`: which records are due, and what came of them |
 | `facility_jobs` | The facilities of a run: who asks each, and by which job |

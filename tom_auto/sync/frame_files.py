@@ -7,9 +7,9 @@ flushed and moved into place.
 from ..conf import Automation
 from ..errors import BadAnswer
 from ..files import file_names, storage, whole_file
+from ..files.downloads import download
 from ..files.whole_file import Received
 from ..models import StoredFrame
-from .downloads import download
 from .frame_plans import Action, Plan
 
 

@@ -7,7 +7,8 @@ from django.db import connection, transaction
 from ..conf import Automation
 from ..db_retry import patient
 from ..errors import LocalTrouble, NoFrames
-from ..models import RecordSync, RunFailure, UpdateRun
+from ..models import RecordSync, UpdateRun
+from ..running.failures import write_failures
 from ..running.outcomes import Ending, Outcome
 from ..running.runs import claim
 from .due import note
@@ -42,11 +43,7 @@ def record_outcomes(run: UpdateRun, outcomes: list[Outcome], limits: Automation)
         RecordSync.objects.bulk_create(
             syncs.values(), update_conflicts=True, unique_fields=['record'], update_fields=NOTED
         )
-        RunFailure.objects.bulk_create(
-            _failure(run, outcome)
-            for outcome in outcomes
-            if outcome.error and outcome.ending not in (Ending.SET_ASIDE, Ending.UNSUPPORTED)
-        )
+        write_failures(run, outcomes)
 
 
 def _syncs(records: set[int]) -> tuple[dict[int, RecordSync], set[int]]:
@@ -56,13 +53,6 @@ def _syncs(records: set[int]) -> tuple[dict[int, RecordSync], set[int]]:
         return {sync.pk: sync for sync in there}, set()
     syncs = {sync.pk: sync for sync in there.select_for_update(skip_locked=True)}
     return syncs, set(there.exclude(pk__in=syncs).values_list('pk', flat=True))
-
-
-def _failure(run: UpdateRun, outcome: Outcome) -> RunFailure:
-    return RunFailure(
-        run=run, record_id=outcome.record, observation_id=outcome.observation_id,
-        facility=outcome.facility[:50], error=outcome.error, error_kind=outcome.kind,
-    )  # fmt: skip
 
 
 def _note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -> None:

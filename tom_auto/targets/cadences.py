@@ -17,9 +17,9 @@ from ..errors import AnotherRun, CannotRepeat, Ceiling, NotSubmitted, SetAside, 
 from ..explain import explained
 from ..models import Submission, UpdateRun
 from ..running import runs
+from ..running.failures import record_failures
 from ..running.outcomes import Outcome, Report
 from ..running.recorded_run import recorded_run
-from ..sync.record_outcomes import record_outcomes
 from .accepted_records import complete
 from .ceiling import refused_last
 from .left_open import LeftOpen, see_the_time
@@ -236,5 +236,5 @@ class _Run:
             return
         outcome = Outcome(facility, observation_id=label, error=str(trouble), kind=trouble.kind)
         if self._run is not None:
-            record_outcomes(self._run, [outcome], self._limits)
+            record_failures(self._run, [outcome])
         self._report.add(outcome)

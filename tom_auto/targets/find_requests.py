@@ -18,9 +18,9 @@ from ..conf import Automation
 from ..explain import explained
 from ..models import UpdateRun
 from ..running import runs
+from ..running.failures import record_failures
 from ..running.outcomes import Outcome, Report
 from ..running.recorded_run import recorded_run
-from ..sync.record_outcomes import record_outcomes
 from .known_requests import known_among
 from .matches import Matches
 from .one_record import MadeMeanwhile, recording
@@ -231,5 +231,5 @@ class _Run:
     def _fail(self, error: errors.SyncError, facility: str, what: str) -> None:
         outcome = Outcome(facility, observation_id=what, error=str(error), kind=error.kind)
         if self._run is not None:
-            record_outcomes(self._run, [outcome], self._limits)
+            record_failures(self._run, [outcome])
         self._report.add(outcome)

@@ -19,13 +19,13 @@ from ..models import UpdateRun
 from ..new_target_access import Access, access_to_new_targets, is_hidden
 from ..observatories.facility_process import ClassProcess
 from ..running import runs
+from ..running.failures import record_failures
 from ..running.heartbeat import Heartbeat
 from ..running.outcomes import Outcome
 from ..running.recorded_run import recorded_run
 from ..running.threads import Job, Pool
 from ..sync.check_due import LAST_SECONDS, TICK
 from ..sync.facility_jobs import CLASSES
-from ..sync.record_outcomes import record_outcomes
 from .report import TargetsReport, failures_of
 from .selection import (
     Selection,
@@ -196,7 +196,7 @@ class _Run:
     def _write_outcomes(self) -> None:
         outcomes, self._outcomes = self._outcomes, []
         if outcomes and self._run is not None:
-            record_outcomes(self._run, outcomes, self._limits)
+            record_failures(self._run, outcomes)
         for outcome in outcomes:
             self._report.add(outcome)
         self._progress(self._report)

@@ -17,10 +17,10 @@ from urllib3.response import BaseHTTPResponse
 from ..conf import Automation
 from ..errors import BadAnswer, NoAnswer, NoRoom
 from ..explain import certificate_fault
-from ..files.storage import room_for
-from ..files.whole_file import PACKED, Received, received_from
 from ..observatories.http import MAX_ANSWER, USER_AGENT, ask, chunks_of
 from ..observatories.turns import let_others_ask
+from .storage import room_for
+from .whole_file import PACKED, Received, received_from
 
 BIG = 8 * 1024 * 1024  # bytes: after so many it is time to look at the disk again
 #: A compressed transfer would hide how many bytes the file has.
