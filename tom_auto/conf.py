@@ -8,6 +8,7 @@ import re
 import sys
 from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
+from math import isfinite
 from pathlib import Path
 
 from django.conf import settings
@@ -198,7 +199,7 @@ def _mistake(option: Field, value: object) -> tuple[str, str] | None:
             return f'{found}, not a timedelta.', hint
         if value > LONGEST:
             return f'{found}, which is too long.', f'{LONGEST.days} days are the most. {hint}'
-    elif isinstance(value, bool) or not isinstance(value, int | float):
+    elif isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         return f'{found}, not a number.', hint
     elif option.type is int and not isinstance(value, int):
         return f'{found}, not a whole number.', hint

@@ -18,6 +18,8 @@ BAD = [
     ({'WORKERS': '8'}, 'not a number'),
     ({'WORKERS': True}, 'not a number'),
     ({'READ_TIMEOUT': None}, 'not a number'),
+    ({'DEADLINE': float('inf')}, 'not a number'),
+    ({'LEASE': float('nan')}, 'not a number'),
     ({'DATA_WINDOW': 7}, 'not a timedelta'),
     ({'DATA_WINDOW': timedelta(days=-1)}, 'not a timedelta'),
     ({'DATA_WINDOW': timedelta.max}, 'too long'),
