@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.deletion import Collector
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
@@ -27,6 +27,9 @@ def remember_deleted(
         models.CASCADE(collector, field, frames, using)
         return
     # In this order: each is a statement of its own, and `frames` are found by their product.
+    its = frames.filter(archive=OuterRef('archive'), frame_id=OuterRef('frame_id'))
+    shared = SharedFrame.objects.using(using).filter(Exists(its))
+    collector.add_field_update(SharedFrame._meta.get_field('deleted'), True, shared)
     state = StoredFrame._meta.get_field('state')
     collector.add_field_update(state, StoredFrame.State.DELETED, frames)
     collector.add_field_update(field, None, frames)
@@ -188,12 +191,14 @@ class StoredFrame(models.Model):
 class SharedFrame(models.Model):
     """A frame that a record has beside the one for which it was stored.
 
-    When the frame goes with its own record, the other records get it back: see `sync.due`.
+    When the frame goes with its own record, the other records get it back, unless its product had been
+    deleted here: see `sync.due`.
     """
 
     record = models.ForeignKey(ObservationRecord, on_delete=models.CASCADE)
     archive = models.CharField(max_length=100)
     frame_id = models.CharField(max_length=255)
+    deleted = models.BooleanField(default=False, help_text='Its product was deleted here.')
 
     class Meta:
         constraints = [

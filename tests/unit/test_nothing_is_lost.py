@@ -266,6 +266,27 @@ def test_a_shared_frame_comes_back_to_the_record_that_still_has_it(
     assert sorted(product.data.read() for product in DataProduct.objects.all()) == contents(sky)
 
 
+@pytest.mark.parametrize('settled', [False, True])
+def test_a_shared_frame_that_was_deleted_does_not_come_back(sky, observed, add_record, settled):
+    """The record for which it was stored is a duplicate, and goes as well."""
+    first = observed('LCO', '')
+    second = add_record('SOAR', status='', observation_id=first.observation_id)
+    well()
+    gone, kept = DataProduct.objects.all()
+    owner = gone.observation_record
+    left = second if owner == first else first
+    gone.delete()
+    if settled:
+        RecordSync.objects.update(state='settled')
+    owner.delete()
+
+    well('--recheck')
+
+    [product] = DataProduct.objects.all()
+    assert product.observation_record == left
+    assert product.product_id == kept.product_id
+
+
 class TestAnObservationWithoutData:
     """Somebody is told, once, when its window ends."""
 

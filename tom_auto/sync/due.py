@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
+from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
 from ..models import RecordSync, SharedFrame, StoredFrame
@@ -81,9 +82,25 @@ def enrol() -> None:
         RecordSync.objects.bulk_create((RecordSync(pk=pk) for pk in keys), ignore_conflicts=True)
     kept = StoredFrame.objects.filter(archive=OuterRef('archive'), frame_id=OuterRef('frame_id'))
     lost = SharedFrame.objects.filter(~Exists(kept))
+    _remember_deleted(lost.filter(deleted=True))
     if keys := set(lost.values_list('record', flat=True)):
         RecordSync.objects.filter(pk__in=keys, state=State.SETTLED).update(state=State.WAITING)
         lost.delete()
+
+
+def _remember_deleted(lost: QuerySet[SharedFrame]) -> None:
+    """Let each of these stay deleted, for a record that has it still: rule 7."""
+    deleted = StoredFrame.State.DELETED
+    StoredFrame.objects.bulk_create(
+        (
+            StoredFrame(
+                archive=one.archive, frame_id=one.frame_id, record_id=one.record_id,
+                state=deleted, size=0, stored_at=timezone.now(),
+            )
+            for one in lost
+        ),
+        ignore_conflicts=True,  # one of them is enough for a frame
+    )  # fmt: skip
 
 
 def records_due(now: datetime, selection: Selection | None = None) -> QuerySet[ObservationRecord]:

@@ -185,7 +185,10 @@ def share(record: ObservationRecord, stored: StoredFrame) -> None:
         return
     its = {'record': record, 'archive': stored.archive, 'frame_id': stored.frame_id}
     with transaction.atomic():
-        _, is_new = SharedFrame.objects.get_or_create(**its)
+        shared, is_new = SharedFrame.objects.get_or_create(**its)
+        if shared.deleted:  # somebody has saved it again
+            shared.deleted = False
+            shared.save()
         if is_new:  # later, people may have taken these rights back
             jpeg = DataProduct.objects.filter(product_id=preview_id(stored.product.product_id))
             for product in (stored.product, *jpeg):
