@@ -456,15 +456,19 @@ def test_the_programs_connect_as_the_tom_does(of_an_owner, tmp_path, monkeypatch
     """In the same schema, for example: psql empties the one in which it finds itself."""
     its, copy = {'NAME': 'its'}, tmp_path / 'copy'
     of_an_owner('CREATE SCHEMA ours', **its)
+    anothers = 'CREATE SCHEMA anothers', 'CREATE TABLE anothers.stars (id integer)'
+    of_an_owner(*anothers, 'INSERT INTO anothers.stars VALUES (1)', **its)
     with monkeypatch.context() as patch:
         options = connection.settings_dict['OPTIONS']
         patch.setitem(options, 'options', '-c search_path=ours')
         of_an_owner('CREATE TABLE stars (id integer)', 'INSERT INTO stars VALUES (1)', **its)
         database_copies.dump(copy)
         of_an_owner('DELETE FROM stars', 'CREATE TABLE newer (id integer)', **its)
+        of_an_owner('UPDATE anothers.stars SET id = 2', **its)
         assert database_copies.load(copy) == []
         assert of_an_owner('SELECT * FROM stars', **its) == [(1,)]
         assert of_an_owner("SELECT to_regclass('newer')", **its) == [(None,)]
+        assert of_an_owner('SELECT * FROM anothers.stars', **its) == [(2,)]
         patch.setitem(options, 'channel_binding', 'require')
         with pytest.raises(database_copies.BackupError, match='channel binding'):
             database_copies.dump(copy)

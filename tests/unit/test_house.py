@@ -72,6 +72,7 @@ LAYERS = [
     {'sync.sharing'},
     {'observatories.archive_lists'},
     {
+        'observatories.asked_class',
         'observatories.facility_process',
         'files.downloads',
         'sync.frame_files',

@@ -109,6 +109,10 @@ MIXED = [
     '5 3 * * * cd {here} && ./manage.py updatedata | ./read_its_output.py',
     '5 3 * * * cd {here} && ./manage.py updatedata "and a quotation mark',
     '5 3 * * * (cd {here}; ./manage.py updatedata) < /dev/null; < tom.sql psql copy',
+    '5 3 * * * cd {here} && ./manage.py updatestatus && . ./backup.sh',
+    '5 3 * * * cd {here} && A=`backup.sh` && ./manage.py updatestatus',
+    '5 3 * * * cd {here} && test "$(backup.sh)" && ./manage.py updatestatus',
+    '5 3 * * * cd {here} && ./manage.py updatestatus | tee >(python analyse.py)',
 ]
 
 

@@ -272,6 +272,23 @@ class TestAFileThatWasChanged:
         assert path_of(DataProduct.objects.get(product_id=second.id)).read_bytes() == second.content
         all_is_as_before()
 
+    def test_is_left_alone_by_new_versions_under_another_name_too(self, sky, observed):
+        record = observed(frames=1)
+        well()
+        product = DataProduct.objects.get()
+        packed, name = path_of(product), f'{product.data.name}.unpacked'
+        packed.unlink()
+        Path(f'{packed}.unpacked').write_bytes(b'unpacked')
+        DataProduct.objects.update(data=name)
+        well()
+        before = files()
+        sky.reprocess(sky.frames_of[int(record.observation_id)][0])
+
+        all_is_as_before()
+
+        assert files() == before
+        assert DataProduct.objects.get().data.name == name
+
     @pytest.mark.parametrize('ending', ['txt', 'json'])
     @pytest.mark.parametrize('content', [b'flux', b'{"flux": 1}', None, b''])
     def test_is_left_alone_under_another_name(self, kept, content, ending):
@@ -586,6 +603,11 @@ class TestAnUpload:
         assert (report['saved'], StoredFrame.objects.count()) == (2, 2)
         assert not StoredFrame.objects.filter(product=mine).exists()
         assert not get_group_perms(team, mine)
+
+        (tmp_path / 'raise').touch()
+        status, report = updatedata()
+        assert (status, report['saved'], StoredFrame.objects.count()) == (1, 1, 3)
+        assert 'no more today' in report['failures'][0]['error']
 
     @pytest.mark.parametrize('facility', ['LCO', Lists])
     def test_that_arrives_while_the_frame_does(self, sky, settings, add_record, facility):

@@ -45,6 +45,7 @@ END $$;
 """
 #: Lines of the list of contents of a copy.
 OF_EXTENSION = re.compile(rb' (?:EXTENSION -|COMMENT - EXTENSION) "?([^\s"]+)')
+OF_SCHEMA = re.compile(rb'\d+; \d+ \d+ (?:COMMENT - )?SCHEMA ')
 OF_RIGHTS = re.compile(rb'\d+; \d+ \d+ (?:DEFAULT )?ACL ')
 #: From here on what fails is left out, and the transaction goes on; and no longer.
 FORGIVING = b'\\set ON_ERROR_STOP 0\n\\set ON_ERROR_ROLLBACK on\n'
@@ -76,7 +77,9 @@ def dump(file: Path) -> None:
             copy.execute('PRAGMA journal_mode=DELETE')  # all of it in the one file
         return
     wait = f'--lock-wait-timeout={WAIT * 1000}'
-    _run('pg_dump', '--format=custom', '--no-owner', wait, f'--file={file}', *_where())
+    schema = _schema()  # others may belong to other programs. With the usual one go the extensions
+    only = [] if schema == 'public' else [f'--schema="{schema}"']
+    _run('pg_dump', '--format=custom', '--no-owner', *only, wait, f'--file={file}', *_where())
 
 
 def prove(file: Path) -> None:
@@ -141,16 +144,26 @@ def _extensions() -> set[bytes]:
         return {name.encode() for (name,) in cursor.fetchall()}
 
 
+def _schema() -> str:
+    """The schema of this TOM's tables."""
+    with connection.cursor() as cursor:
+        cursor.execute('SELECT current_schema()')
+        return cursor.fetchone()[0]
+
+
 def _contents(file: Path) -> tuple[list[bytes], list[bytes]]:
     """What is to be restored of a copy, and the rights in it, each as lines of its list of contents.
 
-    Not the extensions that are there, nor a comment on one: only who has made one, mostly the server's
-    administrator, may remove it.
+    Not what lies in another schema, nor a schema itself: EMPTY spares both. Not the extensions that are
+    there, nor a comment on one: only who has made one, mostly the server's administrator, may remove it.
     """
     there, rights, others = _extensions(), [], []
+    ours = re.compile(rb'\d+; \d+ \d+ [A-Z ]+ (?:-|%s) ' % re.escape(_schema().encode()))
     connection.close()
     for line in _output('pg_restore', '--list', str(file)).splitlines(keepends=True):
         extension = OF_EXTENSION.search(line)
+        if not ours.match(line) or OF_SCHEMA.match(line):
+            continue
         if OF_RIGHTS.match(line):
             rights.append(line)
         elif not extension or extension[1] not in there:

@@ -3,6 +3,7 @@
 | module | what it does |
 |---|---|
 | `archive_lists` | Which frames many requests have, from the lists of an archive of LCO's kind: rule 17 |
+| `asked_class` | A facility class that is not of LCO's kind, as it is asked in its process |
 | `facilities` | Asks facility classes, each as it is, and turns what they answer into plain things |
 | `facility_process` | Facility classes that are not of LCO's kind, each at work in a process of its own: rule 4 |
 | `frames` | Frames, as the archives of observatories and facility classes list them, each or many at once |

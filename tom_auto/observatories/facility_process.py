@@ -11,36 +11,22 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from inspect import getattr_static, signature
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from threading import Event
-from types import FunctionType
 
 from django.contrib.auth.models import User
 from django.db import connection, connections
-from django.db.models.signals import post_save
-from tom_dataproducts.models import DataProduct
-from tom_observations import models as observation_models
-from tom_observations.models import ObservationRecord
 
 from ..db_retry import no_fork
 from ..errors import (
     BrokenClass,
-    CredentialsRefused,
     LocalTrouble,
     NoAnswer,
-    ServerError,
-    SyncError,
-    Unsupported,
     by_kind,
 )
-from ..explain import explained
 from ..interrupt import stopped_at_once, uninterrupted
-from ..redact import learn, stored_by
-from . import http
-from .facilities import Status, status_of
-from .frames import Listing, listed_by_class
+from .asked_class import as_told, facility_at_work
 
 fork = get_context('fork')  # what is imported and set already is there at once
 #: What the methods of `Asked` call in the class.
@@ -66,7 +52,7 @@ class ClassProcess:
     ) -> None:
         """`put_to_work`: makes there the object whose methods `calls` names; a facility's if None."""
         self.name, self._calls = name, calls
-        self._put_to_work = partial(put_to_work or _facility_at_work, name, facility_class)
+        self._put_to_work = partial(put_to_work or facility_at_work, name, facility_class)
         self._process = self._pipe = None
         self._in_database = fork.RawValue('b', 0)  # which may keep it waiting
         self._ready = Event()  # whether it can be asked
@@ -132,93 +118,6 @@ class ClassProcess:
         self._ready.clear()
 
 
-class Asked:
-    """A facility class of any other kind, at work in a process of its own."""
-
-    def __init__(self, name: str, facility_class: type) -> None:
-        self.name = name
-        self._class = facility_class
-        self._for: dict[int, object] = {}  # by user
-
-    def status(self, user: User | None, observation_id: str) -> Status:
-        """What `get_observation_status` says."""
-        return status_of(self._ask(user, 'get_observation_status', observation_id), self.name)
-
-    def frames(self, user: User | None, observation_id: str) -> Listing:
-        """What `data_products` lists."""
-        try:
-            return listed_by_class(self._ask(user, 'data_products', observation_id), self.name)
-        except NotImplementedError:  # of a generator, which does its work when it is read
-            raise Unsupported(f'{self.name} does not implement data_products') from None
-
-    def update(self, user: User | None, observation_id: str) -> None:
-        """Let the class's own `update_observation_status` do its work."""
-        self._ask(user, 'update_observation_status', observation_id)
-
-    def save(self, user: User | None, pk: int) -> set[int]:
-        """Let the class's own `save_data_products` do its work; the products that it has saved."""
-        saved: set[int] = set()
-
-        def note(instance: DataProduct, **rest: object) -> None:
-            saved.add(instance.pk)
-
-        post_save.connect(note, sender=DataProduct)
-        try:
-            self._ask(user, 'save_data_products', ObservationRecord.objects.get(pk=pk))
-        finally:
-            post_save.disconnect(note, sender=DataProduct)
-        return saved
-
-    def terminal_states(self, user: User | None) -> tuple[str, ...]:
-        """What `get_terminal_observing_states` says."""
-        return tuple(map(str, self._ask(user, 'get_terminal_observing_states') or ()))
-
-    def _facility(self, user: User | None) -> object:
-        """The class for one user: some log in when they are given one, so that happens once."""
-        key = user.pk if user else 0
-        if key not in self._for:
-            self._for[key] = self._logged_in(user)
-        if isinstance(self._for[key], SyncError):
-            raise self._for[key]
-        return self._for[key]
-
-    def _logged_in(self, user: User | None) -> object:
-        facility = self._class()
-        learn(stored_by(user) if user else ())  # what it uses may come back in its errors
-        try:
-            if user is not None and hasattr(facility, 'set_user'):
-                facility.set_user(user)
-        except Exception as error:
-            trouble = explained(error, self.name)
-            if isinstance(trouble, NoAnswer | ServerError):
-                raise
-            # Not a second time: after a few failed logins some lock the account.
-            return CredentialsRefused(f'the login of {user} at {self.name} failed: {trouble}')
-        return facility
-
-    def _ask(self, user: User | None, method: str, *arguments: object) -> object:
-        """Call a method of the class; raises Unsupported where it has none that takes these."""
-        function = getattr(self._class, method, None)
-        if function is None:
-            raise Unsupported(f'{self.name} has no {method}')
-        is_plain = isinstance(getattr_static(self._class, method), FunctionType)
-        try:  # before anybody logs in for it
-            signature(function).bind(*[None] * is_plain, *arguments)
-        except TypeError:
-            raise Unsupported(f'{self.name}.{method} cannot be called for one record') from None
-        try:
-            return getattr(self._facility(user), method)(*arguments)
-        except NotImplementedError:
-            raise Unsupported(f'{self.name} does not implement {method}') from None
-
-
-def _facility_at_work(name: str, facility_class: type) -> Asked:
-    http.answer_limit[0] = float('inf')
-    # The run calls the hooks, one at a time, when it has seen what was changed here.
-    observation_models.run_hook = lambda *arguments, **options: None
-    return Asked(name, facility_class)
-
-
 def _serve(pipe: Connection, other_end: Connection, own: ClassProcess) -> None:
     """Answer calls until the run hangs up."""
     other_end.close()
@@ -237,8 +136,7 @@ def _serve(pipe: Connection, other_end: Connection, own: ClassProcess) -> None:
             asked = asked or own._put_to_work()  # the database may be locked until the next call
             answer = True, getattr(asked, method)(user, *arguments)
         except BaseException as error:  # a facility class may even call sys.exit()
-            trouble = explained(error, own.name)
-            answer = False, (trouble.kind, str(trouble))
+            answer = False, as_told(error, own.name)
         connections.close_all()
         try:
             pipe.send(answer)

@@ -121,7 +121,7 @@ def _end_dead_runs(command: str, lock: str) -> None:
     Who holds a lock knows that every run that had it before is dead. Heartbeats are in the
     database's time, as the clocks of two hosts may differ.
     """
-    dead = Q(heartbeat__lt=Now() - SILENCE)
+    dead = Q(heartbeat__lt=Now() - SILENCE) | Q(heartbeat__gt=Now() + SILENCE)
     if lock:
         dead |= Q(host=socket.gethostname(), lock=lock)
     UpdateRun.objects.filter(dead, command=command, status=UpdateRun.Status.RUNNING).update(
@@ -140,7 +140,7 @@ def _end(run: UpdateRun, status: str, counts: Iterable[str] = ()) -> None:
 def alive(command: str) -> QuerySet[UpdateRun]:
     """The run of `command` that is in progress, as its heartbeat says. Empty if no run is."""
     running = UpdateRun.objects.filter(command=command, status=UpdateRun.Status.RUNNING)
-    return running.filter(heartbeat__gte=Now() - SILENCE)
+    return running.filter(heartbeat__range=(Now() - SILENCE, Now() + SILENCE))
 
 
 def heartbeat(run: UpdateRun | None, report: Report) -> Heartbeat:

@@ -24,6 +24,7 @@ PREPARES = re.compile(
     r'|(?:\w+=\S*(?: |$))+$'
     r'|(?:(?:\d )?[<>&]+ \S+(?: |$))+$'  # where the output of several goes
 )
+WITHIN = re.compile(r'`|\$\(|[<>]\(')  # another command, as a part of one
 #: What is done with the output of such a command, and does nothing without it.
 KEEPS_OUTPUT = re.compile(r'(?:tee|logger|systemd-cat|ts|cat|grep|tail|mail|mailx)(?: |$)')
 
@@ -72,7 +73,10 @@ def _does_more(command: str) -> bool:
         parts = _parts(command)
     except ValueError:  # a quotation mark without another
         return True
-    return not all(_is_replaced(words, piped) for words, piped in parts)
+    runs_something = WITHIN.search(command) is not None
+    first = next((n for n, (words, _) in enumerate(parts) if NAMES.search(' '.join(words))), 0)
+    behind = any(words[0] in ('source', '.') for words, _ in parts[first:])
+    return runs_something or behind or not all(_is_replaced(*part) for part in parts)
 
 
 def _parts(command: str) -> list[tuple[list[str], bool]]:

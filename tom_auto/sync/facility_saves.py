@@ -3,7 +3,9 @@
 What they saved gets what every stored frame gets: rules 4 and 10.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Max
@@ -11,7 +13,7 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..arrivals.noting import note_arrivals
-from ..errors import BrokenClass
+from ..errors import BrokenClass, by_kind
 from ..files import storage, whole_file
 from ..files.whole_file import Received
 from ..models import RecordSync, StoredFrame
@@ -30,14 +32,24 @@ def let_it_save(record: ObservationRecord, outcome: Outcome, facilities: Facilit
     sync = RecordSync.objects.filter(pk=record.pk)
     sync.filter(saving=False).update(saving=True, newest_product=newest)
     faults = _look_over(record, outcome, archive)  # from a call that was killed while it saved
-    [(saved, error)] = yield [facilities.class_job(name, record, 'save', record.pk)]
-    faults += _look_over(record, outcome, archive, saved or ())
+    job, saved = facilities.class_job(name, record, 'save', record.pk), set()
+    [(_, error)] = yield [replace(job, work=partial(_saved_by, job.work, saved))]
+    faults += _look_over(record, outcome, archive, saved)
     sync.update(saving=False)
     outcome.found = DataProduct.objects.filter(observation_record=record).count()
     if error is not None:
         raise error
     if faults:
         raise BrokenClass(f'{name} saved a broken file: {faults[0]}')
+
+
+def _saved_by(call: Callable[[], tuple], saved: set[int]) -> None:
+    """Note what a call has saved, and raise the error that it ended in, if any."""
+    products, trouble = call()
+    saved.update(products)
+    if trouble is not None:
+        kind, text = trouble
+        raise by_kind(kind)(text)
 
 
 def _look_over(

@@ -184,8 +184,10 @@ def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) 
         plan.action = Action.FETCH
     elif plan.frame.md5 and stored.archive_md5 not in ('', plan.frame.md5):
         plan.action = Action.RENEW
-    if plan.name and storage.is_proper(plan.name) and plan.is_named_as_archived:
-        plan.place = plan.name  # mended, or renewed, in place
+    # Mended in place, unless the name promises something else; renewed where its owner has it.
+    is_in_place = plan.is_named_as_archived or plan.action is Action.RENEW
+    if plan.name and storage.is_proper(plan.name) and is_in_place:
+        plan.place = plan.name
 
 
 def _differ(stored: StoredFrame, frame: Frame) -> bool:

@@ -16,8 +16,9 @@ from tom_observations.models import ObservationRecord
 
 from ..errors import BadAnswer, NoKey, SyncError, Unsupported
 from ..explain import explained
+from ..observatories.asked_class import Asked
 from ..observatories.facilities import Stock, is_stock, overrides
-from ..observatories.facility_process import Asked, ClassProcess
+from ..observatories.facility_process import ClassProcess
 from ..observatories.portal_pages import PAGE
 from .portal_rows import OddRequest, PortalRequest, key_of, rows_of
 from .portals import sharing_a_portal, with_lists
