@@ -432,12 +432,17 @@ def of_an_owner():
         run('DROP DATABASE its', 'DROP ROLE owner', 'DROP ROLE reader', 'DROP ROLE IF EXISTS gone')
 
 
+MIGRATIONS = 'CREATE TABLE django_migrations (id integer)'  # as every TOM has it
+
+
 @only_on('postgresql')
 def test_what_the_administrator_of_the_database_has_set_up_is_no_obstacle(of_an_owner, tmp_path):
     """An extension that only they may remove, and rights of a user whom another server does not have."""
     its, copy = {'NAME': 'its', 'USER': 'owner'}, tmp_path / 'copy'
     of_an_owner('CREATE EXTENSION pg_trgm', 'CREATE EXTENSION "uuid-ossp"', NAME='its')
-    of_an_owner('CREATE TABLE stars (id integer)', 'INSERT INTO stars VALUES (1)', **its)
+    of_an_owner(
+        MIGRATIONS, 'CREATE TABLE stars (id integer)', 'INSERT INTO stars VALUES (1)', **its
+    )
     of_an_owner('GRANT SELECT ON stars TO reader', 'GRANT INSERT ON stars TO gone', **its)
     database_copies.dump(copy)
     of_an_owner('DROP OWNED BY gone', 'DROP ROLE gone', NAME='its')
@@ -461,7 +466,8 @@ def test_the_programs_connect_as_the_tom_does(of_an_owner, tmp_path, monkeypatch
     with monkeypatch.context() as patch:
         options = connection.settings_dict['OPTIONS']
         patch.setitem(options, 'options', '-c search_path=ours')
-        of_an_owner('CREATE TABLE stars (id integer)', 'INSERT INTO stars VALUES (1)', **its)
+        stars = 'CREATE TABLE stars (id integer)', 'INSERT INTO stars VALUES (1)'
+        of_an_owner(MIGRATIONS, *stars, **its)
         database_copies.dump(copy)
         of_an_owner('DELETE FROM stars', 'CREATE TABLE newer (id integer)', **its)
         of_an_owner('UPDATE anothers.stars SET id = 2', **its)
@@ -469,9 +475,36 @@ def test_the_programs_connect_as_the_tom_does(of_an_owner, tmp_path, monkeypatch
         assert of_an_owner('SELECT * FROM stars', **its) == [(1,)]
         assert of_an_owner("SELECT to_regclass('newer')", **its) == [(None,)]
         assert of_an_owner('SELECT * FROM anothers.stars', **its) == [(2,)]
+        with monkeypatch.context() as path:
+            path.setitem(options, 'options', '-c search_path=anothers')
+            connection.close()
+            with pytest.raises(database_copies.BackupError, match='CREATE SCHEMA ours'):
+                database_copies.load(copy)
+            of_an_owner(MIGRATIONS, **its)
+            with pytest.raises(database_copies.BackupError, match='of this TOM in anothers'):
+                database_copies.load(copy)
+        connection.close()
+        assert of_an_owner('SELECT * FROM stars', **its) == [(1,)]
         patch.setitem(options, 'channel_binding', 'require')
         with pytest.raises(database_copies.BackupError, match='channel binding'):
             database_copies.dump(copy)
+
+
+@only_on('postgresql')
+def test_the_tables_count_and_not_where_new_ones_would_be(of_an_owner, tmp_path, monkeypatch):
+    """Somebody has made a schema of the user's name since: by default it comes before `public`."""
+    its, copy = {'NAME': 'its'}, tmp_path / 'copy'
+    options = connection.settings_dict['OPTIONS']
+    monkeypatch.setitem(options, 'options', '-c search_path=newer,public')
+    of_an_owner(
+        MIGRATIONS, 'CREATE TABLE stars (id integer)', 'INSERT INTO stars VALUES (1)', **its
+    )
+    of_an_owner('CREATE SCHEMA newer', 'CREATE TABLE newer.mine (id integer)', **its)
+    database_copies.dump(copy)
+    of_an_owner('DELETE FROM stars', **its)
+    assert database_copies.load(copy) == []
+    assert of_an_owner('SELECT * FROM stars', **its) == [(1,)]
+    assert of_an_owner('SELECT count(*) FROM newer.mine', **its) == [(0,)]
 
 
 ODD_NAMES = (

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 from guardian.shortcuts import assign_perm, get_groups_with_perms
 from tom_observations.facilities import ocs
 from tom_observations.facilities.lco import LCOFacility
@@ -490,7 +491,7 @@ def test_what_the_page_adds_before_a_cadence_records_it_is_its_record(
 def test_one_run_adds_at_a_time_and_a_list_waits_for_nobody(sky):
     UpdateRun.objects.create(
         job='findrequests', command='findrequests', host='elsewhere', pid=1,
-        started='2026-01-01T00:00Z', heartbeat='2126-01-01T00:00Z',
+        started='2026-01-01T00:00Z', heartbeat=timezone.now(),
     )  # fmt: skip
     with pytest.raises(CommandError) as error:
         findrequests(*ADD)

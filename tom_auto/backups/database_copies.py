@@ -24,9 +24,9 @@ LONGEST = 6 * 3600  # seconds that a program of PostgreSQL may take
 CONNECT = '10'  # seconds
 
 #: Empties the schema in a transaction: tables that the copy does not know must not stay.
-EMPTY = f"""
+EMPTY = """
 BEGIN;
-SET LOCAL lock_timeout = '{WAIT}s';
+SET LOCAL lock_timeout = '%ds';
 SET LOCAL client_min_messages = warning;
 DO $$
 DECLARE item record;
@@ -35,17 +35,17 @@ BEGIN
         SELECT relname, nspname, CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
             WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind
         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-        WHERE nspname = current_schema() AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+        WHERE nspname = '%s' AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
             AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')
         ORDER BY relkind = 'S'
     LOOP
-        EXECUTE format('DROP %s IF EXISTS %I.%I CASCADE', item.kind, item.nspname, item.relname);
+        EXECUTE format('DROP %%s IF EXISTS %%I.%%I CASCADE', item.kind, item.nspname, item.relname);
     END LOOP;
 END $$;
 """
 #: Lines of the list of contents of a copy.
 OF_EXTENSION = re.compile(rb' (?:EXTENSION -|COMMENT - EXTENSION) "?([^\s"]+)')
-OF_SCHEMA = re.compile(rb'\d+; \d+ \d+ (?:COMMENT - )?SCHEMA ')
+OF_SCHEMA = re.compile(rb'\d+; \d+ \d+ (?:(?:COMMENT|ACL) - )?SCHEMA ')
 OF_RIGHTS = re.compile(rb'\d+; \d+ \d+ (?:DEFAULT )?ACL ')
 #: From here on what fails is left out, and the transaction goes on; and no longer.
 FORGIVING = b'\\set ON_ERROR_STOP 0\n\\set ON_ERROR_ROLLBACK on\n'
@@ -78,7 +78,7 @@ def dump(file: Path) -> None:
         return
     wait = f'--lock-wait-timeout={WAIT * 1000}'
     schema = _schema()  # others may belong to other programs. With the usual one go the extensions
-    only = [] if schema == 'public' else [f'--schema="{schema}"']
+    only = [] if schema in ('', 'public') else [f'--schema="{schema}"']
     _run('pg_dump', '--format=custom', '--no-owner', *only, wait, f'--file={file}', *_where())
 
 
@@ -145,22 +145,53 @@ def _extensions() -> set[bytes]:
 
 
 def _schema() -> str:
-    """The schema of this TOM's tables."""
+    """The schema of the tables that this TOM sees; empty if it has none."""
     with connection.cursor() as cursor:
-        cursor.execute('SELECT current_schema()')
+        cursor.execute(
+            'SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace '
+            "WHERE pg_class.oid = to_regclass('django_migrations')"
+        )
+        return (cursor.fetchone() or [''])[0]
+
+
+def _seen() -> list[str]:
+    """The schemas in which this TOM looks for its tables, and that are there."""
+    with connection.cursor() as cursor:
+        cursor.execute('SELECT current_schemas(false)')
         return cursor.fetchone()[0]
 
 
-def _contents(file: Path) -> tuple[list[bytes], list[bytes]]:
-    """What is to be restored of a copy, and the rights in it, each as lines of its list of contents.
+def _schema_of(contents: bytes) -> str:
+    """The schema of the tables in a copy. Raises BackupError unless they come to where the TOM's are."""
+    found = re.search(rb'^\d+; \d+ \d+ TABLE (\S+) django_migrations ', contents, re.MULTILINE)
+    if found is None:
+        raise BackupError('The copy of the database has no tables of a TOM. Nothing was changed.')
+    schema, here = found[1].decode(), _schema()
+    if here not in ('', schema):
+        raise BackupError(
+            f'The tables of the copy are in the schema {schema}, and those of this TOM in {here}. '
+            'Nothing was changed.'
+        )
+    if schema not in _seen():
+        raise BackupError(
+            f'The tables of the copy are in the schema {schema}, in which this TOM does not look for '
+            f'them. Create it (CREATE SCHEMA {schema}), or let DATABASE_URL name it in search_path.'
+        )
+    return schema
+
+
+def _contents(file: Path) -> tuple[str, list[bytes], list[bytes]]:
+    """The schema of a copy, what is to be restored of it, and the rights in it: lines of its contents.
 
     Not what lies in another schema, nor a schema itself: EMPTY spares both. Not the extensions that are
     there, nor a comment on one: only who has made one, mostly the server's administrator, may remove it.
     """
     there, rights, others = _extensions(), [], []
-    ours = re.compile(rb'\d+; \d+ \d+ [A-Z ]+ (?:-|%s) ' % re.escape(_schema().encode()))
+    listed = _output('pg_restore', '--list', str(file))
+    schema = _schema_of(listed)
+    ours = re.compile(rb'\d+; \d+ \d+ [A-Z ]+ (?:-|%s) ' % re.escape(schema.encode()))
     connection.close()
-    for line in _output('pg_restore', '--list', str(file)).splitlines(keepends=True):
+    for line in listed.splitlines(keepends=True):
         extension = OF_EXTENSION.search(line)
         if not ours.match(line) or OF_SCHEMA.match(line):
             continue
@@ -168,7 +199,7 @@ def _contents(file: Path) -> tuple[list[bytes], list[bytes]]:
             rights.append(line)
         elif not extension or extension[1] not in there:
             others.append(line)
-    return others, rights
+    return schema, others, rights
 
 
 def _load_postgresql(file: Path) -> list[str]:
@@ -176,13 +207,13 @@ def _load_postgresql(file: Path) -> list[str]:
 
     The rights come last. Another server may lack the users who had them: then those alone are left out.
     """
-    contents, rights = _contents(file)
+    schema, contents, rights = _contents(file)
     psql = ('psql', '--no-psqlrc', '--quiet', '--set=ON_ERROR_STOP=1', *_where())
     with TemporaryFile() as said, TemporaryFile() as complaint:
         writer = _start(*psql, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
         programs = [(writer, said)]
         with writer, suppress(BrokenPipeError):  # it says why it ended
-            writer.stdin.write(EMPTY.encode())
+            writer.stdin.write((EMPTY % (WAIT, schema.replace("'", "''"))).encode())
             programs.append((_write_script(file, contents, writer.stdin, complaint), complaint))
             writer.stdin.write(FORGIVING)
             programs.append((_write_script(file, rights, writer.stdin, complaint), complaint))

@@ -1,9 +1,11 @@
 """A facility class that is not of LCO's kind, as it is asked in its process: see `facility_process`."""
 
+from functools import partial
 from inspect import getattr_static, signature
 from types import FunctionType
 
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models.signals import post_save
 from tom_dataproducts.models import DataProduct
 from tom_observations import models as observation_models
@@ -48,7 +50,7 @@ class Asked:
         saved: set[int] = set()
 
         def note(instance: DataProduct, **rest: object) -> None:
-            saved.add(instance.pk)
+            transaction.on_commit(partial(saved.add, instance.pk))  # or its key may be another's
 
         post_save.connect(note, sender=DataProduct)
         try:

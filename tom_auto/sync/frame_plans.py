@@ -184,8 +184,11 @@ def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) 
         plan.action = Action.FETCH
     elif plan.frame.md5 and stored.archive_md5 not in ('', plan.frame.md5):
         plan.action = Action.RENEW
-    # Mended in place, unless the name promises something else; renewed where its owner has it.
-    is_in_place = plan.is_named_as_archived or plan.action is Action.RENEW
+    # Mended in place, unless the name promises something else; what its owner has renamed is looked at.
+    is_in_place = plan.is_named_as_archived or (
+        plan.action is Action.RENEW
+        and PurePath(plan.name).suffix != PurePath(stored.filename).suffix
+    )
     if plan.name and storage.is_proper(plan.name) and is_in_place:
         plan.place = plan.name
 

@@ -98,7 +98,16 @@ def _write(kept: list[Kept]) -> list[StoredFrame | None]:
         if row:
             share(one.record, row)
     note_arrivals(arrivals)
+    _forget_deleted(rows)
     return rows
+
+
+def _forget_deleted(rows: list[StoredFrame | None]) -> None:
+    """What somebody has saved again is deleted for no record."""
+    keys = [row.frame_id for row in rows if row]
+    again = SharedFrame.objects.filter(frame_id__in=keys, deleted=True)
+    for archive in {row.archive for row in rows if row}:
+        again.filter(archive=archive).update(deleted=False)
 
 
 def _create_products(kept: list[Kept]) -> dict[str, DataProduct]:
@@ -185,10 +194,7 @@ def share(record: ObservationRecord, stored: StoredFrame) -> None:
         return
     its = {'record': record, 'archive': stored.archive, 'frame_id': stored.frame_id}
     with transaction.atomic():
-        shared, is_new = SharedFrame.objects.get_or_create(**its)
-        if shared.deleted:  # somebody has saved it again
-            shared.deleted = False
-            shared.save()
+        _, is_new = SharedFrame.objects.get_or_create(**its)
         if is_new:  # later, people may have taken these rights back
             jpeg = DataProduct.objects.filter(product_id=preview_id(stored.product.product_id))
             for product in (stored.product, *jpeg):
