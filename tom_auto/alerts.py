@@ -77,7 +77,7 @@ def _is_tried_again(alert: Alert, outcome: Outcome, now: datetime) -> bool:
     since = alert.told_at if _is_reminded(alert, now) else now - REMINDER
     told = Told.objects.filter(job=alert.job, channel=alert.channel, at__gt=since)
     tries = max(1, told.exclude(error='').count())
-    if outcome.is_unsure and told.filter(error=outcome.error).count() >= UNSURE_TRIES:
+    if outcome.is_unsure and told.filter(is_unsure=True).count() >= UNSURE_TRIES:
         return False
     pause = min(CLAIM * 2 ** min(tries - 1, 10), LONGEST_PAUSE)
     Alert.objects.filter(pk=alert.pk).update(claimed_until=now + pause)

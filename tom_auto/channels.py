@@ -79,7 +79,7 @@ def tell(channel: str, send: Callable[[Message], None], message: Message) -> Out
         outcome = Outcome(reason(trouble), not was_not_taken(trouble, channel))
         about = message.job or 'a test'
         logger.error('No message about %s by %s: %s', about, channel, outcome.error)
-    _keep(channel, message, outcome.error)
+    _keep(channel, message, outcome)
     return outcome
 
 
@@ -106,11 +106,11 @@ def send_test(by: str) -> list[tuple[str, str]]:
     return [(channel, tell(channel, send, message).error) for channel, send in channels().items()]
 
 
-def _keep(channel: str, message: Message, error: str) -> None:
+def _keep(channel: str, message: Message, outcome: Outcome) -> None:
     Told.objects.filter(at__lt=timezone.now() - automation().KEEP_RUNS).delete()
     Told.objects.create(
         at=timezone.now(), channel=channel, whom=_whom(channel), job=message.job,
-        subject=redact(message.subject)[:200], error=error[:200],
+        subject=redact(message.subject)[:200], error=outcome.error[:200], is_unsure=outcome.is_unsure,
     )  # fmt: skip
 
 
@@ -218,7 +218,7 @@ def ping(suffix: str = '') -> None:
         logger.warning("The dead-man's switch could not be reached: %s", error)
     try:
         if error != last_error(SWITCH):  # a call an hour: only changes are kept
-            _keep(SWITCH, Message('it answers' if not error else 'a call', ''), error)
+            _keep(SWITCH, Message('it answers' if not error else 'a call', ''), Outcome(error))
     except DatabaseError as trouble:
         logger.warning('What was told could not be kept: %s', reason(trouble))
 

@@ -602,6 +602,7 @@ class Told(models.Model):
     job = models.CharField(max_length=50, blank=True, help_text='Empty: a test message.')
     subject = models.CharField(max_length=200)
     error = models.CharField(max_length=200, blank=True, help_text='Why it did not arrive.')
+    is_unsure = models.BooleanField(default=False, help_text='It may have arrived all the same.')
 
     class Meta:
         ordering = ('-at', '-pk')

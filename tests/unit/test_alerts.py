@@ -243,6 +243,22 @@ def test_a_webhook_that_may_have_it_is_not_told_again_and_again(settings, web):
     assert Alert.objects.get().state == 'working'
 
 
+def test_what_certainly_was_not_taken_does_not_count_among_those_tries(settings, web, monkeypatch):
+    """A receiver that was down, and answers in several ways as it comes up."""
+    settings.ADMINS = []
+    settings.TOM_AUTO |= {'ALERT_WEBHOOK_URL': f'{web.url}/hook'}
+    ran(timedelta(hours=5))
+    with monkeypatch.context() as down:
+        down.setitem(settings.TOM_AUTO, 'ALERT_WEBHOOK_URL', 'http://127.0.0.1:9/hook')
+        for _ in range(4):
+            send_alerts()
+            let_pass(hours=1)
+    for web.status in (502, 504, 500, 503, 502):
+        send_alerts()
+        let_pass(hours=1)
+    assert len(web.seen) == 3
+
+
 def test_a_mail_server_that_answers_late_gets_few_mails(mails, monkeypatch):
     monkeypatch.setattr(channels, 'DELIVERY_SECONDS', 0.3)
     mails.delay = 0.6
