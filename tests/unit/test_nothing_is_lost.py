@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.files.base import ContentFile
 from django.urls import reverse
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
@@ -285,6 +286,26 @@ def test_a_shared_frame_that_was_deleted_does_not_come_back(sky, observed, add_r
     [product] = DataProduct.objects.all()
     assert product.observation_record == left
     assert product.product_id == kept.product_id
+
+
+def test_one_that_somebody_has_saved_again_does(sky, observed, add_record):
+    """It was deleted, and is wanted after all: then it is the other record's as well."""
+    first = observed('LCO', '', frames=1)
+    second = add_record('SOAR', status='', observation_id=first.observation_id)
+    well()
+    gone = DataProduct.objects.get()
+    owner, number = gone.observation_record, gone.product_id
+    left = second if owner == first else first
+    gone.delete()
+    RecordSync.objects.filter(record=left).update(state='settled')
+    again = DataProduct(product_id=number, target=owner.target, observation_record=owner)
+    again.data.save('again.fits.fz', ContentFile(contents(sky)[0]))
+    well('--facility', owner.facility)
+    owner.delete()
+
+    well('--recheck')
+
+    assert DataProduct.objects.get().observation_record == left
 
 
 class TestAnObservationWithoutData:
