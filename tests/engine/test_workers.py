@@ -20,6 +20,7 @@ from program import Program
 from rabbit_server import rabbit_server
 from tom_auto.celery_tasks import sending
 from tom_auto.celery_tasks.app import HOOKS, app, queue
+from tom_auto.celery_tasks.tasks import pay_hooks
 from tom_auto.models import StoredFrame
 from tom_auto.sync import hooks_owed, product_hooks
 
@@ -191,6 +192,22 @@ def test_a_hook_that_fails_or_takes_too_long_or_kills_its_process_is_the_only_on
     StoredFrame.objects.update(hooks_due=Now())
     wait_until(lambda: not sweep())
     assert not StoredFrame.objects.exclude(hooks_error='').exists()
+
+
+@only_on('postgresql')
+def test_a_hook_that_waits_for_the_database_too_long_has_failed(tom, observed, settings):
+    settings.TOM_AUTO |= {'HOOK_SECONDS': 0.5}
+    observed(frames=1)
+    run(tom)
+    habit('query 6')
+    pay_hooks()
+    frame = hooks_owed.owed().get()
+    assert 'it took longer than 0.5 s' in frame.hooks_error
+    assert (frame.hooks_holder, frame.hooks_failures) == ('', 2)  # at once, and once more
+    habit('none')
+    StoredFrame.objects.update(hooks_due=Now())
+    pay_hooks()
+    assert all_paid()
 
 
 @only_on('postgresql')

@@ -5,6 +5,7 @@ import signal
 from time import process_time, sleep
 
 from django.conf import settings as conf
+from django.db import connection
 from tom_dataproducts.models import DataProduct
 
 
@@ -20,6 +21,8 @@ def hear(products: list[DataProduct]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case ['sleep', seconds]:
             sleep(float(seconds))
+        case ['query', seconds]:
+            connection.cursor().execute('SELECT pg_sleep(%s)', [float(seconds)])
         case ['work', seconds]:
             end = process_time() + float(seconds)
             while process_time() < end:

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import IO
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, connections
 from django.utils import timezone
 
 from ..conf import automation
@@ -97,7 +97,11 @@ def limited(seconds: float) -> Iterator[None]:
         yield
         return
 
+    is_late = False
+
     def stop(number: int, frame: object) -> None:
+        nonlocal is_late
+        is_late = True
         raise TookTooLong(f'it took longer than {seconds:g} s, HOOK_SECONDS in TOM_AUTO')
 
     before = signal.signal(signal.SIGALRM, stop)
@@ -107,3 +111,5 @@ def limited(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if is_late:  # a connection may be in the middle of a query, and take no other
+            connections.close_all()
