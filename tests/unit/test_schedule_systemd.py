@@ -150,6 +150,19 @@ def test_a_moved_project_takes_its_units_along_and_a_copy_leaves_them(
     assert not set(first) & set(units(systemd))
 
 
+def test_a_drop_in_hides_no_unit(systemd: Path, project: Path) -> None:
+    """`systemctl --user edit` puts what it writes into a directory beside the unit."""
+    write_schedule(project, '[backup]\nwhen = "daily"\n[updatedata]\nwhen = "hourly"\n')
+    do('install')
+    first, *others = units(systemd)
+    assert len(others) == 3
+    drop_in = systemd.parent / 'config/systemd/user' / f'{first}.d'
+    drop_in.mkdir()
+    assert do('status')[0] == 0
+    assert do('remove')[0] == 0
+    assert units(systemd) == [drop_in.name]
+
+
 def test_units_that_cannot_be_written(systemd: Path, project: Path) -> None:
     (systemd.parent / 'config').touch()
     assert do('status')[0] == 1

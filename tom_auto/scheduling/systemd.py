@@ -177,7 +177,8 @@ def installed(project: Path) -> dict[str, bytes]:
     found = {}
     with contextlib.suppress(OSError):  # a home that is not readable has none
         for file in sorted(unit_directory().glob('tom-auto-*')):
-            found[file.name] = file.read_bytes()
+            if file.is_file():  # a directory holds what `systemctl --user edit` adds to a unit
+                found[file.name] = file.read_bytes()
     return {name: text for name, text in found.items() if _belongs(text, project)}
 
 
