@@ -14,6 +14,9 @@ from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 from .redact import CREDENTIAL, redact
 
+#: What a visitor sent: names and values, which Django does not hide by their names.
+SENT = {'request_GET_items', 'filtered_POST_items'}
+
 
 class RedactingFilter(SafeExceptionReporterFilter):
     """Hides what `redact` knows by its name as well, such as PING_URL."""
@@ -31,7 +34,10 @@ class RedactingReporter(ExceptionReporter):
         self.filter = RedactingFilter()
 
     def get_traceback_data(self) -> dict:
-        return {name: redacted(value) for name, value in super().get_traceback_data().items()}
+        data = super().get_traceback_data()
+        for name in SENT & data.keys():
+            data[name] = [(key, self.filter.cleanse_setting(key, sent)) for key, sent in data[name]]
+        return {name: redacted(value) for name, value in data.items()}
 
 
 def redacted(value: object) -> object:

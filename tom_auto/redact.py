@@ -33,7 +33,7 @@ FORMS = (
     # password: 0123, 'api_key': '0123', X-Amz-Signature=0123, and the same in the repr of a text
     (
         re.compile(
-            r'((?:api.?key|token|passw(?:or)?d|passphrase|secret\w{0,20}|signature|credential)'
+            r'((?:api.?key|token|passw(?:or)?d|passphrase|secret|signature|credential)\w{0,20}'
             r'[\\\'"]{0,4}\s{0,3}[=:]\s{0,3}[\[(\\\'"]{0,6})[^\s\'",;&)\]}]+',
             re.IGNORECASE,
         ),

@@ -7,9 +7,12 @@ from django.test import Client
 from django.views.debug import get_exception_reporter_class
 from django.views.debug import technical_500_response as shown
 
+from tom_auto.error_reports import RedactingReporter
+
 WORD = 'hunter' + '22'  # a page of an error shows its lines of source, too
 TOKEN = 'f00dcafe0123456789abcdef'
 HOOK = 'https://hooks.example/services/T0/B0/only-for-this-test'
+FEED = 'arrivals-0123'
 PING = 'https://hc.example/ping/0123-4567'
 SECRETS = (TOKEN, HOOK, PING, WORD)
 
@@ -52,6 +55,21 @@ def test_the_mail_of_an_error(admin_client, secret, settings, monkeypatch):
     [message] = mail.outbox
     assert 'RuntimeError' in message.body
     assert [word for word in SECRETS if word in message.body + message.subject] == []
+
+
+@pytest.mark.parametrize('html', [True, False])
+def test_what_a_visitor_sent_is_hidden_by_its_name(html, rf, secret):
+    """The password of a new user, and the key of a feed: no setting has them."""
+    sent = {'password1': WORD, 'api_key': TOKEN, 'username': 'tycho'}
+    request = rf.post(f'/users/create/?token={FEED}&page=8765', sent)
+    try:
+        broken(request)
+    except RuntimeError as error:
+        reporter = RedactingReporter(request, type(error), error, error.__traceback__)
+    text = reporter.get_traceback_html() if html else reporter.get_traceback_text()
+    assert [word for word in (WORD, TOKEN, FEED) if word in text] == []
+    assert 'tycho' in text
+    assert '8765' in text
 
 
 @pytest.mark.django_db

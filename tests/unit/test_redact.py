@@ -56,6 +56,9 @@ def credentials(settings, monkeypatch):
         ('https://me:51@60a7@host/me@there', 'https://…@host/me@there'),
         ('user: me, password: 5160a7', 'user: me, password: …'),
         ("auth={'api_key': '5160a7', 'user': 'me'}", "auth={'api_key': '…', 'user': 'me'}"),
+        ("{'password1': '5160a7', 'user': 'me'}", "{'password1': '…', 'user': 'me'}"),
+        ("{'new_password2': ['5160a7']}", "{'new_password2': ['…']}"),
+        ('token_for_feeds=5160a7&n=1', 'token_for_feeds=…&n=1'),
         ("KeyError: 'state'", "KeyError: 'state'"),
         # what this TOM knows to be secret, wherever it stands and however it is written
         (f'before{TOKEN}after', 'before…after'),
