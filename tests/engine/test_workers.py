@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import timedelta
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -114,6 +115,17 @@ def test_a_claim_of_several_records_gives_back_what_the_trouble_of_one_is_not_ab
 
     assert pay(30) == others  # at once
     assert hooks_owed.owed().count() == owing - others
+
+
+@only_on('postgresql')
+def test_hooks_do_not_wait_for_the_clock_of_the_host_that_has_saved(tom, observed):
+    observed(frames=2)
+    run(tom)
+    StoredFrame.objects.update(hooks_due=Now() + timedelta(hours=1))
+    assert sending.sweep() == 2
+    pay_hooks()
+    assert heard() == products()
+    assert all_paid()
 
 
 @only_on('postgresql')

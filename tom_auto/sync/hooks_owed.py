@@ -14,8 +14,12 @@ def owed() -> QuerySet[StoredFrame]:
 
 
 def due() -> QuerySet[StoredFrame]:
-    """Those of them that a worker may begin now."""
-    return owed().filter(hooks_due__lte=Now())
+    """Those of them that a worker may begin now.
+
+    What nobody has tried is due whatever its time: that is by the clock of the host that saved it.
+    """
+    untried = Q(hooks_holder='', hooks_failures=0)
+    return owed().filter(untried | Q(hooks_due__lte=Now()))
 
 
 def keep_failing() -> QuerySet[StoredFrame]:
