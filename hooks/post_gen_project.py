@@ -456,9 +456,16 @@ def keep_private() -> None:
             directory.chmod(0o700)
 
 
+def let_nginx_read() -> None:
+    """Open nginx.conf, which holds no secret: in its container, nginx is another user."""
+    with contextlib.suppress(OSError):  # only for Docker; or a file system without permissions
+        (PROJECT / 'nginx.conf').chmod(0o644)
+
+
 def main() -> None:
     """Print what remains to be done, or offer to do it, as answered."""
     keep_private()
+    let_nginx_read()
     complete_library()
     make_env_file()
     add_id()

@@ -1,6 +1,7 @@
 """The files of a TOM in containers, by their linters and schemas; no engine is needed."""
 
 import json
+import os
 import re
 import resource
 import socket
@@ -15,7 +16,7 @@ from threading import Thread
 import pytest
 import requests
 
-from baking import TEMPLATE, bake
+from baking import TEMPLATE, bake, repository
 from browser import served
 from running import run, tool
 
@@ -124,6 +125,18 @@ def test_j13_no_time_zone_of_env_gets_into_a_container(project: Path) -> None:
         file.write('TZ=Pacific/Auckland\n')
     for name in ('web', 'migrate', 'scheduler'):
         assert composed(project)['services'][name]['environment']['TZ'] == 'Etc/UTC'
+
+
+def test_nginx_may_read_its_file_whatever_the_umask(tmp_path: Path) -> None:
+    """In its container it is another user, and the file is mounted as it is."""
+    template = f'git+file://{repository(tmp_path / "template")}'
+    before = os.umask(0o077)
+    try:
+        project = bake(tmp_path, template=template, environment='docker').project
+    finally:
+        os.umask(before)
+    assert (project / 'nginx.conf').stat().st_mode & 0o777 == 0o644
+    assert project.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_secrets_are_made_once_for_the_owner_alone(project: Path) -> None:
