@@ -1,6 +1,7 @@
 """A TOM in a cluster: its manifests, by kubectl, by the schemas of Kubernetes, and by what these leave open."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -425,3 +426,15 @@ def test_a_change_of_the_schedule(cluster: Cluster, tmp_path: Path) -> None:
     )
     assert run(project, *SCHEDULING, 'install').returncode == 0
     assert 'CronJob' not in rendered(project)
+
+
+def test_a_backup_that_breaks_off_leaves_the_last_one(cluster: Cluster, tmp_path: Path) -> None:
+    guide = (cluster.project / 'KUBERNETES.md').read_text()
+    commands = re.search(r'## Back up\n.*?```sh\n(.*?)```', guide, re.DOTALL)[1]
+    (tmp_path / '.env').touch()
+    kubectl, kept = tmp_path / 'kubectl', tmp_path / 'backups' / 'tom.tar'
+    for said, status, there in (('whole', 0, 'whole'), ('ha', 1, 'whole'), ('new', 0, 'new')):
+        kubectl.write_text(f'#!/bin/sh\nprintf {said}\nexit {status}\n')
+        kubectl.chmod(0o755)
+        run(tmp_path, 'sh', '-c', commands, PATH=f'{tmp_path}:{os.environ["PATH"]}')
+        assert kept.read_text() == there
