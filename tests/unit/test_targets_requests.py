@@ -23,7 +23,7 @@ import submitting
 from tom_auto.management.commands.findrequests import Command
 from tom_auto.models import UpdateRun
 from tom_auto.simulator.messages import json_reply
-from tom_auto.targets import find_requests, portal_requests, settle
+from tom_auto.targets import accepted_records, find_requests, portal_requests
 from tom_auto.targets.positions import separation
 from tom_auto.targets.submissions import Seam
 
@@ -456,7 +456,7 @@ def test_nor_when_a_cadence_completes_what_was_uncertain(
     broken = accepted_then(portal, faults.reset())
     ran('updatecadences')
     portal.breaks.remove(broken)
-    plain = settle._record_of
+    plain = accepted_records._record_of
 
     def looked(intent, number):
         found = plain(intent, number)
@@ -464,7 +464,7 @@ def test_nor_when_a_cadence_completes_what_was_uncertain(
             add_elsewhere(target, number)
         return found
 
-    monkeypatch.setattr(settle, '_record_of', looked)
+    monkeypatch.setattr(accepted_records, '_record_of', looked)
     status, report = ran('updatecadences')
     assert status == 0, report
     record = ObservationRecord.objects.exclude(pk=first.pk).get()
