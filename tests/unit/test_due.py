@@ -137,7 +137,7 @@ def test_a_record_that_failed_through_its_whole_window_is_not_settled_by_it():
 
 @pytest.mark.parametrize('ending', [Ending.FAILED, Ending.SET_ASIDE, Ending.NOT_REACHED])
 def test_a_check_that_learns_nothing_of_the_status_does_not_open_the_window_again(ending):
-    """Or a failure a day would keep a record without an end due at every run for ever."""
+    """Otherwise one failure a day keeps a record without an end time due at every run."""
     sync = RecordSync()
     succeed(sync, 'CANCELED', True, START)
     for day in range(1, 8):

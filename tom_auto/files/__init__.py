@@ -1,4 +1,4 @@
-"""The files of data products: how they arrive, where they lie, what they are called, whether they are whole.
+"""The files of data products: how they arrive, where they are kept, and whether they are whole.
 
 | module | what it does |
 |---|---|

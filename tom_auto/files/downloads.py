@@ -34,8 +34,8 @@ def download(
     """Stream what `url` names into `into`, in constant memory, as it comes over the wire.
 
     Raises NoAnswer where the server does not answer or breaks off, BadAnswer where it answers
-    that there is no file, NoRoom where the disk has no room for it. Whether the bytes are those of the
-    wanted frame is for the caller to judge.
+    that there is no file, NoRoom where the disk is too full. The caller judges whether the bytes are those
+    of the wanted frame.
     """
     try:
         with _asked(url) as response:

@@ -101,7 +101,7 @@ class Asked:
             raise Unsupported(f'{self.name}.{method} cannot be called for one record') from None
         try:
             return getattr(self._facility(user), method)(*arguments)
-        except NotImplementedError:
+        except NotImplementedError:  # as classes say it, after tomtoolkit's base class
             raise Unsupported(f'{self.name} does not implement {method}') from None
 
 

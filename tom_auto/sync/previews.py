@@ -31,7 +31,7 @@ def preview_of(plan: Plan) -> Frame:
 
 
 def may_be_drawn(preview: Plan) -> bool:
-    """Whether there is none yet, or the one that was drawn here; not one of its owner's, or a deleted one."""
+    """Whether there is no preview yet, or still the one drawn here. Deleted or replaced ones stay as they are."""
     stored, product = preview.stored, preview.product
     if stored and product:
         return stored.name == preview.name

@@ -60,7 +60,7 @@ def candidate_of(service: DataService, result: dict) -> Candidate:
 
 
 def aliases_of(service: DataService, answer: list | None) -> list[TargetName]:
-    """The names in what the service answers: texts and whole numbers. Whatever else is there is none."""
+    """The names in the service's answer: texts, and whole numbers as text. Anything else is left out."""
     aliases = service.create_aliases_from_query(answer or [])
     for alias in aliases:
         if isinstance(alias.name, Integral):
