@@ -207,6 +207,22 @@ def test_a_hook_that_fails_or_takes_too_long_or_kills_its_process_is_the_only_on
 
 
 @only_on('postgresql')
+def test_a_hook_that_kills_its_process_again_waits_like_one_that_fails_again(tom, worker, observed):
+    observed(frames=1)
+    run(tom)
+    [product] = products()
+    habit(f'kill {product}')
+    worker(1).ready()
+    wait_until(lambda: sweep().filter(hooks_failures=2))
+    assert heard() == {product: 2}
+    assert hooks_owed.owed().get().hooks_error == 'the process that ran it has died'
+    assert hooks_owed.owed().filter(hooks_due__gt=Now() + timedelta(minutes=25))
+    habit('none')
+    StoredFrame.objects.update(hooks_due=Now())
+    wait_until(lambda: not sweep())
+
+
+@only_on('postgresql')
 def test_a_hook_that_waits_for_the_database_too_long_has_failed(tom, observed, settings):
     settings.TOM_AUTO |= {'HOOK_SECONDS': 0.5}
     observed(frames=1)

@@ -1,10 +1,13 @@
 """Which saved data products owe hooks: rule 10."""
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from datetime import timedelta
+
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
 from django.db.models.functions import Now
 
 from ..models import SharedFrame, StoredFrame
 
+DEAD = Value('the process that ran it has died', output_field=TextField())
 KEEP_FAILING = 2  # failures in a row, after which a person should look
 
 
@@ -20,6 +23,18 @@ def due() -> QuerySet[StoredFrame]:
     """
     untried = Q(hooks_holder='', hooks_failures=0)
     return owed().filter(untried | Q(hooks_due__lte=Now()))
+
+
+def note_failure(
+    rows: QuerySet[StoredFrame], failures: int, error: str | Value, wait: timedelta
+) -> None:
+    """Note so many failures of `rows`, the last with `error`: nobody has them in hand, and they wait."""
+    rows.update(
+        hooks_holder='',
+        hooks_due=Now() + wait,
+        hooks_failures=failures,
+        hooks_error=error,
+    )
 
 
 def keep_failing() -> QuerySet[StoredFrame]:

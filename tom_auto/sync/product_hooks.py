@@ -6,7 +6,8 @@ any number of workers on any number of hosts. The claims of one that has died la
 What a run of a TOM without workers has just saved need not be claimed: nobody else runs its hooks.
 
 In the run a hook that failed is owed until the next check of its record. Workers try it again at
-once, then after half an hour, an hour, and so on up to a day, until it succeeds.
+once, then after half an hour, an hour, and so on up to a day, until it succeeds. So they do where
+it kills its process.
 """
 
 import os
@@ -19,7 +20,7 @@ from time import monotonic
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, IntegerField, Q, QuerySet, TextField, Value, When
+from django.db.models import Case, F, IntegerField, Q, QuerySet, When
 from django.db.models.functions import Now
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
@@ -30,12 +31,11 @@ from ..models import StoredFrame
 from ..running.database_jobs import DatabaseJob, Jobs, alone, one
 from ..running.heartbeat import Heartbeat
 from .due import backoff
-from .hooks_owed import due, owed
+from .hooks_owed import DEAD, due, note_failure, owed
 
 HOOKS = 'data_product_post_save', 'multiple_data_products_post_save', 'frames_arrived'
 RUN = 'the run'  # who holds what a run without workers has claimed: there is only one
 CHUNK = 10  # products of one record, which a worker claims together
-DEAD = Value('the process that ran it has died', output_field=TextField())
 
 Around = Callable[[], AbstractContextManager]
 
@@ -95,7 +95,10 @@ def pay_next(holder: str, lease: float, around: Around, until: float, most: int 
 def _next(most: int) -> dict[int, list[int]]:
     """What is due next, by record, in a transaction that nobody else gets it in."""
     rows = due().select_for_update(skip_locked=True)
-    first = list(rows.order_by('hooks_due')[:most])
+    oldest = rows.order_by('hooks_due')[:most]
+    first = list(oldest)
+    while _put_off(first):
+        first = list(oldest.all())
     if not first:
         return {}
     if first[0].hooks_failures or first[0].hooks_holder:  # it may well end this process, too
@@ -108,6 +111,15 @@ def _next(most: int) -> dict[int, list[int]]:
         if keys := list(alike.values_list('pk', flat=True)[:CHUNK]):
             chosen[record] = keys
     return chosen
+
+
+def _put_off(frames: list[StoredFrame]) -> bool:
+    """Have those wait that had failed before, and now killed a process; whether there were any."""
+    again = [frame for frame in frames if frame.hooks_holder and frame.hooks_failures]
+    for frame in again:
+        failures = frame.hooks_failures + 1
+        note_failure(owed().filter(pk=frame.pk), failures, DEAD, backoff(failures))
+    return bool(again)
 
 
 class Claim:
@@ -204,12 +216,7 @@ class Claim:
 
     def _note_failure(self, product: int, error: str) -> None:
         failures = self._failures[product] + 1
-        self._mine().filter(product=product).update(
-            hooks_holder='',
-            hooks_due=Now() + backoff(failures),
-            hooks_failures=failures,
-            hooks_error=error,
-        )
+        note_failure(self._mine().filter(product=product), failures, error, backoff(failures))
 
     def _mine(self) -> QuerySet[StoredFrame]:
         return owed().filter(hooks_holder=self._holder, product__in=list(self._failures))
