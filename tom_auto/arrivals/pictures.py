@@ -6,16 +6,12 @@ when the page that was sent asks for it, by POST. `drawing` does it, in a proces
 
 import base64
 import logging
-import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from threading import Lock, Thread
 from time import monotonic
 
-from django.core.files.storage import FileSystemStorage
 from django.db import DatabaseError, connections
 from django.db.models import Q
 from django.utils import timezone
@@ -23,6 +19,7 @@ from tom_dataproducts.models import DataProduct
 
 from ..errors import StorageAway
 from ..files import storage
+from ..files.local_file import local_file
 from ..files.storage_id import is_known
 from ..files.whole_file import FITS, PACKED_FITS
 from .drawing_program import SLOWEST, Program
@@ -122,7 +119,7 @@ def _answer(name: str, program: Program) -> dict:
         if is_known():
             return {'gone': name}  # when it is there again, it is drawn
         raise FileNotFoundError('the file is not there')
-    with _local_file(name) as path:
+    with local_file(name, BIGGEST) as path:
         answer = program.draw(path) if path else {'broken': 'it is too big'}
     if 'unreadable' in answer:  # a disk that is away for a moment, or no memory
         raise OSError(answer['unreadable'])
@@ -173,19 +170,3 @@ def _keep(arrival: Arrival, picture: bytes) -> None:
             forget_shown(pk)
         elif not DataProduct.objects.filter(thumbnail=place).exists():
             storage.delete(place)
-
-
-@contextmanager
-def _local_file(name: str) -> Iterator[str]:
-    """The path of a stored file, or of a copy of it; empty where that would be too big."""
-    where = storage.the_storage()
-    if isinstance(where, FileSystemStorage):
-        yield where.path(name)
-    elif (storage.sizes([name])[name] or 0) > BIGGEST:
-        yield ''
-    else:
-        with NamedTemporaryFile(suffix=Path(name).suffix) as copy:
-            with storage.opened(name) as stored:
-                shutil.copyfileobj(stored, copy)
-            copy.flush()
-            yield copy.name

@@ -6,17 +6,15 @@ divides by zero, at every call it leaves another file behind, and it knows local
 
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from tempfile import TemporaryFile
 
 from astropy.io import fits
 from django.conf import settings
-from django.core.files.storage import FileSystemStorage
 from fits2image.conversions import fits_to_jpg
 
 from ..files import storage, whole_file
 from ..files.file_names import split
+from ..files.local_file import local_file
 from ..files.whole_file import Received
 from ..observatories.frames import Frame
 from .frame_plans import Plan, preview_id
@@ -47,7 +45,7 @@ def draw(name: str, preview: Plan) -> Received | None:
     if not name.lower().endswith(whole_file.FITS + whole_file.PACKED_FITS):
         return None
     try:
-        with _local_file(name) as path, TemporaryFile() as picture, storage.part_file() as file:
+        with local_file(name) as path, TemporaryFile() as picture, storage.part_file() as file:
             size = _image_size(path)
             if size is None:
                 return None
@@ -70,19 +68,6 @@ def draw(name: str, preview: Plan) -> Received | None:
     except Exception as error:
         logger.warning('No preview of %s: %s', name, error)
         return None
-
-
-@contextmanager
-def _local_file(name: str) -> Iterator[str]:
-    """The path of a stored file, or of a copy of it where it is kept elsewhere."""
-    where = storage.the_storage()
-    if isinstance(where, FileSystemStorage):
-        yield where.path(name)
-        return
-    with where.open(name) as stored, TemporaryFile() as copy:
-        shutil.copyfileobj(stored, copy)
-        copy.seek(0)
-        yield f'/dev/fd/{copy.fileno()}'
 
 
 def _image_size(path: str) -> tuple[int, int] | None:
