@@ -35,7 +35,7 @@ def main() -> None:
     limits, before, clock = automation(), memory(), [monotonic()]
     with recorded_run('updatedata', 'updatedata', Report(), limits, '', lambda: None) as (run, end):
         enrol()
-        due = due_by_facility(timezone.now(), Selection())
+        due, _ = due_by_facility(timezone.now(), Selection())
         count = sum(map(len, due.values()))
         clock.append(monotonic())
         coordinator, facilities = Coordinator(limits, None), Facilities(due, limits, None)

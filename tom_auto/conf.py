@@ -101,7 +101,7 @@ class Automation:
     BROKER_AWAY: str = 'work'
     #: With celery: the workers check batches of so many records; 0: the run checks all by itself.
     BATCH: int = 500
-    #: The longest time for one hook in a worker.
+    #: The longest time for one hook of the TOM.
     HOOK_SECONDS: float = 600
     #: How long a process that has died keeps others from its work.
     LEASE: float = 60

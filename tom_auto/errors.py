@@ -216,6 +216,14 @@ class HookFailed(PartFailed, advice=f'Fix the hook, which is code of this TOM. {
     """A hook of this TOM (HOOKS in the settings) raised; it is owed and called again."""
 
 
+class HookUnfinished(
+    HookFailed,
+    advice='If a hook of this TOM ends or crashes the process, fix it: it is called again, after '
+    'all else.',
+):
+    """A run ended while hooks of this record were owed: one of them may have ended it."""
+
+
 #: After one of these an account or a data service is not asked again in a run of `targets`.
 OF_THE_SERVICE = NoAnswer, AccessRefused, CredentialsRefused, NoKey, NotConfigured
 

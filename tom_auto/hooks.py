@@ -1,8 +1,15 @@
 """The hooks of a TOM: which of them are its own, and how they are called."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from threading import current_thread, main_thread
+
 from django.conf import settings
+from django.db import connections
 from tom_common.hooks import run_hook
 
+from .conf import automation
 from .explain import hook_failed
 
 PLAIN = 'tom_common.hooks', 'tom_dataproducts.hooks'
@@ -15,9 +22,43 @@ def is_plain(*hooks: str) -> bool:
     )
 
 
+class TookTooLong(Exception):
+    """A hook took longer than it may."""
+
+
 def run_own_hook(hook: str, *arguments: object) -> None:
-    """Call a hook of this TOM. Raises HookFailed where it raises, or would have the process exit."""
+    """Call a hook of this TOM, for as long as HOOK_SECONDS allows.
+
+    Raises HookFailed where it raises, would have the process exit, or takes longer.
+    """
+    limit = nullcontext() if is_plain(hook) else _limited(automation().HOOK_SECONDS)
     try:
-        run_hook(hook, *arguments)
+        with limit:
+            run_hook(hook, *arguments)
     except (Exception, SystemExit) as error:
         raise hook_failed(hook, error) from error
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raise TookTooLong in what runs for longer within this."""
+    if current_thread() is not main_thread():  # only that one hears signals
+        yield
+        return
+
+    is_late = False
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal is_late
+        is_late = True
+        raise TookTooLong(f'it took longer than {seconds:g} s, HOOK_SECONDS in TOM_AUTO')
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if is_late:  # a connection may be in the middle of a query, and take no other
+            connections.close_all()

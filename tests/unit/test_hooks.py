@@ -1,14 +1,17 @@
 """Statuses reach the records, and the hook for each change runs, whatever happens."""
 
 import sys
+import time
 
 import pytest
 from django.db import connection
+from tom_dataproducts.models import DataProduct
 from tom_observations.facilities.lco import LCOFacility
 from tom_observations.models import ObservationRecord
 
 import faults
 from tom_auto.models import RecordSync
+from tom_auto.sync.hooks_owed import owed as owed_products
 
 from .running import updatedata
 
@@ -34,11 +37,38 @@ def exits(record, previous):
         sys.exit('no stars')
 
 
+class Killed(BaseException):
+    """Stands for the end of the process: nothing catches it."""
+
+
+killers: list[int] = []  # records
+
+
+def kills(record, previous):
+    """A status hook that ends the process for some records."""
+    if record.pk in killers and previous is not None:
+        raise Killed
+    hook(record, previous)
+
+
+def kills_for_products(products):
+    """The same, for a product."""
+    if products[0].observation_record_id in killers:
+        raise Killed
+
+
+def sleeps(record, previous):
+    """A hook that hangs for some records."""
+    if record.pk in killers and previous is not None:
+        time.sleep(30)
+
+
 @pytest.fixture(autouse=True)
 def own_hook(settings, monkeypatch):
     settings.HOOKS = settings.HOOKS | {'observation_change_state': f'{__name__}.hook'}
     calls.clear()
     monkeypatch.setattr(f'{__name__}.broken', False)
+    killers.clear()
 
 
 def owed(record):
@@ -91,6 +121,50 @@ def test_a_hook_that_would_end_the_process_is_a_failure_of_its_record(observed, 
 
     assert (status, report['due'], report['checked'], report['failed']) == (1, 2, 1, 1)
     assert 'raised SystemExit: no stars' in report['failures'][0]['error']
+    assert report['saved'] == 2
+
+
+@pytest.mark.parametrize(
+    ('name', 'killing'),
+    [('observation_change_state', 'kills'), ('data_product_post_save', 'kills_for_products')],
+)
+def test_a_hook_that_ends_the_run_holds_up_nothing_else(observed, settings, name, killing):
+    """It was called first in each run, and nobody behind its record was ever reached."""
+    settings.HOOKS = settings.HOOKS | {name: f'{__name__}.{killing}'}
+    killer, *others = (observed(frames=1) for _ in range(3))
+    killers.append(killer.pk)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            updatedata()
+
+    states = RecordSync.objects.filter(record__in=others)
+    assert [state.checked_at is not None for state in states] == [True, True]
+    assert DataProduct.objects.filter(observation_record__in=others, data__gt='').count() == 2
+    state = RecordSync.objects.get(record=killer)
+    assert (state.failures, state.error_kind) == (2, 'hook unfinished')
+
+    status, report = updatedata()  # it waits now, like any other that has failed twice
+    assert (status, report['checked'], report['waiting_after_failures']) == (0, 2, 1)
+
+    killers.clear()
+    status, report = updatedata('--recheck')
+    assert (status, report['checked']) == (0, 3)
+    state.refresh_from_db()
+    assert (state.failing_since, state.owes_hook, state.error) == (None, False, '')
+    assert not owed_products()
+
+
+def test_a_hook_that_hangs_is_a_failure_of_its_record(observed, settings):
+    settings.HOOKS = settings.HOOKS | {'observation_change_state': f'{__name__}.sleeps'}
+    settings.TOM_AUTO |= {'HOOK_SECONDS': 0.3}
+    slow = observed(frames=1)
+    observed(frames=1)
+    killers.append(slow.pk)
+
+    status, report = updatedata()
+
+    assert (status, report['due'], report['checked'], report['failed']) == (1, 2, 1, 1)
+    assert 'it took longer than 0.3 s, HOOK_SECONDS' in report['failures'][0]['error']
     assert report['saved'] == 2
 
 

@@ -1,20 +1,16 @@
 """What workers do."""
 
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from threading import current_thread, main_thread
 from time import monotonic
 from typing import IO
 
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connection
 from django.utils import timezone
 
 from ..conf import automation
@@ -33,19 +29,15 @@ from .app import BUDGET, app
 MANY, QUICK = 30, 0.1  # products, seconds
 
 
-class TookTooLong(Exception):
-    """A hook took longer than it may."""
-
-
 @app.task(name='tom_auto.pay_hooks')
 def pay_hooks() -> None:
     """Run hooks that are owed, as long as there are any and it is not somebody else's turn."""
     limits, until = automation(), monotonic() + BUDGET
     holder = this_process()
-    around, most, has_called = partial(limited, limits.HOOK_SECONDS), 1, False
+    most, has_called = 1, False
     while monotonic() < until:
         begun = monotonic()
-        if not pay_next(holder, limits.LEASE, around, until, most):
+        if not pay_next(holder, limits.LEASE, until, most):
             return
         most = MANY if monotonic() - begun < QUICK else 1
         if most == 1 and not has_called:  # slow hooks: another is to help
@@ -88,28 +80,3 @@ def _log(project: Path) -> IO[bytes]:
         return open(log_file(project), 'ab', opener=owner_only)  # noqa: PTH123
     except OSError:  # a read-only container has none
         return Path(os.devnull).open('ab')
-
-
-@contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Raise TookTooLong in what runs for longer within this."""
-    if current_thread() is not main_thread():  # a pool of threads: only Celery's limit counts
-        yield
-        return
-
-    is_late = False
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal is_late
-        is_late = True
-        raise TookTooLong(f'it took longer than {seconds:g} s, HOOK_SECONDS in TOM_AUTO')
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        if is_late:  # a connection may be in the middle of a query, and take no other
-            connections.close_all()

@@ -27,7 +27,7 @@ from ..running.threads import DISK, Pool
 from .check_record import Check, Records
 from .facility_jobs import Facilities
 from .reading_lists import ListReading
-from .record_outcomes import record_outcomes
+from .record_outcomes import note_attempt, record_outcomes
 from .sharing import HandOut
 
 logger = logging.getLogger(__name__)
@@ -70,16 +70,21 @@ class Checks:
         user: User | None,
         hand_out: HandOut,
         take_lists: Callable[[Facilities], Collection[str]] = read_nothing,
+        suspects: Collection[tuple[str, int]] = (),
     ) -> None:
         """Check these records, facilities in turn, until all are done or time is up.
 
         What comes of each is written into the database and into the report. `away`: why nothing
         can be stored, if so. `take_lists` hands over the lists that somebody has read, and says of
-        which facilities those are. Raises AnotherRun where the heart says that this process has lost the run.
+        which facilities those are. `suspects`: records whose hooks may end this process, by facility;
+        they are checked after all others, one at a time. Raises AnotherRun where the heart says
+        that this process has lost the run.
         """
         with ExitStack() as at_the_end:
             at_the_end.callback(hand_out.end)
-            self._facilities, self._hand_out = Facilities(due, self._limits, user), hand_out
+            self._suspects = deque((name, deque([pk])) for name, pk in suspects)
+            names = dict.fromkeys([*due, *(name for name, _ in suspects)])
+            self._facilities, self._hand_out = Facilities(names, self._limits, user), hand_out
             at_the_end.callback(self._facilities.stop)
             self._pool = Pool(2 * self._limits.WORKERS, self._deadline)
             at_the_end.callback(self._pool.stop)
@@ -97,8 +102,11 @@ class Checks:
             self._account()
 
     def _work(self, queues: deque) -> None:
-        while self._active or queues or self._reading.waiting:
+        while self._active or queues or self._reading.waiting or self._suspects:
             self._heart.insist()
+            if self._suspects and not (self._active or queues or self._reading.waiting):
+                queues.append(self._suspects.popleft())
+                note_attempt(self._run, queues[0][1][0])
             if not (self._database.due_in() and self._pool.is_at_work):
                 self._do_database_jobs()
             self._begin_more(queues)
@@ -188,10 +196,12 @@ class Checks:
             waited = f'{monotonic() - since:.0f} s'
             error = f'given up at the deadline: the {job.doing} have not ended in {waited}'
             self._outcomes.append(Outcome(job.facility, error=error, kind=OutOfTime.kind))
-        for name, keys in [*queues, *(one for some in waiting.values() for one in some)]:
+        left = *queues, *self._suspects, *(one for some in waiting.values() for one in some)
+        for name, keys in left:
             self._report.not_reached += len(keys)
             self._not_reached[name] += len(keys)
         queues.clear()
+        self._suspects.clear()
         waiting.clear()
         return True
 

@@ -29,6 +29,7 @@ from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
+from ..errors import HookUnfinished
 from ..models import RecordSync, SharedFrame, StoredFrame
 from ..running.outcomes import Ending, Outcome, Report
 
@@ -121,17 +122,28 @@ def records_due(now: datetime, selection: Selection | None = None) -> QuerySet[O
     )
 
 
-def due_by_facility(now: datetime, selection: Selection) -> dict[str, deque[int]]:
-    """The primary keys of the records that are due and enrolled, by facility.
+def due_by_facility(
+    now: datetime, selection: Selection, untried: Collection[int] = ()
+) -> tuple[dict[str, deque[int]], list[tuple[str, int]]]:
+    """The primary keys of the records that are due and enrolled, by facility; and the suspects.
 
-    Those that were asked longest ago come first, so that a deadline starves none of them.
+    Those that were asked longest ago come first, so that a deadline starves none of them. Suspects
+    owe a hook that no run has noted as failed: it may have ended the run, and may end this one.
+    `untried`: the records that owe such a hook for a product.
     """
     asked = F('sync__asked_at').asc(nulls_first=True)
     records = records_due(now, selection).filter(sync__isnull=False).order_by(asked, 'pk')
     by_facility: dict[str, deque[int]] = {}
-    for facility, pk in records.values_list('facility', 'pk').iterator():
-        by_facility.setdefault(facility, deque()).append(pk)
-    return by_facility
+    suspects: list[tuple[str, int]] = []
+    state = 'sync__owes_hook', 'sync__failing_since', 'sync__error_kind'
+    for facility, pk, owes, failing, kind in records.values_list(
+        'facility', 'pk', *state
+    ).iterator():
+        if kind == HookUnfinished.kind or (not failing and (owes or pk in untried)):
+            suspects.append((facility, pk))
+        else:
+            by_facility.setdefault(facility, deque()).append(pk)
+    return by_facility, suspects
 
 
 def next_news(awaited: QuerySet[RecordSync], now: datetime) -> datetime | None:

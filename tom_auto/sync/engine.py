@@ -14,6 +14,7 @@ from ..running.recorded_run import recorded_run
 from .check_due import Checks
 from .due import Selection, due_by_facility, enrol, look_ahead
 from .frame_plans import unread_files
+from .hooks_owed import records_that_owe
 from .sharing import HandOut, Share, keep_all, nobody
 
 logger = logging.getLogger(__name__)
@@ -46,13 +47,14 @@ def update(
         enrol()
         if files := unread_files():
             logger.info('Files stored by other commands are read to verify them: %s', files)
-        due = due_by_facility(run.started, selection)
-        report.due = sum(map(len, due.values()))
+        untried = records_that_owe(hooks_failures=0) if hand_out is nobody else ()
+        due, suspects = due_by_facility(run.started, selection, untried)
+        report.due = sum(map(len, due.values())) + len(suspects)
         with runs.heartbeat(run, report) as heart:
             away = storage_trouble()
             if not away:  # or nothing is touched, and one process says so
                 share(run, due, report, deadline, heart, progress)
             checks = Checks(run, report, limits, deadline, heart, progress)
-            checks.go(due, away, user, hand_out)
+            checks.go(due, away, user, hand_out, suspects=suspects)
         patient(look_ahead)(run.started, report)
     return report

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
+from ..db_retry import patient
 from ..errors import Unsupported
 from ..explain import told
 from ..observatories import archive_lists
@@ -44,7 +45,7 @@ class Facilities:
 
     def __init__(
         self,
-        due: dict[str, deque[int]],
+        names: Iterable[str],
         limits: Automation,
         user: User | None,
     ) -> None:
@@ -57,10 +58,10 @@ class Facilities:
         self.lists: dict[Account, Found] = {}  # of requests
         self.frame_lists: dict[Account, dict[str, Listed]] = {}  # by request
         self.having_frames: set[int] = set()  # records that a list was read for
-        self.owing = records_that_owe()
+        self.owing = patient(records_that_owe)()
         self.in_hand: set[tuple[str, str]] = set()  # frames that a record is storing now
         self.terminal: dict[tuple, tuple[str, ...]] = {}  # states, by facility and user
-        for name in due:
+        for name in names:
             self._prepare(name)
 
     def _prepare(self, name: str) -> None:

@@ -42,14 +42,16 @@ def keep_failing() -> QuerySet[StoredFrame]:
     return owed().filter(hooks_failures__gte=KEEP_FAILING)
 
 
-def records_that_owe() -> set[int]:
+def records_that_owe(**conditions: object) -> set[int]:
     """The records whose saved products hooks are owed for, since an earlier run.
 
     Those as well that share such a product: its own record may be settled, and not asked any more.
+    `conditions`: which of their rows count.
     """
-    records = set(owed().values_list('record', flat=True))
+    owing = owed().filter(**conditions)
+    records = set(owing.values_list('record', flat=True))
     if records:
-        sharing = SharedFrame.objects.filter(Exists(_of_frame(owed())))
+        sharing = SharedFrame.objects.filter(Exists(_of_frame(owing)))
         records |= set(sharing.values_list('record', flat=True))
     return records
 

@@ -12,7 +12,7 @@ it kills its process.
 
 import os
 import socket
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from math import inf
@@ -36,8 +36,6 @@ from .hooks_owed import DEAD, due, note_failure, owed
 HOOKS = 'data_product_post_save', 'multiple_data_products_post_save', 'frames_arrived'
 RUN = 'the run'  # who holds what a run without workers has claimed: there is only one
 CHUNK = 10  # products of one record, which a worker claims together
-
-Around = Callable[[], AbstractContextManager]
 
 
 def this_process() -> str:
@@ -67,12 +65,11 @@ def pay_product_hooks(
         raise claim.failure
 
 
-def pay_next(holder: str, lease: float, around: Around, until: float, most: int = 1) -> int:
+def pay_next(holder: str, lease: float, until: float, most: int = 1) -> int:
     """Claim what is due next, and run its hooks; how many products that were.
 
-    Claims the products of one record, or of several, until it has `most`. `around` is what each hook
-    runs within. After `until`, in the seconds of `monotonic()`, none is begun any more, and the rest
-    is left to others.
+    Claims the products of one record, or of several, until it has `most`. After `until`, in the
+    seconds of `monotonic()`, none is begun any more, and the rest is left to others.
     """
     claim = Claim(holder, lease)
     with transaction.atomic():
@@ -85,7 +82,7 @@ def pay_next(holder: str, lease: float, around: Around, until: float, most: int 
         for record, keys in chosen.items():
             try:
                 products = frames.filter(pk__in=keys).values_list('product', flat=True)
-                alone(claim.pay(record, list(products), around, until))
+                alone(claim.pay(record, list(products), until))
             except Exception:  # this record's trouble is not the others'
                 claim.give_back(besides=keys)
                 raise
@@ -164,7 +161,6 @@ class Claim:
         self,
         record: int,
         products: Collection[int],
-        around: Around = nullcontext,
         until: float = inf,
     ) -> Jobs:
         """Run them for those of these products of `record` that are claimed.
@@ -178,34 +174,31 @@ class Claim:
         heard = [
             key
             for key, product in found.items()
-            if monotonic() <= until and self._heard('data_product_post_save', [product], around)
+            if monotonic() <= until and self._heard('data_product_post_save', [product])
         ]
         if is_own and heard:  # anew: a hook may have deleted some
             found = yield from one(DatabaseJob(_read, heard, by_itself=True))
         together = [found[key] for key in heard if key in found]
-        if together and self._all_heard(record, together, around):
+        if together and self._all_heard(record, together):
             self._paid.update(heard)
             if is_own:
                 _strike_out([(self._holder, heard)])
             else:
                 yield from one(DatabaseJob(_strike_out, (self._holder, heard)))
 
-    def _all_heard(self, record: int, products: list[DataProduct], around: Around) -> bool:
-        if not self._heard('multiple_data_products_post_save', products, around):
+    def _all_heard(self, record: int, products: list[DataProduct]) -> bool:
+        if not self._heard('multiple_data_products_post_save', products):
             return False
         if not settings.HOOKS.get('frames_arrived'):
             return True
         fresh = ObservationRecord.objects.select_related('target').filter(pk=record).first()
-        return fresh is None or self._heard('frames_arrived', products, around, fresh)  # deleted
+        return fresh is None or self._heard('frames_arrived', products, fresh)  # deleted
 
-    def _heard(
-        self, hook: str, products: list[DataProduct], around: Around, *first: object
-    ) -> bool:
+    def _heard(self, hook: str, products: list[DataProduct], *first: object) -> bool:
         """Run a hook for `products`; False, when that is noted, where it raised."""
         keys = [product.pk for product in products]
         try:
-            with around():
-                run_own_hook(hook, *first, products)
+            run_own_hook(hook, *first, products)
         except HookFailed as error:
             if DataProduct.objects.filter(pk__in=keys).exists():  # or a hook has deleted it
                 self.failure = error

@@ -6,7 +6,7 @@ from django.db import connection, transaction
 
 from ..conf import Automation
 from ..db_retry import patient
-from ..errors import LocalTrouble, NoFrames
+from ..errors import HookUnfinished, LocalTrouble, NoFrames
 from ..models import RecordSync, UpdateRun
 from ..running.failures import write_failures
 from ..running.outcomes import Ending, Outcome
@@ -44,6 +44,22 @@ def record_outcomes(run: UpdateRun, outcomes: list[Outcome], limits: Automation)
             syncs.values(), update_conflicts=True, unique_fields=['record'], update_fields=NOTED
         )
         write_failures(run, outcomes)
+
+
+@patient
+def note_attempt(run: UpdateRun, record: int) -> None:
+    """Note, before it is checked, that the hooks of `record` may end the run: a failure like others.
+
+    What comes of the check takes its place, if the run goes on.
+    """
+    outcome = Outcome('', record, ending=Ending.FAILED)
+    outcome.note(HookUnfinished('a run ended while a hook of this observation was owed'))
+    with transaction.atomic():
+        rows = RecordSync.objects.filter(pk=record).select_related('record')
+        for sync in rows.select_for_update(of=('self',)):
+            outcome.status = sync.record.status
+            note(sync, outcome, run.started, timedelta(0))
+            sync.save(update_fields=NOTED)
 
 
 def _syncs(records: set[int]) -> tuple[dict[int, RecordSync], set[int]]:
