@@ -437,13 +437,12 @@ def make_env_file() -> None:
 def add_id() -> None:
     """Give the schedule an id: "hourly" gets its minute from it, on the host and in a container alike.
 
-    Not under an updater, which compares the files of two runs: their ids would differ.
+    Under an updater as well: it leaves schedule.toml alone, and containers need an id.
     """
-    if '_output_dir' in ANSWERS:
-        file, first = PROJECT / 'schedule.toml', '\nenvironment = '
-        text = file.read_text(encoding='utf-8')
-        line = f'\nid = "{secrets.token_hex(4)}"  # made once: the minute of "hourly" comes from it'
-        file.write_text(text.replace(first, line + first, 1), encoding='utf-8')
+    file, first = PROJECT / 'schedule.toml', '\nenvironment = '
+    text = file.read_text(encoding='utf-8')
+    line = f'\nid = "{secrets.token_hex(4)}"  # made once: the minute of "hourly" comes from it'
+    file.write_text(text.replace(first, line + first, 1), encoding='utf-8')
 
 
 def keep_private() -> None:

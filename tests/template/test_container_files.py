@@ -154,9 +154,9 @@ def test_the_secrets_are_made_once_for_the_owner_alone(project: Path) -> None:
 def test_nothing_secret_gets_into_the_image(project: Path) -> None:
     left_out = (project / '.dockerignore').read_text().splitlines()
     assert 'local_settings.py' not in left_out  # J10: it is read last
-    assert {'.env', '.env.*', 'certificates', 'db.sqlite3*', 'data', 'logs', 'backups'} < set(
-        left_out
-    )
+    secret = {'.env', '.env.*', 'certificates', '*.pem', '*.key'}
+    assert secret | {'db.sqlite3*', 'data', 'logs', 'backups'} < set(left_out)
+    assert {'.env', '*.pem', '*.key'} < set((project / '.gitignore').read_text().splitlines())
 
 
 @pytest.mark.parametrize('answers', [{}, {'crontab': 'install'}])

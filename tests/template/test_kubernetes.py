@@ -438,3 +438,24 @@ def test_a_backup_that_breaks_off_leaves_the_last_one(cluster: Cluster, tmp_path
         kubectl.chmod(0o755)
         run(tmp_path, 'sh', '-c', commands, PATH=f'{tmp_path}:{os.environ["PATH"]}')
         assert kept.read_text() == there
+
+
+def test_a_backup_that_broke_off_is_not_in_the_next_one(cluster: Cluster, tmp_path: Path) -> None:
+    """The pod keeps what was being fetched: an older backup came first, and was restored."""
+    guide = (cluster.project / 'KUBERNETES.md').read_text()
+    commands = re.search(r'## Back up\n.*?```sh\n(.*?)```', guide, re.DOTALL)[1]
+    here, pod = tmp_path / 'here', tmp_path / 'pod'
+    for directory in (here, pod / 'backups' / 'now', tmp_path / 'bin'):
+        directory.mkdir(parents=True)
+    (here / '.env').touch()
+    (pod / 'backups' / 'now' / 'a.tar').write_text('old')
+    stands_for = {
+        'kubectl': f'while [ "$1" != -- ]; do shift; done; shift; cd {pod}; exec "$@"',
+        'python': 'mkdir -p backups/now; printf new >backups/now/b.tar',
+    }
+    for name, does in stands_for.items():
+        program = tmp_path / 'bin' / name
+        program.write_text(f'#!/bin/sh\n{does}\n')
+        program.chmod(0o755)
+    run(here, 'sh', '-c', commands, PATH=f'{tmp_path / "bin"}:{os.environ["PATH"]}')
+    assert (here / 'backups' / 'tom.tar').read_text() == 'new'

@@ -470,6 +470,26 @@ def test_cruft_never_touches_a_crontab(machine: Machine) -> None:
     assert machine.log() == []
 
 
+def test_under_cruft_a_schedule_for_containers_has_an_id(machine: Machine) -> None:
+    """Without one, no job of it could be scheduled."""
+    (machine.bin / 'git').symlink_to(shutil.which('git'))
+    into, template = machine.root / 'home', repository(machine.root / 'template')
+    made = cruft(
+        machine, 'create', str(template), '--no-input', '--output-dir', str(into),
+        '--extra-context', '{"environment": "docker"}', cwd=machine.root,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout
+    project = into / 'my_tom'
+    shown = subprocess.run(
+        [sys.executable, '-m', 'tom_auto.scheduling', 'show'],
+        cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert (shown.returncode, 'updatedata' in shown.stdout) == (0, True), shown.stdout
+    git(project, 'init', '-q')
+    commit(project, 'Mine')
+    assert cruft(machine, 'diff', cwd=project).stdout == ''
+
+
 #: Where uvx and pipx keep the environments that they run Cookiecutter in.
 RUNNERS = {
     'uvx': '.cache/uv/archive-v0/Ab3dEf',

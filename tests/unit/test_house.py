@@ -86,7 +86,13 @@ LAYERS = [
     {'running.threads'},
     {'arrivals.pictures'},
     {'arrivals.drawing_program', 'arrivals.lost_pictures'},
-    {'adoption', 'observatories.facilities', 'sync.frame_plans', 'files.storage_id'},
+    {
+        'adoption',
+        'files.local_file',
+        'files.storage_id',
+        'observatories.facilities',
+        'sync.frame_plans',
+    },
     {'files.storage'},
     {
         'files.file_names',

@@ -106,9 +106,18 @@ def insist_on_whole(path: Path) -> dict:
         raise BackupError(f'{path} is not a whole backup: {error}.') from error
     if _sha256(path, end.offset) != wanted:
         raise BackupError(f'{path} is damaged: its checksum is wrong.')
+    if _is_more_behind(path, end):
+        raise BackupError(f'{path} has more behind its end: another backup? It must be one alone.')
     if not {'made', 'database', 'data', 'key'} <= about.keys():
         raise BackupError(f'{path} is not a backup of a TOM: it lacks {ABOUT}.')
     return about
+
+
+def _is_more_behind(path: Path, end: tarfile.TarInfo) -> bool:
+    """Whether anything but zeros, which tar files end in, lies behind the member `end`."""
+    with path.open('rb') as file:
+        file.seek(end.offset_data + tarfile.BLOCKSIZE)
+        return any(any(chunk) for chunk in iter(lambda: file.read(CHUNK), b''))
 
 
 def _sha256(path: Path, left: int) -> str:

@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -262,7 +263,10 @@ def _options() -> dict[str, str]:
 
 def _start(*command: str, **pipes: int | IO[bytes]) -> subprocess.Popen[bytes]:
     _, secrets = connection.client.settings_to_cmd_args_env(connection.settings_dict, [])
-    environment = os.environ | {'PGCONNECT_TIMEOUT': CONNECT} | _options() | (secrets or {})
+    # Those of a conda environment lie beside its Python, and cron knows nothing of it.
+    path = os.pathsep.join([os.environ.get('PATH', os.defpath), str(Path(sys.executable).parent)])
+    ours = {'PATH': path, 'PGCONNECT_TIMEOUT': CONNECT}
+    environment = os.environ | ours | _options() | (secrets or {})
     try:
         return subprocess.Popen(command, **{'stdin': subprocess.DEVNULL} | pipes, env=environment)
     except FileNotFoundError:
