@@ -2,7 +2,7 @@
 
 To use it, add 'app.facilities.ExampleFacility' to TOM_FACILITY_CLASSES in the settings, and to
 FACILITIES: {'Example': {'portal_url': ..., 'archive_url': ..., 'api_key': ...}}. To try it without
-an observatory, start the simulated one with `python -m tom_auto.simulator --port 8001`.
+an observatory, start `python -m tom_auto.simulator --port 8001`; its key is demo-token.
 
 `updatedata` gives every `requests` call in here a timeout, and retries it if that may help.
 """
