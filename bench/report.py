@@ -312,7 +312,7 @@ def quotation() -> str:
     faster, asked = figures['completed: faster than T'], figures['pending: requests']
     reached = sum(bar['reached'] for bar in bars)
     sentence = (
-        f'`updatedata` brings the data of finished observations home {faster.removesuffix(" ×")} times as '
+        f'`updatedata` downloads the data of finished observations {faster.removesuffix(" ×")} times as '
         f'fast as the loop of the public tutorial, and asks an observatory {asked} times where 1,000 '
         f'pending observations have nothing new ({result["date"]}: [all figures]({where}.md); {reached} of '
         f'{len(bars)} bars are reached).'

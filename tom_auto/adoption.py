@@ -46,7 +46,7 @@ class Adoption:
             f'When tom_auto came to this TOM ({since}), it had {self.records} observations.',
             f'Files that other commands had stored: {self.whole} whole, {self.damaged} damaged, '
             f'{self.missing} missing.',
-            f'Frames that nobody had fetched: {fetched} have come home since.',
+            f'Frames that nobody had fetched: {fetched} have been downloaded since.',
         ]
         if brought := self.damaged + self.missing - self.not_home:
             lines.append(f'{brought} damaged or missing files were fetched again.')

@@ -77,7 +77,7 @@ def test_what_was_lost_comes_home_and_is_told(old, sky, capsys):
     said = told(capsys)
     assert 'Files that other commands had stored: 1 whole, 2 damaged, 2 missing.' in said
     assert '4 damaged or missing files were fetched again.' in said
-    assert 'Frames that nobody had fetched: 1 frames of 1 observations have come home' in said
+    assert 'Frames that nobody had fetched: 1 frames of 1 observations have been downloaded' in said
     assert said.endswith('Nothing is left to do.\n')
 
 

@@ -97,7 +97,7 @@ class Command(LibraryCommand):
         )
 
     def follow_a_candidate(self, sky: Observatory) -> list[ObservationRecord]:
-        """Let a candidate become a target, be observed by a cadence, and its frames come home."""
+        """Let a candidate become a target, be observed by a cadence, and its frames be downloaded."""
         if reason := candidate.what_is_missing():
             self.stdout.write(f'\n{reason}, so new candidates and cadences are not shown.')
             return []
@@ -105,7 +105,9 @@ class Command(LibraryCommand):
         candidate.observe_candidate(sky)
         candidate.forget_what_is_open()  # of a demo that was killed
         try:
-            self.stdout.write('\nA broker announces a supernova, and a saved query looks for such.')
+            self.stdout.write(
+                '\nA broker announces a supernova, and a saved query looks for supernovae.'
+            )
             self.run('updatetargets', query=[str(candidate.save_query())])
             cadence = candidate.its_cadence(candidate.its_target())
             candidate.observe_candidate(sky)
@@ -118,7 +120,7 @@ class Command(LibraryCommand):
                 candidate.observe_candidate(sky)
         finally:
             candidate.forget_what_is_open()
-        self.stdout.write('\nIts frames come home.')
+        self.stdout.write('\nIts frames are downloaded.')
         self.update(candidate.its_records())
         return candidate.its_records()
 
