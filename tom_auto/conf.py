@@ -36,7 +36,7 @@ CHOICES = {
 class Automation:
     """The options that `TOM_AUTO` may set. Times are in seconds unless they say otherwise."""
 
-    #: Requests in flight to one facility, at most.
+    #: Requests in flight to one host, at most.
     WORKERS: int = 8
     #: Connections to the database that a run may have at a time; 3 at least.
     CONNECTIONS: int = 4

@@ -213,7 +213,7 @@ class BrokenClass(PartFailed, advice=f'Report it to the authors of the facility 
 
 
 class HookFailed(PartFailed, advice=f'Fix the hook, which is code of this TOM. {LOG}'):
-    """A hook of this TOM (HOOKS in the settings) raised; it is owed and called again."""
+    """A hook of this TOM (HOOKS in the settings) raised; it will be called again."""
 
 
 class HookUnfinished(

@@ -25,7 +25,7 @@ def test_it_has_what_people_look_up():
     """If the page were made of nothing, it would be up to date as well."""
     for words in (
         '| `--target_id ID` | only this target |',
-        '| `WORKERS` | `8` | Requests in flight to one facility, at most. |',
+        '| `WORKERS` | `8` | Requests in flight to one host, at most. |',
         f'| {BUSY} | another run of the same command is in progress |',
         '| `waiting_after_failures` |',
         '| storage away |',
