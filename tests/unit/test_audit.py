@@ -188,6 +188,19 @@ class TestFiles:
         assert (report['verdicts']['rotted'], report['repaired'], report['failed']) == (1, 0, 1)
         assert path_of(product).read_bytes() == rotten
 
+    def test_another_whole_file_with_its_old_time_is_not_replaced(self, sky, observed):
+        """As `cp -p` and `rsync -a` put it there."""
+        observed(frames=1)
+        updatedata()
+        [product] = DataProduct.objects.all()
+        later(48)
+        mine = product.data.read() + FITS
+        write(product, mine)
+        backdate(product, 96)
+        report = auditdata('--all', '--repair')
+        assert (report['verdicts']['rotted'], report['repaired'], report['failed']) == (1, 0, 1)
+        assert path_of(product).read_bytes() == mine
+
     def test_a_product_that_another_has_stored_and_that_is_no_file(self, sky, observed):
         record = observed(frames=1)
         [frame] = sky.frames_of[int(record.observation_id)]

@@ -73,7 +73,9 @@ def _differs(known: Known, received: whole_file.Received, fault: str) -> tuple[V
     since = f'{known.right_at:%Y-%m-%d %H:%M} UTC'
     if not _written_since(known):
         said = f'its content has changed since {since}, and nobody has written to it'
-        return Verdict.ROTTED, said, State.ROTTED if known.is_archives else ''
+        # No disk makes another whole file: somebody has put it there with its old time (`cp -p`).
+        is_rot = bool(fault) or received.size == known.size
+        return Verdict.ROTTED, said, State.ROTTED if known.is_archives and is_rot else ''
     if not fault:
         return Verdict.CHANGED, f'somebody has changed it since {since}', ''
     is_cut = received.size < known.size
