@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
 from django.utils import timezone
@@ -194,8 +195,9 @@ class TestFiles:
         updatedata()
         [product] = DataProduct.objects.all()
         later(48)
-        mine = product.data.read() + FITS
-        write(product, mine)
+        with fits.open(path_of(product), mode='append') as units:
+            units.append(fits.ImageHDU(name='MINE'))
+        mine = path_of(product).read_bytes()
         backdate(product, 96)
         report = auditdata('--all', '--repair')
         assert (report['verdicts']['rotted'], report['repaired'], report['failed']) == (1, 0, 1)
