@@ -58,22 +58,22 @@ def stopped_at_once() -> None:
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
-    """What would stop the run does so when this is over.
+def uninterrupted() -> Iterator[list[int]]:
+    """What would stop the run does so when this is over. Yields the numbers of the signals that have come.
 
     Python ignores what a signal raises in the middle of a fork, where logging holds its lock: the
     signal would be lost, and whoever logs next would wait for ever.
     """
-    if current_thread() is not main_thread():
-        yield
-        return
     came: list[int] = []
+    if current_thread() is not main_thread():
+        yield came
+        return
     heeded = [stop for stop in (*STOPS, signal.SIGINT) if signal.getsignal(stop) != signal.SIG_IGN]
     before = {
         stop: signal.signal(stop, lambda number, frame: came.append(number)) for stop in heeded
     }
     try:
-        yield
+        yield came
     finally:
         for stop, handler in before.items():
             signal.signal(stop, handler or signal.SIG_DFL)

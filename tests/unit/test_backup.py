@@ -4,6 +4,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import tarfile
@@ -22,6 +23,7 @@ from tom_targets.models import Target
 import forked
 from databases import only_on
 from tom_auto.backups import backup_file, database_copies
+from tom_auto.backups import restore as restoring
 from tom_auto.backups.backup import key_mark
 from tom_auto.errors import StorageAway
 from tom_auto.files.storage_id import MARK, accept_storage
@@ -235,6 +237,64 @@ def test_a_file_that_cannot_be_moved_leaves_all_as_it_was(tom, place, monkeypatc
     assert [file.name for file in (tom / 'linked').iterdir()] == ['mine.txt']
     assert (tom / 'linked' / 'mine.txt').read_text() == 'changed'
     assert not list(tom.glob('.tom-before*'))
+    assert updatedata()[0] == 0
+
+
+def stopped(place, match):
+    """A restore that ends by SIGTERM, and says so."""
+    with pytest.raises(CommandError, match=match) as stopped:
+        restore(only(place).name, '--yes')
+    assert stopped.value.returncode == 143
+
+
+def sigterm_after(monkeypatch, where, name, number=1):
+    """From its call of that number on, SIGTERM comes while this is at work, and it does that to its end."""
+    plain, calls = getattr(where, name), count(1)
+
+    def called(*words, **options):
+        result = plain(*words, **options)
+        if next(calls) >= number:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(where, name, called)
+
+
+@pytest.mark.parametrize('after', ['dump', 'load'])
+def test_stopped_before_the_files_change_it_undoes_the_database(tom, place, monkeypatch, after):
+    """SIGTERM comes once more while that is undone."""
+    backup()
+    Target.objects.create(name='after', type='SIDEREAL', ra=1, dec=1)
+    (tom / 'linked' / 'mine.txt').write_text('changed')
+    before = whole(tom)
+    with monkeypatch.context() as patch:
+        sigterm_after(patch, database_copies, after)
+        stopped(place, 'Stopped by SIGTERM. Nothing was restored')
+    assert Target.objects.filter(name='after').exists()
+    assert whole(tom) == before
+    assert not list(tom.glob('.tom-before*'))
+    assert updatedata()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ('where', 'name', 'number'),
+    [(Path, 'rename', 2), (restoring, '_end_runs', 1), (shutil, 'rmtree', 4)],
+)
+def test_stopped_later_it_is_restored_and_says_so(tom, place, monkeypatch, where, name, number):
+    ran(job='backup', status='running', finished=None, host='x')
+    backup()
+    backed_up = whole(tom)
+    Target.objects.create(name='after', type='SIDEREAL', ra=1, dec=1)
+    (tom / 'linked' / 'mine.txt').write_text('changed')
+    output = io.StringIO()
+    with monkeypatch.context() as patch:
+        sigterm_after(patch, where, name, number)
+        with pytest.raises(CommandError, match='Stopped by SIGTERM. All of it was restored'):
+            call_command('restore', only(place).name, '--yes', stdout=output)
+    assert 'The files that were there are in' in output.getvalue()
+    assert not Target.objects.filter(name='after').exists()
+    assert not UpdateRun.objects.filter(status='running').exists()
+    assert backed_up.items() <= whole(tom).items()
     assert updatedata()[0] == 0
 
 

@@ -211,7 +211,10 @@ def _load_postgresql(file: Path) -> list[str]:
     schema, contents, rights = _contents(file)
     psql = ('psql', '--no-psqlrc', '--quiet', '--set=ON_ERROR_STOP=1', *_where())
     with TemporaryFile() as said, TemporaryFile() as complaint:
-        writer = _start(*psql, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
+        pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.DEVNULL, 'stderr': said}
+        # A Ctrl-C in the middle of COMMIT would leave open what has become of that. It reaches pg_restore,
+        # and without the whole of that there is no COMMIT.
+        writer = _start(*psql, **pipes, start_new_session=True)
         programs = [(writer, said)]
         with writer, suppress(BrokenPipeError):  # it says why it ended
             writer.stdin.write((EMPTY % (WAIT, schema.replace("'", "''"))).encode())

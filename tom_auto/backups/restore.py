@@ -3,14 +3,14 @@
 First everything is made ready beside the data; then the database changes, in one transaction; then the
 files are renamed. What was there is kept beside them. Links to directories stay, and so do disks that are
 mounted in the data: what is in them is replaced. Where one of these steps fails, all of them are undone.
-While they last the storage does not carry its id, so that whoever is killed there leaves a TOM that
-touches nothing: rule 7.
+No signal stops them halfway, nor the undoing. While they last the storage does not carry its id, so that
+whoever is killed there leaves a TOM that touches nothing: rule 7.
 """
 
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,11 +49,12 @@ class Restored:
     refused: list[str]  # rights of other users of the database that could not be given again
 
 
-def restore(backup: Path, work: Path, consent: bool) -> Restored:
+def restore(backup: Path, work: Path, consent: bool, tell: Callable[[Restored], object]) -> None:
     """Restore `backups.backup`. Raises BackupError; then everything is as it was.
 
     `work` is a directory for copies of the database. What is in the TOM is replaced only with `consent`.
-    The files that were there stay, in a directory beside the data.
+    The files that were there stay, in a directory beside the data. `tell` learns what was restored before
+    any signal is raised that came meanwhile: if it was not told, everything is as it was.
     """
     about = insist_on_whole(backup)
     free, size = shutil.disk_usage(work).free, backup.stat().st_size
@@ -71,13 +72,16 @@ def restore(backup: Path, work: Path, consent: bool) -> Restored:
         raise BackupError('This backup has data files, and this TOM keeps them in an object store.')
     if not consent and (held := _what_is_there(root)):
         raise ConsentMissing(f'This TOM has {held}.')
-    database = work / DATABASE
+    database, before = work / DATABASE, work / 'before'
     with _stages(root) as stages:
         files = _unpack(backup, database, stages)
         database_copies.prove(database)
-        aside, refused = _replace(database, stages)
-    _end_runs()
-    return Restored(about['made'], files, aside, about['key'] == key_mark(), refused)
+        if stages:
+            database_copies.dump(before)
+        with uninterrupted() as came:
+            aside, refused = _replace(database, before, stages, came)
+            _end_runs()
+            tell(Restored(about['made'], files, aside, about['key'] == key_mark(), refused))
 
 
 def _what_is_there(root: Path | None) -> str:
@@ -166,14 +170,14 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
     os.utime(place, (member.mtime, member.mtime))
 
 
-def _replace(database: Path, stages: Stages) -> tuple[list[Path], list[str]]:
+def _replace(
+    database: Path, before: Path, stages: Stages, came: list[int]
+) -> tuple[list[Path], list[str]]:
     """Change the database, then the files; the directories with the files that were there, and the rights
-    that are lost.
+    that are lost. `before` is a copy of the database as it is, and `came` the signals that have come.
     """
     if not stages:
         return [], database_copies.load(database)
-    before = database.with_name('before')
-    database_copies.dump(before)
     root, now = stages.root, f'{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}'
     asides = {folder: folder / f'{PRIVATE}before-restore-{now}' for folder in stages}
     with ExitStack() as undo:
@@ -183,14 +187,13 @@ def _replace(database: Path, stages: Stages) -> tuple[list[Path], list[str]]:
         _rename([root / MARK], asides[root], undo)
         refused = database_copies.load(database)
         undo.callback(database_copies.load, before)
-        with uninterrupted():
-            for folder, stage in stages.items():
-                _rename(_to_replace(folder, stages), asides[folder], undo)
-                _rename([entry for entry in stage.iterdir() if entry.name != MARK], folder, undo)
-            _rename(
-                [stages[root] / MARK], root, undo
-            )  # now it is the storage that the database knows
-            undo.pop_all()
+        if came:  # one of them is raised when all is undone
+            raise BackupError('The restore was stopped.')
+        for folder, stage in stages.items():
+            _rename(_to_replace(folder, stages), asides[folder], undo)
+            _rename([entry for entry in stage.iterdir() if entry.name != MARK], folder, undo)
+        _rename([stages[root] / MARK], root, undo)  # now it is the storage that the database knows
+        undo.pop_all()
     for aside in asides.values():
         with suppress(OSError):  # it has something in it
             aside.rmdir()

@@ -1,6 +1,6 @@
 """Turns what ends a run early into an exit status and a sentence."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from signal import SIGINT
 
@@ -19,7 +19,9 @@ BUSY = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
 
 @contextmanager
-def explained_endings(after: str = 'The next run does the rest.') -> Iterator[None]:
+def explained_endings(
+    after: str | Callable[[], str] = 'The next run does the rest.',
+) -> Iterator[None]:
     """Raise CommandError in place of what a person could not read. `after`: what a stop leaves."""
     try:
         yield
@@ -28,7 +30,7 @@ def explained_endings(after: str = 'The next run does the rest.') -> Iterator[No
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Terminated) else SIGINT
         raise CommandError(
-            f'Stopped by {number.name}. {after}',
+            f'Stopped by {number.name}. {after() if callable(after) else after}',
             returncode=128 + number,  # as a shell has it
         ) from None
     except ImproperlyConfigured as mistake:

@@ -29,14 +29,16 @@ class Command(LibraryCommand):
         parser.add_argument('--yes', action='store_true', help='replace what is in this TOM')
 
     def handle(self, **options: object) -> None:
+        done: list[Restored] = []
+
         try:
             with (
-                explained_endings('Nothing was restored.'),
+                explained_endings(lambda: f'{"All of it" if done else "Nothing"} was restored.'),
                 terminable(),
                 for_the_owner_alone(),
                 alone(usual_place()) as work,
             ):
-                done = restore(self.chosen(options['backup'], work), work, options['yes'])
+                restore(self.chosen(options['backup'], work), work, options['yes'], done.append)
         except ConsentMissing as error:
             raise CommandError(
                 f'{error} A restore replaces all of it. Back it up first: {manage("backup")}. Then stop '
@@ -44,7 +46,9 @@ class Command(LibraryCommand):
             ) from error
         except (BackupError, OSError) as error:
             raise CommandError(f'{error} Nothing was restored.') from error
-        self.show(done)
+        finally:
+            for restored in done:  # also where it was stopped after that
+                self.show(restored)
 
     def chosen(self, name: str | None, work: Path) -> Path:
         """The file of that name. Raises CommandError, which lists the backups, if there is no such file."""
