@@ -55,3 +55,18 @@ def test_what_others_can_look_into(hourly, media):
     assert str(media) in next(privacy())[1]
     project.chmod(0o700)  # nobody gets past this
     assert next(privacy())[0] == OK
+
+
+@pytest.mark.parametrize('is_linked', [True, False])
+def test_the_data_may_lie_outside_of_the_project(hourly, media, settings, tmp_path, is_linked):
+    settings.BASE_DIR = project = tmp_path / 'project'
+    project.mkdir(mode=0o700)
+    if is_linked:
+        settings.MEDIA_ROOT = project / 'data'
+        settings.MEDIA_ROOT.symlink_to(media)
+    (project / 'schedule.toml').write_text(hourly.read_text())
+    media.chmod(0o750)
+    assert next(privacy())[0] == OK
+    media.chmod(0o755)
+    [(state, _, fix)] = privacy()
+    assert (state, fix) == (WARNING, f'chmod go-rwx {settings.MEDIA_ROOT}')

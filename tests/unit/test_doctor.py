@@ -9,12 +9,15 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.utils import timezone
+from tom_dataproducts.models import DataProduct
 from tom_dataservices.models import DataServiceQuery
 from tom_observations.models import DynamicCadence, ObservationGroup
 
 import faults
+from tom_auto.channels import ping
 from tom_auto.doctor import checks as doctor
 from tom_auto.doctor import network, observatories
+from tom_auto.files.storage_id import MARK, accept_storage
 from tom_auto.models import Submission, UpdateRun
 
 from .page import ran
@@ -108,6 +111,42 @@ def test_a_media_folder_that_is_not_there(settings, tmp_path):
     status, states, words = examined('Data')
     assert (status, states) == (1, ['failed'])
     assert 'cannot be written' in words
+
+
+@pytest.fixture
+def bucket(settings, tmp_path):
+    """The data is in no folder, and this machine has none for it."""
+    settings.STORAGES = settings.STORAGES | {
+        'default': {'BACKEND': 'django.core.files.storage.InMemoryStorage'}
+    }
+    settings.MEDIA_ROOT = tmp_path / 'nowhere'
+    return DataProduct._meta.get_field('data').storage
+
+
+def test_data_in_a_store_needs_no_folder(bucket):
+    status, states, words = examined('Data')
+    assert (status, states) == (0, ['ok'])
+    assert 'Not checked' in words
+
+
+def test_another_store_than_the_one_that_was_there(bucket):
+    accept_storage()
+    assert examined('Data')[1] == ['ok']
+    bucket.delete(MARK)
+    status, states, words = examined('Data')
+    assert (status, states) == (1, ['ok', 'failed'])
+    assert 'not the one that was there' in words
+
+
+def test_a_switch_that_is_not_reached_is_not_sent_a_test(automation, settings):
+    """A call by hand would tell it that the jobs work."""
+    settings.ADMINS = []
+    automation['PING_URL'] = f'http://127.0.0.1:{free_port()}/'
+    ping()
+    status, states, words = examined('Alerts')
+    assert (status, states) == (1, ['failed'])
+    assert 'Correct PING_URL in .env; the next scheduled run calls it' in words
+    assert '--send-test' not in words
 
 
 def test_a_full_disk(automation):

@@ -97,8 +97,9 @@ def database() -> Found:
 
 
 def media() -> Found:
-    if not isinstance(default_storage, FileSystemStorage) and not hasattr(default_storage, 'path'):
+    if not isinstance(default_storage, FileSystemStorage):
         yield OK, 'Not checked: the data is in a storage that is not a folder'
+        yield from right_storage()
         return
     folder = Path(settings.MEDIA_ROOT)
     try:
@@ -108,16 +109,21 @@ def media() -> Found:
         fix = f'mkdir -p {folder}; chown {os.getuid()} {folder} (as the user who runs the jobs)'
         yield FAILED, f'{folder} cannot be written: {error.strerror}', fix
         return
-    try:
-        if StorageMark.objects.filter(pending=False).exists():
-            insist_on_storage()
-    except StorageAway as error:
-        yield FAILED, str(error), f'Mount the storage; or: {manage("doctor --accept-storage")}'
+    yield from right_storage()
     free, least = shutil.disk_usage(folder).free, automation().MIN_FREE_BYTES
     found = f'{free / 1e9:.1f} GB are free'
     fix = "Free some disk space, or lower TOM_AUTO['MIN_FREE_BYTES']"
     low = FAILED, f'{found}, less than {least / 1e9:.1f} GB', fix
     yield low if free < least else (OK, found)
+
+
+def right_storage() -> Found:
+    """Nothing, or that the storage is not the one that was there."""
+    try:
+        if StorageMark.objects.filter(pending=False).exists():
+            insist_on_storage()
+    except StorageAway as error:
+        yield FAILED, str(error), f'Mount the storage; or: {manage("doctor --accept-storage")}'
 
 
 def installed() -> Found:
@@ -201,7 +207,11 @@ def alerts() -> Found:
     for channel in used:
         if error := last_error(channel):
             found = f'The last message by {channel} did not arrive: {error}'
-            yield FAILED, found, f'Correct its address; then: {manage("doctor --send-test")}'
+            if channel == SWITCH:  # a test message would tell it that the jobs work
+                fix = f'Correct PING_URL in {place_of_settings()}; the next scheduled run calls it'
+                yield FAILED, found, fix
+            else:
+                yield FAILED, found, f'Correct its address; then: {manage("doctor --send-test")}'
         else:
             yield OK, f'No message by {channel} was lost'
     if muted := Mute.objects.in_force().count():

@@ -26,12 +26,12 @@ def privacy() -> Found:
 
 
 def open_to_others() -> Iterator[Path]:
-    """What other users of this machine can read or enter in the project, and should not."""
-    project = Path(settings.BASE_DIR)
-    if not project.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH):
-        return
-    for pattern in SECRETS:
+    """What other users of this machine can read or enter of the project and its data, and should not."""
+    project, data = Path(settings.BASE_DIR), Path(settings.MEDIA_ROOT)
+    is_closed = not project.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH)
+    for pattern in () if is_closed else SECRETS:
         yield from (path for path in sorted(project.glob(pattern)) if path.stat().st_mode & 0o077)
-    data = Path(settings.MEDIA_ROOT)
+    if is_closed and data.resolve().is_relative_to(project.resolve()):
+        return
     if data.is_dir() and data.stat().st_mode & stat.S_IRWXO:
         yield data
