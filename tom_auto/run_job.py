@@ -83,7 +83,8 @@ def _in_its_turn(job: Job, say: Callable[[str], object]) -> Iterator[UpdateRun]:
                 if not may_wait or others.filter(job=job.name).exists():
                     raise
                 if not has_said:
-                    say(f'{busy} {job.name} waits until that has ended.\n')
+                    with suppress(OSError):
+                        say(f'{busy} {job.name} waits until that has ended.\n')
                     has_said = True
             sleep(LOOK_EVERY)
         yield run
@@ -143,7 +144,8 @@ class _Watch:
 
     def _take(self, text: str) -> None:
         self._printed = (self._printed + text)[-KEPT:]
-        self._say(text)
+        with suppress(OSError):  # its disk is full, or its terminal gone: the job goes on
+            self._say(text)
 
     def _note(self) -> None:
         """Say that the run is alive, and what it has printed; the database may be away."""

@@ -1,5 +1,6 @@
 """Every job has a history of its own, whatever its command: F7."""
 
+import errno
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from django.utils import timezone
 import forked
 from tom_auto import run_job
 from tom_auto.health import healths
+from tom_auto.jobs import job_named
 from tom_auto.models import JobPause, UpdateRun
 from tom_auto.running.runs import ASKED_BY
 
@@ -186,6 +188,19 @@ def test_a_job_ends_with_its_process_whatever_that_leaves_behind(hourly):
     os.kill(int(re.search(r'left behind: (\d+)', printed).group(1)), signal.SIGKILL)
     assert time.monotonic() - began < 20
     assert (status, noted.status) == (0, 'ok')
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EIO, errno.EPIPE])
+def test_a_job_goes_on_where_nothing_can_be_printed(hourly, number):
+    """The disk with cron.log is full, or a terminal is gone."""
+    hourly.write_text(SCHEDULE.replace('"--fail", "3"', '"--sleep", "1"'))
+
+    def say(text):
+        raise OSError(number, os.strerror(number))
+
+    assert run_job.run_job(job_named('weekly'), say) == 0
+    noted = UpdateRun.objects.get()
+    assert (noted.status, 'a report' in noted.output) == ('ok', True)
 
 
 def test_a_command_that_cannot_be_found(hourly):

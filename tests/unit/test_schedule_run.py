@@ -1,5 +1,6 @@
 """`schedule run`: one job at a time, no pile-up, and an end when it is told to stop."""
 
+import errno
 import signal
 import sys
 import threading
@@ -57,6 +58,15 @@ def test_without_a_log_it_speaks_all_the_same(said: list[str]) -> None:
     runner = Runner([sys.executable, '-c', NOTE], Path('/nowhere/logs/cron.log'), said.append)
     assert runner.run_once(job()) == 0
     assert 'hello from updatedata' in said
+
+
+def test_where_nobody_can_hear_it_the_job_goes_on(tmp_path: Path) -> None:
+    def say(line: str) -> None:
+        raise OSError(errno.EIO, 'Input/output error')
+
+    runner = Runner([sys.executable, '-c', NOTE], tmp_path / 'cron.log', say)
+    assert runner.run_once(job()) == 0
+    assert 'hello from updatedata' in (tmp_path / 'cron.log').read_text()
 
 
 def test_a_job_that_cannot_be_started(said: list[str], tmp_path: Path) -> None:

@@ -115,7 +115,8 @@ class Runner:
             self.process = None
 
     def _write(self, line: str) -> None:
-        self.say(line)
+        with contextlib.suppress(OSError):  # a terminal that is gone, say
+            self.say(line)
         with contextlib.suppress(OSError), self.log.open('ab') as file:
             file.write(os.fsencode(line) + b'\n')  # a read-only container has no log
 
