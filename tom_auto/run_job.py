@@ -104,10 +104,10 @@ class _Watch:
         printed, ours = os.pipe()
         connections.close_all()  # two processes cannot share one
         child = get_context('fork').Process(target=_carry_out, args=(self._job, self._run, ours))
-        with uninterrupted():
-            child.start()
-        os.close(ours)
         try:
+            with uninterrupted():  # what comes meanwhile is raised here, when the job is at work
+                child.start()
+                os.close(ours)
             with drawing_ahead():  # not before the fork: a thread may hold a lock
                 for text in self._texts(child, printed):
                     self._take(text)

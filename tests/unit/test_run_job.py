@@ -8,6 +8,8 @@ import sys
 import time
 from datetime import timedelta
 from io import StringIO
+from multiprocessing import active_children
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from threading import Timer
 
@@ -178,6 +180,21 @@ def test_stopped_by_someone_it_stops_the_job_as_well(hourly):
     assert time.monotonic() - began < 30
     noted = UpdateRun.objects.get()
     assert (noted.status, 'a report' in noted.output) == ('died', True)
+
+
+def test_stopped_as_it_starts_it_leaves_no_job_behind(hourly, monkeypatch):
+    plain = ForkProcess.start
+
+    def start(process):
+        plain(process)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(ForkProcess, 'start', start)
+    monkeypatch.setattr(run_job, 'STOP_SECONDS', 0.5)
+    with pytest.raises(CommandError, match='Stopped by SIGTERM'):
+        run('slow_one')
+    assert active_children() == []
+    assert UpdateRun.objects.get().status == 'died'
 
 
 def test_a_job_ends_with_its_process_whatever_that_leaves_behind(hourly):
