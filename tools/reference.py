@@ -45,10 +45,11 @@ STATUSES = {
     1: 'something failed, and is named; `schedule` and `restore`: it could not be done',
     WRONG_USAGE: 'wrong usage: an option, a name or a setting that is not valid',
     BUSY: 'another run of the same command is in progress',
-    TOO_LATE: '`schedule run NAME`: the job was stopped at its timeout',
+    TOO_LATE: '`schedule run NAME`: the job was stopped at its timeout, and ended with 0',
     129: 'stopped by SIGHUP: its terminal was closed',
     130: 'stopped by Ctrl-C',
-    143: 'stopped by SIGTERM',
+    137: '`schedule run NAME`: the job was killed (SIGKILL), at its timeout because SIGTERM did not end it',
+    143: 'stopped by SIGTERM; `schedule run NAME`: most jobs that are stopped at their timeout',
 }
 OF_STATUS = {
     CURRENT: 'installed and well',

@@ -298,6 +298,26 @@ def test_stopped_later_it_is_restored_and_says_so(tom, place, monkeypatch, where
     assert updatedata()[0] == 0
 
 
+@pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize('after', ['dump', 'prove'])
+def test_a_backup_that_is_stopped_says_so_and_leaves_nothing(
+    tom, place, monkeypatch, number, status, after
+):
+    backup()
+    first = only(place)
+    plain = getattr(database_copies, after)
+
+    def stopped(file):
+        plain(file)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(database_copies, after, stopped)
+    with pytest.raises(CommandError, match=f'Stopped by {number.name}') as stop:
+        backup('--keep', '1')
+    assert stop.value.returncode == status
+    assert [file for file in place.rglob('*') if file.name != '.lock'] == [first]
+
+
 def named(place, name, **about):
     """A backup of that name, which says that of itself."""
     about = {'made': '', 'database': connection.vendor, 'data': True, 'key': key_mark()} | about

@@ -179,6 +179,23 @@ def test_it_watches_from_the_first_question_on(observed, monkeypatch, printed):
     assert monotonic() - begun < 10
 
 
+def followed(printed):
+    """A run in progress, and a program that follows it."""
+    run = ran(command='updatedata', status='running', finished=None, heartbeat=timezone.now())
+    child = forked.updatedata(printed, '--wait')
+    forked.wait_until(lambda: printed.exists() and 'Following' in printed.read_text())
+    return run, child
+
+
+@pytest.mark.parametrize(('number', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_is_stopped_ends_with_the_number_of_the_signal(printed, number, status):
+    run, child = followed(printed)
+    os.kill(child.pid, number)
+    assert ends(child, 20) == status
+    assert f'Stopped by {number.name}. The run goes on.' in printed.read_text()
+    assert UpdateRun.objects.get(pk=run.pk).status == 'running'
+
+
 # --- C2: a run that is suspended ---
 
 

@@ -1,6 +1,6 @@
 """`updatedata --wait`: follows a run to its end, in whatever process or container that is.
 
-Ctrl-C ends the following, and not the run.
+Ctrl-C and SIGTERM end the following, and not the run.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from ..models import RunFailure, UpdateRun
 from ..page.actions import begin_process
 from ..running.outcomes import Ending, Outcome, Report
 from ..running.runs import alive, started_by
+from .endings import explained_endings
 
 LOOKS = 0.5  # seconds between two looks at the run's row
 GOES_ON = 'The run goes on. The page /automation/ shows how it ends; to follow it again: --wait'
@@ -26,9 +27,9 @@ def follow(
     """What becomes of the run of `command` that is in progress, or else of one that begins now.
 
     That one is a process of its own, with these `words`. Raises CommandError where it does not
-    begin, and where somebody presses Ctrl-C.
+    begin, and where somebody stops the following.
     """
-    try:
+    with explained_endings(GOES_ON):
         run = alive(command).first() or _begun(command, words)
         say(f'Following the run on {run.host} that began at {run.started:%Y-%m-%d %H:%M} UTC.')
         while alive(command).filter(pk=run.pk).exists():
@@ -36,8 +37,6 @@ def follow(
             show(_counted(run))
             sleep(LOOKS)
         run.refresh_from_db()
-    except KeyboardInterrupt:
-        raise CommandError(GOES_ON, returncode=130) from None
     return _ended(run)
 
 

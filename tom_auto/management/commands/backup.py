@@ -11,6 +11,9 @@ from ...conf import manage
 from ...errors import SyncError
 from ...interrupt import terminable
 from ..command import LibraryCommand
+from ..endings import explained_endings
+
+STOPPED = 'No unfinished backup is left.'  # perhaps one that is whole
 
 
 class Command(LibraryCommand):
@@ -36,7 +39,7 @@ class Command(LibraryCommand):
         if keep is not None and keep < 1:
             raise CommandError('--keep needs a number from 1 on.', returncode=2)
         try:
-            with terminable(), for_the_owner_alone():
+            with explained_endings(STOPPED), terminable(), for_the_owner_alone():
                 made = back_up(options['to'] or usual_place(), keep, not options['no_data'])
         except (BackupError, SyncError) as error:
             raise CommandError(str(error)) from error
