@@ -37,6 +37,7 @@ from tom_auto.files import storage, storage_id
 from tom_auto.health import FAILING, healths, schedule_site
 from tom_auto.jobs import jobs
 from tom_auto.log_config import logging_for
+from tom_auto.management import run_command
 from tom_auto.management.terminal import result
 from tom_auto.models import RecordSync, RunFailure, UpdateRun
 from tom_auto.running import recorded_run, runs
@@ -179,17 +180,25 @@ def test_it_watches_from_the_first_question_on(observed, monkeypatch, printed):
     assert monotonic() - begun < 10
 
 
-def followed(printed):
-    """A run in progress, and a program that follows it."""
+def followed(printed, monkeypatch):
+    """A run in progress, and a program that follows it, which has a shorter deadline."""
+    monkeypatch.setattr(run_command, 'ALL_THE_REST', 0)
     run = ran(command='updatedata', status='running', finished=None, heartbeat=timezone.now())
-    child = forked.updatedata(printed, '--wait')
+    child = forked.updatedata(printed, '--wait', '--deadline', '1')
     forked.wait_until(lambda: printed.exists() and 'Following' in printed.read_text())
     return run, child
 
 
+def test_who_follows_a_run_does_so_to_its_end(printed, monkeypatch):
+    run, child = followed(printed, monkeypatch)
+    sleep(2)
+    UpdateRun.objects.filter(pk=run.pk).update(status='ok', finished=timezone.now())
+    assert ends(child, 20) == 0, printed.read_text()
+
+
 @pytest.mark.parametrize(('number', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_who_is_stopped_ends_with_the_number_of_the_signal(printed, number, status):
-    run, child = followed(printed)
+def test_who_is_stopped_ends_with_the_number_of_the_signal(printed, monkeypatch, number, status):
+    run, child = followed(printed, monkeypatch)
     os.kill(child.pid, number)
     assert ends(child, 20) == status
     assert f'Stopped by {number.name}. The run goes on.' in printed.read_text()

@@ -4,7 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from django.core.management.base import CommandError
 from django.utils import timezone
@@ -43,6 +43,10 @@ class RunCommand(LibraryCommand, ABC):
     def act(self, options: dict, limits: Automation) -> Report | None:
         """Do what `options` say; None if that was no run."""
 
+    def watchdog(self, options: dict, limits: Automation) -> AbstractContextManager[None]:
+        """What ends this program if it is held up."""
+        return ended_after(limits.DEADLINE + ALL_THE_REST)
+
     def run_from_argv(self, argv: list[str]) -> None:
         with ending_for_good(LEFT_BEHIND):
             super().run_from_argv(argv)
@@ -59,7 +63,7 @@ class RunCommand(LibraryCommand, ABC):
     def _acted(self, options: dict) -> Report | None:
         with explained_endings():
             limits = self.limits(options)
-            with ended_after(limits.DEADLINE + ALL_THE_REST):
+            with self.watchdog(options, limits):
                 try:
                     return self.act(options, limits)
                 except Paused as pause:

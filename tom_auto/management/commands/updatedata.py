@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -69,6 +70,10 @@ class Command(RunCommand):
 
     def limits(self, options: dict) -> Automation:
         return chosen_limits(options)
+
+    def watchdog(self, options: dict, limits: Automation) -> AbstractContextManager[None]:
+        """None with --wait: the run that is followed has a deadline of its own, and its heartbeat tells."""
+        return nullcontext() if options['wait'] else super().watchdog(options, limits)
 
     def act(self, options: dict, limits: Automation) -> Report | None:
         """Check what is due and bring home its data, or list what is due."""
