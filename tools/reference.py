@@ -209,6 +209,8 @@ def json_fields() -> Iterator[str]:
     yield from table(['field', 'meaning'], _fields(one.name for one in fields(adoption.Adoption)))
     yield '`doctor --json` prints `well`, and of each of the `checks`:\n'
     yield from table(['field', 'meaning'], _fields(Finding._fields))
+    yield '`doctor --send-test --json` prints `well`, and of each message `sent` its `channel` and `error`;'
+    yield '`auditdata --accept FILE --json` prints the names that were `accepted`.\n'
 
 
 def _fields(names: object) -> Iterator[tuple[str, str]]:

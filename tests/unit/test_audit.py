@@ -278,6 +278,20 @@ class TestFiles:
         with pytest.raises(CommandError, match='is not the name of a file in trouble'):
             call_command('auditdata', '--accept', product.data.name)
 
+    def test_so_may_a_program(self, upload):
+        product = upload()
+        auditdata('--all')
+        later(24)
+        write(product, b'')
+        auditdata('--all')
+        assert auditdata('--accept', product.data.name) == {'accepted': [product.data.name]}
+
+    @pytest.mark.parametrize('option', ['--all', '--repair'])
+    def test_what_accepting_would_ignore_is_refused(self, db, option):
+        with pytest.raises(CommandError, match='--accept reads no other file') as refused:
+            auditdata('--accept', 'a.fits', option)
+        assert refused.value.returncode == 2
+
 
 class TestTrouble:
     def test_a_storage_that_is_away_is_one_failure(self, upload, media):

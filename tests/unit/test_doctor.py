@@ -6,7 +6,7 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
@@ -17,6 +17,7 @@ import faults
 from tom_auto.channels import ping
 from tom_auto.doctor import checks as doctor
 from tom_auto.doctor import network, observatories
+from tom_auto.files.storage import RESTORING
 from tom_auto.files.storage_id import MARK, accept_storage
 from tom_auto.models import Submission, UpdateRun
 
@@ -147,6 +148,18 @@ def test_a_switch_that_is_not_reached_is_not_sent_a_test(automation, settings):
     assert (status, states) == (1, ['failed'])
     assert 'Correct PING_URL in .env; the next scheduled run calls it' in words
     assert '--send-test' not in words
+
+
+def test_options_that_exclude_each_other_are_refused():
+    with pytest.raises(CommandError, match='--send-test checks nothing') as refused:
+        call_command('doctor', '--send-test', '--accept-storage')
+    assert refused.value.returncode == 2
+
+
+def test_a_storage_is_not_accepted_in_the_middle_of_a_restore(media):
+    (media / RESTORING).mkdir()
+    with pytest.raises(CommandError, match='was not accepted: a restore of the data'):
+        call_command('doctor', '--accept-storage')
 
 
 def test_a_full_disk(automation):

@@ -1,5 +1,6 @@
 """Alerts that people keep switched on: what is new, what is muted, and what has arrived: F2, F4."""
 
+import json
 from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
@@ -230,6 +231,18 @@ def test_a_test_message_by_doctor_and_by_the_button(mails, client, staff, settin
     with pytest.raises(SystemExit):
         call_command('doctor', '--send-test', stdout=output)
     assert 'mail: ConnectionRefusedError' in output.getvalue()
+
+
+def test_a_test_message_as_json(mails, settings):
+    output = StringIO()
+    call_command('doctor', '--send-test', '--json', stdout=output)
+    sent = {'channel': 'mail', 'error': ''}
+    assert json.loads(output.getvalue()) == {'well': True, 'sent': [sent]}
+    settings.EMAIL_PORT, output = 1, StringIO()
+    with pytest.raises(SystemExit):
+        call_command('doctor', '--send-test', '--json', stdout=output)
+    told = json.loads(output.getvalue())
+    assert (told['well'], 'ConnectionRefusedError' in told['sent'][0]['error']) == (False, True)
 
 
 # --- Slow ----------------------------------------------------------------------------------------

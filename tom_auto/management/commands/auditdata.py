@@ -1,5 +1,6 @@
 """`manage.py auditdata`: reads the stored files against their checksums."""
 
+import json
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,8 +51,10 @@ class Command(RunCommand):
         return replace(automation(), **chosen)
 
     def act(self, options: dict, limits: Automation) -> AuditReport | None:
+        if options['accept'] and (options['all'] or options['repair']):
+            raise wrong('--accept reads no other file: give --all or --repair by itself.')
         if options['accept']:
-            self.accept(options['accept'])
+            self.accept(options['accept'], options['json'])
             return None
         run = partial(self.audit, options, limits)
         # The dead-man's switch waits for runs of updatedata.
@@ -69,12 +72,15 @@ class Command(RunCommand):
         again, _ = look(only_in_trouble=True)
         return report.after_repair(again, reason)
 
-    def accept(self, names: list[str]) -> None:
+    def accept(self, names: list[str], as_json: bool) -> None:
         """Take the files as they are."""
         for name in names:
             if not accept(name):
                 raise wrong(f'{name!r} is not the name of a file in trouble, or cannot be read.')
-            self.stdout.write(f'{name}: accepted as it is.')
+            if not as_json:
+                self.stdout.write(f'{name}: accepted as it is.')
+        if as_json:
+            self.stdout.write(json.dumps({'accepted': names}))
 
 
 def rate(text: str) -> int:

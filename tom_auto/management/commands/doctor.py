@@ -8,10 +8,12 @@ from django.core.management.base import CommandError
 from ...channels import send_test
 from ...doctor.checks import findings
 from ...doctor.finding import FAILED, OK, WARNING, Finding, place_of_settings
+from ...errors import SyncError
 from ...files.storage_id import accept_storage
 from ...redact import overheard
 from ...running.runs import started_by
 from ..command import LibraryCommand
+from ..run_command import wrong
 
 
 class Command(LibraryCommand):
@@ -32,11 +34,13 @@ class Command(LibraryCommand):
         )
 
     def handle(self, **options: object) -> None:
+        if options['send_test'] and options['accept_storage']:
+            raise wrong('--send-test checks nothing: give --accept-storage by itself.')
         if options['send_test']:
-            self.send_test()
+            self.send_test(options['json'])
             return
         if options['accept_storage']:
-            accept_storage()
+            self.accept_storage()
         with overheard():
             found = []
             for finding in findings():
@@ -50,15 +54,27 @@ class Command(LibraryCommand):
         if failed:
             raise SystemExit(1)
 
-    def send_test(self) -> None:
+    def accept_storage(self) -> None:
+        """Take the storage for the right one."""
+        try:
+            accept_storage()
+        except SyncError as error:
+            raise CommandError(f'The storage was not accepted: {error}') from error
+
+    def send_test(self, as_json: bool) -> None:
         """Send a test message by each channel, and say whether it was taken."""
         sent = send_test(started_by() or 'manage.py doctor')
         if not sent:
             place = place_of_settings()
             raise CommandError(f'Nobody gets alerts: set ADMINS or ALERT_WEBHOOK_URL in {place}.')
-        for channel, error in sent:
-            self.stdout.write(f'{channel}: {error or "sent"}')
-        if any(error for _, error in sent):
+        failed = any(error for _, error in sent)
+        if as_json:
+            told = [{'channel': channel, 'error': error} for channel, error in sent]
+            self.stdout.write(json.dumps({'well': not failed, 'sent': told}))
+        else:
+            for channel, error in sent:
+                self.stdout.write(f'{channel}: {error or "sent"}')
+        if failed:
             raise SystemExit(1)
 
     def show(self, finding: Finding) -> None:
