@@ -103,7 +103,8 @@ class BackgroundUpdateMiddleware(MiddlewareMixin):
         if (asked := ask_first.answer(request, view, kwargs)) is not None:
             return asked
         name = (request.resolver_match.app_name, request.resolver_match.url_name)
-        queries = name == self.TABLE or (name in self.LISTS and request.GET.get('update_status'))
+        # An empty value asks as well: tomtoolkit looks whether there is one.
+        queries = name == self.TABLE or (name in self.LISTS and 'update_status' in request.GET)
         if not queries or not request.user.is_authenticated:
             return None  # the page itself sends visitors to the log-in page
         pk = kwargs.get('pk')

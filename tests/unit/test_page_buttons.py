@@ -353,6 +353,19 @@ def test_only_staff_may_ask_for_all(client, login, started):
     assert started == []
 
 
+@pytest.mark.parametrize('query', ['update_status=', 'update_status=1&update_status='])
+def test_an_empty_value_starts_nothing_either(client, login, started, monkeypatch, query):
+    """tomtoolkit's own view takes it for a yes, and would check every record meanwhile."""
+    checked = []
+    monkeypatch.setattr(
+        'tom_observations.views.call_command', lambda *words, **options: checked.append(words)
+    )
+    login('ann')
+    page = client.get(f'/observations/list/?{query}', follow=True)
+    assert checked == started == []
+    assert b'Only staff' in page.content
+
+
 @pytest.mark.usefixtures('own_templates')
 @pytest.mark.django_db(transaction=True)
 def test_the_lines_on_its_pages(admin_client, observed, sky):
