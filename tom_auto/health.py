@@ -24,7 +24,7 @@ from .health_states import (
     Health,
     slower_than_usual,
 )  # fmt: skip
-from .jobs import THINGS, jobs, main_job, next_run, site
+from .jobs import MAIN, THINGS, jobs, main_job, next_run, site
 from .known_outcomes import failing_since, with_outcomes, working_since
 from .lateness import overdue_since, runs_begun
 from .models import JobPause, Mute, RecordSync, RunFailure, UpdateRun
@@ -116,6 +116,11 @@ class _Question:
             main=self.main,
         )
 
+    @property
+    def _checks_records(self) -> bool:
+        """Whether it is the main job, or one that checks a part of the observations."""
+        return self.job.words[0] == MAIN
+
     def _is_expected(self, state: str) -> bool:
         """Whether something will start the job, as far as is known: the file alone starts none."""
         started = installed_at(Path(settings.BASE_DIR)) or self.runs.filter(started_by='').exists()
@@ -200,7 +205,7 @@ class _Question:
         muted = self.muted.exclude(facility='').values('facility')
         troubles = RunFailure.objects.filter(run=self.last, observation_id='')
         troubles = troubles.exclude(facility__in=muted)
-        if self.main and not sees_everything(self.user):
+        if self._checks_records and not sees_everything(self.user):
             awaited = RecordSync.objects.exclude(state=RecordSync.State.SETTLED).filter(
                 record__facility=OuterRef('facility')
             )
@@ -215,6 +220,8 @@ class _Question:
         """How many records are failing, and since when; of another job what its last run named."""
         if not self.main:
             named = RunFailure.objects.filter(run=self.last).exclude(observation_id='')
+            if self._checks_records:
+                named = seen_by(self.user, Mute.objects.leave_out(named), 'record')
             return {'count': named.count() if self.last else 0, 'since': None, 'muted': 0}
         failing = RecordSync.objects.filter(failing_since__isnull=False)
         failing = seen_by(self.user, failing, 'record')

@@ -116,6 +116,20 @@ def test_a_muted_facility_makes_nothing_fail(mails, add_record):
     assert state() == ('failing', 'SOAR could not be checked')
 
 
+def test_nor_does_a_muted_record_make_a_job_of_its_facility_fail(mails, add_record, hourly):
+    command = '["updatedata", "--facility", "LCO"]'
+    hourly.write_text(f'{hourly.read_text()}[lco]\nwhen = "hourly"\ncommand = {command}\n')
+    record = add_record()
+    ran()
+    run = ran(job='lco', status='failed', exit_status=1)
+    RunFailure.objects.create(run=run, record=record, facility='LCO', observation_id='1', error='x')
+    assert [health.state for health in healths()] == ['working', 'failing']
+    muted(record=record)
+    send_alerts()
+    assert [health.state for health in healths()] == ['working', 'working']
+    assert len(mails) == 0
+
+
 def test_where_everything_is_muted_nobody_is_told_and_the_page_is_true(mails):
     mute = muted()
     refused('LCO')

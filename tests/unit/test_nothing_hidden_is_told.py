@@ -20,7 +20,7 @@ from tom_targets.models import Target
 
 from tom_auto.arrivals import gallery
 from tom_auto.arrivals.pictures import draw
-from tom_auto.models import RunFailure, StoredFrame, Told
+from tom_auto.models import RecordSync, RunFailure, StoredFrame, Told, UpdateRun
 
 from .page import came, failing, ran, stored, text
 from .test_odd_requests import addresses, of_library
@@ -89,6 +89,59 @@ def test_since_when_a_facility_fails_everybody_is_told(client, hidden):
         RunFailure.objects.create(run=run, facility='LCO', error='refuses')
     since = timezone.datetime.fromisoformat(job(client)['since'])
     assert since < timezone.now() - timedelta(minutes=39)
+
+
+# --- By a second job -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lco(hourly):
+    """A job that checks the observations of one facility."""
+    command = '["updatedata", "--facility", "LCO"]'
+    hourly.write_text(f'{hourly.read_text()}[lco]\nwhen = "hourly"\ncommand = {command}\n')
+
+
+@pytest.fixture
+def its_run(lco):
+    ran()
+    return ran(job='lco', exit_status=0)
+
+
+def has_failed(run, record, facility='LCO', observation_id='1'):
+    UpdateRun.objects.filter(pk=run.pk).update(status='failed', failed=1, exit_status=1)
+    RunFailure.objects.create(
+        run=run, record=record, facility=facility, observation_id=observation_id, error='x'
+    )
+
+
+def said_of_jobs(client) -> list[str]:
+    pages = ('/', '/automation/', '/automation/status.json', '/automation/metrics')
+    return [VARYING.sub('', text(client, page)) for page in pages]
+
+
+def test_a_job_of_one_facility_does_not_tell_of_hidden_failures(client, half_hidden, its_run):
+    shown, secret = half_hidden
+    before = said_of_jobs(client)
+    has_failed(its_run, secret)
+    assert said_of_jobs(client) == before
+    has_failed(its_run, shown)
+    state = client.get('/automation/status.json').json()['jobs'][1]
+    assert (state['job'], state['state'], state['failing']) == ('lco', 'failing', 1)
+    assert state['reason'] == '1 observation could not be checked'
+
+
+@pytest.mark.parametrize(('facility', 'named'), [('LCO', 'LCO'), ('SOAR', 'an observatory')])
+def test_nor_does_it_name_where_hidden_observations_are(
+    client, half_hidden, its_run, facility, named
+):
+    shown, secret = half_hidden
+    secret.facility = 'SOAR'
+    secret.save()
+    for record in half_hidden:
+        RecordSync.objects.create(record=record)
+    has_failed(its_run, None, facility, observation_id='')
+    reason = client.get('/automation/status.json').json()['jobs'][1]['reason']
+    assert reason == f'{named} could not be checked'
 
 
 # --- By a number -----------------------------------------------------------------------------------
@@ -219,10 +272,12 @@ VARYING = re.compile(
 def some_runs(chance, shown):
     """A history that differs each time, in which what everybody may see fails now and then."""
     runs = []
+    jobs = chance.choice([['updatedata'], ['updatedata', 'lco']])
     for number in range(chance.randrange(2, 9)):
         fails = chance.random() < 0.3
         run = ran(
             timedelta(hours=number),
+            job=chance.choice(jobs),
             status='failed' if fails else 'ok',
             failed=int(fails),
             exit_status=int(fails),
@@ -272,7 +327,7 @@ def everything_shown(client, run, user, shown) -> dict[str, str]:
 @pytest.mark.parametrize('permissions_only', [True, False])
 @pytest.mark.parametrize('who', ['visitor', 'user', 'operator'])
 def test_whatever_hidden_things_do_no_page_changes(
-    who, permissions_only, client, login, half_hidden, settings, monkeypatch
+    who, permissions_only, client, login, half_hidden, settings, monkeypatch, lco
 ):
     """Each address answers word for word as if nothing hidden had failed, come, or been told."""
     settings.TARGET_PERMISSIONS_ONLY = permissions_only
