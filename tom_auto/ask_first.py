@@ -1,8 +1,10 @@
-"""What tomtoolkit changes by a GET is done by POST here, after a page that asks, and by those who may see it.
+"""What tomtoolkit changes of observations and data by a GET is done by POST here, after a page that asks.
 
-A GET any site can make a browser send, and a program that follows links sends it too. tomtoolkit's link
-cancels an observation at the observatory for whoever has logged in, and features a picture for anybody.
-Its link for new data asks data services while the visitor waits, for minutes: here a process does.
+And by those who may see it. A GET any site can make a browser send, and a program that follows links sends
+it too. tomtoolkit's link cancels an observation at the observatory, or adds one to any target, for whoever
+has logged in; it features a picture, or changes a group of observations, for anybody. Its link for new data
+asks data services while the visitor waits, for minutes: here a process does. Its other apps, such as the
+calendar, are left as they are.
 """
 
 from collections.abc import Callable
@@ -25,11 +27,18 @@ REFRESH = 'updatereduceddata'
 
 @dataclass(frozen=True)
 class Deed:
-    """What a link of tomtoolkit does; `may` says who may do it."""
+    """What a link of tomtoolkit does; `may` says who may do it.
+
+    `needs`: the parameters without which it does nothing, and only shows a page.
+    """
 
     title: str
     text: str
     may: Callable[..., bool]
+    needs: tuple[str, ...] = ()
+
+    def is_done_by(self, request: HttpRequest) -> bool:
+        return all(name in request.GET for name in self.needs)
 
 
 def answer(request: HttpRequest, view: View, kwargs: dict) -> HttpResponse | None:
@@ -37,6 +46,8 @@ def answer(request: HttpRequest, view: View, kwargs: dict) -> HttpResponse | Non
     match = request.resolver_match
     deed = DEEDS.get((match.app_name, match.url_name))
     if deed is None or request.method not in ('GET', 'HEAD', 'POST'):
+        return None
+    if not deed.is_done_by(request):
         return None
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
@@ -67,8 +78,10 @@ def _refresh(request: HttpRequest) -> HttpResponse:
 def _target(request: HttpRequest) -> int:
     """The target that the link names; 0 for all."""
     text = request.GET.get('target_id', '')
-    if not text:
-        return 0
+    return _key(text) if text else 0
+
+
+def _key(text: str) -> int:
     if text.isascii() and text.isdecimal() and int(text[:18]) > 0 and len(text) < 19:
         return int(text)
     raise PermissionDenied
@@ -87,9 +100,31 @@ def _may_feature(request: HttpRequest, pk: int) -> bool:
     return bool(_target(request)) and visible_products(request.user).filter(pk=pk).exists()
 
 
+def _may_group(request: HttpRequest) -> bool:
+    chosen = {_key(text) for text in request.GET.getlist('selected')}
+    seen = seen_by(request.user, ObservationRecord.objects.filter(pk__in=chosen))
+    return seen.count() == len(chosen)
+
+
+def _may_add(request: HttpRequest) -> bool:
+    return may_see_target(request.user, _target(request))
+
+
 DEEDS = {
     ('tom_observations', 'cancel'): Deed(
         'Cancel the observation', 'This cancels it at the observatory, for good.', _may_cancel
+    ),
+    ('tom_observations', 'list'): Deed(
+        'Change the group',
+        'This adds the selected observations to the group, or removes them from it.',
+        _may_group,
+        needs=('selected', 'observationgroup', 'action'),
+    ),
+    ('tom_observations', 'callback'): Deed(
+        'Add the observation',
+        'This adds an observation that was requested at the observatory.',
+        _may_add,
+        needs=('facility', 'target_id', 'observation_id'),
     ),
     ('tom_dataproducts', 'feature'): Deed(
         'Feature the picture',

@@ -100,12 +100,12 @@ class BackgroundUpdateMiddleware(MiddlewareMixin):
         self, request: HttpRequest, view: Callable, args: tuple, kwargs: dict
     ) -> HttpResponse | None:
         """Answer instead of a page that would query observatories or change something; None for all others."""
-        if (asked := ask_first.answer(request, view, kwargs)) is not None:
-            return asked
         name = (request.resolver_match.app_name, request.resolver_match.url_name)
         # An empty value asks as well: tomtoolkit looks whether there is one.
         queries = name == self.TABLE or (name in self.LISTS and 'update_status' in request.GET)
-        if not queries or not request.user.is_authenticated:
+        if not queries:
+            return ask_first.answer(request, view, kwargs)
+        if not request.user.is_authenticated:
             return None  # the page itself sends visitors to the log-in page
         pk = kwargs.get('pk')
         if pk is not None and not may_see_target(request.user, pk):

@@ -7,8 +7,10 @@ from time import sleep, time
 import pytest
 from django.test import Client
 from django.utils import timezone
+from django.utils.html import escape
 from tom_dataproducts.models import DataProduct
 from tom_observations.facilities.lco import LCOFacility
+from tom_observations.models import ObservationGroup, ObservationRecord
 from tom_targets.models import Target
 
 from tom_auto.models import JobPause, RecordSync, RunRequest, UpdateRun
@@ -220,6 +222,8 @@ def test_no_get_of_its_pages_starts_a_process(client, staff, started, target):
 def links(add_record, monkeypatch, target) -> dict:
     """tomtoolkit's links that change something by a GET, each with what it has changed."""
     record, cancelled = add_record(), []
+    group = ObservationGroup.objects.create(name='G')
+    added = ObservationRecord.objects.filter(observation_id='77', target=target)
     product = DataProduct.objects.create(product_id='x', target=target, data='a.jpg')
     monkeypatch.setattr(
         LCOFacility, 'cancel_observation', lambda self, pk: bool(cancelled.append(pk))
@@ -228,6 +232,10 @@ def links(add_record, monkeypatch, target) -> dict:
     return {
         f'/observations/{record.pk}/cancel/': lambda: cancelled == [record.observation_id],
         f'/dataproducts/data/{product.pk}/feature/?target_id={target.pk}': featured.exists,
+        f'/observations/list/?selected={record.pk}&observationgroup={group.pk}&action=add': (
+            group.observation_records.exists
+        ),
+        f'/observations/callback/?facility=LCO&target_id={target.pk}&observation_id=77': added.exists,
     }
 
 
@@ -238,7 +246,7 @@ def test_what_tomtoolkit_changes_by_a_get_takes_a_button(client, login, links):
         for ask in (client.get, client.head, client.post):
             assert ask(link).url.startswith('/accounts/login'), link
         login(f'user{len(link)}')
-        assert f'<form method="post" action="{link}">' in text(client, link)
+        assert f'<form method="post" action="{escape(link)}">' in text(client, link)
         assert client.head(link).status_code == 200
         Target.objects.update(permissions='PRIVATE')
         assert client.get(link).status_code == client.post(link).status_code == 302
@@ -249,6 +257,25 @@ def test_what_tomtoolkit_changes_by_a_get_takes_a_button(client, login, links):
         assert not has_happened(), link
         assert client.post(link).status_code == 302
         assert has_happened(), link
+
+
+def test_nobody_groups_an_observation_that_is_hidden(client, login, links, add_record):
+    """tomtoolkit puts any observation into any group, for anybody."""
+    [link] = [each for each in links if 'selected' in each]
+    Target.objects.update(permissions='OPEN')
+    secret = Target.objects.create(name='Secret', ra=1, dec=1, permissions='PRIVATE')
+    other = add_record(target=secret)
+    login('ann')
+    for odd in (other.pk, 10**9, 'x', '', '9' * 40, '²'):
+        client.get(f'{link}&selected={odd}')
+        client.post(f'{link}&selected={odd}')
+    client.post(f'{link}&update_status=1')
+    assert not links[link]()
+
+
+def test_the_list_of_observations_is_shown_as_ever(client, links):
+    for query in ('', '?status=PENDING&observationgroup=', '?page=1'):
+        assert 'Selected observations' in text(client, f'/observations/list/{query}')
 
 
 def test_its_link_for_new_data_asks_in_the_background(client, login, started, target, staff):
