@@ -373,6 +373,20 @@ def test_the_button_of_the_list_keeps_its_filters(client, staff, started, target
     assert started == [('staff', 'schedule', 'run', 'updatedata')]
 
 
+@pytest.mark.usefixtures('own_templates')
+def test_the_button_of_the_list_starts_the_job_of_all_observations(
+    client, staff, started, hourly, target
+):
+    """Whatever it is called."""
+    hourly.write_text(
+        hourly.read_text().replace('[updatedata]', '[nightly]\ncommand = ["updatedata"]')
+    )
+    page = text(client, '/observations/list/')
+    [there] = re.findall(r'<form method="post" action="([^"]*/run/)"', page)
+    assert client.post(there).status_code == 302
+    assert started == [('staff', 'schedule', 'run', 'nightly')]
+
+
 def test_only_staff_may_ask_for_all(client, login, started):
     login('ann')
     page = client.get('/observations/list/?update_status=True', follow=True)

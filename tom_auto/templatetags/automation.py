@@ -70,6 +70,7 @@ def length_of_time(span: timedelta | None) -> str:
 
 
 register.simple_tag(to_install)
+register.simple_tag(lambda: main_job().name, name='main_job')
 register.simple_tag(versions.words, name='versions')
 register.filter('typed', manage)
 register.filter('what_to_do', advice)
