@@ -410,3 +410,28 @@ def test_nor_do_those_of_the_lines_on_other_pages(tag, login, target, django_ass
     fill(20, target)
     with django_assert_num_queries(len(few)):
         show()
+
+
+def next_check(user: User, tag: str, **context: object) -> str:
+    """The time that the line says for it."""
+    page = Template(f'{{% load automation %}}{{% {tag} %}}')
+    [moment] = re.findall(
+        'next check <time datetime="([^"]*)"', page.render(Context({'user': user} | context))
+    )
+    return moment
+
+
+@pytest.mark.parametrize('another', ['settled', 'new', None])
+def test_a_target_is_checked_next_when_the_first_of_its_observations_is(login, add_record, another):
+    """One that is settled is not checked any more, and one that is new is due at the next run."""
+    now, waits = timezone.now(), add_record()
+    failing(waits, next_check=now + timedelta(days=1))
+    first = add_record() if another == 'new' else waits
+    if another == 'settled':
+        past = now - timedelta(days=9)
+        RecordSync.objects.create(record=add_record(), state='settled', next_check=past)
+    boss = login('boss', is_superuser=True)
+    said = next_check(boss, 'target_line target', target=first.target)
+    assert said == next_check(boss, 'record_line record', record=first)
+    is_soon = timezone.datetime.fromisoformat(said) < now + timedelta(hours=2)
+    assert is_soon == (another == 'new')

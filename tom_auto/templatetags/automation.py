@@ -97,22 +97,24 @@ def record_line(context: template.Context, record: ObservationRecord) -> dict:
 def target_line(context: template.Context, target: object) -> dict:
     """The same for those records of a target that the visitor may see."""
     records = seen_by(context['user'], ObservationRecord.objects.filter(target=target.pk))
+    is_awaited = ~Q(state=RecordSync.State.SETTLED)
     found = RecordSync.objects.filter(record__in=records.order_by().values('pk')).aggregate(
         checked=Max('checked_at'),
-        next=Min('next_check'),
-        awaited=Count('pk', filter=~Q(state=RecordSync.State.SETTLED)),
+        next=Min('next_check', filter=is_awaited),
+        awaited=Count('pk', filter=is_awaited),
         failing=Count('pk', filter=Q(failing_since__isnull=False)),
         known=Count('pk'),
     )
     count = records.count()
     products = DataProduct.objects.filter(observation_record__in=records.order_by().values('pk'))
-    awaited = found['awaited'] + count - found['known']
+    new = count - found['known']  # due at the next run
+    awaited = found['awaited'] + new
     return found | {
         'target': target,
         'may_ask': context['user'].is_authenticated,
         'records': count,
         'awaited': awaited,
-        'next': _next(found['next']) if awaited else None,
+        'next': _next(None if new else found['next']) if awaited else None,
         'paused': _paused(),
         'frames': _frames(context, products),
     }
