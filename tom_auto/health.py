@@ -1,12 +1,13 @@
 """Is it working? The one answer, which page, JSON, mails, doctor and `schedule status` give."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.db import OperationalError, ProgrammingError
 from django.db.models import Count, Exists, Min, OuterRef, Value
+from django.db.models.functions import Now
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
@@ -44,8 +45,8 @@ def healths(user: Visitor | None = None) -> list[Health]:
     schedule = jobs()
     # Without the file nothing is scheduled, which is no mistake: some have a cron line of their own.
     mistake = bool(schedule.mistake) and (Path(settings.BASE_DIR) / FILE).exists()
-    main = main_job()
-    return [_Question(job, user, mistake, job == main).answer() for job in schedule.jobs]
+    main, now = main_job(), timezone.now()
+    return [_Question(job, user, mistake, job == main, now).answer() for job in schedule.jobs]
 
 
 def is_working(states: list[Health]) -> bool:
@@ -88,14 +89,15 @@ class _Question:
     user: Visitor | None
     mistake: bool  # whether schedule.toml has one, and so nobody knows when the job should run
     main: bool
-    now: datetime = field(default_factory=timezone.now)
+    now: datetime
 
     def answer(self) -> Health:
         job, upcoming = self.job, next_run(self.job, self.now)
         runs = with_outcomes(self.user, runs_begun(job.name, self.now))
         running = runs.filter(status=UpdateRun.Status.RUNNING)
         self.runs = runs
-        self.running = running.filter(heartbeat__gte=self.now - SILENCE).first()
+        # By the database's clock, as heartbeats are: that of the web server may be ahead.
+        self.running = running.filter(heartbeat__gte=Now() - SILENCE).first()
         self.whole = runs.filter(only='').exclude(pk=self.running.pk if self.running else None)
         self.last = self.whole.first()
         self.trouble = self._records_in_trouble()

@@ -1,12 +1,19 @@
 """Several jobs of one command are due at the same minute: each waits for the others, and none is overdue."""
 
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 import pytest
+from django.db.models import Value
+from django.utils import timezone
 
+from tom_auto import lateness
+from tom_auto.health import healths
 from tom_auto.lateness import overdue_since
 from tom_auto.models import UpdateRun
 from tom_auto.scheduling.definition import Job
+
+from .page import ran
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +35,8 @@ def worked(begin: float, end: float | None, job: str = 'lco', by: str = '') -> N
 
 
 def is_overdue(now: float) -> bool:
-    due = overdue_since(JOB, at(-60), at(-59), at(now))
+    with patch.object(lateness, 'Now', lambda: Value(at(now))):  # the database's clock
+        due = overdue_since(JOB, at(-60), at(-59), at(now))
     assert due in (None, DUE, at(60))
     return due is not None
 
@@ -67,3 +75,16 @@ def test_a_run_by_hand_has_done_its_work():
 def test_a_run_by_hand_that_is_in_progress():
     worked(-5, None, by='ann')
     assert not is_overdue(50)
+
+
+def test_a_run_is_alive_by_the_clock_of_the_database(hourly, monkeypatch):
+    """It writes the heartbeats. A web server's clock may be ahead by more than a run may be silent."""
+    command = '["updatedata", "--facility", "LCO"]'
+    hourly.write_text(f'{hourly.read_text()}[lco]\nwhen = "hourly"\ncommand = {command}\n')
+    now, ago = timezone.now(), timedelta(hours=3)
+    ran(ago, job='lco')
+    run = ran(ago - timedelta(seconds=1), status='running', finished=None, heartbeat=now)
+    monkeypatch.setattr(timezone, 'now', lambda: datetime.now(UTC) + timedelta(minutes=2))
+    main, other = healths()
+    assert (main.state, main.running) == ('working', run)
+    assert other.state == 'working', 'it waits for its turn'
