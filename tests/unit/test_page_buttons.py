@@ -91,6 +91,15 @@ def test_a_run_that_does_not_begin_is_not_waited_for_without_an_end(client, staf
     assert 'hx-trigger' not in page
 
 
+def test_the_progress_of_a_run_that_was_killed_ends(client, staff):
+    ran(status='running', finished=None, heartbeat=timezone.now() - timedelta(minutes=5))
+    answer = client.get('/automation/progress/?after=0')
+    assert answer['HX-Refresh'] == 'true'
+    page = answer.content.decode()
+    assert 'has ended: ended too soon' in page
+    assert 'hx-trigger' not in page
+
+
 def test_progress_counts_what_the_visitor_may_see(client, login, hidden):
     now = timezone.now()
     ran(timedelta(0), status='running', heartbeat=now, finished=None, due=5)

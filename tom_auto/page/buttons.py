@@ -7,7 +7,14 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 
-from ..access import for_staff, for_viewers, for_visitors, seen_by, sees_everything
+from ..access import (
+    Visitor,
+    for_staff,
+    for_viewers,
+    for_visitors,
+    seen_by,
+    sees_everything,
+)
 from ..jobs import MAIN, command_of, job_named, main_job
 from ..known_outcomes import with_outcomes
 from ..models import JobPause, RecordSync, UpdateRun
@@ -87,9 +94,7 @@ def progress(request: HttpRequest) -> HttpResponse:
     """The progress of the run that somebody started: a part of the page, loaded every second."""
     requested = {name: _number(request.GET.get(name, '')) for name in ('after', 'at')}
     requested['command'] = request.GET.get('command', MAIN)
-    newest = with_outcomes(request.user, UpdateRun.objects.all())
-    newest = newest.filter(command=requested['command'], pk__gt=requested['after'])
-    newest = newest.order_by('pk').last()
+    newest = _newest(request.user, requested['command'], requested['after'])
     checked = RecordSync.objects.filter(asked_at__gte=newest.started) if newest else None
     answer = render(
         request,
@@ -105,6 +110,16 @@ def progress(request: HttpRequest) -> HttpResponse:
     if newest and newest.status != UpdateRun.Status.RUNNING:
         answer['HX-Refresh'] = 'true'  # the rest of the page has changed as well
     return answer
+
+
+def _newest(user: Visitor, command: str, after: int) -> UpdateRun | None:
+    """The newest run of `command` after that one. If it is silent, it has ended too soon."""
+    runs = with_outcomes(user, UpdateRun.objects.all()).filter(command=command, pk__gt=after)
+    newest = runs.order_by('pk').last()
+    is_running = newest and newest.status == UpdateRun.Status.RUNNING
+    if is_running and not alive(command).exists():
+        newest.status = newest.shown = UpdateRun.Status.DIED
+    return newest
 
 
 def _number(text: str) -> int:
