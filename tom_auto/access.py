@@ -230,6 +230,11 @@ def refuse_nul(*texts: str) -> None:
         raise BadRequest('An address of this TOM has no NUL in it.')
 
 
+def number_in(text: str) -> int | None:
+    """The number that `text` is, if a column of the database holds it; None for any other text."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
 def _there(request: HttpRequest) -> HttpResponse:
     """A redirect to the page of this TOM that the form names, or to the automation page."""
     to = request.POST.get('next', '')

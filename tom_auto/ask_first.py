@@ -18,7 +18,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.csrf import csrf_protect
 from tom_observations.models import ObservationRecord
 
-from .access import may_act, may_see_target, seen_by, visible_products
+from .access import may_act, may_see_target, number_in, seen_by, visible_products
 from .page.actions import start_run
 
 View = Callable[..., HttpResponse]
@@ -82,8 +82,8 @@ def _target(request: HttpRequest) -> int:
 
 
 def _key(text: str) -> int:
-    if text.isascii() and text.isdecimal() and int(text[:18]) > 0 and len(text) < 19:
-        return int(text)
+    if key := number_in(text):
+        return key
     raise PermissionDenied
 
 

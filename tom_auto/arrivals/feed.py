@@ -32,7 +32,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from .. import data_files
-from ..access import View, may_see_page
+from ..access import View, may_see_page, number_in
 from ..conf import web_address
 from ..page.monitoring import MaySeeThePage
 from .choosing import frame_seen, frames_between
@@ -159,8 +159,7 @@ def _asked_for(request: Request) -> list[Arrival]:
 
 def _after(request: Request) -> int | None:
     """After which number; 0 is one, which a reader has to whom nothing was told yet."""
-    text = request.query_params.get('after', '')
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+    return number_in(request.query_params.get('after', ''))
 
 
 def _entry(arrival: Arrival, host: str) -> dict[str, str | int | datetime]:

@@ -12,7 +12,14 @@ from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_cache_control
 from tom_targets.models import Target
 
-from ..access import Visitor, asked_by_pages, for_visitors, sees_everything, targets_seen_by
+from ..access import (
+    Visitor,
+    asked_by_pages,
+    for_visitors,
+    number_in,
+    sees_everything,
+    targets_seen_by,
+)
 from ..files import storage
 from ..observatories.facilities import facility_classes
 from .choosing import frame_seen, frames_between, frames_of, seen_frames
@@ -82,7 +89,7 @@ def draw(request: HttpRequest) -> HttpResponse:
 
     A picture whose file was gone is drawn too, if the file is back; the page does not wait for it.
     """
-    context, look = _shown(request), _number(request.GET.get('look', ''))
+    context, look = _shown(request), number_in(request.GET.get('look', '')) or 0
     to_draw = [arrival for arrival in context['frames'] if arrival.is_to_draw]
     draw_soon([arrival.pk for arrival in to_draw])
     waits = any(arrival.is_undrawn for arrival in to_draw)
@@ -93,7 +100,7 @@ def draw(request: HttpRequest) -> HttpResponse:
 def _shown(request: HttpRequest) -> dict:
     """The frames that were asked for, which the visitor may see, and how to ask for them again."""
     found = ArrivalFilter(request.GET, seen_frames(request.user), request=request)
-    before, most = (_number(request.GET.get(name, '')) for name in ('before', 'most'))
+    before, most = (number_in(request.GET.get(name, '')) or 0 for name in ('before', 'most'))
     most = most if most in (HOME, FEW) else SHOWN
     rows = found.qs.filter(pk__lt=before) if before else found.qs
     # Their numbers first, from an index alone: whole rows of many targets are slow to sort.
@@ -144,7 +151,3 @@ def picture(request: HttpRequest, pk: int) -> HttpResponse:
     answer['X-Content-Type-Options'] = 'nosniff'
     patch_cache_control(answer, private=True, max_age=int(KEPT.total_seconds()))
     return answer
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0

@@ -12,6 +12,7 @@ from ..access import (
     for_staff,
     for_viewers,
     for_visitors,
+    number_in,
     seen_by,
     sees_everything,
 )
@@ -92,7 +93,7 @@ def _run(request: HttpRequest, command: str, *words: str) -> bool:
 @for_visitors
 def progress(request: HttpRequest) -> HttpResponse:
     """The progress of the run that somebody started: a part of the page, loaded every second."""
-    requested = {name: _number(request.GET.get(name, '')) for name in ('after', 'at')}
+    requested = {name: number_in(request.GET.get(name, '')) or 0 for name in ('after', 'at')}
     requested['command'] = request.GET.get('command', MAIN)
     newest = _newest(request.user, requested['command'], requested['after'])
     checked = RecordSync.objects.filter(asked_at__gte=newest.started) if newest else None
@@ -120,10 +121,6 @@ def _newest(user: Visitor, command: str, after: int) -> UpdateRun | None:
     if is_running and not alive(command).exists():
         newest.status = newest.shown = UpdateRun.Status.DIED
     return newest
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
 
 
 def _known(name: str) -> Job:

@@ -16,6 +16,7 @@ from ..access import (
     for_visitors,
     knows_outcomes,
     may_act,
+    number_in,
     seen_by,
     sees_everything,
 )
@@ -58,9 +59,8 @@ def alerts(request: HttpRequest) -> HttpResponse:
     if not may_act(request.user):
         raise PermissionDenied
     asked = {name: request.GET.get(name, '') for name in ('record', 'facility')}
-    number = asked['record'] if asked['record'].isascii() and len(asked['record']) < 10 else ''
     records = seen_by(request.user, ObservationRecord.objects.all())
-    record = records.filter(pk=number).first() if number.isdecimal() else None
+    record = records.filter(pk=number_in(asked['record']) or 0).first()
     if asked['record'] and record is None:
         raise Http404
     week = timezone.localdate() + timedelta(days=7)
