@@ -240,6 +240,36 @@ def test_a_file_that_cannot_be_moved_leaves_all_as_it_was(tom, place, monkeypatc
     assert updatedata()[0] == 0
 
 
+def test_a_database_that_cannot_be_put_back_keeps_the_jobs_away(tom, place, monkeypatch):
+    backup()
+    calls, plain = count(1), database_copies.load
+
+    def load(file):
+        if next(calls) == 2:
+            raise database_copies.BackupError('It is locked.')
+        return plain(file)
+
+    def rename(path, to):
+        if path.name == 'mine.txt':
+            raise PermissionError(13, 'Permission denied', str(path))
+        return renamed(path, to)
+
+    renamed = Path.rename
+    Target.objects.create(name='after', type='SIDEREAL', ra=1, dec=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(database_copies, 'load', load)
+        patch.setattr(Path, 'rename', rename)
+        with pytest.raises(CommandError, match='putting the database back: It is locked') as failed:
+            restore(only(place).name, '--yes')
+    kept = Path(str(failed.value).rpartition(' is in ')[2].rstrip('.'))
+    database_copies.prove(kept)
+    assert not (tom / MARK).exists()
+    assert updatedata()[1]['failures'][0]['kind'] == 'storage away'
+    kept.unlink()
+    restore(only(place).name, '--yes')
+    assert updatedata()[0] == 0
+
+
 def stopped(place, match):
     """A restore that ends by SIGTERM, and says so."""
     with pytest.raises(CommandError, match=match) as stopped:

@@ -38,6 +38,10 @@ class ConsentMissing(BackupError):
     """There is something in the TOM, and nobody has said that it may be replaced."""
 
 
+class NotPutBack(BackupError):
+    """A restore failed, and the database could not be made again what it was."""
+
+
 @dataclass(frozen=True)
 class Restored:
     """What was restored, and where the files are that were there before."""
@@ -183,10 +187,11 @@ def _replace(
     with ExitStack() as undo:
         for aside in asides.values():
             aside.mkdir(mode=0o700)
-            undo.callback(aside.rmdir)
-        _rename([root / MARK], asides[root], undo)
+            undo.callback(_remove_if_empty, aside)
+        mark = undo.enter_context(ExitStack())
+        _rename([root / MARK], asides[root], mark)
         refused = database_copies.load(database)
-        undo.callback(database_copies.load, before)
+        undo.callback(_put_back, before, mark)
         if came:  # one of them is raised when all is undone
             raise BackupError('The restore was stopped.')
         for folder, stage in stages.items():
@@ -195,9 +200,28 @@ def _replace(
         _rename([stages[root] / MARK], root, undo)  # now it is the storage that the database knows
         undo.pop_all()
     for aside in asides.values():
-        with suppress(OSError):  # it has something in it
-            aside.rmdir()
+        _remove_if_empty(aside)
     return [aside for aside in asides.values() if aside.exists()], refused
+
+
+def _put_back(before: Path, mark: ExitStack) -> None:
+    """Make the database what it was. Where that fails, the storage does not get its id back: rule 7."""
+    try:
+        database_copies.load(before)
+    except BackupError as error:
+        mark.pop_all()
+        kept = before.rename(
+            before.parent.parent / f'database-before-{datetime.now(UTC):%Y-%m-%d-%H%M%S}'
+        )
+        raise NotPutBack(
+            f'The restore failed, and so did putting the database back: {error} Restore once more; until '
+            f'then the jobs of this TOM touch nothing. The database as it was is in {kept}.'
+        ) from error
+
+
+def _remove_if_empty(directory: Path) -> None:
+    with suppress(OSError):
+        directory.rmdir()
 
 
 def _to_replace(folder: Path, stages: Stages) -> list[Path]:

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 
 from ...backups.backup import alone, backups, for_the_owner_alone, usual_place
 from ...backups.database_copies import BackupError
-from ...backups.restore import ConsentMissing, Restored, restore
+from ...backups.restore import ConsentMissing, NotPutBack, Restored, restore
 from ...conf import manage
 from ...interrupt import terminable
 from ..command import LibraryCommand
@@ -44,6 +44,8 @@ class Command(LibraryCommand):
                 f'{error} A restore replaces all of it. Back it up first: {manage("backup")}. Then stop '
                 'the web server and the jobs, and add --yes.'
             ) from error
+        except NotPutBack as error:
+            raise CommandError(str(error)) from error
         except (BackupError, OSError) as error:
             raise CommandError(f'{error} Nothing was restored.') from error
         finally:
