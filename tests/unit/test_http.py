@@ -15,6 +15,7 @@ from io import BytesIO
 from multiprocessing import get_context
 from threading import Thread
 from time import monotonic
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -162,6 +163,18 @@ def test_retries_are_bounded(sky):
     assert len(sky.requests_seen) == 1 + LIMITS.RETRIES
 
 
+@pytest.mark.parametrize(
+    'fault', [faults.status(503), faults.status(503, retry_after=0), faults.reset()]
+)
+def test_each_repetition_waits_twice_as_long_as_the_one_before(sky, monkeypatch, fault):
+    waits = []
+    monkeypatch.setattr('urllib3.util.retry.time', SimpleNamespace(sleep=waits.append))
+    sky.break_('/api/', fault, times=3)
+    with limited_requests(replace(LIMITS, RETRIES=3, RETRY_WAIT=0.5)):
+        assert requests.get(f'{sky.url}/api/requests/').status_code == 200
+    assert waits == [0.5, 1, 2]
+
+
 @pytest.mark.parametrize('method', ['POST', 'PUT', 'PATCH', 'DELETE'])
 @pytest.mark.parametrize('fault', [faults.status(503, retry_after=0), faults.reset()])
 def test_what_changes_something_is_never_sent_twice(sky, method, fault):
@@ -228,6 +241,14 @@ def test_nothing_is_repeated_after_the_deadline(sky):
     sky.break_('/api/', faults.reset())
     with limited_requests(LIMITS, monotonic()), pytest.raises(requests.ConnectionError):
         requests.get(f'{sky.url}/api/requests/')
+    assert len(sky.requests_seen) == 1
+
+
+@pytest.mark.parametrize('fault', [faults.status(503), faults.status(503, retry_after=0)])
+def test_a_wait_that_would_end_after_the_deadline_is_not_begun(sky, fault):
+    sky.break_('/api/', fault)
+    with limited_requests(replace(LIMITS, RETRY_WAIT=60), deadline=monotonic() + 20):
+        assert requests.get(f'{sky.url}/api/requests/').status_code == 503
     assert len(sky.requests_seen) == 1
 
 

@@ -24,11 +24,15 @@ def retries_within(limits: Automation, deadline: float) -> Retry:
                 raise MaxRetryError(None, '', error) from error
             response = options.get('response')
             asked = self.get_retry_after(response) if response is not None else None
-            wait = following.get_backoff_time() if asked is None else asked
+            wait = asked or following.get_backoff_time()
             if monotonic() + wait > deadline or (asked or 0) > limits.RETRY_AFTER_MAX:
                 # To be asked later and to ask sooner is rude: the next run will do.
                 raise MaxRetryError(None, '', f'{wait:.0f} s are too long to wait')
             return following
+
+        def get_backoff_time(self) -> float:
+            # urllib3's own has the first repetition follow at once.
+            return min(self.backoff_max, self.backoff_factor * 2 ** (len(self.history) - 1))
 
         def _is_read_error(self, error: Exception) -> bool:
             # urllib3 sends anything again after a fault of TLS, also what the server has received.
