@@ -21,6 +21,8 @@ from django.db import Error as DatabaseTrouble
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from .stand_in import in_the_place_of
+
 PATIENCE = 60  # seconds: a server that is started again is back by then
 #: Milliseconds. What another program keeps to itself for longer fails one record.
 LONGEST_WAITS = {'lock_timeout': 20_000, 'statement_timeout': 60_000}
@@ -112,11 +114,8 @@ def nothing_logged() -> Iterator[None]:
     Nobody reads it here, and on SQLite each copy costs a statement of its own.
     """
     kind = type(connections[DEFAULT_DB_ALIAS])
-    kind.queries_logged = property(lambda self: self.force_debug_cursor)
-    try:
+    with in_the_place_of(kind, 'queries_logged', property(lambda self: self.force_debug_cursor)):
         yield
-    finally:
-        del kind.queries_logged
 
 
 def is_there_again() -> bool:

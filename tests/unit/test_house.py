@@ -124,6 +124,7 @@ LAYERS = [
         'media_store',
         'log_config',
         's3_storage',
+        'stand_in',
         'startup',
         'errors',
         'versions',

@@ -17,8 +17,8 @@ from tom_observations.models import ObservationRecord
 from ..models import RecordSync
 from ..observatories.facilities import TIMES, facility_classes, status_of
 from ..running.database_jobs import alone
+from ..stand_in import in_the_place_of
 from ..sync.record_status import write_status
-from .wire import in_the_place_of
 
 #: What a class that refreshes a status changes, and what changes by itself.
 NOT_NOTES = {'id', 'status', 'created', 'modified', *TIMES}
@@ -87,11 +87,8 @@ def refreshed(original: Callable, facility: object, number: object) -> object:
         elif record.pk in before:
             _write(before[record.pk], record)
 
-    ObservationRecord.save = save
-    try:
+    with in_the_place_of(ObservationRecord, 'save', save):
         return original(number)
-    finally:
-        ObservationRecord.save = plain
 
 
 def _write(before: ObservationRecord, record: ObservationRecord) -> None:

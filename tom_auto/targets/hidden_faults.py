@@ -14,6 +14,7 @@ from requests.adapters import HTTPAdapter
 
 from ..errors import BadAnswer, SyncError
 from ..explain import explained, one_line
+from ..stand_in import in_the_place_of
 
 NOTHING_FOUND = 404
 
@@ -47,17 +48,16 @@ def overheard_faults(service: str, service_class: type) -> Iterator[list[BaseExc
             heard.append(requests.HTTPError(response=answer))
         return answer
 
-    HTTPAdapter.send = overheard_send
     logging.getLogger().addHandler(log)
     try:
-        yield heard
+        with in_the_place_of(HTTPAdapter, 'send', overheard_send):
+            yield heard
     except Exception as error:
         # What this TOM's database says is not about the service.
         if not isinstance(error, SyncError | DatabaseError | InterfaceError) and heard:
             raise explained(_last(heard), service) from error
         raise
     finally:
-        HTTPAdapter.send = send
         logging.getLogger().removeHandler(log)
 
 

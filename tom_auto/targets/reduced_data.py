@@ -17,6 +17,7 @@ from tom_targets.models import Target
 
 from ..errors import BadCandidate
 from ..explain import told
+from ..stand_in import in_the_place_of
 
 #: These are as they were when the point came: who made it, and from what.
 KEPT = ('id', 'source_name', 'source_location', 'data_product')
@@ -60,7 +61,7 @@ def _store(service: DataService, target: Target, data: object, trouble: list[Exc
 @contextmanager
 def stored_once() -> Iterator[Counts]:
     """While this lasts, `get_or_create` takes a changed point for what it is. Counts the points."""
-    plain, counts = ReducedDatumQuerySet.get_or_create, Counts()
+    counts = Counts()
 
     def get_or_create(
         rows: ReducedDatumQuerySet, defaults: dict | None = None, **values: object
@@ -71,11 +72,8 @@ def stored_once() -> Iterator[Counts]:
         except DatabaseError as error:
             raise BadCandidate(f'a point cannot be stored: {told(error)}') from error
 
-    ReducedDatumQuerySet.get_or_create = get_or_create
-    try:
+    with in_the_place_of(ReducedDatumQuerySet, 'get_or_create', get_or_create):
         yield counts
-    finally:
-        ReducedDatumQuerySet.get_or_create = plain
 
 
 def _get_or_create(

@@ -21,6 +21,7 @@ from tom_observations.models import DynamicCadence, ObservationGroup, Observatio
 from ..errors import CannotRepeat, NotSubmitted
 from ..explain import told
 from ..models import Submission
+from ..stand_in import in_the_place_of
 from .ceiling import refused_last
 from .submissions import submission_for
 
@@ -212,17 +213,16 @@ def in_utc() -> Iterator[None]:
 
     They take the machine's time for it, and cannot compare it with a time that has a zone.
     """
-    modules = resume_cadence_after_failure, retry_failed_observations
     before = os.environ.get('TZ')
     os.environ['TZ'] = 'UTC'
     time.tzset()
-    for module in modules:
-        module.parse = _moment
     try:
-        yield
+        with (
+            in_the_place_of(resume_cadence_after_failure, 'parse', _moment),
+            in_the_place_of(retry_failed_observations, 'parse', _moment),
+        ):
+            yield
     finally:
-        for module in modules:
-            module.parse = parse
         del os.environ['TZ']
         if before is not None:
             os.environ['TZ'] = before

@@ -15,6 +15,7 @@ from tom_observations.models import DynamicCadence, ObservationRecord
 
 from .. import hooks
 from ..errors import CannotRepeat
+from ..stand_in import in_the_place_of
 
 
 def as_seen(cadence: DynamicCadence, trigger: ObservationRecord) -> DynamicCadence:
@@ -65,26 +66,19 @@ def one_at_a_time(choose: Callable[[], ObservationRecord | None]) -> Iterator[No
             if seen:  # or it has added some, and sees all
                 cadence.observation_group._prefetched_objects_cache = before
 
-    RetryFailedObservationsStrategy.run = run
-    try:
+    with in_the_place_of(RetryFailedObservationsStrategy, 'run', run):
         yield
-    finally:
-        RetryFailedObservationsStrategy.run = plain
 
 
 @contextmanager
 def undone() -> Iterator[None]:
     """Undo what is written in this, and call no hook for it."""
-    callers = observation_models, hooks
-    calls = [module.run_hook for module in callers]
-    for module in callers:
-        module.run_hook = lambda *arguments: None
-    try:
-        with transaction.atomic():
-            try:
-                yield
-            finally:
-                transaction.set_rollback(True)
-    finally:
-        for module, call in zip(callers, calls, strict=True):
-            module.run_hook = call
+    with (
+        in_the_place_of(observation_models, 'run_hook', lambda *arguments: None),
+        in_the_place_of(hooks, 'run_hook', lambda *arguments: None),
+        transaction.atomic(),
+    ):
+        try:
+            yield
+        finally:
+            transaction.set_rollback(True)

@@ -16,6 +16,8 @@ from django.core.exceptions import ValidationError
 from tom_common.exceptions import ImproperCredentialsException
 from urllib3.exceptions import NewConnectionError
 
+from ..stand_in import in_the_place_of
+
 #: By which whatever is not `http.client` sends: mail, and clients that use sockets by themselves.
 CHANNELS = [
     (socket, 'send'), (socket, 'sendall'), (socket, 'sendto'), (socket, 'sendmsg'),
@@ -122,20 +124,6 @@ def watched(before: Callable[[], None]) -> Iterator[Sent]:
         for one, name, watch in watching:
             stack.enter_context(in_the_place_of(one, name, watch))
         yield sent
-
-
-@contextmanager
-def in_the_place_of(one: type, name: str, other: object) -> Iterator[None]:
-    """While this lasts, `other` is what a class has by that name, be it its own or inherited."""
-    its_own = vars(one).get(name)
-    setattr(one, name, other)
-    try:
-        yield
-    finally:
-        if its_own is None:
-            delattr(one, name)
-        else:
-            setattr(one, name, its_own)
 
 
 def is_refusal(error: BaseException, sent: Sent) -> bool:
