@@ -9,7 +9,7 @@
 | `frames` | Frames, as the archives of observatories and facility classes list them, each or many at once |
 | `http` | How requests leave the TOM: every wait ends, and no answer is without a limit |
 | `portal_lists` | What became of many observation requests at once, from the lists of a portal of LCO's kind |
-| `portal_pages` | Reads the pages of a list of a portal of LCO's kind, as far as they are worth it |
+| `portal_pages` | Asks portals and archives of LCO's kind, and reads the pages of a list as far as they are worth it |
 | `retries` | Which requests are made again, and when |
 | `turns` | How many threads ask one host at a time: as many as keep the CPU at work |
 """

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from threading import Lock
-from urllib.parse import urlencode, urljoin
 
-from tom_observations.facilities.ocs import OCSFacility, make_request
+from tom_observations.facilities.ocs import OCSFacility
 from tom_observations.models import ObservationRecord
 
 from ..errors import BadAnswer
@@ -27,7 +26,7 @@ from ..models import StoredFrame
 from .facilities import TIMES, moment
 from .frames import PAGE, Listed, Shelf, checksums
 from .portal_lists import CHUNK, FEWEST, News
-from .portal_pages import A_PAGE_IS_WORTH
+from .portal_pages import A_PAGE_IS_WORTH, get_from
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +75,8 @@ class Sight:
 
     @cached_property
     def _proposals(self) -> frozenset[str] | None:
-        url = urljoin(self._facility.facility_settings.get_setting('archive_url'), '/profile/')
         try:
-            answer = make_request('GET', url, headers=self._facility._portal_headers()).json()
+            answer = get_from(self._facility, 'archive_url', '/profile/').json()
             return frozenset(answer['profile']['proposals'])
         except Exception as error:  # the lists will say what is wrong
             logger.warning('The archive does not say what it shows (%s)', type(error).__name__)
@@ -209,11 +207,10 @@ def _read_list(
         'proposal_id': span.proposal, 'start': span.start.isoformat(), 'end': span.end.isoformat(),
         'ordering': 'id', 'limit': PAGE, 'include_related_frames': 'false',
     }  # fmt: skip
-    url = urljoin(facility.facility_settings.get_setting('archive_url'), '/frames/')
     last, seen, count = -1, 0, 1
     while seen < count:
-        query = urlencode(question | {'offset': seen})
-        page = make_request('GET', f'{url}?{query}', headers=facility._portal_headers()).json()
+        query = question | {'offset': seen}
+        page = get_from(facility, 'archive_url', '/frames/', query).json()
         count, entries = int(page['count']), page['results']
         if page.get('count_estimated') is not False:
             raise BadAnswer('its counts are estimates')

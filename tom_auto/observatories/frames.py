@@ -10,14 +10,15 @@ from functools import partial
 from numbers import Integral
 from pathlib import PurePath
 from tempfile import SpooledTemporaryFile
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
-from tom_observations.facilities.ocs import OCSFacility, make_request
+from tom_observations.facilities.ocs import OCSFacility
 
 from ..errors import BadAnswer, Clash, SyncError, Unsupported
 from ..explain import explained
 from ..redact import redact
+from .portal_pages import get_from
 
 PAGE = 1000  # frames: more are cut off without a word
 MOST_PAGES = 1000  # of one list: a list that says "next" without end must end
@@ -95,12 +96,11 @@ def listed_by_archive(facility: OCSFacility, request_id: str, archive: str) -> L
 
 
 def _entries(facility: OCSFacility, request_id: str) -> Iterator[object]:
-    url = urljoin(facility.facility_settings.get_setting('archive_url'), '/frames/')
     query = urlencode({'request_id': request_id, 'limit': PAGE, 'include_related_frames': 'false'})
     asked = set()
     while query and query not in asked and len(asked) < MOST_PAGES:
         asked.add(query)
-        page = make_request('GET', f'{url}?{query}', headers=facility._portal_headers()).json()
+        page = get_from(facility, 'archive_url', '/frames/', query).json()
         if not isinstance(page, dict) or not isinstance(page.get('results'), list):
             raise BadAnswer('the archive answered something other than a list of frames')
         for entry in page['results']:

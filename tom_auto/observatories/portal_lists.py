@@ -24,7 +24,7 @@ from tom_observations.facilities.ocs import OCSFacility
 from tom_observations.models import ObservationRecord
 
 from .facilities import TIMES, moment
-from .portal_pages import Portal, Rows
+from .portal_pages import Rows
 
 logger = logging.getLogger(__name__)
 
@@ -73,15 +73,15 @@ def read_lists(facility: OCSFacility, wanted: Wanted) -> Found:
     found: Found = {}
     if len(wanted) < FEWEST:
         return found
-    portal = facility.facility_settings.get_setting('portal_url'), facility._portal_headers()
     try:
-        _read_states(portal, wanted, state=PENDING)
-        _find_pending(portal, _in_state(wanted, PENDING), found)
-        _read_ended(portal, wanted)
+        _read_states(facility, wanted, state=PENDING)
+        _find_pending(facility, _in_state(wanted, PENDING), found)
+        _read_ended(facility, wanted)
         ended = {number: one for number, one in wanted.items() if one.state not in ('', PENDING)}
-        _find_ended(portal, ended, found)
+        _find_ended(facility, ended, found)
     except Exception as error:  # the single calls will say what is wrong, record by record
-        logger.warning('%s has no lists for us (%s)', portal[0], type(error).__name__)
+        portal = facility.facility_settings.get_setting('portal_url')
+        logger.warning('%s has no lists for us (%s)', portal, type(error).__name__)
     for number, news in found.items():
         news.then, news.proposal = wanted[number].then, wanted[number].proposal
     return found
@@ -122,30 +122,30 @@ def _in_state(wanted: Wanted, state: str) -> Wanted:
     return {number: one for number, one in wanted.items() if one.state == state}
 
 
-def _find_pending(portal: Portal, pending: Wanted, found: Found) -> None:
+def _find_pending(facility: OCSFacility, pending: Wanted, found: Found) -> None:
     if not pending:
         return
     filters = {'request_state': PENDING, 'modified_after': _ever(pending).isoformat()}
-    if _read_blocks(portal, pending, **filters):
+    if _read_blocks(facility, pending, **filters):
         for number, one in pending.items():
             with suppress(Exception):  # the time is not valid: the record is asked singly
                 if _is_consistent(one):
                     found[number] = News(_answer(one), _begun(one.blocks))
 
 
-def _read_ended(portal: Portal, wanted: Wanted) -> None:
+def _read_ended(facility: OCSFacility, wanted: Wanted) -> None:
     """Give the requests that have ended their states: those of late, then, if need be, all."""
     unknown = _in_state(wanted, '')
     if len(unknown) < FEWEST:
         return
     since = min(one.since for one in unknown.values()).isoformat()
-    whole = _read_states(portal, unknown, exclude_state=PENDING, modified_after=since)
+    whole = _read_states(facility, unknown, exclude_state=PENDING, modified_after=since)
     unknown = _in_state(unknown, '')
     if whole and len(unknown) >= FEWEST:
-        _read_states(portal, unknown, exclude_state=PENDING)
+        _read_states(facility, unknown, exclude_state=PENDING)
 
 
-def _find_ended(portal: Portal, ended: Wanted, found: Found) -> None:
+def _find_ended(facility: OCSFacility, ended: Wanted, found: Found) -> None:
     """What is known of requests that have ended.
 
     First by all that their observations ever were. Where that is too long a list, by what changed
@@ -157,7 +157,7 @@ def _find_ended(portal: Portal, ended: Wanted, found: Found) -> None:
     of_late = min(one.since for one in ended.values())
     for since in (_ever(ended), of_late):
         filters = {'state': TELLING, 'request_state': states, 'modified_after': since.isoformat()}
-        if _read_blocks(portal, ended, **filters):
+        if _read_blocks(facility, ended, **filters):
             for number, one in ended.items():
                 with suppress(Exception):  # as above
                     _note_ended(number, one, since, found)
@@ -202,9 +202,9 @@ def _is_consistent(one: _Wanted) -> bool:
     )
 
 
-def _read_states(portal: Portal, wanted: Wanted, **filters: str) -> bool:
+def _read_states(facility: OCSFacility, wanted: Wanted, **filters: str) -> bool:
     """Give the wanted requests whose groups pass `filters` their states; whether that is all."""
-    rows = Rows(portal, '/api/requestgroups/', len(wanted), filters)
+    rows = Rows(facility, '/api/requestgroups/', len(wanted), filters)
     for group in rows:
         for request in group['requests']:
             if (one := wanted.get(str(request['id']))) is not None:
@@ -213,12 +213,12 @@ def _read_states(portal: Portal, wanted: Wanted, **filters: str) -> bool:
     return rows.whole
 
 
-def _read_blocks(portal: Portal, wanted: Wanted, **filters: str | list[str]) -> bool:
+def _read_blocks(facility: OCSFacility, wanted: Wanted, **filters: str | list[str]) -> bool:
     """Give the wanted requests their observations that pass `filters`; whether that is all."""
     for _ in range(2):  # once more where it has shifted
         for one in wanted.values():
             one.blocks.clear()
-        rows = Rows(portal, '/api/observations/', len(wanted), filters)
+        rows = Rows(facility, '/api/observations/', len(wanted), filters)
         for block in rows:
             if (one := wanted.get(str(block['request']['id']))) is not None:
                 kept = {key: block[key] for key in ('id', 'state', 'start', 'end')}

@@ -1,17 +1,25 @@
-"""Reads the pages of a list of a portal of LCO's kind, as far as they are worth it.
+"""Asks portals and archives of LCO's kind, and reads the pages of a list as far as they are worth it.
 
 Rows are added and go away while a list is read, and then others slip from one page to another and
 are seen twice, or never.
 """
 
 from collections.abc import Iterator
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urljoin
 
-from tom_observations.facilities.ocs import make_request
+import requests
+from tom_observations.facilities.ocs import OCSFacility, make_request
 
 PAGE = 1000  # rows: a second of the portal's time
 A_PAGE_IS_WORTH = 50  # records: what a page costs compared to their single calls
-Portal = tuple[str, dict]  # address and headers
+
+
+def get_from(
+    facility: OCSFacility, setting: str, path: str, query: dict | str = '', **options: object
+) -> requests.Response:
+    """What the portal or archive of `facility` answers, whose address is in `setting`."""
+    url = urljoin(facility.facility_settings.get_setting(setting), path)
+    return make_request('GET', url, params=query, headers=facility._portal_headers(), **options)
 
 
 class Rows:
@@ -20,10 +28,9 @@ class Rows:
     Where neither holds, the list was too long.
     """
 
-    def __init__(self, portal: Portal, path: str, sought: int, filters: dict) -> None:
+    def __init__(self, facility: OCSFacility, path: str, sought: int, filters: dict) -> None:
         """`sought`: how many records want them, and so how many pages they are worth."""
-        address, self._headers = portal
-        self._url, self._filters = urljoin(address, path), filters
+        self._facility, self._path, self._filters = facility, path, filters
         self._limit = min(PAGE, 20 * sought)
         self._most = 1 + sought // A_PAGE_IS_WORTH
         self.whole = self.shifted = False
@@ -50,5 +57,5 @@ class Rows:
                 return  # the rest would not be worth it
 
     def _page(self, offset: int) -> dict:
-        query = urlencode({**self._filters, 'limit': self._limit, 'offset': offset}, doseq=True)
-        return make_request('GET', f'{self._url}?{query}', headers=self._headers).json()
+        query = self._filters | {'limit': self._limit, 'offset': offset}
+        return get_from(self._facility, 'portal_url', self._path, query).json()

@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
-from urllib.parse import urlencode, urljoin
 
 from django.contrib.auth.models import User
-from tom_observations.facilities.ocs import make_request
 from tom_observations.models import ObservationRecord
 
 from ..errors import BadAnswer, NoKey, SyncError, Unsupported
@@ -19,7 +17,7 @@ from ..explain import explained
 from ..observatories.asked_class import Asked
 from ..observatories.facilities import Stock, is_stock, overrides
 from ..observatories.facility_process import ClassProcess
-from ..observatories.portal_pages import PAGE
+from ..observatories.portal_pages import PAGE, get_from
 from .portal_rows import OddRequest, PortalRequest, key_of, rows_of
 from .portals import sharing_a_portal, with_lists
 
@@ -60,9 +58,7 @@ class AtPortal(Asked):
     def _get(self, user: User | None, path: str, query: dict) -> dict:
         facility = self._facility(user)
         ocs = getattr(facility, 'lco_facility', facility)
-        portal, headers = ocs.facility_settings.get_setting('portal_url'), ocs._portal_headers()
-        url = f'{urljoin(portal, path)}?{urlencode(query)}'
-        return make_request('GET', url, headers=headers).json()
+        return get_from(ocs, 'portal_url', path, query).json()
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlencode, urljoin
 
 import requests
 from dateutil.parser import parse
 from django.db.models import QuerySet
-from tom_observations.facilities.ocs import OCSFacility, make_request
+from tom_observations.facilities.ocs import OCSFacility
 from tom_observations.models import ObservationRecord
 
 from ..conf import automation
@@ -16,7 +15,7 @@ from ..errors import NotFound, SyncError, Uncertain
 from ..explain import explained
 from ..models import Submission
 from ..observatories.facilities import Stock, facility_classes, is_stock
-from ..observatories.portal_pages import PAGE
+from ..observatories.portal_pages import PAGE, get_from
 from .listed_as_sent import agrees
 from .portals import portal_of, sharing_a_portal
 from .submissions import IN_HAND
@@ -135,10 +134,9 @@ def _is_like(group: dict, intent: Submission) -> bool:
 
 
 def _asked(stock: Stock, path: str, query: dict[str, object]) -> requests.Response:
-    url = f'{urljoin(stock.portal, path)}?{urlencode(query)}'
     limits = automation()
     wait = min(limits.CONNECT_TIMEOUT, LONGEST_WAIT), min(limits.READ_TIMEOUT, LONGEST_WAIT)
-    return make_request('GET', url, headers=stock.ocs._portal_headers(), timeout=wait)
+    return get_from(stock.ocs, 'portal_url', path, query, timeout=wait)
 
 
 def _account(stock: Stock) -> dict:
