@@ -22,7 +22,7 @@ from ..files.storage_id import insist_on_storage
 from ..files.whole_file import CHUNK
 from ..models import AuditedFile, AuditRound, UpdateRun
 from ..running import runs
-from ..running.failures import record_failures
+from ..running.failures import fail
 from ..running.outcomes import Outcome
 from ..running.recorded_run import recorded_run
 from ..running.threads import ENOUGH
@@ -130,7 +130,7 @@ class _Run:
                 self._report.not_reached = self._report.due - self._report.checked
             except errors.StorageAway as error:
                 self._report.not_reached = self._report.due - self._report.checked
-                self._fail([Outcome('', error=str(error), kind=error.kind)])
+                fail(self._run, self._report, Outcome('', error=str(error), kind=error.kind))
         self._tell(current)
 
     def _read_all(self, files: Iterable[Known], current: AuditRound | None) -> None:
@@ -167,7 +167,7 @@ class _Run:
             insist_on_storage()
         if batch:
             self._write(batch, current)
-        self._fail(list(filter(None, map(self._count, batch))))
+        fail(self._run, self._report, *filter(None, map(self._count, batch)))
 
     @transaction.atomic
     def _write(self, batch: list[Found], current: AuditRound | None) -> None:
@@ -200,12 +200,6 @@ class _Run:
         if found.verdict == Verdict.CHANGED and found.said:
             self._report.changed_files.append(name)
         return None
-
-    def _fail(self, outcomes: list[Outcome]) -> None:
-        if outcomes:
-            record_failures(self._run, outcomes)
-        for outcome in outcomes:
-            self._report.add(outcome)
 
     def _note_round(self, current: AuditRound, again: set[int]) -> None:
         """Close the round if nothing is left in it. Files in trouble have been read already."""

@@ -27,7 +27,7 @@ from ..errors import OutOfTime, SyncError
 from ..files import storage
 from ..models import Batch, TaskWorker, UpdateRun
 from ..observatories.facilities import facility_classes, is_stock
-from ..running.failures import record_failures
+from ..running.failures import fail
 from ..running.heartbeat import Heartbeat
 from ..running.outcomes import Outcome, Report
 from ..sync.facility_jobs import Facilities
@@ -209,8 +209,7 @@ class Coordinator:
     def _count_out(self, batch: Batch, error: str, kind: str) -> None:
         """Count the records of a batch as not reached, and say why."""
         outcome = Outcome(batch.facility, error=error, kind=kind)
-        record_failures(self._run, [outcome])
-        self._report.add(outcome)
+        fail(self._run, self._report, outcome)
         self._report.not_reached += len(batch.records)
 
     @patient

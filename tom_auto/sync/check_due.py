@@ -20,7 +20,7 @@ from ..errors import OutOfTime, StorageAway, SyncError
 from ..explain import explained
 from ..models import UpdateRun
 from ..running.database_jobs import DatabaseJob, Gathered
-from ..running.failures import record_failures
+from ..running.failures import fail
 from ..running.heartbeat import Heartbeat
 from ..running.outcomes import Ending, Outcome, Report
 from ..running.threads import DISK, Pool
@@ -216,5 +216,4 @@ class Checks:
         if missing := self._report.still_open():
             error = f'{missing} due records are not accounted for. Please report this'
             outcome = Outcome('', error=error, kind=SyncError.kind, ending=Ending.FAILED)
-            record_failures(self._run, [outcome])
-            self._report.add(outcome)
+            fail(self._run, self._report, outcome)

@@ -17,7 +17,7 @@ from ..errors import AnotherRun, CannotRepeat, Ceiling, NotSubmitted, SetAside, 
 from ..explain import explained
 from ..models import Submission, UpdateRun
 from ..running import runs
-from ..running.failures import record_failures
+from ..running.failures import fail
 from ..running.outcomes import Outcome, Report
 from ..running.recorded_run import recorded_run
 from .accepted_records import complete
@@ -235,6 +235,4 @@ class _Run:
         if shared and any(one.error == str(trouble) for one in self._report.failures):
             return
         outcome = Outcome(facility, observation_id=label, error=str(trouble), kind=trouble.kind)
-        if self._run is not None:
-            record_failures(self._run, [outcome])
-        self._report.add(outcome)
+        fail(self._run, self._report, outcome)

@@ -18,7 +18,7 @@ from ..conf import Automation
 from ..explain import explained
 from ..models import UpdateRun
 from ..running import runs
-from ..running.failures import record_failures
+from ..running.failures import fail
 from ..running.outcomes import Outcome, Report
 from ..running.recorded_run import recorded_run
 from .known_requests import known_among
@@ -230,6 +230,4 @@ class _Run:
 
     def _fail(self, error: errors.SyncError, facility: str, what: str) -> None:
         outcome = Outcome(facility, observation_id=what, error=str(error), kind=error.kind)
-        if self._run is not None:
-            record_failures(self._run, [outcome])
-        self._report.add(outcome)
+        fail(self._run, self._report, outcome)

@@ -19,7 +19,7 @@ from ..models import UpdateRun
 from ..new_target_access import Access, access_to_new_targets, is_hidden
 from ..observatories.facility_process import ClassProcess
 from ..running import runs
-from ..running.failures import record_failures
+from ..running.failures import fail
 from ..running.heartbeat import Heartbeat
 from ..running.outcomes import Outcome
 from ..running.recorded_run import recorded_run
@@ -195,10 +195,7 @@ class _Run:
 
     def _write_outcomes(self) -> None:
         outcomes, self._outcomes = self._outcomes, []
-        if outcomes and self._run is not None:
-            record_failures(self._run, outcomes)
-        for outcome in outcomes:
-            self._report.add(outcome)
+        fail(self._run, self._report, *outcomes)
         self._progress(self._report)
 
     def _restart_dead(self) -> None:
