@@ -101,6 +101,12 @@ class ClassProcess:
         """Whether it has to be started again before it can be asked: a call found that out."""
         return not self._ready.is_set()
 
+    def restart_if_dead(self) -> None:
+        """Start it again if it has crashed or was ended: from the main thread."""
+        if self.is_dead:
+            self.kill()
+            self.start()
+
     def _through_the_database(self, execute: Callable, *call: object) -> object:
         """In the process: do a statement, and let the run see that."""
         self._in_database.value = 1

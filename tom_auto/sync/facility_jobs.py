@@ -92,9 +92,7 @@ class Facilities:
     def restart_dead(self) -> None:
         """Start processes again that have crashed or were ended."""
         for process in self._processes.values():
-            if process.is_dead:
-                process.kill()
-                process.start()
+            process.restart_if_dead()
 
     def stock(self, name: str) -> Stock | None:
         """The facility of that name, if it is of LCO's kind."""

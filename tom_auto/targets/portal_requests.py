@@ -183,7 +183,5 @@ def _ask_here(portal: AtPortal, method: str, *arguments: object) -> object:
 def _ask_there(
     process: ClassProcess, seconds: Callable[[], float], method: str, *arguments: object
 ) -> object:
-    if process.is_dead:
-        process.kill()
-        process.start()
+    process.restart_if_dead()
     return process.call(method, *arguments, seconds=seconds())

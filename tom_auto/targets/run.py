@@ -92,11 +92,11 @@ class _Run:
         claim = partial(runs.claim, self._run.pk) if self._run else lambda: None
         orders = Orders(access, claim, selection.limit, dry_run=self._run is None)
         with ExitStack() as at_the_end:
-            at_the_end.callback(self._end_processes)
             for name in sorted(names & set(installed)):
                 put_to_work = partial(AtWork, orders=orders)
                 process = ClassProcess(name, installed[name], put_to_work, CALLS)
                 self._processes[name] = process
+                at_the_end.callback(process.kill)
                 process.start()
                 its = [('ask', pk, label) for pk, label in queries.get(name, ())]
                 self._active[name] = self._work_of(name, its, installed[name], selection)
@@ -114,7 +114,8 @@ class _Run:
             for name, result, error in self._pool.finished(TICK):
                 self._go_on(name, (result, error))
             self._write_outcomes()
-            self._restart_dead()
+            for name in self._active:
+                self._processes[name].restart_if_dead()
         self._write_outcomes()
 
     def _go_on(self, name: str, answer: Answer | None) -> None:
@@ -197,13 +198,3 @@ class _Run:
         outcomes, self._outcomes = self._outcomes, []
         fail(self._run, self._report, *outcomes)
         self._progress(self._report)
-
-    def _restart_dead(self) -> None:
-        for name in self._active:
-            if self._processes[name].is_dead:
-                self._processes[name].kill()
-                self._processes[name].start()
-
-    def _end_processes(self) -> None:
-        for process in self._processes.values():
-            process.kill()
