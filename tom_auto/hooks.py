@@ -26,15 +26,15 @@ class TookTooLong(Exception):
     """A hook took longer than it may."""
 
 
-def run_own_hook(hook: str, *arguments: object) -> None:
-    """Call a hook of this TOM, for as long as HOOK_SECONDS allows.
+def run_own_hook(hook: str, *arguments: object, **options: object) -> object:
+    """Call a hook of this TOM, for as long as HOOK_SECONDS allows; what it returns.
 
     Raises HookFailed where it raises, would have the process exit, or takes longer.
     """
     limit = nullcontext() if is_plain(hook) else _limited(automation().HOOK_SECONDS)
     try:
         with limit:
-            run_hook(hook, *arguments)
+            return run_hook(hook, *arguments, **options)
     except (Exception, SystemExit) as error:
         raise hook_failed(hook, error) from error
 

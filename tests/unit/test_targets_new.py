@@ -1,6 +1,8 @@
 """`updatetargets`: new candidates become targets, once; known ones are recognised."""
 
 import json
+import sys
+from time import sleep
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -315,9 +317,11 @@ def test_a_paused_job_does_nothing(client, staff, broker, hourly):
     assert not broker.asked
 
 
-def test_a_hook_that_raises_fails_its_candidate_and_is_called_again(alerce, settings):
+@pytest.mark.parametrize('hook', ['refuses_a', 'exits_at_a', 'hangs_at_a'])
+def test_a_hook_that_does_not_end_well_fails_its_candidate_alone(alerce, settings, hook):
     alerce.add('ZTF26a'), alerce.add('ZTF26b')
-    settings.HOOKS = settings.HOOKS | {'target_post_save': f'{__name__}.refuses_a'}
+    settings.HOOKS = settings.HOOKS | {'target_post_save': f'{__name__}.{hook}'}
+    settings.TOM_AUTO |= {'HOOK_SECONDS': 0.3}
     save_query('ALeRCE', survey='ZTF')
     status, report = updatetargets()
     assert (status, names()) == (1, ['ZTF26b'])
@@ -329,6 +333,18 @@ def refuses_a(target, created):
     """A hook of the TOM."""
     if target.name == 'ZTF26a':
         raise ValueError('not this one')
+
+
+def exits_at_a(target, created):
+    """A hook that calls `sys.exit()`."""
+    if target.name == 'ZTF26a':
+        sys.exit(2)
+
+
+def hangs_at_a(target, created):
+    """A hook that takes longer than it may."""
+    if target.name == 'ZTF26a':
+        sleep(30)
 
 
 def test_unknown_and_broken_things_are_named_and_others_go_on(broker):

@@ -19,7 +19,8 @@ from tom_targets import base_models
 from tom_targets.models import Target
 
 from ..errors import OF_THE_SERVICE, BadAnswer, BadQuery, NotConfigured, SyncError
-from ..explain import explained, hook_failed, told
+from ..explain import explained, told
+from ..hooks import run_own_hook
 from ..models import ServiceTarget
 from ..new_target_access import Access
 from .candidates import Keeper, overrides
@@ -79,15 +80,7 @@ class AtWork:
             from astroquery import cache_conf
 
             cache_conf.cache_active = False
-        call = base_models.run_hook
-
-        def run_hook(hook: str, *arguments: object, **options: object) -> object:
-            try:
-                return call(hook, *arguments, **options)
-            except Exception as error:
-                raise hook_failed(hook, error) from error
-
-        base_models.run_hook = run_hook
+        base_models.run_hook = run_own_hook
 
     def ask(self, user: None, pk: int) -> Batch:
         """Begin the query `pk`, or go on with it: what came of it in this moment."""
