@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 
 from .scheduling.definition import ScheduleError, read_schedule
+from .scheduling.job_log import owner_only
 from .scheduling.zone import VARIABLE, machine_zone_name
 
 YES = {'1', 'true', 'yes', 'on'}
@@ -108,16 +109,12 @@ def make_env_file(file: Path, example: Path) -> None:
     text = '\n'.join(lines) + '\n'
     draft = file.with_name(f'.env.{os.getpid()}.part')
     try:
-        with open(draft, 'x', encoding='utf-8', opener=_owner_only) as new:
+        with open(draft, 'x', encoding='utf-8', opener=owner_only) as new:
             new.write(text)
         with contextlib.suppress(FileExistsError):
             os.link(draft, file)  # unlike a rename, never replaces an existing file
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _owner_only(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def text(name: str, default: str = '') -> str:

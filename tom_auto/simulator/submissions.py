@@ -5,9 +5,9 @@ somebody else, a window that is over, an instrument that does not exist.
 """
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
+from .lists import moment
 from .messages import Call, Reply, json_reply
 from .model import Account, Request
 from .night import Night
@@ -54,7 +54,7 @@ def _errors(night: Night, group: dict[str, Any], account: Account) -> dict[str, 
     if group['proposal'] not in account.proposals:
         found['proposal'] = ['You are not a member of this proposal.']
     for request in group['requests']:
-        if any(_moment(window['end']) < night.now() for window in request['windows']):
+        if any(moment([window['end']]) < night.now() for window in request['windows']):
             found['requests'] = ['The window is over.']
         for configuration in request['configurations']:
             if configuration['instrument_type'] not in INSTRUMENTS:
@@ -82,12 +82,7 @@ def _taken(night: Night, group: dict[str, Any], account: Account) -> list[Reques
                 instrument=configuration['instrument_type'],
                 exposure=float(exposed['exposure_time']),
                 filter=exposed.get('optical_elements', {}).get('filter', Request.filter),
-                window=(_moment(window['start']), _moment(window['end'])),
+                window=(moment([window['start']]), moment([window['end']])),
             )
         )
     return made
-
-
-def _moment(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
