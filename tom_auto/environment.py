@@ -17,7 +17,7 @@ from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 
-from .scheduling.definition import ScheduleError, read_schedule
+from .scheduling.definition import environment_of
 from .scheduling.job_log import owner_only
 from .scheduling.zone import VARIABLE, machine_zone_name
 
@@ -172,22 +172,15 @@ def no_database(error: Exception) -> str:
     advice = 'See DATABASE_URL in .env.'
     if 'password' in text:
         advice = 'It must be the one in DATABASE_URL in .env.'
-        if _environment() == 'docker':
+        from django.conf import settings  # here: to make `.env` needs no packages
+
+        if environment_of(Path(settings.BASE_DIR)) == 'docker':
             advice += ' The database keeps the one that it was made with: see "If it does not come up" in DOCKER.md.'
     if 'no such table' in text or 'no such column' in text:
         from .conf import manage  # here, because it needs the packages of a TOM
 
         advice = f'Run: {manage("migrate")}'
     return f'The database of this TOM cannot be used: {text}. {advice}'
-
-
-def _environment() -> str:
-    """Where the jobs run, as the schedule has it; empty if that cannot be read."""
-    from django.conf import settings
-
-    with contextlib.suppress(ScheduleError):
-        return read_schedule(Path(settings.BASE_DIR)).environment
-    return ''
 
 
 def check_env_file(content: bytes) -> None:

@@ -1,7 +1,6 @@
 """The actions of `manage.py schedule` and of `python -m tom_auto.scheduling`."""
 
 import argparse
-import contextlib
 import io
 import os
 import sys
@@ -13,7 +12,7 @@ from . import kubernetes, systemd
 from .adopt import init
 from .command_to_type import name_in_cluster, typed
 from .cron_line import crontab_lines
-from .definition import FILE, ScheduleError, read_schedule, slug_of
+from .definition import FILE, ScheduleError, environment_of, slug_of
 from .interpreter import COMPOSE_FILE
 from .job_log import log_file
 from .plan import CURRENT, NOT_INSTALLED, STALE, Site, checked_schedule, plan_of
@@ -93,7 +92,7 @@ def _carry_out(options: dict, site: Site) -> tuple[int, list[str]]:
         return _with_health(CURRENT, [ON_THE_HOST], *site.health())
     if action == 'init':
         return 0, init(site, options['replace'])
-    if not name and action in ('install', 'status') and _environment(project) == 'kubernetes':
+    if not name and action in ('install', 'status') and environment_of(project) == 'kubernetes':
         return _in_cluster(action, options, site)
     if action == 'show':
         return 0, _show(name, options['image'], site)
@@ -141,13 +140,7 @@ def in_container(project: Path) -> bool:
     """Whether this runs inside a container, where there is no compose.yaml."""
     if (project / COMPOSE_FILE).is_file():
         return False
-    return _environment(project) == 'docker'
-
-
-def _environment(project: Path) -> str:
-    with contextlib.suppress(ScheduleError):  # the action reports it, if it matters
-        return read_schedule(project).environment
-    return ''
+    return environment_of(project) == 'docker'
 
 
 def _in_cluster(action: str, options: dict, site: Site) -> tuple[int, list[str]]:

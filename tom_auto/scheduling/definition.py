@@ -98,6 +98,14 @@ def read_schedule(project: Path) -> Schedule:
     return _read(file, text)
 
 
+def environment_of(project: Path) -> str:
+    """Where the jobs run; empty if the schedule cannot be read: whoever needs it says what is wrong."""
+    try:
+        return read_schedule(project).environment
+    except ScheduleError:
+        return ''
+
+
 @lru_cache(maxsize=8)  # a page with 25 failures names a command for each
 def _read(file: Path, text: str) -> Schedule:
     try:
