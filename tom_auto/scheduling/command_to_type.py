@@ -44,7 +44,12 @@ def new_secret(project: Path) -> str:
 
 def name_in_cluster(project: Path) -> str:
     """What the names of this TOM's things in a cluster begin with."""
-    return slug_of(project).replace('_', '-').strip('-')
+    return cluster_name(slug_of(project))
+
+
+def cluster_name(text: str) -> str:
+    """`text` as a Kubernetes name: lower case letters, digits and -."""
+    return text.replace('_', '-').strip('-')
 
 
 def typed(project: Path, words: str) -> str:

@@ -1,14 +1,14 @@
 """Turns the schedule into Kubernetes CronJobs, and writes them into deploy/, from where `kubectl` takes them."""
 
-import difflib
 import hashlib
 import json
 import re
 from pathlib import Path
 
-from .command_to_type import typed
+from .command_to_type import cluster_name, typed
 from .cron_expression import numbers_of
 from .definition import FILE, Job, Schedule, ScheduleError, slug_of
+from .install import difference
 from .plan import CURRENT, NOT_INSTALLED, STALE, START, Site, checked_schedule
 
 LONGEST_NAME = 52  # Kubernetes adds eleven characters of its own, and 63 are the most
@@ -108,16 +108,16 @@ def manifests(schedule: Schedule, slug: str, image: str) -> str:
 
 def _manifest(job: Job, slug: str, image: str) -> str:
     return MANIFEST.format(
-        name=_yaml(_short(f'{_name(slug)}-{_name(job.name)}')),
+        name=_yaml(_short(f'{cluster_name(slug)}-{cluster_name(job.name)}')),
         labels=_labels(slug, 'job'),  # not the name of the job, which may be `web`
         web=_labels(slug, 'web'),
         schedule=_yaml(_expression(job.when)),
         starting_deadline=STARTING_DEADLINE,
         deadline=(job.timeout or DAY) + LONGER,
-        container=_yaml(_name(job.name)),
+        container=_yaml(cluster_name(job.name)),
         image=_yaml(image),
         command=_yaml(['python', 'manage.py', *START, job.name]),
-        settings=_name(slug),  # quoted: `on` and `no` are not names in YAML
+        settings=cluster_name(slug),  # quoted: `on` and `no` are not names in YAML
     )
 
 
@@ -138,11 +138,6 @@ def _expression(when: str) -> str:
 def _yaml(value: object) -> str:
     """`value` as YAML: JSON is valid YAML."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def _name(text: str) -> str:
-    """`text` as a Kubernetes name: lower case letters, digits and -."""
-    return text.replace('_', '-').strip('-')
 
 
 def _short(name: str) -> str:
@@ -178,9 +173,7 @@ def preview(site: Site) -> list[str]:
     before, after = _files(site)
     if after is None or after == before:
         return [f'Nothing to do: {CRONJOBS} is as it should be.']
-    texts = before.splitlines(), after.splitlines()
-    after_install = f'{CRONJOBS} after install'
-    change = difflib.unified_diff(*texts, str(CRONJOBS), after_install, lineterm='')
+    change = difference(before.encode(), after.encode(), str(CRONJOBS))
     return [*change, 'Nothing was changed.']
 
 
@@ -216,7 +209,7 @@ def _files(site: Site) -> tuple[str, str | None]:
     slug, file = slug_of(site.project), site.project / CRONJOBS
     before = file.read_text(encoding='utf-8') if file.is_file() else ''
     by_cron = re.search(rf'(?m)^ *- {CRONJOBS.name}', wanted)
-    return before, manifests(schedule, slug, _name(slug)) if by_cron else None
+    return before, manifests(schedule, slug, cluster_name(slug)) if by_cron else None
 
 
 def _names(text: str) -> list[str]:
