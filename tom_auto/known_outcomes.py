@@ -26,17 +26,6 @@ def with_outcomes(user: Visitor | None, runs: QuerySet[UpdateRun]) -> QuerySet[U
     return runs.annotate(shown=Case(When(ended, then=Value(ENDED)), default=F('status')))
 
 
-def with_outcome(user: Visitor, runs: QuerySet[UpdateRun], shown: str) -> QuerySet[UpdateRun]:
-    """Those `runs` of which `user` is shown that. The database looks at failures of failed runs alone."""
-    if knows_outcomes(user) or shown not in (ENDED, UpdateRun.Status.OK, UpdateRun.Status.FAILED):
-        return runs.filter(status=shown)
-    if shown == ENDED:
-        return runs.filter(_is_well() | (_failed() & ~_is_known(user)))
-    if shown == UpdateRun.Status.OK:
-        return runs.filter(~_is_well(), status=shown)
-    return runs.filter(~_failed() | _is_known(user), status=shown)
-
-
 def _is_well() -> Q:
     return Q(command='updatedata', status=UpdateRun.Status.OK)
 

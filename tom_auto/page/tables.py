@@ -8,7 +8,7 @@ from tom_common.htmx_table import HTMXTable
 
 from ..access import Visitor, seen_by, sees_everything, sees_target
 from ..jobs import jobs
-from ..known_outcomes import ENDED, with_outcome
+from ..known_outcomes import ENDED
 from ..models import RecordSync, RunFailure, UpdateRun
 from ..observatories.facilities import facility_classes
 
@@ -108,7 +108,9 @@ class ProblemFilter(django_filters.FilterSet):
 
 class RunFilter(django_filters.FilterSet):
     status = django_filters.ChoiceFilter(
-        method='with_outcome', choices=[*UpdateRun.Status.choices, (ENDED, ENDED)], label='Outcome'
+        field_name='shown',  # what the visitor is shown: see `known_outcomes`
+        choices=[*UpdateRun.Status.choices, (ENDED, ENDED)],
+        label='Outcome',
     )
     job = django_filters.ChoiceFilter(
         choices=lambda: [(name, name) for name in sorted({job.name for job in jobs().jobs})],
@@ -118,10 +120,6 @@ class RunFilter(django_filters.FilterSet):
     class Meta:
         model = UpdateRun
         fields = ('status', 'job')
-
-    def with_outcome(self, rows: QuerySet, name: str, shown: str) -> QuerySet:
-        """The runs of which the visitor is shown that."""
-        return with_outcome(self.request.user, rows, shown)
 
 
 def problems(request: HttpRequest) -> QuerySet[RecordSync]:

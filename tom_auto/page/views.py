@@ -101,7 +101,7 @@ def weeks(request: HttpRequest) -> HttpResponse:
 @for_visitors
 def runs(request: HttpRequest) -> HttpResponse:
     rows = with_outcomes(request.user, UpdateRun.objects.all())
-    found = RunFilter(request.GET, rows, request=request)
+    found = RunFilter(request.GET, rows)
     hidden = RunTable.hidden_from(request.user)
     table = configured(request, RunTable(found.qs, exclude=hidden))
     name = table.get_partial_template_name() if by_htmx(request) else 'tom_auto/runs.html'
