@@ -14,6 +14,7 @@ from django.db import DatabaseError
 from .. import environment
 from ..conf import Automation
 from ..conf import mistakes as conf_mistakes
+from ..hooks import OF_PRODUCTS, is_plain
 from ..models import TaskWorker
 from ..redact import redact
 from ..sync.sharing import HandOut, Share, keep_all, nobody
@@ -106,8 +107,11 @@ def tell_workers() -> str:
 
 
 def who_runs_hooks(limits: Automation) -> HandOut:
-    """Who runs the hooks for what a run saves: the run itself, or workers."""
-    if limits.TASK_ENGINE != 'celery' or limits.HOOKS == 'run':
+    """Who runs the hooks for what a run saves: the run itself, or workers.
+
+    To have a worker run tomtoolkit's own, which only log their call, takes longer than they do.
+    """
+    if limits.TASK_ENGINE != 'celery' or limits.HOOKS == 'run' or is_plain(*OF_PRODUCTS):
         return nobody
     from .hand_out import ToWorkers
 

@@ -9,6 +9,7 @@ from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
 from ..errors import BrokenClass, OutOfTime, PartFailed, SetAside, SyncError, Unsupported
+from ..hooks import OF_PRODUCTS, is_plain
 from ..models import StoredFrame
 from ..observatories.facilities import TIMES, Stock
 from ..running.database_jobs import DatabaseJob, Jobs, one
@@ -112,7 +113,7 @@ class Check:
     def _pay_product_hooks(self, record: ObservationRecord) -> Jobs:
         products = set(self._frames.saved)
         lease, holder = 0, product_hooks.RUN
-        if self._limits.TASK_ENGINE != 'none':
+        if self._limits.TASK_ENGINE != 'none' and not is_plain(*OF_PRODUCTS):
             lease, holder = self._limits.LEASE, product_hooks.this_process()
         saves = self._facilities.overrides(self.outcome.facility, 'save_data_products')
         if saves or record.pk in self._facilities.owing:

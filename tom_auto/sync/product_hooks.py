@@ -26,14 +26,13 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..errors import HookFailed
-from ..hooks import is_plain, run_own_hook
+from ..hooks import OF_PRODUCTS, is_plain, run_own_hook
 from ..models import StoredFrame
 from ..running.database_jobs import DatabaseJob, Jobs, alone, one
 from ..running.heartbeat import Heartbeat
 from .due import backoff
 from .hooks_owed import DEAD, due, note_failure, owed
 
-HOOKS = 'data_product_post_save', 'multiple_data_products_post_save', 'frames_arrived'
 RUN = 'the run'  # who holds what a run without workers has claimed: there is only one
 CHUNK = 10  # products of one record, which a worker claims together
 
@@ -168,7 +167,7 @@ class Claim:
         As tomtoolkit's page does that saves chosen products: one call for each, and one with all.
         Then `frames_arrived`, with the record and all that came for it.
         """
-        is_own = not is_plain(*HOOKS)
+        is_own = not is_plain(*OF_PRODUCTS)
         mine = self._failures.keys() & set(products)
         found = yield from one(DatabaseJob(_read, mine, by_itself=is_own))
         heard = [
