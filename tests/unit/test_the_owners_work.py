@@ -325,6 +325,40 @@ class TestAFileThatWasChanged:
         assert files() == before
         all_is_as_before()
 
+    @pytest.mark.parametrize('content', [b'\x93NUMPY' + b'\1' * 5000, b'SIMPLE  =' + b'?' * 5000])
+    def test_is_kept_where_it_is_no_frame(self, sky, observed, content):
+        """In a TOM of years, the row of a frame has something else. It was drawn over."""
+        record = observed(frames=1)
+        [frame] = sky.frames_of[int(record.observation_id)]
+        product = DataProduct(
+            product_id=str(frame.id), target=record.target, observation_record=record
+        )
+        product.data.save(frame.filename, ContentFile(content))
+        mine = product.data.name
+
+        assert well()['repaired'] == 1
+
+        assert files()[mine] == content
+        product.refresh_from_db()
+        assert product.data.name != mine
+        assert files()[product.data.name] == frame.content
+        all_is_as_before()
+
+    def test_that_is_packed_under_the_name_of_a_frame_is_left_alone(self, sky, observed):
+        """astropy reads it. It was taken for a broken frame."""
+        record = observed(frames=1)
+        [frame] = sky.frames_of[int(record.observation_id)]
+        product = DataProduct(
+            product_id=str(frame.id), target=record.target, observation_record=record
+        )
+        product.data.save(frame.filename, ContentFile(gzip.compress(frame.content[:-1] + b'1')))
+        before = files()
+
+        assert well()['repaired'] == 0
+
+        assert files() == before
+        all_is_as_before()
+
     @pytest.mark.parametrize('link', ['folder', 'file'])
     def test_is_left_where_a_link_leads(self, kept, link, media):
         """Two names of one file are no two files: one of them was taken for a copy, and deleted."""

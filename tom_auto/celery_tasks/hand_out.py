@@ -5,6 +5,7 @@ from contextlib import suppress
 from time import monotonic
 
 from ..conf import Automation
+from ..sync.sharing import HandOut
 from . import sending
 
 INSTEAD = {
@@ -16,7 +17,7 @@ INSTEAD = {
 EVERY = 0.1  # seconds between two messages: each costs a worker a connection to the database
 
 
-class ToWorkers:
+class ToWorkers(HandOut):
     """Tells workers of the hooks that are owed, those of before as well."""
 
     def __init__(self, limits: Automation) -> None:

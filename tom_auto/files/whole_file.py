@@ -22,6 +22,7 @@ FITS = ('.fits', '.fit', '.fts', '.fz')
 PACKED_FITS = tuple(fits + packed for fits in FITS for packed in ('.gz', '.bz2'))
 OPENED = {'.gz': gzip.open, '.tgz': gzip.open, '.bz2': bz2.open, '.xz': lzma.open}
 PACKED = (*OPENED, '.zip', '.fz')
+MAGIC = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open}  # under a plain name as well: astropy reads it
 IMAGES = {
     '.jpg': b'\xff\xd8\xff', '.jpeg': b'\xff\xd8\xff', '.png': b'\x89PNG\r\n', '.gif': b'GIF8',
 }  # fmt: skip
@@ -128,13 +129,17 @@ def no_file(filename: str, file: IO[bytes], received: Received) -> str:
 
 def _structure(name: str, file: IO[bytes], received: Received) -> str:
     if name.endswith(FITS):
-        return _fits(file, received.size)
+        packed = [opened for magic, opened in MAGIC.items() if received.head.startswith(magic)]
+        try:
+            return _packed_fits(packed[0](file)) if packed else _fits(file, received.size)
+        except gzip.BadGzipFile:
+            return 'it is not a FITS file'
     for ending, opened in OPENED.items():
         if name.endswith(ending):
+            if name.endswith(PACKED_FITS):
+                return _packed_fits(opened(file))
             with opened(file) as unpacked:
-                head = read(unpacked).head
-            if name.endswith(PACKED_FITS) and not head.startswith(SIGNATURE):
-                return 'it is not a compressed FITS file'
+                read(unpacked)
             return ''
     if name.endswith('.zip'):
         with zipfile.ZipFile(file) as archive:
@@ -143,6 +148,12 @@ def _structure(name: str, file: IO[bytes], received: Received) -> str:
         if name.endswith(ending) and not received.head.startswith(signature):
             return 'it is not an image'
     return ''
+
+
+def _packed_fits(opened: IO[bytes]) -> str:
+    with opened as unpacked:
+        is_fits = read(unpacked).head.startswith(SIGNATURE)
+    return '' if is_fits else 'it is not a compressed FITS file'
 
 
 def _fits(file: IO[bytes], size: int) -> str:

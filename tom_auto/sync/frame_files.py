@@ -4,6 +4,8 @@ A frame's place is known before anything is written. The file is received beside
 flushed and moved into place.
 """
 
+from typing import IO
+
 from ..conf import Automation
 from ..errors import BadAnswer
 from ..files import file_names, storage, whole_file
@@ -57,8 +59,22 @@ def fetch(plan: Plan, limits: Automation) -> Received | None:
         is_cut = plan.stored is not None and plan.stored.state == StoredFrame.State.CUT
         if there and is_cut and not storage.is_beginning(plan.place, file):
             return None  # somebody has written it
-        is_its_own = plan.product is not None and plan.place == plan.name  # and it is broken
-        if there and not is_its_own and not is_a_version:  # somebody's work
+        if there and not is_a_version and not _may_go(plan, there, file):  # somebody's work
             plan.place = storage.free_place(plan.place, received.md5)
         storage.move_into_place(file, plan.place, received.size)
     return received
+
+
+def _may_go(plan: Plan, there: Received, file: IO[bytes]) -> bool:
+    """Whether the frame in `file` may take the place of what lies there.
+
+    That is the broken file of its row. Where nobody has verified it before, it may be anything: then
+    only if it is what servers send in place of a file, or the beginning of the frame.
+    """
+    if plan.product is None or plan.place != plan.name:
+        return False
+    if plan.stored is not None and plan.stored.md5:
+        return True
+    with storage.opened(plan.place) as stored:
+        is_no_file = whole_file.no_file(plan.place, stored, there)
+    return bool(is_no_file) or storage.is_beginning(plan.place, file)

@@ -5,7 +5,6 @@ Here nobody does. `celery_tasks` has workers do it.
 
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Protocol
 
 from ..files import storage
 from ..models import UpdateRun
@@ -13,11 +12,12 @@ from ..running.heartbeat import Heartbeat
 from ..running.outcomes import Report
 
 
-class HandOut(Protocol):
-    """Has others run the hooks of products."""
+class HandOut:
+    """Has others run the hooks of products. By default there are none: the run itself runs them."""
 
     def __call__(self, products: Collection[int]) -> bool:
         """Whether others run the hooks of these, now or later."""
+        return False
 
     def look_after(self) -> None:
         """Called again and again: tell others of what has waited."""
@@ -33,20 +33,7 @@ Share = Callable[
 ]
 
 
-class Nobody:
-    """The run itself runs the hooks."""
-
-    def __call__(self, products: Collection[int]) -> bool:
-        return False
-
-    def look_after(self) -> None:
-        pass
-
-    def end(self) -> None:
-        pass
-
-
-nobody = Nobody()
+nobody = HandOut()
 
 
 def keep_all(*run: object) -> None:
