@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
+from pathlib import PurePath
 from socket import gaierror, herror
 from urllib.error import HTTPError as UrllibHTTPError
 from urllib.error import URLError
@@ -70,8 +71,12 @@ def _known(error: BaseException, facility: str) -> errors.SyncError | None:
         reason = certificate_fault(error) or type(error).__name__
         return errors.NoAnswer(f'{facility} does not answer ({reason})')
     if isinstance(error, OSError) and error.errno is not None:
-        kind = errors.NoRoom if error.errno in FULL else errors.LocalTrouble
-        return kind(f'a file cannot be read or written: {one_line(error.strerror)}')
+        words = f'a file cannot be read or written: {one_line(error.strerror)}'
+        if error.errno in FULL:
+            return errors.NoRoom(words)
+        named = isinstance(error.filename, str)  # not its path, which may name a hidden target
+        which = f' ({one_line(PurePath(error.filename).name)})' if named else ''
+        return errors.LocalTrouble(f'{words}{which}')
     return None
 
 

@@ -52,6 +52,11 @@ def test_what_to_do_about_each_error(error, advice):
     assert advice_for(kind, 'python3 manage.py doctor', ' and type: up').startswith(advice)
 
 
+def test_a_file_that_cannot_be_read_is_named_without_its_path():
+    error = explained(FileNotFoundError(2, 'No such file or directory', '/data/hidden/a.fits'), '')
+    assert str(error) == 'a file cannot be read or written: No such file or directory (a.fits)'
+
+
 def test_what_to_do_about_a_hook():
     failed = hook_failed('data_product_post_save', ValueError())
     assert advice_for(failed.kind).startswith('Fix the hook')

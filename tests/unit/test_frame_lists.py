@@ -85,10 +85,21 @@ def test_late_frames_and_new_versions_come_by_the_list(sky, home):
     everything_is_home(sky)
 
 
-def test_a_proposal_that_no_record_names_is_known_from_the_portal(sky, home):
-    ObservationRecord.objects.update(parameters={})
+@pytest.mark.parametrize('parameters', [{}, '{"proposal": "DEMO2026"}'])
+def test_a_proposal_that_no_record_names_is_known_from_the_portal(sky, home, parameters):
+    ObservationRecord.objects.update(parameters=parameters)
     _, asked = run(sky)
     assert len(asked) == 1
+
+
+def test_parameters_may_be_a_text(sky, observe):
+    """As an old command stored them. From the second check on, its frames could not be asked for."""
+    record = observe(frames=1)
+    ObservationRecord.objects.update(parameters='{"proposal": "DEMO2026"}')
+    run(sky)
+    sky.add_frame(int(record.observation_id), pixels=32)
+    report, _ = run(sky)
+    assert (report['failed'], report['saved']) == (0, 1)
 
 
 def test_each_proposal_has_a_list_of_its_own(sky, observe):

@@ -166,7 +166,8 @@ class Facilities:
         """A job that asks for the frames of `record`."""
         if (stock := self._stock.get(name)) is None:
             return self.class_job(name, record, 'frames', record.observation_id)
-        proposal = dict(record.parameters or {}).get('proposal')
+        parameters = record.parameters if isinstance(record.parameters, dict) else {}
+        proposal = parameters.get('proposal')
         shown = self._sights[stock.account].proposals
         work = partial(stock.frames, record.observation_id, proposal, shown)
         return self._archive_job(stock, work, f'the list of frames of {record.observation_id}')
