@@ -136,6 +136,46 @@ def test_where_no_other_line_is_older_it_is_named_as_well(cron, project):
     assert when(project) == '5 3 * * *'
 
 
+#: These give the command what the new one would not have, and that is named.
+GIVING = {
+    'cd {here} && DJANGO_SETTINGS_MODULE=tom.prod python manage.py updatestatus': 'sets DJANGO_SETTINGS_MODULE',
+    '{here}/manage.py updatestatus --settings=tom.prod >> /tmp/l 2>&1': 'sets DJANGO_SETTINGS_MODULE',
+    '{here}/manage.py updatestatus --settings tom.prod': 'sets DJANGO_SETTINGS_MODULE',
+    '{here}/manage.py updatestatus --pythonpath=/opt/more': 'sets PYTHONPATH',
+    '. /tmp/tomenv && cd {here} && ./manage.py updatestatus': 'reads /tmp/tomenv',
+    'cd {here}; set -a; source ./prod.env; set +a; ./manage.py updatestatus': 'reads ./prod.env',
+    'LCO_API_KEY=secret123 MR=/data {here}/manage.py updatestatus': 'sets LCO_API_KEY and sets MR',
+    'cd {here} && export LCO_API_KEY=secret123 && ./manage.py updatestatus': 'sets LCO_API_KEY',
+    'cd {here}; MR=/data; export MR; ./manage.py updatestatus': 'sets MR',
+    'cd {here} && env MR=/data nice python manage.py updatestatus': 'sets MR',
+    "MR=/data bash -c 'cd {here} && ./manage.py updatestatus'": 'sets MR',
+    "bash -c 'cd {here} && MR=/data ./manage.py updatestatus'": 'sets MR',
+    'cd {here} && envdir /etc/tom ./manage.py updatestatus': 'reads a file of variables with envdir',
+}
+
+
+@pytest.mark.parametrize(('command', 'given'), GIVING.items())
+def test_a_line_that_gives_the_command_something_stays(cron, project, command, given):
+    line = f'5 3 * * * {command}'.replace('{here}', str(project))
+    cron.table = before = f'{line}\n'.encode()
+    told = asked(project, replace=True)
+    assert cron.table == before
+    assert f'something else as well, and stays as it is:\n\n    {line}\n' in told
+    assert f'It {given}: ' in told
+    assert '.env' in told and 'manage.py' in told and 'crontab -e' in told
+    assert 'secret123' not in told.replace(line, '')
+    assert 'To install it' in told
+
+
+def test_a_line_that_mails_its_output_stays(cron, project):
+    line = f'5 3 * * * cd {project} && ./manage.py updatestatus 2>&1 | tee /tmp/l | mail -s tom a@b.org'
+    cron.table = before = f'{line}\n'.encode()
+    told = asked(project, replace=True)
+    assert cron.table == before
+    assert 'It pipes its output to mail: ' in told and 'crontab -e' in told
+    assert '.env' not in told
+
+
 #: These do nothing besides, in whatever way they are written.
 ALONE = [
     '5 3 * * * cd {here} || exit 1; . .venv/bin/activate && nice -n 10 python manage.py updatedata',
@@ -144,6 +184,9 @@ ALONE = [
     '5 3 * * * TZ=UTC; export TZ; flock -n /tmp/lock {here}/manage.py updatedata 2>&1 | tee -a /tmp/l | logger',
     '5 3 * * * cd "{here}" && ./manage.py updatedata || true',
     '5 3 * * * (cd {here};./manage.py updatedata)|& tee /tmp/l',
+    '5 3 * * * cd {here} && PATH=/opt/bin:$PATH LC_ALL=C env HOME=/h ./manage.py updatedata',
+    '5 3 * * * . /opt/conda/etc/profile.d/conda.sh; conda activate tom; {here}/manage.py updatedata',
+    '5 3 * * * source "/opt/conda/bin/activate" tom && SHELL=/bin/sh {here}/manage.py updatedata',
 ]
 
 

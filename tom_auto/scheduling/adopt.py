@@ -19,6 +19,11 @@ from .moved import remember
 from .older_lines import OlderLine, older_lines
 from .plan import Plan, Site, plan_of
 
+WITHOUT = 'the jobs of schedule.toml would be started without that.'
+PUT_VARIABLES = (
+    'Put its variables into settings.py, or into .env if that is read, and DJANGO_SETTINGS_MODULE '
+    'into manage.py.'
+)
 REPLACED = b'# Replaced by tom-auto: '
 TEXT = """\
 # What runs when. After a change: {install}
@@ -98,9 +103,18 @@ def _left(lines: list[OlderLine]) -> list[str]:
                 '',
                 f'    {os.fsdecode(line.text).strip()}',
                 '',
-                f'Take {" and ".join(line.commands)} out of it with `crontab -e`: updatedata does that now.',
+                *_why(line),
+                f'Take {" and ".join(line.commands)} out of it with `crontab -e`, or put a # before it '
+                'if nothing else is left: updatedata does that now.',
             ]
     return said
+
+
+def _why(line: OlderLine) -> list[str]:
+    """What a line does to the older command itself, and where that belongs now."""
+    why = [*line.gives, *(f'pipes its output to {name}' for name in line.readers)]
+    said = f'It {" and ".join(why)}: {WITHOUT}'
+    return [f'{said} {PUT_VARIABLES}' if line.gives else said] if why else []
 
 
 def _table() -> tuple[bytes, str]:
