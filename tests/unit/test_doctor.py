@@ -6,6 +6,7 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
+from django.core import management
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.utils import timezone
@@ -14,6 +15,7 @@ from tom_dataservices.models import DataServiceQuery
 from tom_observations.models import DynamicCadence, ObservationGroup
 
 import faults
+from tom_auto import conf
 from tom_auto.channels import ping
 from tom_auto.doctor import checks as doctor
 from tom_auto.doctor import network, observatories
@@ -294,6 +296,31 @@ def test_h7_a_schedule_that_cannot_be_read_or_installed(monkeypatch, hourly, cro
     assert (status, states) == (1, ['failed'])
     assert 'line 3' in words
     assert 'schedule install' not in words
+
+
+def test_the_tutorials_command_runs_in_place_of_the_librarys(monkeypatch, tmp_path):
+    """`tom_auto` is last in INSTALLED_APPS, behind an app with an updatedata of its own."""
+    commands = tmp_path / 'custom_code' / 'management' / 'commands'
+    commands.mkdir(parents=True)
+    (commands / 'updatedata.py').write_text(
+        'from django.core.management.base import BaseCommand\nclass Command(BaseCommand): pass\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    named = management.get_commands() | {'updatedata': 'custom_code'}
+    monkeypatch.setattr(conf, 'get_commands', lambda: named)
+    status, states, words = examined('Schedule')
+    assert (status, states) == (1, ['failed', 'ok'])
+    assert '`manage.py updatedata` is the command of custom_code' in words
+    assert "list 'tom_auto' before 'custom_code'" in words
+
+
+def test_a_tom_without_a_schedule_is_told_of_init(monkeypatch, hourly, cron):
+    monkeypatch.setattr(doctor.cli, 'state', STATE)
+    hourly.unlink()
+    status, states, words = examined('Schedule')
+    assert (status, states) == (1, ['failed'])
+    assert 'There is no' in words and 'manage.py schedule init' in words
+    assert 'Write one' not in words
 
 
 def test_h7_no_job_is_enabled(monkeypatch, hourly, cron):

@@ -20,7 +20,7 @@ from .. import versions
 from ..audit import summary
 from ..celery_tasks import setup
 from ..channels import SWITCH, channels, last_error
-from ..conf import automation, manage, shared_database
+from ..conf import automation, check_command, manage, shared_database
 from ..errors import StorageAway, Unsupported
 from ..files.storage_id import insist_on_storage
 from ..health import NEVER, healths
@@ -128,6 +128,7 @@ def right_storage() -> Found:
 
 def installed() -> Found:
     """The schedule is installed, and can start the jobs. How they ended: `last_runs`."""
+    yield from right_command()
     again = f'Do what this says; then: {manage("doctor")}'
     try:
         status, report = cli.state(site())
@@ -144,6 +145,12 @@ def installed() -> Found:
         yield OK, ' '.join(found)
     for warning in warnings:
         yield WARNING, warning.removeprefix('Warning: '), again
+
+
+def right_command() -> Found:
+    """Nothing, or that the jobs run an `updatedata` of another app."""
+    for message in check_command():
+        yield FAILED, message.msg, message.hint
 
 
 def last_runs() -> Found:
