@@ -7,6 +7,7 @@ import pytest
 
 from tom_auto.scheduling.adopt import init
 from tom_auto.scheduling.definition import ScheduleError, read_schedule
+from tom_auto.scheduling.install import remove
 from tom_auto.scheduling.plan import Site
 
 from .schedule_project import make_project
@@ -196,6 +197,20 @@ def test_a_line_that_does_nothing_else_is_replaced(cron, project, line):
     told = asked(project, replace=True)
     assert cron.table.startswith(b'# Replaced by tom-auto: 5 3 * * * ')
     assert 'something else' not in told
+
+
+def test_remove_names_the_lines_that_were_replaced(cron, project, tmp_path):
+    foreign = f'# Replaced by tom-auto: 0 * * * * {tmp_path}/another/manage.py updatedata\n'
+    old = f'5 3 * * * {project}/manage.py updatestatus'
+    cron.table = before = f'{foreign}{old}\n'.encode()
+    asked(project, replace=True)
+    for _ in range(2):  # the second time, there is nothing to remove
+        told = '\n'.join(remove(project))
+        assert 'updated this TOM before are still comments' in told and 'crontab -e' in told
+        assert f'\n    {old}\n' in told
+        assert 'another' not in told
+    cron.table = before  # by hand
+    assert 'comments' not in '\n'.join(remove(project))
 
 
 def test_a_schedule_that_is_there_stays(cron, project):

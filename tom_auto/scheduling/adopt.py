@@ -16,7 +16,7 @@ from .definition import FILE, OWN_ENVIRONMENT, ScheduleError, read_schedule
 from .install import BACKUPS, changed, difference, indented
 from .interpreter import refuse_unusable
 from .moved import remember
-from .older_lines import OlderLine, older_lines
+from .older_lines import REPLACED, OlderLine, older_lines
 from .plan import Plan, Site, plan_of
 
 WITHOUT = 'the jobs of schedule.toml would be started without that.'
@@ -24,7 +24,6 @@ PUT_VARIABLES = (
     'Put its variables into settings.py, or into .env if that is read, and DJANGO_SETTINGS_MODULE '
     'into manage.py.'
 )
-REPLACED = b'# Replaced by tom-auto: '
 TEXT = """\
 # What runs when. After a change: {install}
 #

@@ -18,6 +18,7 @@ from .interpreter import refuse_unusable
 from .job_log import log_file
 from .moved import remember
 from .obstacles import cron_daemon_runs, machine_warnings
+from .older_lines import REPLACED, replaced_lines
 from .plan import CURRENT, NOT_INSTALLED, STALE, Plan
 from .zone import disagreement
 
@@ -97,11 +98,26 @@ def remove(project: Path) -> list[str]:
         lambda table: _without_lines(table, project), project / BACKUPS
     )
     if backup is None:
-        return ['Nothing to remove: your crontab has no lines of this TOM.']
+        return ['Nothing to remove: your crontab has no lines of this TOM.', *_replaced(project)]
     return [
         'Removed from your crontab. Every other line is unchanged.',
         f'A copy of the old crontab: {backup.relative_to(project)}',
+        *_replaced(project),
         f'To install again: {_again(project)}',
+    ]
+
+
+def _replaced(project: Path) -> list[str]:
+    """The older lines that `schedule init --replace` has switched off, and how to have them back."""
+    lines = replaced_lines(cron_table.read_table(), project)
+    if not lines:
+        return []
+    return [
+        'The lines that updated this TOM before are still comments. Unless something else updates it '
+        f'now, delete `{os.fsdecode(REPLACED).strip()}` in front of them with `crontab -e`:',
+        '',
+        *(f'    {os.fsdecode(line.text).strip()}' for line in lines),
+        '',
     ]
 
 

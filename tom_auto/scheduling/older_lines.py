@@ -15,6 +15,8 @@ from pathlib import Path
 from . import cron_block
 from .cron_expression import BadExpression, five_fields
 
+#: What `schedule init --replace` puts in front of a line.
+REPLACED = b'# Replaced by tom-auto: '
 #: The commands that `updatedata` replaces.
 OLD = r'updatestatus|downloaddata|updatedata'
 NAMES = re.compile(rf'(?:^|[\s;&/\'"(])manage\.py[\'"]?\s+({OLD})(?![\w-])')
@@ -73,6 +75,12 @@ def older_lines(table: bytes, project: Path) -> list[OlderLine]:
             more = bool(gives) or _does_more(command)
             found.append(OlderLine(*line.span(), line.group(), when, names, more, gives, readers))
     return found
+
+
+def replaced_lines(table: bytes, project: Path) -> list[OlderLine]:
+    """The lines of this project that are comments since `schedule init --replace`."""
+    lines = [line for line in re.findall(cron_block.LINE, table) if line.startswith(REPLACED)]
+    return older_lines(b''.join(line.removeprefix(REPLACED) for line in lines), project)
 
 
 def _is_about(command: str, project: Path) -> bool:
