@@ -32,7 +32,7 @@ from .models import JobPause, Mute, RecordSync, RunFailure, UpdateRun
 from .redact import redact
 from .running.runs import SILENCE
 from .scheduling.definition import FILE, Job
-from .scheduling.moved import installed_at
+from .scheduling.moved import installed_at, removed_at
 from .scheduling.plan import Site
 from .sync.due import next_news
 
@@ -125,8 +125,11 @@ class _Question:
 
     def _is_expected(self, state: str) -> bool:
         """Whether something will start the job, as far as is known: the file alone starts none."""
-        started = installed_at(Path(settings.BASE_DIR)) or self.runs.filter(started_by='').exists()
-        return state != PAUSED and bool(started)
+        project = Path(settings.BASE_DIR)
+        started = self.runs.filter(started_by='')
+        if removed := removed_at(project):  # what started the earlier ones may be gone
+            started = started.filter(started__gt=removed)
+        return state != PAUSED and (installed_at(project) is not None or started.exists())
 
     def _state(self) -> tuple[str, datetime | None, list[str]]:
         pause = JobPause.objects.filter(job=self.job.name).first()

@@ -68,6 +68,24 @@ def test_absent(project: Path) -> None:
     assert (status, 'Not installed' in told) == (1, True)
 
 
+def test_after_a_removal_nothing_is_expected_until_something_starts_it(
+    project: Path, ran: Callable
+) -> None:
+    def expected() -> bool:
+        return health.healths()[0].next is not None
+
+    ran(**ENDED)
+    assert expected()
+    schedule('remove')
+    assert not expected()
+    ran(timedelta(0), **ENDED)  # by a scheduler that this one knows nothing of
+    assert expected()
+    UpdateRun.objects.all().delete()
+    assert not expected()
+    schedule('install')
+    assert expected()
+
+
 def test_current_before_and_after_its_first_run(project: Path, ran: Callable) -> None:
     assert schedule('status')[0] == 0
     ran(**ENDED)

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from . import install as crontab
 from . import kubernetes, systemd
@@ -15,6 +16,7 @@ from .cron_line import crontab_lines
 from .definition import FILE, ScheduleError, environment_of, slug_of
 from .interpreter import COMPOSE_FILE
 from .job_log import log_file
+from .moved import note_removal
 from .plan import CURRENT, NOT_INSTALLED, STALE, Site, checked_schedule, plan_of
 
 ACTIONS = {
@@ -103,7 +105,7 @@ def _carry_out(options: dict, site: Site) -> tuple[int, list[str]]:
             return _with_health(CURRENT, [beat], *site.health())
     scheduler = SCHEDULERS[name or 'crontab']
     if action == 'remove':  # needs no readable schedule
-        return 0, scheduler.remove(project)
+        return 0, _remove(scheduler, project)
     plan = plan_of(site)
     if action == 'install' and options['dry_run']:
         return 0, scheduler.preview(plan)
@@ -122,6 +124,18 @@ def _carry_out(options: dict, site: Site) -> tuple[int, list[str]]:
         lines = [*lines, beat]
     lines = [*lines, *twice] if code == CURRENT else [*twice, *lines]  # the last says what to do
     return _with_health(code, lines, *site.health())
+
+
+def _remove(scheduler: ModuleType, project: Path) -> list[str]:
+    """Remove the jobs from one scheduler, and note it if no other has them."""
+    before, lines = _installed(project), scheduler.remove(project)
+    if before and not _installed(project):
+        note_removal(project)
+    return lines
+
+
+def _installed(project: Path) -> bool:
+    return any(module.installed(project) for module in SCHEDULERS.values())
 
 
 def state(site: Site) -> tuple[int, list[str]]:

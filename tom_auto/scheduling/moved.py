@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 NOTE = Path('.cache') / 'installed-at'
+REMOVED = Path('.cache') / 'removed-at'
 
 
 def remember(project: Path, changed: bool) -> None:
@@ -21,10 +22,28 @@ def remember(project: Path, changed: bool) -> None:
             note.write_bytes(path)
 
 
+def note_removal(project: Path) -> None:
+    """Note that the jobs of `project` were removed just now."""
+    note = project / REMOVED
+    with contextlib.suppress(OSError):  # without it, they seem to be installed: status knows better
+        note.parent.mkdir(exist_ok=True)
+        note.write_bytes(os.fsencode(project))
+
+
 def installed_at(project: Path) -> datetime | None:
-    """When the installed jobs last changed; None if unknown."""
+    """When the installed jobs last changed; None if that is unknown, or they were removed since."""
+    installed, removed = _time_of(project / NOTE), removed_at(project)
+    return None if installed and removed and removed > installed else installed
+
+
+def removed_at(project: Path) -> datetime | None:
+    """When the jobs were last removed; None if they never were."""
+    return _time_of(project / REMOVED)
+
+
+def _time_of(note: Path) -> datetime | None:
     with contextlib.suppress(OSError):
-        return datetime.fromtimestamp((project / NOTE).stat().st_mtime, UTC)
+        return datetime.fromtimestamp(note.stat().st_mtime, UTC)
     return None
 
 
