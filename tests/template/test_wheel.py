@@ -6,6 +6,7 @@ The TOM is one that tomtoolkit's own `tom_setup` makes. It has no logs/, no requ
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -315,3 +316,27 @@ def test_what_an_older_command_has_lost_comes_home_and_its_cron_line_goes(
     table = (tmp_path / 'table').read_text()
     assert table.startswith(f'# Replaced by tom-auto: {old}')
     assert f'{tom.project / "manage.py"} schedule run updatedata >> ' in table
+
+
+#: Prints how many targets, observations and data products there are.
+COUNTED = """
+from tom_dataproducts.models import DataProduct
+from tom_observations.models import ObservationRecord
+from tom_targets.models import Target
+print([rows.objects.count() for rows in (Target, ObservationRecord, DataProduct)])
+"""
+
+
+def test_it_can_be_taken_out_again(tom: Tom, tmp_path: Path) -> None:
+    """As the guide says: if its tables stayed, they would keep others' rows from being deleted."""
+    assert 'python manage.py migrate tom_auto zero' in (TEMPLATE / 'docs/existing.md').read_text()
+    copy = shutil.copytree(tom.project, tmp_path / tom.project.name)
+    left = Tom(copy, Path(tom.packages['PYTHONPATH']))
+    left.manage('updatedata')
+    before = json.loads(left.django(COUNTED).splitlines()[-1])
+    assert all(before)
+    left.manage('migrate', 'tom_auto', 'zero')
+    settings = copy / copy.name / 'settings.py'
+    settings.write_text(settings.read_text().replace("    'tom_auto',\n", ''))
+    after = COUNTED + COUNTED.replace('print', 'Target.objects.all().delete()\nprint')
+    assert list(map(json.loads, left.django(after).splitlines()[-2:])) == [before, [0, 0, 0]]
