@@ -69,7 +69,7 @@ LAYERS = [
     {'running.runs'},
     {'sync.bring_frames', 'sync.facility_saves'},
     {'sync.facility_jobs', 'sync.previews'},
-    {'sync.sharing'},
+    {'running.sharing'},
     {'observatories.archive_lists'},
     {
         'observatories.asked_class',

@@ -5,7 +5,7 @@ from contextlib import suppress
 from time import monotonic
 
 from ..conf import Automation
-from ..sync.sharing import HandOut
+from ..running.sharing import HandOut
 from . import sending
 
 INSTEAD = {

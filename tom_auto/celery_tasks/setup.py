@@ -17,7 +17,7 @@ from ..conf import mistakes as conf_mistakes
 from ..hooks import OF_PRODUCTS, is_plain
 from ..models import TaskWorker
 from ..redact import redact
-from ..sync.sharing import HandOut, Share, keep_all, nobody
+from ..running.sharing import HandOut, Share, keep_all, nobody
 
 BROKERS = r'(redis|rediss|amqp|amqps)://[^\s/]+\S*'
 EXAMPLE = 'For example: CELERY_BROKER_URL=redis://localhost:6379/0'

@@ -7,6 +7,7 @@
 | `outcomes` | What came of checking one record, and of a whole run |
 | `recorded_run` | What surrounds the work of a run: its row, its deadline, its limits on requests and the database |
 | `runs` | One run of a job at a time, who started it, and the history of runs |
+| `sharing` | Who else works for a run: others may run its hooks, and check a part of its records |
 | `threads` | The threads of a run: they ask observatories and fetch files, and never touch the database |
 | `database_jobs` | What the main thread does with the database for several records at once |
 """

@@ -18,5 +18,4 @@
 | `reading_lists` | Has the lists of the observatories read, before the first record is checked: rule 17 |
 | `record_outcomes` | Writes what came of some records of a run: when each is due again, and what failed |
 | `record_status` | Writes the new status of a record, and owes its hook until that has ended: rules 2 and 5 |
-| `sharing` | Who else works for a run: others may run its hooks, and check a part of its records |
 """

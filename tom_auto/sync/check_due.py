@@ -23,12 +23,12 @@ from ..running.database_jobs import DatabaseJob, Gathered
 from ..running.failures import fail
 from ..running.heartbeat import Heartbeat
 from ..running.outcomes import Ending, Outcome, Report
+from ..running.sharing import HandOut
 from ..running.threads import DISK, Pool
 from .check_record import Check, Records
 from .facility_jobs import Facilities
 from .reading_lists import ListReading
 from .record_outcomes import note_attempt, record_outcomes
-from .sharing import HandOut
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from ..models import StoredFrame
 from ..observatories.facilities import TIMES, Stock
 from ..running.database_jobs import DatabaseJob, Jobs, one
 from ..running.outcomes import Ending, Outcome
+from ..running.sharing import HandOut
 from ..running.threads import Job
 from . import hooks_owed, product_hooks, record_status
 from .bring_frames import RecordFrames
 from .facility_jobs import Facilities
 from .facility_saves import let_it_save
-from .sharing import HandOut
 
 _numbers = count(1)  # in the order in which checks begin
 

@@ -11,11 +11,11 @@ from ..files.storage_id import storage_trouble
 from ..running import runs
 from ..running.outcomes import Report
 from ..running.recorded_run import recorded_run
+from ..running.sharing import HandOut, Share, keep_all, nobody
 from .check_due import Checks
 from .due import Selection, due_by_facility, enrol, look_ahead
 from .frame_plans import unread_files
 from .hooks_owed import records_that_owe
-from .sharing import HandOut, Share, keep_all, nobody
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection
 
 from ..files import storage
 from ..models import UpdateRun
-from ..running.heartbeat import Heartbeat
-from ..running.outcomes import Report
+from .heartbeat import Heartbeat
+from .outcomes import Report
 
 
 class HandOut:
