@@ -13,6 +13,7 @@ from .conf import automation
 from .explain import hook_failed
 
 PLAIN = 'tom_common.hooks', 'tom_dataproducts.hooks'
+OF_STATUS = 'observation_change_state'
 OF_PRODUCTS = 'data_product_post_save', 'multiple_data_products_post_save', 'frames_arrived'
 
 

@@ -68,7 +68,7 @@ LAYERS = [
     {'sync.check_record', 'running.failures'},
     {'running.runs'},
     {'sync.bring_frames', 'sync.facility_saves'},
-    {'sync.facility_jobs', 'sync.previews'},
+    {'sync.facility_jobs', 'sync.hook_attempts', 'sync.previews'},
     {'running.sharing'},
     {'observatories.archive_lists'},
     {

@@ -23,6 +23,9 @@ from ..redact import redact
 WAIT = 60  # seconds, for whoever uses the database
 LONGEST = 6 * 3600  # seconds that a program of PostgreSQL may take
 CONNECT = '10'  # seconds
+#: A Ctrl-C in the middle of COMMIT would leave open what has become of that, and one that undoes a
+#: restore must not be stopped. `restore` heeds signals between its steps.
+UNDISTURBED = {'start_new_session': True}
 
 #: Empties the schema in a transaction: tables that the copy does not know must not stay.
 EMPTY = """
@@ -211,10 +214,9 @@ def _load_postgresql(file: Path) -> list[str]:
     schema, contents, rights = _contents(file)
     psql = ('psql', '--no-psqlrc', '--quiet', '--set=ON_ERROR_STOP=1', *_where())
     with TemporaryFile() as said, TemporaryFile() as complaint:
-        pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.DEVNULL, 'stderr': said}
-        # A Ctrl-C in the middle of COMMIT would leave open what has become of that. It reaches pg_restore,
-        # and without the whole of that there is no COMMIT.
-        writer = _start(*psql, **pipes, start_new_session=True)
+        writer = _start(
+            *psql, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, **UNDISTURBED
+        )
         programs = [(writer, said)]
         with writer, suppress(BrokenPipeError):  # it says why it ended
             writer.stdin.write((EMPTY % (WAIT, schema.replace("'", "''"))).encode())
@@ -240,9 +242,8 @@ def _write_script(
         wanted.writelines(contents)
         wanted.flush()
         options = ('--clean', '--if-exists', '--no-owner', f'--use-list={wanted.name}')
-        reader = _start(
-            'pg_restore', *options, '--file=-', str(file), stdout=subprocess.PIPE, stderr=complaint
-        )
+        pg_restore = 'pg_restore', *options, '--file=-', str(file)
+        reader = _start(*pg_restore, stdout=subprocess.PIPE, stderr=complaint, **UNDISTURBED)
         with reader:
             shutil.copyfileobj(reader.stdout, to)
             reader.stdout.close()
@@ -264,7 +265,7 @@ def _options() -> dict[str, str]:
     return {f'PG{name.replace("_", "").upper()}': str(value) for name, value in options}
 
 
-def _start(*command: str, **pipes: int | IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(*command: str, **pipes: int | bool | IO[bytes]) -> subprocess.Popen[bytes]:
     _, secrets = connection.client.settings_to_cmd_args_env(connection.settings_dict, [])
     # Those of a conda environment lie beside its Python, and cron knows nothing of it.
     path = os.pathsep.join([os.environ.get('PATH', os.defpath), str(Path(sys.executable).parent)])

@@ -23,6 +23,7 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
+from ..explain import told
 from ..files.storage import RESTORING
 from ..files.storage_id import MARK
 from ..interrupt import uninterrupted
@@ -191,7 +192,7 @@ def _replace(
         mark = undo.enter_context(ExitStack())
         _rename([root / MARK], asides[root], mark)
         refused = database_copies.load(database)
-        undo.callback(_put_back, before, mark)
+        undo.callback(_put_back, before, mark, came)
         if came:  # one of them is raised when all is undone
             raise BackupError('The restore was stopped.')
         for folder, stage in stages.items():
@@ -204,17 +205,18 @@ def _replace(
     return [aside for aside in asides.values() if aside.exists()], refused
 
 
-def _put_back(before: Path, mark: ExitStack) -> None:
+def _put_back(before: Path, mark: ExitStack, came: list[int]) -> None:
     """Make the database what it was. Where that fails, the storage does not get its id back: rule 7."""
     try:
         database_copies.load(before)
-    except BackupError as error:
+    except Exception as error:
         mark.pop_all()
-        kept = before.rename(
-            before.parent.parent / f'database-before-{datetime.now(UTC):%Y-%m-%d-%H%M%S}'
-        )
+        came.clear()  # what is raised for a signal would hide this
+        name = f'database-before-{datetime.now(UTC):%Y-%m-%d-%H%M%S}'
+        kept = before.rename(before.parent.parent / name)
+        reason = error if isinstance(error, BackupError) else f'{told(error)}.'
         raise NotPutBack(
-            f'The restore failed, and so did putting the database back: {error} Restore once more; until '
+            f'The restore failed, and so did putting the database back: {reason} Restore once more; until '
             f'then the jobs of this TOM touch nothing. The database as it was is in {kept}.'
         ) from error
 

@@ -111,7 +111,10 @@ def who_runs_hooks(limits: Automation) -> HandOut:
 
     To have a worker run tomtoolkit's own, which only log their call, takes longer than they do.
     """
-    if limits.TASK_ENGINE != 'celery' or limits.HOOKS == 'run' or is_plain(*OF_PRODUCTS):
+    if limits.TASK_ENGINE != 'celery' or limits.HOOKS == 'run':
+        return nobody
+    if is_plain(*OF_PRODUCTS):
+        tell_workers()  # there may have been others, which are owed since then
         return nobody
     from .hand_out import ToWorkers
 

@@ -28,7 +28,7 @@ from ..running.threads import DISK, Pool
 from .check_record import Check, Records
 from .facility_jobs import Facilities
 from .reading_lists import ListReading
-from .record_outcomes import note_attempt, record_outcomes
+from .record_outcomes import record_outcomes
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,6 @@ class Checks:
             self._heart.insist()
             if self._suspects and not (self._active or queues or self._reading.waiting):
                 queues.append(self._suspects.popleft())
-                note_attempt(self._run, queues[0][1][0])
             if not (self._database.due_in() and self._pool.is_at_work):
                 self._do_database_jobs()
             self._begin_more(queues)

@@ -9,7 +9,7 @@ from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
 from ..errors import BrokenClass, OutOfTime, PartFailed, SetAside, SyncError, Unsupported
-from ..hooks import OF_PRODUCTS, is_plain
+from ..hooks import OF_PRODUCTS, OF_STATUS, is_plain
 from ..models import StoredFrame
 from ..observatories.facilities import TIMES, Stock
 from ..running.database_jobs import DatabaseJob, Jobs, one
@@ -20,6 +20,7 @@ from . import hooks_owed, product_hooks, record_status
 from .bring_frames import RecordFrames
 from .facility_jobs import Facilities
 from .facility_saves import let_it_save
+from .hook_attempts import note_attempt
 
 _numbers = count(1)  # in the order in which checks begin
 
@@ -61,6 +62,7 @@ class Check:
         self._open = 0
         self._frames = RecordFrames(self.outcome, facilities, limits)
         self._unsupported: Unsupported | None = None
+        self._has_attempted = False
 
     def advance(self) -> Iterator[tuple[int, Job | DatabaseJob]]:
         """Go on with the results of the last jobs; gives the next ones, numbered."""
@@ -120,7 +122,15 @@ class Check:
             products.update(hooks_owed.products_owed(record.pk))
             lease = self._limits.LEASE  # some have failed, or workers had them, before
         if products and not self._hand_out(products):
+            if record.pk in self._facilities.owing:
+                self._note_attempt(record, *OF_PRODUCTS)
             yield from product_hooks.pay_product_hooks(record.pk, products, lease, holder)
+
+    def _note_attempt(self, record: ObservationRecord, *hooks: str) -> None:
+        """Before hooks that are owed since an earlier run: once a check, and of the TOM's own."""
+        if not (self._has_attempted or is_plain(*hooks)):
+            self._has_attempted = True
+            note_attempt(record.pk)
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
@@ -140,6 +150,7 @@ class Check:
         if stock is not None and not record.observation_id.isdecimal():
             raise Unsupported(f'{record.observation_id!r} is not the number of a request')
         if record.sync.owes_hook:
+            self._note_attempt(record, OF_STATUS)
             with self._noted():
                 yield from record_status.pay_status_hook(record.pk)
         begun = True  # where a part of this is not possible, the data is wanted all the same

@@ -123,27 +123,25 @@ def records_due(now: datetime, selection: Selection | None = None) -> QuerySet[O
 
 
 def due_by_facility(
-    now: datetime, selection: Selection, untried: Collection[int] = ()
+    now: datetime, selection: Selection, suspected: Collection[int] = ()
 ) -> tuple[dict[str, deque[int]], list[tuple[str, int]]]:
     """The primary keys of the records that are due and enrolled, by facility; and the suspects.
 
-    Those that were asked longest ago come first, so that a deadline starves none of them. Suspects
-    owe a hook that no run has noted as failed: it may have ended the run, and may end this one.
-    `untried`: the records that owe such a hook for a product.
+    Those that were asked longest ago come first, so that a deadline starves none of them. A run
+    ended while it called a hook of a suspect, or of another one at that time: it may end this run as
+    well. Those that have ended the fewest come first. `suspected`: see `hooks_owed.suspected`.
     """
     asked = F('sync__asked_at').asc(nulls_first=True)
     records = records_due(now, selection).filter(sync__isnull=False).order_by(asked, 'pk')
     by_facility: dict[str, deque[int]] = {}
-    suspects: list[tuple[str, int]] = []
-    state = 'sync__owes_hook', 'sync__failing_since', 'sync__error_kind'
-    for facility, pk, owes, failing, kind in records.values_list(
-        'facility', 'pk', *state
-    ).iterator():
-        if kind == HookUnfinished.kind or (not failing and (owes or pk in untried)):
-            suspects.append((facility, pk))
+    suspects: list[tuple[int, str, int]] = []
+    fields = 'facility', 'pk', 'sync__error_kind', 'sync__failures'
+    for facility, pk, kind, failures in records.values_list(*fields).iterator():
+        if kind == HookUnfinished.kind or pk in suspected:
+            suspects.append((failures, facility, pk))
         else:
             by_facility.setdefault(facility, deque()).append(pk)
-    return by_facility, suspects
+    return by_facility, [(facility, pk) for _, facility, pk in sorted(suspects)]
 
 
 def next_news(awaited: QuerySet[RecordSync], now: datetime) -> datetime | None:

@@ -12,10 +12,10 @@ from ..running import runs
 from ..running.outcomes import Report
 from ..running.recorded_run import recorded_run
 from ..running.sharing import HandOut, Share, keep_all, nobody
+from . import hooks_owed
 from .check_due import Checks
 from .due import Selection, due_by_facility, enrol, look_ahead
 from .frame_plans import unread_files
-from .hooks_owed import records_that_owe
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ def update(
         enrol()
         if files := unread_files():
             logger.info('Files stored by other commands are read to verify them: %s', files)
-        untried = records_that_owe(hooks_failures=0) if hand_out is nobody else ()
-        due, suspects = due_by_facility(run.started, selection, untried)
+        suspected = hooks_owed.suspected(by_workers=hand_out is not nobody)
+        due, suspects = due_by_facility(run.started, selection, suspected)
         report.due = sum(map(len, due.values())) + len(suspects)
         with runs.heartbeat(run, report) as heart:
             away = storage_trouble()

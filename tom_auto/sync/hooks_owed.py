@@ -5,7 +5,9 @@ from datetime import timedelta
 from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
 from django.db.models.functions import Now
 
-from ..models import SharedFrame, StoredFrame
+from ..errors import HookFailed
+from ..hooks import OF_PRODUCTS, OF_STATUS, is_plain
+from ..models import RecordSync, SharedFrame, StoredFrame
 
 DEAD = Value('the process that ran it has died', output_field=TextField())
 KEEP_FAILING = 2  # failures in a row, after which a person should look
@@ -42,17 +44,32 @@ def keep_failing() -> QuerySet[StoredFrame]:
     return owed().filter(hooks_failures__gte=KEEP_FAILING)
 
 
-def records_that_owe(**conditions: object) -> set[int]:
+def records_that_owe(*which: Q) -> set[int]:
     """The records whose saved products hooks are owed for, since an earlier run.
 
     Those as well that share such a product: its own record may be settled, and not asked any more.
-    `conditions`: which of their rows count.
+    `which`: of which of their rows.
     """
-    owing = owed().filter(**conditions)
+    owing = owed().filter(*which)
     records = set(owing.values_list('record', flat=True))
     if records:
         sharing = SharedFrame.objects.filter(Exists(_of_frame(owing)))
         records |= set(sharing.values_list('record', flat=True))
+    return records
+
+
+def suspected(by_workers: bool) -> set[int]:
+    """The records that owe a hook of this TOM which a run began, perhaps, and did not come to an end of.
+
+    Where it raised, that is noted. `by_workers`: they run the hooks of products.
+    """
+    records: set[int] = set()
+    if not is_plain(OF_STATUS):
+        owing = RecordSync.objects.filter(owes_hook=True).exclude(error_kind=HookFailed.kind)
+        records.update(owing.values_list('record', flat=True))
+    if not is_plain(*OF_PRODUCTS):
+        died = ~Q(hooks_holder='') & Q(hooks_due__lte=Now())
+        records |= records_that_owe(died if by_workers else Q(hooks_failures=0))
     return records
 
 

@@ -6,12 +6,13 @@ from django.db import connection, transaction
 
 from ..conf import Automation
 from ..db_retry import patient
-from ..errors import HookUnfinished, LocalTrouble, NoFrames
+from ..errors import LocalTrouble, NoFrames
 from ..models import RecordSync, UpdateRun
 from ..running.failures import write_failures
 from ..running.outcomes import Ending, Outcome
 from ..running.runs import claim
 from .due import note
+from .hook_attempts import withdraw_attempt
 
 #: What a check leaves in the state of a record; which hooks it owes is written with the status.
 NOTED = [
@@ -46,22 +47,6 @@ def record_outcomes(run: UpdateRun, outcomes: list[Outcome], limits: Automation)
         write_failures(run, outcomes)
 
 
-@patient
-def note_attempt(run: UpdateRun, record: int) -> None:
-    """Note, before it is checked, that the hooks of `record` may end the run: a failure like others.
-
-    What comes of the check takes its place, if the run goes on.
-    """
-    outcome = Outcome('', record, ending=Ending.FAILED)
-    outcome.note(HookUnfinished('a run ended while a hook of this observation was owed'))
-    with transaction.atomic():
-        rows = RecordSync.objects.filter(pk=record).select_related('record')
-        for sync in rows.select_for_update(of=('self',)):
-            outcome.status = sync.record.status
-            note(sync, outcome, run.started, timedelta(0))
-            sync.save(update_fields=NOTED)
-
-
 def _syncs(records: set[int]) -> tuple[dict[int, RecordSync], set[int]]:
     """The states of those records that are there, and the records whose state is locked."""
     there = RecordSync.objects.filter(pk__in=records)
@@ -73,6 +58,7 @@ def _syncs(records: set[int]) -> tuple[dict[int, RecordSync], set[int]]:
 
 def _note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -> None:
     was_settled = sync.is_settled
+    withdraw_attempt(sync)
     note(sync, outcome, now, window)
     if sync.is_settled and not was_settled and not outcome.has_data:
         outcome.note(NoFrames('the observation succeeded, and not one wanted frame has come'))

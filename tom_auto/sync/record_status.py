@@ -10,13 +10,12 @@ from django.db import transaction
 from django.db.models import Model
 from tom_observations.models import ObservationRecord
 
-from ..hooks import is_plain, run_own_hook
+from ..hooks import OF_STATUS, is_plain, run_own_hook
 from ..models import RecordSync
 from ..observatories.facilities import TIMES, Status
 from ..running.database_jobs import DatabaseJob, Jobs, one
 
 FIELDS = 'status', *TIMES
-HOOK = 'observation_change_state'
 
 
 def write_status(record: ObservationRecord, status: Status) -> Jobs:
@@ -36,8 +35,8 @@ def write_status(record: ObservationRecord, status: Status) -> Jobs:
     before = record.status
     for field, value in news.items():
         setattr(record, field, value)
-    if changed and is_plain(HOOK):  # which needs no objects of its own
-        run_own_hook(HOOK, record, before)
+    if changed and is_plain(OF_STATUS):  # which needs no objects of its own
+        run_own_hook(OF_STATUS, record, before)
         yield from one(DatabaseJob(_strike_out, record.pk))
     elif changed:
         yield from pay_status_hook(record.pk)
@@ -78,12 +77,12 @@ def note_owed(records: list[ObservationRecord]) -> None:
 
 def pay_status_hook(pk: int) -> Jobs:
     """Run the hook that the record `pk` owes, with objects read for it. Raises HookFailed."""
-    is_own = not is_plain(HOOK)
+    is_own = not is_plain(OF_STATUS)
     record = yield from one(DatabaseJob(_read_owing, pk, by_itself=is_own))
     if record is None:
         return
     if record.status != record.sync.status_before:
-        run_own_hook(HOOK, record, record.sync.status_before)
+        run_own_hook(OF_STATUS, record, record.sync.status_before)
     if is_own:  # at once: it may have sent a mail
         _strike_out([pk])
     else:
