@@ -3,6 +3,7 @@
 | module | what it does |
 |---|---|
 | `sync` | `updatedata`: what is due, what became of it, the data |
+| `hooks` | the hooks of a TOM: how they are called, and which are owed |
 | `running` | how a job runs: one run of it at a time, its threads, and what came of it |
 | `files` | the files of data products: where they lie, and whether they are whole |
 | `observatories` | asks facility classes, portals and archives |
@@ -40,7 +41,6 @@
 | `conf` | the settings, `TOM_AUTO` |
 | `errors` | what can go wrong; the type decides, the text is for a person |
 | `explain` | turns any exception into one of `errors`, with a text that a person can act on |
-| `hooks` | which hooks are the TOM's own, and how they are called |
 | `db_retry` | waits for a database that has gone away, or that another program keeps to itself |
 | `versions` | which versions a TOM has: library, template, and the packages they need |
 | `environment` | reads `.env` for the settings; makes it, without packages |

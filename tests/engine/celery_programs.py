@@ -14,8 +14,8 @@ from program import TESTS, environment_of, write_settings
 from redis_server import Redis, redis_server
 from tom_auto.celery_tasks import sending
 from tom_auto.celery_tasks.app import app
+from tom_auto.hooks.owed import owed
 from tom_auto.models import TaskWorker
-from tom_auto.sync.hooks_owed import owed
 
 LEASE = 2  # seconds
 #: A machine that is busy with many workers answers late.

@@ -21,8 +21,9 @@ from rabbit_server import rabbit_server
 from tom_auto.celery_tasks import sending
 from tom_auto.celery_tasks.app import HOOKS, app, queue
 from tom_auto.celery_tasks.tasks import pay_hooks
+from tom_auto.hooks import owed as hooks_owed
+from tom_auto.hooks import product_hooks
 from tom_auto.models import StoredFrame
-from tom_auto.sync import hooks_owed, product_hooks
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -362,7 +362,7 @@ class TestHooks:
     def test_that_a_killed_run_owes_are_called_by_the_next(self, sky, observed, hooks, monkeypatch):
         record = observed(frames=2)
         with monkeypatch.context() as killed:
-            killed.setattr('tom_auto.sync.product_hooks.Claim.pay', never)
+            killed.setattr('tom_auto.hooks.product_hooks.Claim.pay', never)
             updatedata()
         RecordSync.objects.filter(record=record).delete()  # it did not come to that either
         assert hooks.one == []
@@ -389,7 +389,7 @@ class TestHooks:
     ):
         observed(frames=1)
         with monkeypatch.context() as killed:
-            killed.setattr('tom_auto.sync.product_hooks.Claim.pay', never)
+            killed.setattr('tom_auto.hooks.product_hooks.Claim.pay', never)
             updatedata()
         settings.TOM_FACILITY_CLASSES = []
 

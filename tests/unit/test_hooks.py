@@ -12,8 +12,8 @@ from tom_observations.facilities.lco import LCOFacility
 from tom_observations.models import ObservationRecord
 
 import faults
+from tom_auto.hooks.owed import owed as owed_products
 from tom_auto.models import RecordSync
-from tom_auto.sync.hooks_owed import owed as owed_products
 
 from .running import updatedata
 

@@ -68,7 +68,7 @@ LAYERS = [
     {'sync.check_record', 'running.failures'},
     {'running.runs'},
     {'sync.bring_frames', 'sync.facility_saves'},
-    {'sync.facility_jobs', 'sync.hook_attempts', 'sync.previews'},
+    {'hooks.attempts', 'sync.facility_jobs', 'sync.previews'},
     {'running.sharing'},
     {'observatories.archive_lists'},
     {
@@ -79,7 +79,7 @@ LAYERS = [
         'sync.due',
         'sync.record_status',
         'observatories.portal_lists',
-        'sync.product_hooks',
+        'hooks.product_hooks',
         'sync.products',
     },
     {'running.database_jobs'},
@@ -97,14 +97,14 @@ LAYERS = [
     {
         'files.file_names',
         'observatories.frames',
-        'sync.hooks_owed',
+        'hooks.owed',
         'running.heartbeat',
         'observatories.portal_pages',
         'files.whole_file',
     },
     {'observatories.http'},
     {'observatories.retries'},
-    {'hooks'},
+    {'hooks.calls'},
     {'db_retry', 'explain'},
     {'arrivals.noting'},
     {
@@ -122,6 +122,7 @@ LAYERS = [
         'environment',
         'interrupt',
         'media_store',
+        'running.backoff',
         'log_config',
         's3_storage',
         'stand_in',
@@ -131,7 +132,7 @@ LAYERS = [
     },
 ]
 #: The rooms of `updatedata`, from the top. Each imports only from those after it.
-ROOMS = ['sync', 'running', 'files', 'observatories']
+ROOMS = ['sync', 'hooks', 'running', 'files', 'observatories']
 #: These stand by themselves: anything may import them, and they import nothing of the others.
 APART = {'scheduling', 'simulator'}
 

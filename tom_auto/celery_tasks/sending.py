@@ -8,9 +8,9 @@ from time import monotonic
 
 from kombu import Connection
 
+from ..hooks.owed import due
+from ..hooks.product_hooks import CHUNK
 from ..redact import redact
-from ..sync.hooks_owed import due
-from ..sync.product_hooks import CHUNK
 from .app import CONNECT_SECONDS, HOOKS, app, queue
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from django.db import DatabaseError
 from .. import environment
 from ..conf import Automation
 from ..conf import mistakes as conf_mistakes
-from ..hooks import OF_PRODUCTS, is_plain
+from ..hooks.calls import OF_PRODUCTS, is_plain
 from ..models import TaskWorker
 from ..redact import redact
 from ..running.sharing import HandOut, Share, keep_all, nobody

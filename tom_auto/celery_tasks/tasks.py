@@ -14,13 +14,13 @@ from django.db import connection
 from django.utils import timezone
 
 from ..conf import automation
+from ..hooks.owed import due
+from ..hooks.product_hooks import pay_next, this_process
 from ..lateness import runs_begun
 from ..scheduling.definition import LONGEST_TIMEOUT
 from ..scheduling.job_log import log_file, owner_only
 from ..scheduling.plan import START
 from ..scheduling.runner import DAY
-from ..sync.hooks_owed import due
-from ..sync.product_hooks import pay_next, this_process
 from . import batches, sending, workers  # noqa: F401  (importing `workers` has it see that they can work)
 from .app import BUDGET, app
 

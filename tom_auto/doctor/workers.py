@@ -6,9 +6,9 @@ from django.utils import timezone
 
 from ..celery_tasks import setup
 from ..conf import slug
+from ..hooks.owed import due, keep_failing, owed
 from ..jobs import beat
 from ..models import TaskWorker
-from ..sync.hooks_owed import due, keep_failing, owed
 from .finding import FAILED, OK, WARNING, Found
 
 SILENT = timedelta(minutes=2)  # a worker that says nothing for so long is dead, or suspended

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from ..access import for_staff, for_visitors, may_act, seen_by, sees_target
 from ..celery_tasks import setup
+from ..hooks.owed import due, keep_failing, owed
 from ..jobs import beat
 from ..models import TaskWorker
-from ..sync.hooks_owed import due, keep_failing, owed
 
 SILENT = timedelta(minutes=2)
 SHOWN = 5  # of the files whose hooks fail

@@ -2,6 +2,7 @@
 
 | module | what it does |
 |---|---|
+| `backoff` | How long to wait after failures |
 | `failures` | Writes what failed in a run |
 | `heartbeat` | Says that a process is alive, in a thread of its own, for as long as its work goes on |
 | `outcomes` | What came of checking one record, and of a whole run |

@@ -11,10 +11,7 @@
 | `facility_saves` | What facility classes save by themselves gets what every saved frame gets: rules 4 and 10 |
 | `frame_files` | The file of a frame: what there is of it, or what its archive sends; in threads |
 | `frame_plans` | What is kept of a record's frames already, and what there is to do about each |
-| `hook_attempts` | Notes that a hook is called once more which a run may not have come to an end of: rule 3 |
-| `hooks_owed` | Which saved data products owe hooks: rule 10 |
 | `previews` | Makes a JPEG of each stored image where AUTO_THUMBNAILS asks for it: rule 10 |
-| `product_hooks` | Runs the hooks for saved data products, with a lease: in the run, or in workers |
 | `products` | The rows of frames: a row means a whole, verified file (rules 6 to 9) |
 | `reading_lists` | Has the lists of the observatories read, before the first record is checked: rule 17 |
 | `record_outcomes` | Writes what came of some records of a run: when each is due again, and what failed |

@@ -9,18 +9,20 @@ from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
 from ..errors import BrokenClass, OutOfTime, PartFailed, SetAside, SyncError, Unsupported
-from ..hooks import OF_PRODUCTS, OF_STATUS, is_plain
+from ..hooks import product_hooks
+from ..hooks.attempts import note_attempt
+from ..hooks.calls import OF_PRODUCTS, OF_STATUS, is_plain
+from ..hooks.owed import products_owed
 from ..models import StoredFrame
 from ..observatories.facilities import TIMES, Stock
 from ..running.database_jobs import DatabaseJob, Jobs, one
 from ..running.outcomes import Ending, Outcome
 from ..running.sharing import HandOut
 from ..running.threads import Job
-from . import hooks_owed, product_hooks, record_status
+from . import record_status
 from .bring_frames import RecordFrames
 from .facility_jobs import Facilities
 from .facility_saves import let_it_save
-from .hook_attempts import note_attempt
 
 _numbers = count(1)  # in the order in which checks begin
 
@@ -119,7 +121,7 @@ class Check:
             lease, holder = self._limits.LEASE, product_hooks.this_process()
         saves = self._facilities.overrides(self.outcome.facility, 'save_data_products')
         if saves or record.pk in self._facilities.owing:
-            products.update(hooks_owed.products_owed(record.pk))
+            products.update(products_owed(record.pk))
             lease = self._limits.LEASE  # some have failed, or workers had them, before
         if products and not self._hand_out(products):
             if record.pk in self._facilities.owing:

@@ -31,15 +31,11 @@ from tom_observations.models import ObservationRecord
 
 from ..errors import HookUnfinished
 from ..models import RecordSync, SharedFrame, StoredFrame
+from ..running.backoff import SLACK, backoff
 from ..running.outcomes import Ending, Outcome, Report
 
 State = RecordSync.State
 EAGER = timedelta(days=1)  # after the end: asked at every run
-FIRST_BACKOFF = timedelta(minutes=30)
-LONGEST_BACKOFF = timedelta(days=1)
-# Runs do not start on the dot: what is due within a few minutes of the run after next must
-# not be put off by a whole period.
-SLACK = 0.9
 CHUNK = 1000  # rows in one statement
 
 
@@ -129,7 +125,7 @@ def due_by_facility(
 
     Those that were asked longest ago come first, so that a deadline starves none of them. A run
     ended while it called a hook of a suspect, or of another one at that time: it may end this run as
-    well. Those that have ended the fewest come first. `suspected`: see `hooks_owed.suspected`.
+    well. Those that have ended the fewest come first. `suspected`: see `hooks.owed`.
     """
     asked = F('sync__asked_at').asc(nulls_first=True)
     records = records_due(now, selection).filter(sync__isnull=False).order_by(asked, 'pk')
@@ -221,11 +217,3 @@ def _next_check(
     if age < EAGER:
         return now, False
     return now + min(age / 8 * SLACK, window - age), False
-
-
-def backoff(failures: int) -> timedelta:
-    """How long to wait after so many failures in a row."""
-    if failures <= 1:
-        return timedelta(0)
-    doublings = min(failures - 2, 10)  # beyond that the longest is reached anyway
-    return min(FIRST_BACKOFF * 2**doublings, LONGEST_BACKOFF) * SLACK

@@ -8,11 +8,11 @@ from django.contrib.auth.models import User
 from ..conf import Automation
 from ..db_retry import patient
 from ..files.storage_id import storage_trouble
+from ..hooks.owed import suspected_records
 from ..running import runs
 from ..running.outcomes import Report
 from ..running.recorded_run import recorded_run
 from ..running.sharing import HandOut, Share, keep_all, nobody
-from . import hooks_owed
 from .check_due import Checks
 from .due import Selection, due_by_facility, enrol, look_ahead
 from .frame_plans import unread_files
@@ -47,7 +47,7 @@ def update(
         enrol()
         if files := unread_files():
             logger.info('Files stored by other commands are read to verify them: %s', files)
-        suspected = hooks_owed.suspected(by_workers=hand_out is not nobody)
+        suspected = suspected_records(by_workers=hand_out is not nobody)
         due, suspects = due_by_facility(run.started, selection, suspected)
         report.due = sum(map(len, due.values())) + len(suspects)
         with runs.heartbeat(run, report) as heart:

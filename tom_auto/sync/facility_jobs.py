@@ -16,6 +16,7 @@ from ..conf import Automation
 from ..db_retry import patient
 from ..errors import Unsupported
 from ..explain import told
+from ..hooks.owed import records_that_owe
 from ..observatories import archive_lists
 from ..observatories.archive_lists import Sight
 from ..observatories.facilities import (
@@ -32,7 +33,6 @@ from ..observatories.portal_lists import Found, read_lists, wanted_of
 from ..running.threads import DISK, ROOM, Job
 from . import frame_files
 from .frame_plans import Plan, heard_of
-from .hooks_owed import records_that_owe
 
 logger = logging.getLogger(__name__)
 

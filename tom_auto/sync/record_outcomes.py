@@ -7,12 +7,12 @@ from django.db import connection, transaction
 from ..conf import Automation
 from ..db_retry import patient
 from ..errors import LocalTrouble, NoFrames
+from ..hooks.attempts import withdraw_attempt
 from ..models import RecordSync, UpdateRun
 from ..running.failures import write_failures
 from ..running.outcomes import Ending, Outcome
 from ..running.runs import claim
 from .due import note
-from .hook_attempts import withdraw_attempt
 
 #: What a check leaves in the state of a record; which hooks it owes is written with the status.
 NOTED = [

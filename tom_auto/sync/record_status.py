@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Model
 from tom_observations.models import ObservationRecord
 
-from ..hooks import OF_STATUS, is_plain, run_own_hook
+from ..hooks.calls import OF_STATUS, is_plain, run_own_hook
 from ..models import RecordSync
 from ..observatories.facilities import TIMES, Status
 from ..running.database_jobs import DatabaseJob, Jobs, one

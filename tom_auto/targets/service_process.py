@@ -20,7 +20,7 @@ from tom_targets.models import Target
 
 from ..errors import OF_THE_SERVICE, BadAnswer, BadQuery, NotConfigured, SyncError
 from ..explain import explained, told
-from ..hooks import run_own_hook
+from ..hooks.calls import run_own_hook
 from ..models import ServiceTarget
 from ..new_target_access import Access
 from .candidates import Keeper, overrides

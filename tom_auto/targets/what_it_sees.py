@@ -13,8 +13,8 @@ from tom_observations.cadence import CadenceStrategy
 from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
 from tom_observations.models import DynamicCadence, ObservationRecord
 
-from .. import hooks
 from ..errors import CannotRepeat
+from ..hooks import calls as hooks
 from ..stand_in import in_the_place_of
 
 

@@ -1,4 +1,4 @@
-"""The hooks of a TOM: which of them are its own, and how they are called."""
+"""Which hooks are the TOM's own, and how they are called."""
 
 import signal
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db import connections
 from tom_common.hooks import run_hook
 
-from .conf import automation
-from .explain import hook_failed
+from ..conf import automation
+from ..explain import hook_failed
 
 PLAIN = 'tom_common.hooks', 'tom_dataproducts.hooks'
 OF_STATUS = 'observation_change_state'

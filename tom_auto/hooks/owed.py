@@ -1,4 +1,4 @@
-"""Which saved data products owe hooks: rule 10."""
+"""Which saved data products owe hooks, and which records a hook may end a run for: rule 10."""
 
 from datetime import timedelta
 
@@ -6,8 +6,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
 from django.db.models.functions import Now
 
 from ..errors import HookFailed
-from ..hooks import OF_PRODUCTS, OF_STATUS, is_plain
 from ..models import RecordSync, SharedFrame, StoredFrame
+from .calls import OF_PRODUCTS, OF_STATUS, is_plain
 
 DEAD = Value('the process that ran it has died', output_field=TextField())
 KEEP_FAILING = 2  # failures in a row, after which a person should look
@@ -58,7 +58,7 @@ def records_that_owe(*which: Q) -> set[int]:
     return records
 
 
-def suspected(by_workers: bool) -> set[int]:
+def suspected_records(by_workers: bool) -> set[int]:
     """The records that owe a hook of this TOM which a run began, perhaps, and did not come to an end of.
 
     Where it raised, that is noted. `by_workers`: they run the hooks of products.

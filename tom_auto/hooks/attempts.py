@@ -10,7 +10,7 @@ from django.utils import timezone
 from ..db_retry import patient
 from ..errors import HookUnfinished
 from ..models import RecordSync
-from .due import backoff
+from ..running.backoff import backoff
 
 SAID = 'a run ended while a hook of this observation was owed'
 NOTED = 'state', 'status', 'failures', 'failing_since', 'next_check', 'error', 'error_kind'

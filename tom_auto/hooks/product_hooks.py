@@ -26,12 +26,12 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 from ..errors import HookFailed
-from ..hooks import OF_PRODUCTS, is_plain, run_own_hook
 from ..models import StoredFrame
+from ..running.backoff import backoff
 from ..running.database_jobs import DatabaseJob, Jobs, alone, one
 from ..running.heartbeat import Heartbeat
-from .due import backoff
-from .hooks_owed import DEAD, due, note_failure, owed
+from .calls import OF_PRODUCTS, is_plain, run_own_hook
+from .owed import DEAD, due, note_failure, owed
 
 RUN = 'the run'  # who holds what a run without workers has claimed: there is only one
 CHUNK = 10  # products of one record, which a worker claims together
