@@ -114,6 +114,20 @@ def test_a_media_folder_that_is_not_there(settings, tmp_path):
     status, states, words = examined('Data')
     assert (status, states) == (1, ['failed'])
     assert 'cannot be written' in words
+    assert f'mkdir -p {settings.MEDIA_ROOT}' in words
+
+
+@pytest.mark.parametrize('known_by', ['its id', 'a data product'])
+def test_data_that_was_there_is_mounted_and_not_made(settings, tmp_path, add_record, known_by):
+    """mkdir would make an empty directory on the disk below the one that is missing."""
+    if known_by == 'its id':
+        accept_storage()
+    else:
+        DataProduct.objects.create(target=add_record().target, data='M31/LCO/1/a.fits')
+    settings.MEDIA_ROOT = tmp_path / 'nowhere'
+    _, _, words = examined('Data')
+    assert 'is missing' in words and 'Mount the disk' in words
+    assert 'mkdir' not in words
 
 
 @pytest.fixture

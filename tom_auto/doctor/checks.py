@@ -12,9 +12,10 @@ from pathlib import Path
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.core.mail import get_connection
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Count, Min
+from tom_dataproducts.models import DataProduct
 
 from .. import versions
 from ..audit import summary
@@ -106,8 +107,7 @@ def media() -> Found:
         with tempfile.TemporaryFile(dir=folder):
             yield OK, f'{folder} can be written'
     except OSError as error:
-        fix = f'mkdir -p {folder}; chown {os.getuid()} {folder} (as the user who runs the jobs)'
-        yield FAILED, f'{folder} cannot be written: {error.strerror}', fix
+        yield FAILED, f'{folder} cannot be written: {error.strerror}', _folder_fix(folder)
         return
     yield from right_storage()
     free, least = shutil.disk_usage(folder).free, automation().MIN_FREE_BYTES
@@ -115,6 +115,20 @@ def media() -> Found:
     fix = "Free some disk space, or lower TOM_AUTO['MIN_FREE_BYTES']"
     low = FAILED, f'{found}, less than {least / 1e9:.1f} GB', fix
     yield low if free < least else (OK, found)
+
+
+def _folder_fix(folder: Path) -> str:
+    """How `folder` can be written again. One that held data is not made anew: its disk may not be mounted."""
+    if not folder.is_dir() and _held_data():
+        return f'The database names data that was in {folder}, which is missing. Mount the disk that it is on'
+    return f'mkdir -p {folder}; chown {os.getuid()} {folder} (as the user who runs the jobs)'
+
+
+def _held_data() -> bool:
+    try:
+        return StorageMark.objects.exists() or DataProduct.objects.exists()
+    except DatabaseError:  # there is no table before the first migrate
+        return False
 
 
 def right_storage() -> Found:
