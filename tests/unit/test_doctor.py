@@ -23,6 +23,7 @@ from tom_auto.files.storage import RESTORING
 from tom_auto.files.storage_id import MARK, accept_storage
 from tom_auto.models import Submission, UpdateRun
 
+from .own_classes import Lists
 from .page import ran
 from .receiving import free_port, mail_server, use_mail
 
@@ -61,6 +62,13 @@ def examined(check):
     assert all(finding['fix'] for finding in found if finding['state'] != 'ok')
     states = [finding['state'] for finding in found]
     return status, states, ' '.join(f'{finding["found"]} {finding["fix"]}' for finding in found)
+
+
+def test_the_variable_of_an_observatory_of_the_tom_itself(settings, sky):
+    """In .env its name is in capitals: docs/own.md."""
+    settings.TOM_FACILITY_CLASSES = [f'{Lists.__module__}.Lists']
+    settings.FACILITIES = {'Lists': sky.settings() | {'api_key': ''}}
+    assert 'Set LISTS_API_KEY in .env' in examined('Observatories')[2]
 
 
 def test_a_query_of_a_service_that_is_missing_and_an_uncertain_submission(add_record):

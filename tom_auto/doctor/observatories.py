@@ -53,7 +53,7 @@ def _entry(name: str, facility: object) -> str:
 
 def _where(entry: str, option: str) -> str:
     if (place := place_of_settings()) == '.env':
-        return f'{entry}_{option} in {place}'
+        return f'{entry.upper()}_{option} in {place}'  # its name in .env is in capitals
     return f"FACILITIES['{entry}']['{option.lower()}'] in {place}"
 
 
