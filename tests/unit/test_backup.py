@@ -4,6 +4,7 @@ import fcntl
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -108,6 +109,20 @@ def test_all_of_it_comes_back_also_what_was_lost_and_changed(tom, place):
     assert str(tom / 'linked' / aside.name) in said
     assert 'migrate' in said
     assert updatedata()[1]['saved'] == 0
+
+
+def test_what_it_says_to_type_restores_it(tom, tmp_path):
+    """Its name is enough in the usual place alone."""
+    for options in ((), ('--to', tmp_path / 'another place')):
+        words = backup(*options).split('manage.py restore ')[1].strip()
+        [name] = shlex.split(words)
+        assert 'Restored: ' in restore(name, '--yes')
+    assert name.startswith(str(tmp_path / 'another place'))
+
+
+def test_a_place_beside_where_it_is_typed_is_named_in_full(tom, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert f'manage.py restore {tmp_path}/there/' in backup('--to', Path('there'))
 
 
 def test_for_its_owner_alone(tom, place):

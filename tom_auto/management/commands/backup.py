@@ -1,5 +1,6 @@
 """`manage.py backup`: the database and the data in one file."""
 
+import shlex
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -51,6 +52,11 @@ class Command(LibraryCommand):
             )
         if made.deleted:
             self.stdout.write(f'Deleted: {", ".join(made.deleted)}.')
-        self.stdout.write(
-            f'Copy it to another machine, with .env. To restore it: {manage(f"restore {made.path.name}")}'
-        )
+        restoring = manage(f'restore {shlex.quote(_named(made.path))}')
+        self.stdout.write(f'Copy it to another machine, with .env. To restore it: {restoring}')
+
+
+def _named(backup: Path) -> str:
+    """What `restore` knows it by: its name is enough in the usual place alone."""
+    path = backup.resolve()
+    return path.name if path.parent == usual_place().resolve() else str(path)
