@@ -1,16 +1,18 @@
 """What a user adds to a TOM goes into their own files: none of it touches the library."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import copy, copytree
 
 import pytest
 
-from baking import bake
+from baking import TEMPLATE, bake
 from observing import BROUGHT_HOME, RECORD, observatory
 from running import manage, with_django
 
+OWN = TEMPLATE / 'docs' / 'own.md'
 pytestmark = pytest.mark.xdist_group('extending')  # what is made here, is made once
 
 
@@ -50,6 +52,17 @@ def done(project: Path, *arguments: str) -> str:
 
 def append(file: Path, text: str) -> None:
     file.write_text(file.read_text() + text)
+
+
+def files_of_the_guide(project: Path, heading: str) -> list[str]:
+    """Write each file that this part of docs/own.md shows; the first line of each names it."""
+    [part] = re.findall(rf'^## {heading}\n(.*?)(?=^## |\Z)', OWN.read_text(), re.M | re.S)
+    shown = re.findall(r'```\w+\n(?:# |\{# )(\S+\.\w+)(?: #\})?\n(.*?)```', part, re.S)
+    for name, text in shown:
+        file = project / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    return [name for name, _ in shown]
 
 
 def test_a_model(tom: Path) -> None:
@@ -162,28 +175,31 @@ def test_a_page_and_a_link_to_it(tom: Path) -> None:
         for line in apps.read_text().splitlines()
     ]
     apps.write_text('\n'.join(lines) + '\n')
-    (tom / 'app' / 'urls.py').write_text("""
-from django.urls import path
-from django.views.generic import TemplateView
-
-urlpatterns = [path('', TemplateView.as_view(template_name='app/mine.html'), name='mine')]
-""")
-    (tom / 'templates' / 'app').mkdir()
-    (tom / 'templates' / 'app' / 'nav.html').write_text('<li><a href="/mine/">Mine</a></li>')
-    (tom / 'templates' / 'app' / 'mine.html').write_text(
-        '{% extends "tom_common/base.html" %}{% block content %}<h1>My page</h1>{% endblock %}'
-    )
+    assert files_of_the_guide(tom, 'A page') == [
+        'app/views.py',
+        'app/urls.py',
+        'templates/app/mine.html',
+        'templates/app/nav.html',
+    ]
     printed = with_django(
         tom,
         """
 from django.test import Client
-answer = Client(SERVER_NAME='localhost').get('/mine/', secure=True)
+from tom_targets.models import Target
+Target.objects.create(name='M 31', type='SIDEREAL', permissions='OPEN')
+Target.objects.create(name='Hidden', type='SIDEREAL', permissions='PRIVATE')
+client = Client(SERVER_NAME='localhost')
+answer = client.get('/mine/', secure=True)
 print(answer.status_code, answer.content.decode())
+print('Home', client.get('/', secure=True).status_code)
 """,
     )
     assert printed.startswith('200 ')
     assert '<h1>My page</h1>' in printed
-    assert '<a href="/mine/">Mine</a>' in printed
+    assert '<li>M 31</li>' in printed
+    assert 'Hidden' not in printed
+    assert 'href="/mine/">Mine</a>' in printed
+    assert 'Home 200' in printed
     assert 'href="/automation/"' in printed
 
 

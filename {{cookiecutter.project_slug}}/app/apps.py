@@ -13,7 +13,7 @@ class MyAppConfig(AppConfig):
     verbose_name = 'This TOM'
 
     # def nav_items(self):
-    #     """Links in the navigation bar, each a template with one <li>."""
+    #     """Links in the navigation bar, each a template with one <li>: templates/app/nav.html."""
     #     return [{'partial': 'app/nav.html'}]
 
     # def include_url_paths(self):
