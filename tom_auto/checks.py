@@ -5,6 +5,7 @@ from django.core.checks import CheckMessage, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, get_commands, load_command_class
 from django.db import DatabaseError
+from django.utils.module_loading import import_string
 
 from .scheduling.definition import Job
 
@@ -67,6 +68,32 @@ def new_targets_mistake() -> str:
         return str(mistake)
     except DatabaseError:  # there are no groups before the first migrate
         return ''
+
+
+@register(Tags.compatibility)
+def check_hooks(**kwargs: object) -> list[CheckMessage]:
+    """tom_auto.W007: HOOKS names a function that cannot be imported."""
+    named = ((name, path) for name, path in getattr(settings, 'HOOKS', {}).items() if path)
+    return [
+        Warning(
+            f"HOOKS['{name}']: {path!r} cannot be imported: {wrong}",
+            hint='Correct HOOKS in the settings, or the module that it names.',
+            id='tom_auto.W007',
+        )
+        for name, path in named
+        if (wrong := _import_trouble(path))
+    ]
+
+
+def _import_trouble(path: str) -> str:
+    """What keeps the function of this dotted name from being imported; empty if nothing does."""
+    from .redact import redact
+
+    try:
+        import_string(path)
+    except (Exception, SystemExit) as error:  # of whatever the module does as it is imported
+        return redact(f'{type(error).__name__}: {error}')
+    return ''
 
 
 def _mistake(job: Job) -> str:

@@ -6,7 +6,8 @@ import pytest
 from django.core.management import call_command
 
 from tom_auto.checks import check_facilities, check_jobs
-from tom_auto.doctor.finding import OK, WARNING
+from tom_auto.doctor.checks import hooks
+from tom_auto.doctor.finding import FAILED, OK, WARNING
 from tom_auto.doctor.privacy import privacy
 
 
@@ -18,6 +19,33 @@ def test_a_facility_that_is_not_there(settings):
     err = StringIO()
     call_command('check', stderr=err)
     assert 'tom_auto.W003' in err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ('path', 'mistake'),
+    [
+        (f'{__name__}.note_frmes', 'note_frmes'),
+        ('no_such_app.hooks.note', "No module named 'no_such_app'"),
+        ('without_a_dot', 'without_a_dot'),
+        (f'{__package__}.broken_hooks.note', 'the hooks end here'),
+        (f'{__name__}.check_facilities', None),
+        (None, None),
+    ],
+)
+def test_a_hook_that_cannot_be_imported(settings, path, mistake):
+    settings.HOOKS = settings.HOOKS | {'frames_arrived': path}
+    err = StringIO()
+    call_command('check', stderr=err)
+    found = list(hooks())
+    if mistake is None:
+        assert 'HOOKS' not in err.getvalue()
+        assert [state for state, *_ in found] == [OK]
+        return
+    assert f"HOOKS['frames_arrived']: {path!r}" in err.getvalue()
+    assert mistake in err.getvalue() and 'tom_auto.W007' in err.getvalue()
+    [(state, words, fix)] = found
+    assert state == FAILED
+    assert mistake in words and 'HOOKS' in fix
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from .. import versions
 from ..audit import summary
 from ..celery_tasks import setup
 from ..channels import SWITCH, channels, last_error
+from ..checks import check_hooks
 from ..conf import automation, check_command, manage, shared_database
 from ..errors import StorageAway, Unsupported
 from ..files.storage_id import insist_on_storage
@@ -167,6 +168,14 @@ def right_command() -> Found:
         yield FAILED, message.msg, message.hint
 
 
+def hooks() -> Found:
+    found = check_hooks()
+    for message in found:
+        yield FAILED, message.msg, message.hint
+    if not found:
+        yield OK, 'Every function that HOOKS names can be imported'
+
+
 def last_runs() -> Found:
     for health in healths():
         if health.is_trouble:
@@ -251,6 +260,7 @@ CHECKS: dict[str, Callable[[], Found]] = {
     'Clock': clock,
     'Workers': workers,
     'Schedule': installed,
+    'Hooks': hooks,
     'Runs': last_runs,
     'Not supported': unsupported,
     'Files': audit,

@@ -1,0 +1,3 @@
+"""Hooks that cannot be imported."""
+
+raise SystemExit('the hooks end here')
