@@ -8,6 +8,7 @@ that comes in.
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -55,6 +56,7 @@ def load_environment(project: Path) -> None:
     from dotenv import load_dotenv  # here, so that making the file needs no packages
 
     if file.exists():
+        _insist_on_whole_lines(file)
         _forget_former()
     before = set(os.environ)
     # No interpolation: a `$` in a token or a password stands for itself. Some editors begin a file with a mark.
@@ -89,6 +91,20 @@ def _note_lines(content: bytes, besides: Collection[str] = ()) -> None:
             raise BadSetting(f'.env, line {number}: this is not UTF-8. Save it as UTF-8.') from None
         if named and named[1] not in besides:
             _lines[named[1]] = number
+
+
+def _insist_on_whole_lines(file: Path) -> None:
+    """Raise BadSetting with the first line that cannot be read: its variable would be missing."""
+    from dotenv.parser import parse_stream
+
+    for found in parse_stream(io.StringIO(file.read_text(encoding='utf-8-sig'))):
+        if found.error:
+            text = found.original.string  # with the empty lines above it
+            number = found.original.line + text[: -len(text.lstrip())].count('\n')
+            raise BadSetting(
+                f'.env, line {number}: this line cannot be read. Write NAME=value; and a quotation mark '
+                'at the beginning of a value needs one at its end.'
+            )
 
 
 def place(name: str) -> str:
@@ -159,6 +175,19 @@ def address(name: str, default: str) -> str:
     if re.fullmatch(r'https?://[^\s/]+\S*', value):
         return value
     raise BadSetting(f'{place(name)}: {name}={value!r}. It must begin with http:// or https://.')
+
+
+def database(default: str) -> dict[str, object]:
+    """The database of DATABASE_URL, as DATABASES has it. Raises BadSetting if it is not an address of one."""
+    import dj_database_url  # here, so that making the file needs no packages
+
+    try:
+        return dj_database_url.parse(text('DATABASE_URL', default))
+    except ValueError:  # without the address, which may hold a password
+        raise BadSetting(
+            f'{place("DATABASE_URL")}: DATABASE_URL is not the address of a database. Write '
+            'postgresql://USER:PASSWORD@HOST:5432/NAME, or nothing for SQLite.'
+        ) from None
 
 
 def words(name: str) -> list[str]:

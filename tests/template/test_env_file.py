@@ -54,6 +54,43 @@ def test_j12_an_empty_secret_key_is_told_with_the_way_out(project: Path) -> None
     assert 'Traceback' not in done.stdout
 
 
+@pytest.mark.parametrize(
+    'wrong', ['postgres//tom:pass-word@host/tom', 'postgresql://host:port/tom']
+)
+def test_an_address_of_a_database_that_is_none_is_told(project: Path, wrong: str) -> None:
+    (project / '.env').write_text(f'SECRET_KEY=x\nDATABASE_URL={wrong}\n')
+    done = manage(project, 'check')
+    assert done.returncode == 1
+    assert done.stdout.startswith('.env, line 2: DATABASE_URL is not the address of a database.')
+    assert 'Traceback' not in done.stdout
+    assert 'pass-word' not in done.stdout
+
+
+@pytest.mark.parametrize('wrong', ['DEBUG true', "LCO_API_KEY='to-ken", 'LCO_API_KEY="to-ken" x'])
+def test_a_line_that_cannot_be_read_is_told(project: Path, wrong: str) -> None:
+    """Its variable was left out: no token, or DEBUG as it is by default."""
+    (project / '.env').write_text(f'SECRET_KEY=x\n\n\n{wrong}\nHTTPS=false\n')
+    done = manage(project, 'check')
+    assert done.returncode == 1
+    assert done.stdout.startswith('.env, line 4: this line cannot be read.')
+    assert 'Traceback' not in done.stdout
+    assert 'to-ken' not in done.stdout
+
+
+def test_what_the_lines_of_the_file_may_be(project: Path) -> None:
+    lines = [
+        'SECRET_KEY=x',
+        '# a comment',
+        '',
+        "export ADMINS='a@b.org' # me",
+        'A="two',
+        'lines"',
+        'B=',
+    ]
+    (project / '.env').write_text('\n'.join(lines))
+    assert 'no issues' in manage(project, 'check').stdout
+
+
 def test_j4_in_a_container_the_line_of_a_mistake_is_named(project: Path) -> None:
     """The container has no .env, only what Compose made of it."""
     lines = (project / '.env.example').read_text().replace('SECRET_KEY=', 'SECRET_KEY=x')

@@ -14,7 +14,6 @@ import os
 import sys
 from pathlib import Path
 
-import dj_database_url
 from tom_common.default_settings import *  # noqa: F403
 from tom_common.default_settings import (
     TOMTOOLKIT_AUTHENTICATION_BACKENDS,
@@ -173,9 +172,7 @@ TEMPLATES = [
 ]
 CRISPY_TEMPLATE_PACK = 'bootstrap5'
 
-database = dj_database_url.parse(
-    environment.text('DATABASE_URL', default=f'sqlite:///{BASE_DIR / "db.sqlite3"}')
-)
+database = environment.database(default=f'sqlite:///{BASE_DIR / "db.sqlite3"}')
 if database['ENGINE'] == 'django.db.backends.sqlite3':
     options = {
         # Readers never wait for the writer, and a second writer waits instead of failing.
