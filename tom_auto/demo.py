@@ -5,9 +5,12 @@ far above any that LCO has used.
 """
 
 import itertools
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from django.core.files.storage import FileSystemStorage, default_storage
 from django.db.models import QuerySet
 from tom_dataproducts.models import DataProduct
 from tom_observations.facility import get_service_classes
@@ -124,8 +127,18 @@ def remove_everything() -> int:
     """Delete everything that the demo made, files included; returns the number of records."""
     records = demo_records()
     for product in DataProduct.objects.filter(observation_record__in=records):
+        name = product.data.name
         product.data.delete(save=False)
+        _remove_empty_directories(name)
     count = records.count()
     records.delete()
     Target.objects.filter(name__in=TARGETS, observationrecord=None).delete()
     return count
+
+
+def _remove_empty_directories(name: str) -> None:
+    """Remove the directories that the file `name` was in, from the innermost on, as far as they are empty."""
+    if isinstance(default_storage, FileSystemStorage):
+        with suppress(OSError):  # something else is in it, or it is gone already
+            for folder in list(PurePath(name).parents)[:-1]:  # the last one is the data itself
+                Path(default_storage.path(str(folder))).rmdir()

@@ -151,6 +151,20 @@ def test_a_tom_at_work_is_left_alone_unless_told(observed):
     assert files() == {}
 
 
+def test_no_directory_of_its_own_is_left(media):
+    own = media / 'm-31-demo' / 'lco' / 'mine.txt'
+    demo()
+    folders = [folder.relative_to(media) for folder in media.rglob('*') if folder.is_dir()]
+    assert {'m-31-demo', 'm-83-demo'} < {str(folder) for folder in folders}
+    (media / 'empty').mkdir()
+    own.write_text('mine')
+    demo('--remove')
+    left = {
+        str(path.relative_to(media)) for path in media.rglob('*') if not path.name.startswith('.')
+    }
+    assert left == {'empty', 'm-31-demo', 'm-31-demo/lco', 'm-31-demo/lco/mine.txt'}
+
+
 def test_a_tom_of_tom_setups_has_a_demo_too(settings):
     settings.TOM_FACILITY_CLASSES = [
         'tom_observations.facilities.lco_redirect.LCORedirectFacility',
