@@ -214,12 +214,15 @@ class RedactingFormatter(logging.Formatter):
 
 @contextmanager
 def overheard() -> Iterator[None]:
-    """While this lasts, what is printed, by facility classes say, is no answer and no secret.
+    """While this lasts, what is printed, by hooks or facility classes say, is no answer and no secret.
 
     Some print to standard output, and some print passwords. That goes to the log, and what is
     printed to standard error goes there, both without secrets.
     """
-    note = partial(logging.getLogger(__name__).info, 'printed by a facility class: %s')
+    note = partial(
+        logging.getLogger(__name__).info,
+        'printed by a hook, or a facility or data service class: %s',
+    )
     show = partial(print, file=sys.stderr)
     with redirect_stdout(_Overheard(note)), redirect_stderr(_Overheard(show)):
         yield

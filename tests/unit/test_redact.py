@@ -203,6 +203,13 @@ def test_what_is_printed_goes_to_the_log(logged, capsys):
     assert logged() == ['user: me, password: …', 'token', '…', 'half whole']
 
 
+def test_who_printed_it_is_not_said_for_certain(caplog):
+    caplog.set_level(logging.INFO, logger='tom_auto.redact')
+    with overheard():
+        print('from a hook')  # noqa: T201
+    assert 'printed by a hook' in caplog.text and 'from a hook' in caplog.text
+
+
 def test_what_is_printed_to_standard_error_stays_there(logged, capsys):
     with overheard():
         print('asked', SIGNED, file=sys.stderr)  # noqa: T201
