@@ -140,7 +140,7 @@ def test_for_its_owner_alone(tom, place):
 def test_a_tom_with_something_in_it_is_not_replaced_without_a_yes(tom, place):
     backup()
     before = whole(tom)
-    with pytest.raises(CommandError, match=r'1 targets.*2 data products.*data files.*add --yes'):
+    with pytest.raises(CommandError, match=r'1 target, .*2 data products.*data files.*add --yes'):
         restore(only(place).name)
     assert whole(tom) == before
 

@@ -158,6 +158,12 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(sky, observed):
     assert record.status == 'PENDING'
 
 
+def test_a_dry_run_of_a_record_that_has_no_status_yet(observed):
+    record = observed()
+    ObservationRecord.objects.update(status='')
+    assert run('--dry-run')[1].splitlines()[0] == f'LCO {record.observation_id}'
+
+
 def test_the_records_own_user_is_asked_for_unless_another_is_named(add_record, settings):
     settings.TOM_FACILITY_CLASSES = [f'{Accounts.__module__}.Accounts']
     owner, chief = User.objects.create(username='owner'), User.objects.create(username='chief')

@@ -94,20 +94,24 @@ def _what_is_there(root: Path | None) -> str:
     found, tables = [], connection.introspection.table_names()
     people = get_user_model().objects.exclude(username=guardian.ANONYMOUS_USER_NAME)
     for objects, name in (
-        (Target.objects, 'targets'),
-        (ObservationRecord.objects, 'observations'),
-        (DataProduct.objects, 'data products'),
-        (people, 'users'),
+        (Target.objects, 'target'),
+        (ObservationRecord.objects, 'observation'),
+        (DataProduct.objects, 'data product'),
+        (people, 'user'),
     ):
         if objects.model._meta.db_table in tables and (count := objects.count()):
-            found.append(f'{count} {name}')
+            found.append(_counted(count, name))
     if root and root.is_dir():
         try:
             count = sum(not file.name.startswith('.') for file in files_below(root))
-            found += [f'{count} data files'] if count else []
+            found += [_counted(count, 'data file')] if count else []
         except OSError:  # a link that leads nowhere, for one
             found.append('data files')
     return ', '.join(found)
+
+
+def _counted(count: int, name: str) -> str:
+    return f'{count} {name}' if count == 1 else f'{count} {name}s'
 
 
 class Stages(dict[Path, Path]):

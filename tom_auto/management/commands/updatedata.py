@@ -129,7 +129,8 @@ class Command(RunCommand):
             self.stdout.write(json.dumps({'dry_run': True, 'due': len(due), 'records': due}))
             return
         for entry in due:
-            self.stdout.write('{facility} {observation_id} ({status})'.format(**entry))
+            status = f' ({entry["status"]})' if entry['status'] else ''
+            self.stdout.write(f'{entry["facility"]} {entry["observation_id"]}{status}')
         self.stdout.write(
             f'{len(due)} records are due. A run would check the status and the frames of each.'
         )
