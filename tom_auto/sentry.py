@@ -1,5 +1,7 @@
 """Sends the errors of the TOM to Sentry, or to a service like it, without secrets: rule 14."""
 
+import sys
+
 from .environment import BadSetting, place
 
 
@@ -16,7 +18,7 @@ def report_errors_to(dsn: str) -> None:
     except ImportError:
         raise BadSetting(
             f'{place("SENTRY_DSN")}: SENTRY_DSN needs the package sentry-sdk, which is not installed. '
-            'The README says how, under "Errors".'
+            f'Type: {sys.executable} -m pip install sentry-sdk. For locks and images see tom_auto/README.md.'
         ) from None
     try:
         sentry_sdk.init(

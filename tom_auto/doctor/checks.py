@@ -48,13 +48,13 @@ def findings() -> Iterator[Finding]:
             yield from (Finding(name, *found) for found in check())
         except Exception as error:
             found = f'{type(error).__name__}: {redact(str(error))}'
-            yield Finding(name, FAILED, found, 'See logs/tom.log and the README')
+            yield Finding(name, FAILED, found, 'See logs/tom.log, and docs/trouble.md of tom-auto')
 
 
 def interpreter() -> Found:
     found = f'Python {sys.version.split()[0]}, {sys.executable}'
     wanted = ' to '.join('.'.join(map(str, version)) for version in (OLDEST, NEWEST))
-    fix = f'Make the environment again with Python {wanted}: see the README'
+    fix = f'Make the environment of the TOM again, with Python {wanted}'
     right = OLDEST <= sys.version_info[:2] <= NEWEST
     yield (OK, found) if right else (FAILED, found, fix)
 

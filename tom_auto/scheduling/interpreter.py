@@ -75,8 +75,8 @@ def refuse_unusable(start: list[str], project: Path) -> None:
     python = Path(start[-1])
     if not _is_program(str(python)):
         raise ScheduleError(
-            f'{python} is missing, or is not a program. Make the environment of the TOM first '
-            f'(README.md says how), or set its Python at the top of {FILE}: '
+            f'{python} is missing, or is not a program. Make the environment of the TOM '
+            f'first, or set its Python at the top of {FILE}: '
             'python = "/opt/tom/bin/python"'
         )
     if CACHES & set(python.parts) and project not in python.parents:
@@ -105,7 +105,7 @@ def _refuse_without_packages(start: list[str]) -> None:
         raise ScheduleError(
             f'{start[-1]} cannot import Django in the bare environment of cron '
             f'({said.splitlines()[-1] if said else status}). Was Python upgraded, or does it need a '
-            'module that your shell loads? Make the environment of the TOM again (README.md says how).'
+            'module that your shell loads? Make the environment of the TOM again.'
         )
 
 
