@@ -96,6 +96,20 @@ def test_the_machines_time_is_not_taken_for_utc(monkeypatch):
     assert os.environ['TZ'] == 'Pacific/Auckland'
 
 
+@pytest.mark.parametrize('zone', ['America/Santiago', 'Pacific/Auckland'])
+@pytest.mark.parametrize('strategy', [RETRY, RESUME])
+def test_windows_are_right_in_a_tom_of_another_time_zone(failed, portal, settings, strategy, zone):
+    settings.TIME_ZONE = zone
+    first = failed(strategy)
+    status, report = updatecadences()
+    assert (status, report['submitted']) == (0, 1), report
+    begins, _ = portal.requests[int(newest().observation_id)].window
+    if strategy == RETRY:
+        assert begins == start_of(first) + timedelta(hours=24)
+    else:
+        assert abs(begins - timezone.now()) < timedelta(minutes=5)
+
+
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(failed, portal):
     failed(RETRY), failed(RESUME)
     before = list(ObservationRecord.objects.values())

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from dateutil.parser import parse
 from django.db.models import Q
+from django.utils.timezone import override
 from tom_observations.cadences import resume_cadence_after_failure, retry_failed_observations
 from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
 from tom_observations.facility import get_service_class
@@ -211,13 +212,15 @@ def next_to_replace(cadence: DynamicCadence) -> Triggers:
 def in_utc() -> Iterator[None]:
     """While this lasts, tomtoolkit's strategies reckon in UTC, as portals do.
 
-    They take the machine's time for it, and cannot compare it with a time that has a zone.
+    They take the machine's time for it, and cannot compare it with a time that has a zone. The forms
+    that they fill in read a time without one in the TOM's zone.
     """
     before = os.environ.get('TZ')
     os.environ['TZ'] = 'UTC'
     time.tzset()
     try:
         with (
+            override(UTC),
             in_the_place_of(resume_cadence_after_failure, 'parse', _moment),
             in_the_place_of(retry_failed_observations, 'parse', _moment),
         ):
