@@ -9,6 +9,7 @@ from tom_observations.cadences.resume_cadence_after_failure import (
 )
 from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
 from tom_observations.facilities.lco import LCOFacility
+from tom_observations.facility import get_service_class
 from tom_observations.models import DynamicCadence, ObservationRecord
 
 import faults
@@ -242,3 +243,58 @@ def test_a_facility_class_that_comes_during_the_run_submits_through_the_seam(fai
     classes[0]().submit_observation({'name': 'after the run'})
     assert len(sent) == 2
     assert Submission.objects.count() == 1
+
+
+class Cancels(LCOFacility):
+    """Takes note of what is cancelled."""
+
+    name = 'LCO'
+    cancelled = []
+
+    def cancel_observation(self, observation_id):
+        self.cancelled.append(observation_id)
+        return True
+
+
+class MakesRoom(ResumeCadenceAfterFailureStrategy):
+    """Cancels what it has submitted before, and then submits the next one."""
+
+    def update_observation_payload(self, observation_payload):
+        last = self.dynamic_cadence.observation_group.observation_records.latest('created')
+        get_service_class(last.facility)().cancel_observation(last.observation_id)
+        return super().update_observation_payload(observation_payload)
+
+
+@pytest.fixture
+def makes_room(failed, settings):
+    first = failed(RETRY)
+    strategy(settings, MakesRoom)
+    settings.TOM_FACILITY_CLASSES = [f'{__name__}.Cancels']
+    Cancels.cancelled.clear()
+    return first.observation_id
+
+
+def test_a_dry_run_cancels_nothing_and_says_what_it_would(makes_room):
+    status, report = updatecadences('--dry-run')
+    assert (status, report['submissions']) == (0, [f'LCO cancellation of {makes_room}'])
+    assert Cancels.cancelled == []
+
+
+def test_a_strategy_may_cancel(makes_room):
+    assert [updatecadences()[1]['submitted'] for _ in range(2)] == [1, 0]
+    assert Cancels.cancelled == [makes_room]
+
+
+def test_nothing_is_cancelled_that_nothing_may_follow(makes_room, automation):
+    automation['MOST_SUBMISSIONS'] = {'run': 0, 'day': 0}
+    assert updatecadences()[1]['failures'][0]['kind'] == 'ceiling'
+    assert Cancels.cancelled == []
+
+
+def test_nor_is_anything_by_a_cadence_that_was_switched_off_meanwhile(makes_room, monkeypatch):
+    def switch_off(self, observation_id):
+        DynamicCadence.objects.update(active=False)
+
+    monkeypatch.setattr(Cancels, 'update_observation_status', switch_off)
+    assert updatecadences()[1]['submitted'] == 0
+    assert Cancels.cancelled == []

@@ -1,8 +1,8 @@
 """While strategies run, what they ask of facility classes goes through the automation.
 
-A strategy submits, and has the status of an observation refreshed. tomtoolkit's own method for
-that looks for records by their number alone, whatever the facility, and saves them whole, as they
-were before the observatory was asked: see rules 2 and 5.
+A strategy submits, may cancel, and has the status of an observation refreshed. tomtoolkit's own
+method for that looks for records by their number alone, whatever the facility, and saves them
+whole, as they were before the observatory was asked: see rules 2 and 5.
 """
 
 from collections.abc import Callable, Iterator

@@ -79,3 +79,9 @@ def without_halves(parameters: object) -> object:
         return parameters
     halves = {f'{time}_{half}' for time in ('start', 'end') for half in '01'}
     return {name: value for name, value in parameters.items() if name not in halves}
+
+
+def in_one_place(instance: ObservationRecord, **signal: object) -> None:
+    """Receives `post_init`: a record that tomtoolkit's own command made has halves of times."""
+    if 'parameters' in vars(instance):
+        instance.parameters = without_halves(instance.parameters)

@@ -24,7 +24,7 @@ from ..models import Submission
 from ..running.runs import TAKEN_OVER
 from .ceiling import OfARun
 from .facility_calls import refreshed, through
-from .one_record import MadeMeanwhile, others_of, without_halves
+from .one_record import MadeMeanwhile, in_one_place, others_of, without_halves
 from .portals import has_numbers_of_its_own, sends_it_as_it_is_to, sharing_a_portal
 from .wire import Sent, is_refusal, watched
 
@@ -35,7 +35,7 @@ IN_HAND = Submission.State.INTENDED, Submission.State.UNCERTAIN
 
 
 class WouldSubmit(Exception):
-    """What a dry run raises in the place of a submission."""
+    """What a dry run raises in the place of a submission, or of a cancellation."""
 
 
 class NotWanted(Exception):
@@ -104,6 +104,17 @@ class Seam:
         self._claim()  # or the records are for the other run to make
         return numbers
 
+    def cancel(self, original: Callable, facility: object, number: object) -> object:
+        """What `original` answers. To make room for what may not be submitted, nothing is cancelled."""
+        if not self._is_inside:
+            self._ceiling.see(facility.name)
+            if self._dry_run:
+                raise WouldSubmit(f'cancellation of {number}')
+            with transaction.atomic():
+                self._claim()
+                self._see_what_it_is_for()
+        return original(number)
+
     def claim_new(self, instance: ObservationRecord, **signal: object) -> None:
         """Receives `pre_save`: a run that was taken over makes no records, and none makes a second.
 
@@ -148,9 +159,8 @@ class Seam:
     def _see_what_it_is_for(self) -> None:
         """Raise NotWanted if somebody has switched the cadence off since this run read it, say."""
         cadence = DynamicCadence.objects.select_for_update().filter(pk=self.cadence.pk).first()
-        if cadence is None or not (cadence.active or self._switched_off):
-            raise NotWanted
-        if not self._is_due():
+        is_on = cadence is not None and (cadence.active or self._switched_off)
+        if not (is_on and self._is_due()):
             raise NotWanted
 
     def _begin(self, intent: Submission) -> None:
@@ -164,24 +174,19 @@ class Seam:
 
 @contextmanager
 def submitting(seam: Seam) -> Iterator[None]:
-    """While this lasts, every installed facility class submits through `seam`."""
+    """While this lasts, every installed facility class submits and cancels through `seam`."""
     pre_save.connect(seam.claim_new, sender=ObservationRecord)
-    post_init.connect(_in_one_place, sender=ObservationRecord)
+    post_init.connect(in_one_place, sender=ObservationRecord)
     try:
         with (
             through('submit_observation', seam.submit),
+            through('cancel_observation', seam.cancel),
             through('update_observation_status', refreshed),
         ):
             yield
     finally:
-        post_init.disconnect(_in_one_place, sender=ObservationRecord)
+        post_init.disconnect(in_one_place, sender=ObservationRecord)
         pre_save.disconnect(seam.claim_new, sender=ObservationRecord)
-
-
-def _in_one_place(instance: ObservationRecord, **signal: object) -> None:
-    """Receives `post_init`: a record that tomtoolkit's own command made has halves of times."""
-    if 'parameters' in vars(instance):
-        instance.parameters = without_halves(instance.parameters)
 
 
 def submission_for(trigger: ObservationRecord) -> Submission | None:
