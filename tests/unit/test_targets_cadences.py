@@ -332,6 +332,41 @@ def test_no_more_than_the_ceiling(failed, portal, automation):
     assert len(portal.requests) == 8
 
 
+@pytest.fixture
+def in_threes(failed, monkeypatch):
+    """Two cadences, each of which submits three requests at once."""
+    plain = ocs.OCSFullObservationForm.observation_payload
+    failed(RETRY), failed(RETRY)
+
+    def three_at_once(form):
+        payload = plain(form)
+        return payload | {'requests': payload['requests'] * 3}
+
+    monkeypatch.setattr(ocs.OCSFullObservationForm, 'observation_payload', three_at_once)
+
+
+@pytest.mark.parametrize(
+    ('most', 'submitted'),
+    [
+        ({'run': 3, 'day': 9}, [1, 1]),
+        ({'run': 5, 'day': 9}, [1, 1]),
+        ({'run': 9, 'day': 5}, [1, 0]),
+        ({'run': 9, 'day': 9}, [2, 0]),
+    ],
+)
+def test_the_ceiling_is_of_observations(in_threes, automation, most, submitted):
+    automation['MOST_SUBMISSIONS'] = most
+    assert len(updatecadences('--dry-run')[1]['submissions']) == submitted[0]
+    assert [updatecadences()[1]['submitted'] for _ in range(2)] == submitted
+
+
+def test_more_at_once_than_the_ceiling_is_named(in_threes, automation, portal):
+    automation['MOST_SUBMISSIONS'] = {'run': 2, 'day': 9}
+    [failure] = updatecadences()[1]['failures']
+    assert (failure['kind'], len(portal.requests)) == ('ceiling', 2)
+    assert '3 observations at once' in failure['error']
+
+
 def test_what_is_refused_uses_up_nothing_of_the_ceiling(failed, portal, automation):
     automation['MOST_SUBMISSIONS'] = {'run': 1, 'day': 3}
     for _ in range(3):

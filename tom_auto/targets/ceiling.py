@@ -27,27 +27,38 @@ class OfARun:
         self._most, self._dry_run = most, dry_run
         self._sent, self._refused = 0, Counter()
 
-    def see(self, facility: str) -> None:
-        """Raise Ceiling or SetAside if no more may be submitted to `facility`."""
+    def see(self, facility: str, payload: object = None) -> None:
+        """Raise Ceiling or SetAside if `payload` may not be submitted to `facility`, or no more at all."""
         since, most = timezone.now() - A_DAY, self._most
-        today = Submission.objects.filter(created__gt=since).exclude(state=REFUSED)
-        planned = self._sent if self._dry_run else 0
-        if self._sent >= most['run'] or today.count() + planned >= most['day']:
-            ceiling = f'{most["run"]} in a run, {most["day"]} in a day'
+        rows = Submission.objects.filter(created__gt=since).exclude(state=REFUSED)
+        today = sum(map(observations_in, rows.values_list('payload', flat=True)))
+        planned, more = self._sent if self._dry_run else 0, observations_in(payload)
+        ceiling = f'{most["run"]} in a run, {most["day"]} in a day'
+        if more > max(1, min(most.values())):
+            raise Ceiling(
+                f'these are {more} observations at once, and no more is allowed than {ceiling}'
+            )
+        if self._sent + more > most['run'] or today + planned + more > most['day']:
             raise Ceiling(f'no more is submitted now: {ceiling}')
         if (refused := self._refused[facility]) >= MOST_REFUSED:
             raise SetAside(
                 f'{facility} has refused {refused} submissions: the next run goes on with the others'
             )
 
-    def count(self) -> None:
-        """One is sent; whether it is accepted is not known yet."""
-        self._sent += 1
+    def count(self, payload: object) -> None:
+        """It is sent; whether it is accepted is not known yet."""
+        self._sent += observations_in(payload)
 
-    def count_refused(self, facility: str) -> None:
-        """The last one was not accepted: another may be sent in its place."""
-        self._sent -= 1
+    def count_refused(self, facility: str, payload: object) -> None:
+        """It was not accepted: another may be sent in its place."""
+        self._sent -= observations_in(payload)
         self._refused[facility] += 1
+
+
+def observations_in(payload: object) -> int:
+    """How many observations are submitted with `payload`: a form may make several requests at once."""
+    its = payload.get('requests') if isinstance(payload, dict) else payload
+    return max(1, len(its)) if isinstance(its, list) else 1
 
 
 def refused_last(rows: list[Row], what: str) -> list[Row]:

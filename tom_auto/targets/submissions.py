@@ -82,12 +82,12 @@ class Seam:
             return original(payload)
         same = None if self._is_seen_alone else self._same(facility.name, payload)
         if self._dry_run:
-            self._ceiling.see(facility.name)
-            self._ceiling.count()
+            self._ceiling.see(facility.name, payload)
+            self._ceiling.count(payload)
             raise WouldSubmit(name_of(payload))
         portal = sends_it_as_it_is_to(original, facility)
         intent, sent = self._intend(facility.name, payload, portal, same), Sent()
-        self._ceiling.count()
+        self._ceiling.count(payload)
         self._is_inside = True
         try:
             with watched(partial(self._begin, intent)) as sent:
@@ -96,7 +96,7 @@ class Seam:
                 raise Uncertain(f'{facility.name} gave no number for {intent.name}')
         except BaseException as error:
             if _note_failure(intent, error, sent) == Submission.State.REFUSED:
-                self._ceiling.count_refused(facility.name)
+                self._ceiling.count_refused(facility.name, payload)
             raise
         finally:
             self._is_inside = False
@@ -129,7 +129,7 @@ class Seam:
     def _intend(
         self, facility: str, payload: object, portal: str, same: Submission | None
     ) -> Submission:
-        self._ceiling.see(facility)
+        self._ceiling.see(facility, payload)
         try:
             with transaction.atomic(durable=True):  # committed, or nothing is sent
                 self._claim()
