@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from time import sleep
 
 from astropy.table import Table
+from requests import Timeout
 from tom_dataproducts.models import PhotometryReducedDatum
 from tom_dataservices.dataservices import DataService
 from tom_dataservices.forms import BaseQueryForm
@@ -79,6 +80,24 @@ class Offline(Survey):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise ConnectionError('no route')
+
+
+class Silent(Survey):
+    """Never answers some queries, nor what it is asked about some candidates; it gives data."""
+
+    silent: set[str] = set()  # noqa: RUF012  (candidates, by name)
+    has_queries = True
+
+    def query_service(self, query_parameters: dict, **kwargs: object) -> list[dict]:
+        if not self.has_queries:
+            raise Timeout('no answer')
+        return self.results
+
+    def query_aliases(self, query_parameters: dict | None = None, target: Target | None = None,
+                      **kwargs: object) -> list[str]:  # fmt: skip
+        if target.name in self.silent:
+            raise Timeout('no answer')
+        return []
 
 
 class AddsDetail(Survey):

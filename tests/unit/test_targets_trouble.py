@@ -154,6 +154,49 @@ def test_a_service_that_cannot_be_reached_is_not_asked_for_each_query(survey):
     assert RunFailure.objects.get().observation_id == ''
 
 
+def known(name='known'):
+    """A target whose data the survey has."""
+    target = Target.objects.create(name=name, type='SIDEREAL', ra=100, dec=-20)
+    ServiceTarget.objects.create(target=target, service='Survey')
+
+
+def test_data_are_asked_for_although_no_query_is_answered(survey):
+    survey('Silent', has_queries=False, points={'known': [at(1, 17.0)]})
+    save_query('Survey'), known()
+    status, report = updatetargets()
+    assert (status, brightness('known')) == (1, [17.0])
+    assert (report['due'], report['failed'], report['set_aside']) == (3, 1, 1), report
+
+
+@pytest.mark.parametrize(
+    ('silent', 'kept', 'failed'),
+    [
+        ({'b'}, ['a', 'c', 'd'], ['a candidate']),
+        ({'b', 'd'}, ['a', 'c'], ['a candidate'] * 2),
+        ({'b', 'c'}, ['a'], ['a candidate', '']),
+    ],
+)
+def test_a_query_goes_on_after_a_candidate_without_an_answer_but_not_after_two(
+    survey, silent, kept, failed
+):
+    results = [found(name, ra=ra) for ra, name in enumerate('abcd')]
+    survey('Silent', results=results, silent=silent, points={'known': [at(1, 17.0)]})
+    known()
+    status, report = updatetargets()
+    assert (status, report['new'], brightness('known')) == (1, len(kept), [17.0])
+    assert names() == [*kept, 'known']
+    assert [one['observation_id'] for one in report['failures']] == failed
+    assert report['not_kept'] == 4 - len(kept) - (failed[-1] == ''), report
+
+
+def test_a_service_that_refuses_the_key_is_not_asked_for_data(broker):
+    broker.hosts[TNS] = lambda path, body: (401, {})
+    save_query('TNS'), known()
+    ServiceTarget.objects.update(service='TNS')
+    status, report = updatetargets()
+    assert (status, report['failed_items'], len(broker.asked)) == (1, 1, 1)
+
+
 def test_parameters_of_an_older_version_fail_their_query_alone(survey):
     survey('NeedsKey', results=[found('a')])
     DataServiceQuery.objects.create(

@@ -135,12 +135,14 @@ class _Run:
                 self._report.due += len(items)
             for number, item in enumerate(items):
                 trouble = yield from self._item(name, item)
-                if isinstance(trouble, errors.OF_THE_SERVICE):
-                    self._report.set_aside += len(items) - number - 1
-                    return
                 if isinstance(trouble, errors.OutOfTime):
                     self._not_reached(name, len(items) - number)
                     return
+                if isinstance(trouble, errors.OF_THE_SERVICE):
+                    self._report.set_aside += len(items) - number - 1
+                    if not isinstance(trouble, errors.NoAnswer):
+                        return
+                    break  # it may be too much for that query alone, at every run
 
     def _targets(self, name: str, service_class: type, selection: Selection) -> list[Item]:
         if self._run is None or not has_data(service_class):

@@ -18,7 +18,15 @@ from tom_dataservices.models import DataServiceQuery
 from tom_targets import base_models
 from tom_targets.models import Target
 
-from ..errors import OF_THE_SERVICE, BadAnswer, BadQuery, NotConfigured, SyncError
+from ..errors import (
+    OF_THE_SERVICE,
+    AccessRefused,
+    BadAnswer,
+    BadQuery,
+    NoAnswer,
+    NotConfigured,
+    SyncError,
+)
 from ..explain import explained, told
 from ..hooks.calls import run_own_hook
 from ..models import ServiceTarget
@@ -31,6 +39,8 @@ from .results import Candidate, aliases_of, candidate_of
 
 #: What the methods of `AtWork` call in the class.
 CALLS = {'ask': 'query_targets', 'data': 'query_reduced_data'}
+#: What may be wrong with one candidate alone, unless the next one has it as well.
+MAY_BE_OF_ONE = NoAnswer, AccessRefused
 MOMENT = 1.0  # seconds: then a query says how far it is, and goes on
 
 
@@ -74,6 +84,7 @@ class AtWork:
         self._name, self._class, self._orders = name, service_class, orders
         self._keeper = Keeper(name, orders.access, orders.claim)
         self._asking: tuple[int, Iterator[Batch]] | None = None
+        self._is_silent = False  # it did not answer about the candidate before
         os.environ['TZ'] = 'UTC'  # as which some services take the time of the machine
         tzset()
         with suppress(ImportError):  # or what NED said is a week old
@@ -138,11 +149,15 @@ class AtWork:
         parameters = self._parameters(service, query)
         if not self._orders.dry_run:
             DataServiceQuery.objects.filter(pk=query.pk).update(last_run=timezone.now())
-        end = monotonic() + MOMENT
+        end, self._is_silent = monotonic() + MOMENT, False
         for result in service.query_targets(parameters) or ():
             found += 1
             batch.found += 1
-            made += self._keep(service, result, batch)
+            try:
+                made += self._keep(service, result, batch)
+            except SyncError:
+                yield batch  # what was kept before
+                raise
             if self._orders.limit and made >= self._orders.limit:
                 break
             if monotonic() > end:
@@ -161,7 +176,10 @@ class AtWork:
             raise BadQuery(words) from error
 
     def _keep(self, service: DataService, result: dict, batch: Batch) -> bool:
-        """Keep one candidate; whether it is a new one. Whatever fails is its own failure."""
+        """Keep one candidate; whether it is a new one. Whatever fails is its own failure.
+
+        Raises what fails of the service as a whole: the next candidate would fail as well.
+        """
         name = 'a candidate'
         try:
             candidate = candidate_of(service, result)
@@ -176,10 +194,12 @@ class AtWork:
             batch.count(candidate)
             for error in candidate.trouble:
                 batch.fail(name, self._explained(error))
+            self._is_silent = False
             return candidate.outcome == NEW
         except Exception as error:
-            trouble = self._explained(error)
-            if isinstance(trouble, OF_THE_SERVICE):  # the next candidate would fail as well
+            trouble, was_silent = self._explained(error), self._is_silent
+            self._is_silent = isinstance(trouble, MAY_BE_OF_ONE)
+            if isinstance(trouble, OF_THE_SERVICE) and (was_silent or not self._is_silent):
                 raise trouble from error
             batch.fail(name, trouble)
             return False
