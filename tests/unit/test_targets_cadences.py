@@ -80,6 +80,17 @@ def test_a_completed_one_is_followed_by_the_next(begun, portal):
     assert start_of(newest()) - start_of(record) == timedelta(hours=24)
 
 
+def test_an_observation_made_while_the_clock_was_ahead_does_not_end_its_cadence(begun, portal):
+    record = begun(RESUME)
+    later = timezone.now() + timedelta(days=30)
+    ObservationRecord.objects.filter(pk=record.pk).update(created=later)
+    for number in range(1, 4):
+        portal.complete(int(newest().observation_id))
+        status, report = updatecadences()
+        assert (status, report['submitted']) == (0, 1), report
+        assert ObservationGroup.objects.get().observation_records.count() == 1 + number
+
+
 def test_times_with_and_without_a_zone_are_utc(failed, settings):
     record = failed(RESUME)
     record.parameters |= {'start': '2026-01-01T00:00:00Z', 'end': '2026-01-02T00:00:00+01:00'}
