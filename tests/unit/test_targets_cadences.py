@@ -378,6 +378,19 @@ def test_more_at_once_than_the_ceiling_is_named(in_threes, automation, portal):
     assert '3 observations at once' in failure['error']
 
 
+def test_where_the_ceiling_is_reached_the_others_come_first_in_the_next_run(
+    failed, portal, automation
+):
+    automation['MOST_SUBMISSIONS'] = {'run': 1, 'day': 9}
+    for _ in range(3):
+        failed(RETRY)
+    for _ in range(3):
+        assert updatecadences()[1]['submitted'] == 1
+        fail(portal, newest())  # so that its cadence has something to submit again
+    its = Submission.objects.values_list('cadence', flat=True)
+    assert set(its) == {one.pk for one in DynamicCadence.objects.all()}
+
+
 def test_what_is_refused_uses_up_nothing_of_the_ceiling(failed, portal, automation):
     automation['MOST_SUBMISSIONS'] = {'run': 1, 'day': 3}
     for _ in range(3):

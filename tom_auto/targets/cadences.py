@@ -21,7 +21,7 @@ from ..running.failures import fail
 from ..running.outcomes import Outcome, Report
 from ..running.recorded_run import recorded_run
 from .accepted_records import complete
-from .ceiling import refused_last
+from .ceiling import longest_ago_first
 from .left_open import LeftOpen, see_the_time
 from .one_record import MadeMeanwhile
 from .report import CadencesReport
@@ -61,7 +61,7 @@ def update_cadences(
     recorded = recorded_run(job, COMMAND, report, limits, words, begun, dry_run)
     with recorded as (run, deadline), in_utc():
         its = Submission.objects.filter(cadence__in=only) if only else Submission.objects.all()
-        chosen = refused_last(cadences_to_run(only, switched_off), 'cadence')
+        chosen = longest_ago_first(cadences_to_run(only, switched_off), 'cadence')
         _Run(run, report, limits, deadline, switched_off).go(chosen, its)
     return report
 

@@ -1,6 +1,7 @@
 """How much cadences submit: in a run, in a day, and to a facility that refuses it.
 
-What a facility refuses is tried again at every run, so it must not keep others from their turn.
+What a facility refuses is tried again at every run, and some cadences have something to submit in
+each: they must not keep others from their turn.
 """
 
 from collections import Counter
@@ -61,11 +62,11 @@ def observations_in(payload: object) -> int:
     return max(1, len(its)) if isinstance(its, list) else 1
 
 
-def refused_last(rows: list[Row], what: str) -> list[Row]:
-    """`rows`, of which those come last that had a submission refused, the newest refusal last of all.
+def longest_ago_first(rows: list[Row], what: str) -> list[Row]:
+    """`rows` in the order in which something was last submitted, or refused; first those without.
 
     `what` they are to a submission: its cadence, or its trigger.
     """
-    refused = Submission.objects.filter(state=REFUSED, **{f'{what}__in': rows})
-    newest = dict(refused.values_list(what).annotate(Max('created')))
+    sent = Submission.objects.filter(**{f'{what}__in': rows})
+    newest = dict(sent.values_list(what).annotate(Max('created')))
     return sorted(rows, key=lambda row: newest[row.pk].timestamp() if row.pk in newest else 0)

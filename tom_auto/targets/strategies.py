@@ -24,7 +24,7 @@ from ..errors import CannotRepeat, NotSubmitted
 from ..explain import told
 from ..models import Submission
 from ..stand_in import in_the_place_of
-from .ceiling import refused_last
+from .ceiling import longest_ago_first
 from .submissions import submission_for
 
 #: As it is while nobody stands in its place: a class may have taken over that alone.
@@ -65,7 +65,7 @@ def triggers_of(cadence: DynamicCadence, strategy: type) -> Triggers:
     others = [one for one in records if one.user_id is None and one.observation_id not in ours]
     failed = [record for record in records if record.failed]
     due, doubtful = _without_replaced(cadence, failed, others)
-    return Triggers(refused_last(due, 'trigger'), [*odd.items(), *doubtful])
+    return Triggers(longest_ago_first(due, 'trigger'), [*odd.items(), *doubtful])
 
 
 def _what_is_odd_of(record: ObservationRecord) -> CannotRepeat | None:
