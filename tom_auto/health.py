@@ -180,7 +180,8 @@ class _Question:
         return next_run(self.job, first) - first
 
     def _what_failed(self) -> list[str]:
-        reasons = [f'{name} could not be checked' for name in self._facilities_in_trouble()]
+        reasons = self._of_no_facility()
+        reasons += [f'{name} could not be checked' for name in self._facilities_in_trouble()]
         died = (UpdateRun.Status.DIED, UpdateRun.Status.RUNNING)
         if self.last and self.last.status in died and not self.last.started_by:
             reasons.append('the last run was cut short')
@@ -205,11 +206,19 @@ class _Question:
         left = Mute.objects.leave_out(left)
         return seen_by(self.user, left, 'record').exists()
 
+    def _of_no_facility(self) -> list[str]:
+        """What failed in the last run as a whole: the storage of the data is not there, say."""
+        failed = RunFailure.objects.filter(run=self.last, observation_id='', facility='')
+        reasons = list(failed.values_list('error', flat=True).order_by('error').distinct())
+        if sees_everything(self.user):
+            return reasons
+        return ['the TOM itself has a problem'] if reasons else []
+
     def _facilities_in_trouble(self) -> list[str]:
         """Their names; "an observatory" for those where the visitor may see no observation."""
         muted = self.muted.exclude(facility='').values('facility')
         troubles = RunFailure.objects.filter(run=self.last, observation_id='')
-        troubles = troubles.exclude(facility__in=muted)
+        troubles = troubles.exclude(facility='').exclude(facility__in=muted)
         if self._checks_records and not sees_everything(self.user):
             awaited = RecordSync.objects.exclude(state=RecordSync.State.SETTLED).filter(
                 record__facility=OuterRef('facility')
@@ -235,11 +244,12 @@ class _Question:
         return found | {'muted': failing.count() - found['count']}
 
     def _troubles(self) -> list[str]:
-        """The facilities in trouble, and those that have observations in trouble."""
+        """What is in trouble as a whole, and the facilities that have observations in trouble."""
+        troubles = [*self._of_no_facility(), *self._facilities_in_trouble()]
         if not (self.main and self.trouble['count']):
-            return self._facilities_in_trouble()
+            return troubles
         names = self.failing.values_list('record__facility', flat=True).distinct().order_by()
-        return [*self._facilities_in_trouble(), *(f'observations of {name}' for name in names)]
+        return [*troubles, *(f'observations of {name}' for name in names)]
 
     def _next_news(self) -> datetime | None:
         awaited = seen_by(self.user, RecordSync.objects.all(), 'record')

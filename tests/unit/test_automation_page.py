@@ -15,6 +15,7 @@ from rest_framework.authtoken.models import Token
 from tom_observations.models import ObservationRecord
 from tom_targets.models import Target
 
+from tom_auto.health import healths
 from tom_auto.jobs import lines_to_install
 from tom_auto.models import JobPause, RecordSync, RunFailure, UpdateRun
 
@@ -78,6 +79,20 @@ def test_it_fails_since_the_first_failure_and_says_why(client, add_record, setti
     assert 'LCO could not be checked; 1 observation could not be checked' in page
     assert record.observation_id in page
     assert 'LCO answered 500' in page
+
+
+def test_what_is_no_facility_is_named_by_its_reason(client, add_record):
+    """The storage is away: "because  could not be checked"."""
+    failing(add_record())
+    run = ran(status='failed', failed=1)
+    RunFailure.objects.create(run=run, facility='', error='the storage is not the one it was')
+    [health] = healths()
+    assert health.reasons == (
+        'the storage is not the one it was', '1 observation could not be checked',
+    )  # fmt: skip
+    assert health.troubles == ('the storage is not the one it was', 'observations of LCO')
+    assert 'the TOM itself has a problem' in text(client)
+    assert 'the storage is not' not in text(client)
 
 
 def test_each_facility_is_there_with_its_trouble(client, add_record):
