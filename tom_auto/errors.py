@@ -204,6 +204,13 @@ class Unsupported(
     """The facility class cannot be asked for this. Not a failure: asking again changes nothing."""
 
 
+class NotImportable(
+    SyncError,
+    advice=f'Correct it in TOM_FACILITY_CLASSES, or update or install its package. {DOCTOR}',
+):
+    """A facility class of the settings cannot be imported, so its observations cannot be checked."""
+
+
 class PartFailed(SyncError):
     """One part of the check failed; the rest of it goes on."""
 

@@ -12,6 +12,7 @@ from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
 import faults
+from tom_auto.health import healths
 from tom_auto.models import RecordSync
 
 from .own_classes import Accounts, Lists, Logins, install, product_of
@@ -290,11 +291,36 @@ class TestAClassThatCannotBeImported:
         theirs = add_record('TooOld', status='')
         for _ in range(3):
             status, report = updatedata()
-            assert (status, report['checked'], report['unsupported']) == (0, 6, 1)
-            assert 'nowhere.at_all' in report['unsupported_facilities']['TooOld']
+            assert (status, report['checked'], report['set_aside']) == (1, 6, 1)
+            [failure] = report['failures']  # once, whatever number of records
+            assert failure['kind'] == 'not importable'
+            for said in ('TOM_FACILITY_CLASSES', 'nowhere.at_all', 'RuntimeError: too old'):
+                assert said in failure['error']
         assert report['saved'] == 0
         theirs.refresh_from_db()
         assert theirs.status == ''
+
+    @pytest.mark.usefixtures('hourly')
+    def test_the_answer_names_it(self, add_record):
+        """It printed "Success!", and only doctor named the entry: no mail, no state."""
+        for _ in range(3):
+            add_record('TooOld', status='')
+        updatedata()
+
+        [health] = healths()
+
+        assert health.state == 'failing'
+        assert 'TOM_FACILITY_CLASSES' in health.sentence()
+        assert 'nowhere.at_all.Facility (ModuleNotFoundError' in health.sentence()
+
+    def test_a_facility_that_no_entry_can_be_is_unsupported(self, observed, add_record, settings):
+        """Whose class was taken out of the settings on purpose."""
+        settings.TOM_FACILITY_CLASSES = [
+            each for each in settings.TOM_FACILITY_CLASSES if each.startswith('tom_')
+        ]
+        observed('LCO', '')
+        add_record('TooOld', status='')
+        assert (well()['checked'], well()['unsupported']) == (1, 1)
 
     def test_one_facility_can_be_chosen(self, observed):
         """A18: `--facility` looks names up in the same list."""

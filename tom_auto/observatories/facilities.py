@@ -22,7 +22,7 @@ from tom_observations.facilities.ocs import OCSFacility
 from tom_observations.facility import BaseRoboticObservationFacility
 from tom_observations.models import ObservationRecord
 
-from ..errors import AccessRefused, BrokenClass, NoKey, NotFound, Unsupported
+from ..errors import AccessRefused, BrokenClass, NoKey, NotFound, NotImportable, Unsupported
 from ..explain import explained, told
 from .frames import Listing, listed_by_archive
 
@@ -66,9 +66,17 @@ def facility_classes() -> tuple[dict[str, type], dict[str, Exception]]:
     return found, broken
 
 
-def usable_class(name: str, classes: dict[str, type]) -> type:
-    """The class of facility `name`; raises Unsupported if it is missing or incomplete."""
+def usable_class(
+    name: str, classes: dict[str, type], broken: dict[str, Exception] | None = None
+) -> type:
+    """The class of facility `name`; raises Unsupported if it is missing or incomplete.
+
+    Raises NotImportable where it may be among the `broken` entries: nobody can tell their names.
+    """
     facility_class = classes.get(name)
+    if facility_class is None and broken:
+        entries = '; '.join(f'{path} ({told(error)})' for path, error in broken.items())
+        raise NotImportable(f'TOM_FACILITY_CLASSES has what cannot be imported: {entries}')
     if facility_class is None:
         raise Unsupported(f'no facility {name} is installed: add its class to TOM_FACILITY_CLASSES')
     if isabstract(facility_class):

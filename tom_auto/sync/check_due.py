@@ -90,7 +90,8 @@ class Checks:
             at_the_end.callback(self._pool.stop)
             if away is not None:
                 self._pool.set_aside[DISK] = str(away)
-                self._outcomes.append(Outcome('', error=str(away), kind=away.kind))
+            for error in filter(None, (away, self._facilities.trouble)):
+                self._outcomes.append(Outcome('', error=str(error), kind=error.kind))
             self._reading = ListReading(self._facilities, self._pool)
             known = take_lists(self._facilities)
             queues = deque((name, due[name]) for name in known)

@@ -146,8 +146,8 @@ class Check:
 
     def _ask(self, record: ObservationRecord) -> Jobs:
         name, outcome = self.outcome.facility, self.outcome
-        if reason := self._facilities.unsupported.get(name):
-            raise Unsupported(reason)
+        if error := self._facilities.unusable.get(name):
+            raise error.with_traceback(None)  # or it would keep those of all records
         stock = self._facilities.stock(name)
         if stock is not None and not record.observation_id.isdecimal():
             raise Unsupported(f'{record.observation_id!r} is not the number of a request')

@@ -14,8 +14,7 @@ from tom_observations.models import ObservationRecord
 
 from ..conf import Automation
 from ..db_retry import patient
-from ..errors import Unsupported
-from ..explain import told
+from ..errors import NotImportable, SetAside, SyncError, Unsupported
 from ..hooks.owed import records_that_owe
 from ..observatories import archive_lists
 from ..observatories.archive_lists import Sight
@@ -43,18 +42,14 @@ CLASSES = ('classes',)
 class Facilities:
     """The facilities of a run, and what its checks share."""
 
-    def __init__(
-        self,
-        names: Iterable[str],
-        limits: Automation,
-        user: User | None,
-    ) -> None:
+    def __init__(self, names: Iterable[str], limits: Automation, user: User | None) -> None:
         self._limits, self._user = limits, user
         self._classes, self._broken = facility_classes()
         self._stock: dict[str, Stock] = {}
         self._sights: dict[Account, Sight] = {}
         self._processes: dict[str, ClassProcess] = {}
-        self.unsupported: dict[str, str] = {}
+        self.unusable: dict[str, SyncError] = {}  # why, by facility
+        self.trouble: NotImportable | None = None  # told once, whatever facilities it is about
         self.lists: dict[Account, Found] = {}  # of requests
         self.frame_lists: dict[Account, dict[str, Listed]] = {}  # by request
         self.having_frames: set[int] = set()  # records that a list was read for
@@ -66,7 +61,7 @@ class Facilities:
 
     def _prepare(self, name: str) -> None:
         try:
-            facility_class = usable_class(name, self._classes)
+            facility_class = usable_class(name, self._classes, self._broken)
             if is_stock(facility_class):
                 self._stock[name] = stock = Stock(name, facility_class)
                 self._sights.setdefault(stock.account, Sight(stock.ocs))
@@ -80,9 +75,9 @@ class Facilities:
                 self._processes[name] = ClassProcess(name, facility_class)
                 self._processes[name].start()
         except Unsupported as reason:
-            broken = [f'{path}: {told(error)}' for path, error in self._broken.items()]
-            entries = f'. Not importable: {"; ".join(broken)}' if broken else ''
-            self.unsupported[name] = f'{reason}{entries}'
+            self.unusable[name] = reason
+        except NotImportable as error:
+            self.unusable[name], self.trouble = SetAside(str(error)), error
 
     def stop(self) -> None:
         """End the processes."""
