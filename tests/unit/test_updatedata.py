@@ -188,6 +188,21 @@ def test_an_observatory_that_does_not_answer_is_set_aside_after_five(observed, s
     assert RecordSync.objects.filter(asked_at=None).count() == 0
 
 
+def test_a_host_that_does_not_answer_is_named_as_it_may_be_that_of_several(observed, settings):
+    """It said "BLANCO: set aside for this run", and LCO's requests had failed as well."""
+    for name in ('LCO', 'BLANCO'):
+        observed(name)
+        observed(name)
+        observed(name)
+        url = 'http://me:secret@127.0.0.1:9'
+        settings.FACILITIES[name] = {'portal_url': url, 'archive_url': url, 'api_key': 'x'}
+
+    _, report = updatedata('--workers', '1')
+
+    _, [shared] = by_record(report)
+    assert shared['error'].startswith('127.0.0.1:9 is set aside for this run: ')
+
+
 def test_without_an_api_key_a_completed_record_without_frames_is_a_failure(sky, observed, settings):
     """The archive answers 200 and nothing: data would be missing in silence."""
     record = observed('SOAR', status='COMPLETED')

@@ -193,5 +193,7 @@ class Pool:
         self._in_a_row[key] = self._in_a_row[key] + 1 if counts else 0
         if self._in_a_row[key] >= most and key not in self.set_aside:
             times = f' ({most} times in a row)' if most > 1 else ''
-            self.set_aside[key] = f'set aside for this run: {error}{times}'
+            # A host may be that of several facilities, of which `error` has the last.
+            who = f'{key[1].rpartition("@")[2]} is ' if key[0] == 'host' else ''
+            self.set_aside[key] = f'{who}set aside for this run: {error}{times}'
             self.news.append((job.facility, self.set_aside[key], error.kind))
