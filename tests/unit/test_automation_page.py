@@ -95,6 +95,19 @@ def test_what_is_no_facility_is_named_by_its_reason(client, add_record):
     assert 'the storage is not' not in text(client)
 
 
+def test_runs_of_several_jobs_say_whose_they_are(client):
+    """One job is scheduled, and `demo` has run others: which run was which could not be seen."""
+    ran()
+    assert 'Job' not in text(client)
+    ran(job='updatetargets', command='updatetargets', started_by='ann')
+    page = text(client)
+    assert 'Job' in page
+    assert 'updatetargets' in page
+    filtered = text(client, '/automation/runs/?job=updatetargets')
+    assert '<option value="updatetargets" selected>' in filtered
+    assert '<option value="updatedata">' in filtered
+
+
 def test_each_facility_is_there_with_its_trouble(client, add_record):
     failing(add_record('SOAR'))
     Target.objects.update(permissions='OPEN')

@@ -106,6 +106,12 @@ class ProblemFilter(django_filters.FilterSet):
         return rows.filter(by_target | Q(record__observation_id__icontains=text))
 
 
+def names_of_jobs() -> list[str]:
+    """Those that are scheduled, and those that have runs: some are run by hand."""
+    ran = UpdateRun.objects.order_by().values_list('job', flat=True).distinct()
+    return sorted({*(job.name for job in jobs().jobs), *ran})
+
+
 class RunFilter(django_filters.FilterSet):
     status = django_filters.ChoiceFilter(
         field_name='shown',  # what the visitor is shown: see `known_outcomes`
@@ -113,8 +119,7 @@ class RunFilter(django_filters.FilterSet):
         label='Outcome',
     )
     job = django_filters.ChoiceFilter(
-        choices=lambda: [(name, name) for name in sorted({job.name for job in jobs().jobs})],
-        label='Job',
+        choices=lambda: [(name, name) for name in names_of_jobs()], label='Job'
     )
 
     class Meta:

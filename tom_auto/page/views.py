@@ -42,7 +42,9 @@ def home(request: HttpRequest) -> HttpResponse:
     schedule, states = jobs(), healths(request.user)
     main = main_of(states)
     hidden = {*RunTable.hidden_from(request.user), 'checked'}  # space is limited here
-    hidden |= {'job'} if len(states) == 1 else set()
+    latest = list(with_outcomes(request.user, UpdateRun.objects.all())[:LATEST])
+    if len({state.job for state in states} | {run.job for run in latest}) == 1:
+        hidden.add('job')
     last_round = summary.last_round()
     return render(
         request,
@@ -54,7 +56,7 @@ def home(request: HttpRequest) -> HttpResponse:
             'hidden': new_targets_mistake() if may_act(request.user) else '',
             'contained': schedule.contained,
             'runs': RunTable(
-                with_outcomes(request.user, UpdateRun.objects.all())[:LATEST],
+                latest,
                 orderable=False,
                 exclude=tuple(hidden),
                 attrs={'class': 'table table-sm'},
