@@ -108,6 +108,20 @@ def test_runs_of_several_jobs_say_whose_they_are(client):
     assert '<option value="updatedata">' in filtered
 
 
+def test_a_command_of_the_toms_own_has_no_counts_and_is_itself_what_failed(admin_client):
+    """It said "What failed: Nothing", and set_aside 0, not_reached 0."""
+    own = ran(job='pipeline', command='pipeline', status='failed', exit_status=1, output='Oh no')
+    page = text(admin_client, f'/automation/runs/{own.pk}/')
+    assert 'What failed</h2> <p>The command itself: see the end of what it printed.</p>' in page
+    assert 'not reached' not in page
+    assert '<dt>' not in page
+    run = ran(status='failed', due=3, checked=1, failed=1, set_aside=1)
+    page = text(admin_client, f'/automation/runs/{run.pk}/')
+    assert re.findall('<dt>(.*?)</dt><dd>(.*?)</dd>', page) == [
+        ('due', '3'), ('checked', '1'), ('failed', '1'), ('set aside', '1'),
+    ]  # fmt: skip
+
+
 def test_each_facility_is_there_with_its_trouble(client, add_record):
     failing(add_record('SOAR'))
     Target.objects.update(permissions='OPEN')

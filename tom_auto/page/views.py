@@ -10,7 +10,7 @@ from ..audit import summary
 from ..celery_tasks import setup
 from ..checks import new_targets_mistake
 from ..health import healths, main_of
-from ..jobs import jobs, lines_to_install
+from ..jobs import RECORDED, jobs, lines_to_install
 from ..known_outcomes import with_outcomes
 from ..models import AuditRound, UpdateRun
 from .charts import pictures
@@ -29,6 +29,8 @@ from .tables import (
 )
 
 LATEST = 5  # runs on the first page
+ALWAYS = ('due', 'checked', 'failed')  # counts that are shown even if they are 0
+WORDS = {'unsupported': 'not supported', 'filtered': 'frames not wanted'}
 
 
 @for_visitors
@@ -128,6 +130,17 @@ def configured(request: HttpRequest, table: Table) -> Table:
     return table
 
 
+def counted(run: UpdateRun) -> list[tuple[str, int]]:
+    """What a run counted, in words. A command of the TOM's own counts nothing of all this."""
+    if run.command not in RECORDED:
+        return []
+    return [
+        (WORDS.get(name, name.replace('_', ' ')), count)
+        for name, count in run.counts()
+        if count or name in ALWAYS
+    ]
+
+
 @for_visitors
 def run(request: HttpRequest, pk: int) -> HttpResponse:
     """One run: its counts, its failures, and its lines of the log."""
@@ -137,5 +150,6 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
     if by_htmx(request):
         return render(request, table.get_partial_template_name(), {'table': table})
     context = {'run': shown, 'everything': everything, 'table': table}
+    context['counts'] = counted(shown) if everything else ()
     context['log'] = excerpt(shown) if everything else ()
     return render(request, 'tom_auto/run.html', context)
