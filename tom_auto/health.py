@@ -6,13 +6,14 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import OperationalError, ProgrammingError
-from django.db.models import Count, Exists, Min, OuterRef, Value
+from django.db.models import Count, Exists, Min, OuterRef, Q, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
 from .access import Visitor, seen_by, sees_everything
 from .conf import to_install
+from .errors import HookFailed, HookUnfinished
 from .health_states import (
     FAILING,
     NEVER,
@@ -36,6 +37,8 @@ from .scheduling.moved import installed_at, removed_at
 from .scheduling.plan import Site
 from .sync.due import next_news
 
+#: The kinds of failures of records that were checked all the same.
+OF_HOOKS = (HookFailed.kind, HookUnfinished.kind)
 #: How long a TOM may have observations and no scheduled run before it sends a mail.
 FIRST_RUN_WITHIN = timedelta(days=1)
 
@@ -185,9 +188,12 @@ class _Question:
         died = (UpdateRun.Status.DIED, UpdateRun.Status.RUNNING)
         if self.last and self.last.status in died and not self.last.started_by:
             reasons.append('the last run was cut short')
-        if count := self.trouble['count']:
+        hooks = self.trouble['hooks']
+        if count := self.trouble['count'] - hooks:
             words = THINGS['updatedata' if self.main else self.job.words[0]]
             reasons.append(f'{count} {words[count > 1]}')
+        if hooks:
+            reasons.append(f'the hooks of {hooks} observation{"s" * (hooks > 1)} failed')
         if not reasons and self._last_run_failed():
             status = self.last.exit_status
             how = f'ended with exit status {status}' if status else 'failed'
@@ -236,11 +242,16 @@ class _Question:
             named = RunFailure.objects.filter(run=self.last).exclude(observation_id='')
             if self._checks_records:
                 named = seen_by(self.user, Mute.objects.leave_out(named), 'record')
-            return {'count': named.count() if self.last else 0, 'since': None, 'muted': 0}
+            count = named.count() if self.last else 0
+            return {'count': count, 'hooks': 0, 'since': None, 'muted': 0}
         failing = RecordSync.objects.filter(failing_since__isnull=False)
         failing = seen_by(self.user, failing, 'record')
         self.failing = Mute.objects.leave_out(failing)
-        found = self.failing.aggregate(count=Count('pk'), since=Min('failing_since'))
+        found = self.failing.aggregate(
+            count=Count('pk'),
+            hooks=Count('pk', filter=Q(error_kind__in=OF_HOOKS)),
+            since=Min('failing_since'),
+        )
         return found | {'muted': failing.count() - found['count']}
 
     def _troubles(self) -> list[str]:

@@ -122,6 +122,19 @@ def test_a_command_of_the_toms_own_has_no_counts_and_is_itself_what_failed(admin
     ]  # fmt: skip
 
 
+def test_an_observation_whose_hook_failed_was_checked(add_record):
+    ran(status='failed', failed=3)
+    failing(add_record())
+    for kind in ('hook failed', 'hook unfinished'):
+        failing(add_record(), error_kind=kind)
+    assert healths()[0].reasons == (
+        '1 observation could not be checked', 'the hooks of 2 observations failed',
+    )  # fmt: skip
+    RecordSync.objects.exclude(error_kind='hook failed').delete()
+    assert healths()[0].reason == 'the hooks of 1 observation failed'
+    assert healths()[0].failing == 1
+
+
 def test_each_facility_is_there_with_its_trouble(client, add_record):
     failing(add_record('SOAR'))
     Target.objects.update(permissions='OPEN')
