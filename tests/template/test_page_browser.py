@@ -56,6 +56,16 @@ def assert_it_fits(page: Page) -> None:
     assert width <= page.viewport_size['width'], 'the page is wider than the window'
 
 
+def test_the_table_of_the_facilities_is_not_cut_off(
+    scene: Callable, opened: Window, url: str
+) -> None:
+    """There is little room beside the latest runs: it said "less than a minut"."""
+    scene('failing')
+    page = show(opened('admin'), f'{url}/automation/')
+    page.set_viewport_size({'width': 1000, 'height': 900})
+    assert page.locator('.fresh').evaluate('table => table.scrollWidth <= table.clientWidth')
+
+
 def test_it_passes_axe(scene: Callable, opened: Window, url: str) -> None:
     scene('failing')
     check_with_axe(opened('admin'), url)
