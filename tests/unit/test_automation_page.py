@@ -118,7 +118,7 @@ def test_a_command_of_the_toms_own_has_no_counts_and_is_itself_what_failed(admin
     run = ran(status='failed', due=3, checked=1, failed=1, set_aside=1)
     page = text(admin_client, f'/automation/runs/{run.pk}/')
     assert re.findall('<dt>(.*?)</dt><dd>(.*?)</dd>', page) == [
-        ('due', '3'), ('checked', '1'), ('failed', '1'), ('set aside', '1'),
+        ('due', '3'), ('checked', '1'), ('failures', '1'), ('set aside', '1'),
     ]  # fmt: skip
 
 

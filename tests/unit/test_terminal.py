@@ -147,6 +147,19 @@ def test_a_reason_is_said_once_for_all_its_records():
     assert report.sentence().count('away') == 1
 
 
+def test_the_counts_of_records_add_up_to_those_due():
+    """A host that is away is a failure, and no record: "3 records due: 3 failed, 1 set aside"."""
+    report = Report(due=3)
+    for number in range(2):
+        report.add(Outcome('LCO', number, str(number), Ending.FAILED, error='away'))
+    report.add(Outcome('LCO', 2, '2', Ending.SET_ASIDE, error='set aside'))
+    report.add(Outcome('LCO', error='observe.lco.global is set aside'))
+    assert not report.still_open()
+    assert list(result(report, 'doctor'))[0] == '3 records due: 2 failed, 1 set aside.'
+    assert '2 failed, 0 unsupported, 1 set aside;' in report.sentence()
+    assert report.failed == 3
+
+
 def test_retries_go_to_the_log_alone(tmp_path, monkeypatch):
     """What comes of them is in the result; in a container the terminal is the log."""
     assert logging_for(tmp_path)['loggers']['urllib3']['handlers'] == ['file']

@@ -131,7 +131,7 @@ def result(report: Report, doctor: str) -> Iterator[str]:
 
 
 RECORDS = {
-    'checked': 'checked', 'failed': 'failed', 'unsupported': 'not supported',
+    'checked': 'checked', 'failed_records': 'failed', 'unsupported': 'not supported',
     'set_aside': 'set aside', 'not_reached': 'not reached', 'gone': 'gone',
 }  # fmt: skip
 FRAMES = {'saved': 'saved', 'repaired': 'repaired', 'filtered': 'not wanted'}

@@ -30,7 +30,7 @@ from .tables import (
 
 LATEST = 5  # runs on the first page
 ALWAYS = ('due', 'checked', 'failed')  # counts that are shown even if they are 0
-WORDS = {'unsupported': 'not supported', 'filtered': 'frames not wanted'}
+WORDS = {'failed': 'failures', 'unsupported': 'not supported', 'filtered': 'frames not wanted'}
 
 
 @for_visitors

@@ -110,6 +110,11 @@ class Report:
         """How many due records have gone nowhere yet; at the end of a run, none (rule 16)."""
         return self.due - sum(getattr(self, ending) for ending in Ending) + self._shared()
 
+    @property
+    def failed_records(self) -> int:
+        """How many due records have failed: `failed` counts what they share as well."""
+        return self.failed - self._shared()
+
     def _shared(self) -> int:
         return sum(failure.record is None for failure in self.failures)
 
@@ -155,7 +160,7 @@ class Report:
         counts = (
             f'{self.due} due, {self.checked} checked, {self.changed} changed; '
             f'{self.found} frames found, {self.saved} saved, {self.repaired} repaired; '
-            f'{self.failed} failed, {self.unsupported} unsupported'
+            f'{self.failed_records} failed, {self.unsupported} unsupported'
         )
         others = {'set aside': self.set_aside, 'not reached': self.not_reached,
                   'gone': self.gone, 'frames not wanted': self.filtered}  # fmt: skip
