@@ -10,7 +10,7 @@ import requests
 from django.conf import settings
 from django.core.files.base import ContentFile
 from tom_common.exceptions import ImproperCredentialsException
-from tom_dataproducts.models import DataProduct
+from tom_dataproducts.models import DataProduct, ReducedDatum
 from tom_observations.models import ObservationRecord
 
 from tom_auto.simulator import Observatory
@@ -60,6 +60,24 @@ class SavesByItself(Lists):
                 row.data.save(product['filename'], ContentFile(content))
             saved.append(row)
         return saved
+
+
+class Registers(Lists):
+    """Makes rows for the files `own['names']`, which a pipeline has written, with photometry."""
+
+    name = 'Registers'
+
+    def save_data_products(self, observation_record, product_id=None):
+        target = observation_record.target
+        for number, name in enumerate(self.own['names']):
+            row, created = DataProduct.objects.get_or_create(
+                product_id=f'reduced {number}', target=target,
+                observation_record=observation_record, defaults={'data': name},
+            )  # fmt: skip
+            if created:
+                ReducedDatum.objects.create(
+                    target=target, data_product=row, data_type='photometry', value={'g': 17.5}
+                )
 
 
 class UpdatesSlowly(Lists):

@@ -30,6 +30,7 @@ import faults
 from tom_auto.conf import Automation
 from tom_auto.errors import BadAnswer, NoAnswer, NoRoom
 from tom_auto.files import storage, whole_file
+from tom_auto.files.disk_room import room_for
 from tom_auto.files.downloads import download
 from tom_auto.files.storage_id import accept_storage
 from tom_auto.observatories.http import limited_requests
@@ -544,9 +545,9 @@ def test_what_is_written_no_longer_counts_as_reserved(media):
     free = shutil.disk_usage(media).free
     half = free // 2
     limits = replace(LIMITS, MIN_FREE_BYTES=free - half - half // 2)
-    with storage.room_for(half, limits) as wrote:
-        with pytest.raises(NoRoom), storage.room_for(half, limits):
+    with room_for(half, limits) as wrote:
+        with pytest.raises(NoRoom), room_for(half, limits):
             pass
         wrote(half)
-        with storage.room_for(half, limits):
+        with room_for(half, limits):
             pass

@@ -88,6 +88,7 @@ LAYERS = [
     {'arrivals.drawing_program', 'arrivals.lost_pictures'},
     {
         'adoption',
+        'files.disk_room',
         'files.local_file',
         'files.storage_id',
         'observatories.facilities',

@@ -17,6 +17,7 @@ from tom_dataproducts.models import DataProduct, ReducedDatum
 from tom_observations.models import ObservationRecord
 
 import forked
+from tom_auto.files import storage
 from tom_auto.files.storage import PARTS
 from tom_auto.files.storage_id import MARK, accept_storage
 from tom_auto.models import (
@@ -29,7 +30,7 @@ from tom_auto.models import (
 )
 
 from . import facility_classes as shapes
-from .own_classes import Lists, SavesByItself, install, product_of
+from .own_classes import Lists, Registers, SavesByItself, install, product_of
 from .running import contents, files, updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -575,6 +576,53 @@ class TestADatabaseMadeAnew:
 
             assert files() == before
         all_is_as_before()
+
+
+class TestAFileThatAClassRegisters:
+    """A pipeline has written it; the class only makes a row for it."""
+
+    @pytest.fixture
+    def register(self, settings, add_record):
+        """Has the class make rows for files of these names."""
+
+        def named(*names):
+            install(settings, Registers, names=names)
+            return add_record('Registers', status='DONE')
+
+        return named
+
+    def test_under_its_path_stays(self, register, media):
+        """Django opens it. Its row was deleted in every run, and its photometry with it."""
+        (media / 'reduced.csv').write_bytes(b'wavelength,flux')
+        register(str(media / 'reduced.csv'))
+        for saved in (1, 0):
+            assert well()['saved'] == saved
+
+            assert DataProduct.objects.get().data.name == str(media / 'reduced.csv')
+            assert ReducedDatum.objects.count() == 1
+            assert files() == {'reduced.csv': b'wavelength,flux'}
+
+    def test_under_its_path_is_known_to_be_there(self, sky, observed, media):
+        """The row of a frame was pointed at another file, in a TOM of years, or no storage was found."""
+        record = observed(frames=1)
+        [frame] = sky.frames.values()
+        (media / 'by-hand.fits.fz').write_bytes(frame.content)
+        path = str(media / 'by-hand.fits.fz')
+        DataProduct.objects.create(
+            product_id=str(frame.id), target=record.target, observation_record=record, data=path
+        )
+
+        assert well()['found'] == 1
+
+        all_is_as_before()
+        assert DataProduct.objects.get().data.name == path
+        assert files() == {'by-hand.fits.fz': frame.content}
+
+    def test_under_its_path_is_not_deleted_under_its_name(self, target, media):
+        (media / 'reduced.csv').write_bytes(b'wavelength,flux')
+        DataProduct.objects.create(target=target, data=str(media / 'reduced.csv'))
+        storage.delete('reduced.csv')
+        assert files() == {'reduced.csv': b'wavelength,flux'}
 
 
 class TestAnUpload:

@@ -19,7 +19,7 @@ from ..errors import BadAnswer, NoAnswer, NoRoom
 from ..explain import certificate_fault
 from ..observatories.http import MAX_ANSWER, USER_AGENT, ask, chunks_of
 from ..observatories.turns import let_others_ask
-from .storage import room_for
+from .disk_room import room_for
 from .whole_file import PACKED, Received, received_from
 
 BIG = 8 * 1024 * 1024  # bytes: after so many it is time to look at the disk again

@@ -9,11 +9,10 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from threading import Lock
 from typing import IO
 
 from django.conf import settings
@@ -23,8 +22,7 @@ from django.core.files.storage import FileSystemStorage, Storage
 from django.core.files.utils import validate_file_name
 from tom_dataproducts.models import DataProduct
 
-from ..conf import Automation
-from ..errors import LocalTrouble, NoRoom, SyncError
+from ..errors import LocalTrouble, SyncError
 from ..explain import OF_ONE_FILE, in_the_storage
 from . import file_names, whole_file
 from .whole_file import Received
@@ -33,8 +31,6 @@ PARTS = '.tom-parts'
 RESTORING = '.tom-restore'  # what a restore makes ready, beside the data
 
 _host, _numbers = socket.gethostname(), count(1)
-_room = Lock()
-_promised = [0]  # bytes that downloads in progress may still write
 
 
 def the_storage() -> Storage:
@@ -60,10 +56,21 @@ def listed(folder: str) -> tuple[list[str], list[str]]:
 def is_proper(name: str) -> bool:
     """Whether `name` lies inside the storage: others may have stored a row that does not."""
     try:
-        validate_file_name(name, allow_relative_path=True)
+        validate_file_name(relative(name), allow_relative_path=True)
     except SuspiciousFileOperation:
         return False
     return True
+
+
+def relative(name: str) -> str:
+    """`name` as it is written here: others give the whole path of a file, which Django opens as well.
+
+    Raises SuspiciousFileOperation for the path of a file elsewhere.
+    """
+    where = the_storage()
+    if not (Path(name).is_absolute() and isinstance(where, FileSystemStorage)):
+        return name
+    return os.path.relpath(where.path(name), where.location)
 
 
 @in_the_storage()
@@ -122,44 +129,16 @@ def free_place(name: str, md5: str) -> str:
 
 def delete(name: str) -> None:
     """Remove a file that was stored here and that no row refers to."""
-    if name and is_proper(name) and not DataProduct.objects.filter(data=name).exists():
+    if name and is_proper(name) and not _is_referred_to(name):
         with suppress(OSError), in_the_storage():
             the_storage().delete(name)
 
 
-@contextmanager
-def room_for(size: int, limits: Automation) -> Iterator[Callable[[int], None]]:
-    """Reserve `size` bytes of the disk while this lasts: rule 15. Other stores have no limit.
-
-    Gives what is to be told how many bytes go onto the disk: what is written is no longer
-    reserved, or it would count twice. Raises NoRoom where less than MIN_FREE_BYTES would be left.
-    """
-    storage = the_storage()
-    if not isinstance(storage, FileSystemStorage):
-        yield lambda written: None
-        return
-    left = size
-
-    def take(written: int) -> None:
-        nonlocal left
-        with _room:
-            taken = min(written, left)
-            left -= taken
-            _promised[0] -= taken
-
-    with _room:
-        free = shutil.disk_usage(storage.location).free - _promised[0]
-        if free - size < limits.MIN_FREE_BYTES:
-            needs = f', and the next file needs {size / 1e6:.0f} MB' if size else ''
-            raise NoRoom(
-                f'downloads stop: {free / 1e6:.0f} MB are free where the data goes{needs} '
-                f'(TOM_AUTO: MIN_FREE_BYTES is {limits.MIN_FREE_BYTES / 1e6:.0f} MB)'
-            )
-        _promised[0] += size
-    try:
-        yield take
-    finally:
-        take(left)
+def _is_referred_to(name: str) -> bool:
+    where, names = the_storage(), {name, relative(name)}
+    if isinstance(where, FileSystemStorage):
+        names.add(where.path(name))
+    return DataProduct.objects.filter(data__in=names).exists()
 
 
 def is_being_restored() -> bool:

@@ -9,6 +9,7 @@ from typing import IO
 from ..conf import Automation
 from ..errors import BadAnswer
 from ..files import file_names, storage, whole_file
+from ..files.disk_room import room_for
 from ..files.downloads import download
 from ..files.whole_file import Received
 from ..models import StoredFrame
@@ -50,7 +51,7 @@ def fetch(plan: Plan, limits: Automation) -> Received | None:
     is_a_version = there is not None and there.md5 in known
     if there and plan.action is Action.RENEW and not is_a_version:
         return None
-    with storage.room_for(0, limits):  # or the archive need not be asked
+    with room_for(0, limits):  # or the archive need not be asked
         pass
     with storage.part_file() as file:
         received = download(frame.url, frame.filename, file, limits, frame.md5)
@@ -60,7 +61,7 @@ def fetch(plan: Plan, limits: Automation) -> Received | None:
         if there and is_cut and not storage.is_beginning(plan.place, file):
             return None  # somebody has written it
         if there and not is_a_version and not _may_go(plan, there, file):  # somebody's work
-            plan.place = storage.free_place(plan.place, received.md5)
+            plan.place = storage.free_place(storage.relative(plan.place), received.md5)
         storage.move_into_place(file, plan.place, received.size)
     return received
 
