@@ -602,6 +602,31 @@ class TestAFileThatAClassRegisters:
             assert ReducedDatum.objects.count() == 1
             assert files() == {'reduced.csv': b'wavelength,flux'}
 
+    def test_stays_where_its_row_was_deleted(self, register, media):
+        """The admin leaves the file. It was deleted when the class made a row for it again."""
+        (media / 'reduced.csv').write_bytes(b'wavelength,flux')
+        register('reduced.csv')
+        assert well()['saved'] == 1
+        DataProduct.objects.all().delete()
+
+        assert well('--recheck')['saved'] == 0
+
+        assert not DataProduct.objects.exists()
+        assert files() == {'reduced.csv': b'wavelength,flux'}
+
+    @pytest.mark.parametrize('content', [b'', b'{"flux": 1}'])
+    def test_stays_where_it_is_no_frame_yet(self, register, media, content):
+        """The pipeline is at work. What it had written was deleted."""
+        (media / 'reduced.txt').write_bytes(content)
+        register('reduced.txt')
+
+        assert updatedata()[0] == 1
+
+        assert not DataProduct.objects.exists()
+        assert files() == {'reduced.txt': content}
+        (media / 'reduced.txt').write_bytes(b'wavelength flux')
+        assert well('--recheck')['saved'] == 1
+
     def test_under_its_path_is_known_to_be_there(self, sky, observed, media):
         """The row of a frame was pointed at another file, in a TOM of years, or no storage was found."""
         record = observed(frames=1)

@@ -42,17 +42,26 @@ class Asked:
         """Let the class's own `update_observation_status` do its work."""
         self._ask(user, 'update_observation_status', observation_id)
 
-    def save(self, user: User | None, pk: int) -> tuple[set[int], tuple[str, str] | None]:
+    def save(self, user: User | None, pk: int) -> tuple[set[int], set[str], tuple[str, str] | None]:
         """Let the class's own `save_data_products` do its work.
 
-        The products that it has saved, and kind and text of its error, if it raised one.
+        The products that it has saved, the files that it has written, which may be fewer, and kind
+        and text of its error, if it raised one.
         """
         saved: set[int] = set()
+        storage, written = DataProduct._meta.get_field('data').storage, set()
+        plain = storage.save
+
+        def write(*arguments: object, **options: object) -> str:
+            name = plain(*arguments, **options)
+            written.add(name)
+            return name
 
         def note(instance: DataProduct, **rest: object) -> None:
             transaction.on_commit(partial(saved.add, instance.pk))  # or its key may be another's
 
         post_save.connect(note, sender=DataProduct)
+        storage.save = write  # it never takes the name of a file that is there
         try:
             self._ask(user, 'save_data_products', ObservationRecord.objects.get(pk=pk))
             trouble = None
@@ -60,7 +69,8 @@ class Asked:
             trouble = as_told(error, self.name)
         finally:
             post_save.disconnect(note, sender=DataProduct)
-        return saved, trouble
+            storage.save = plain
+        return saved, written, trouble
 
     def terminal_states(self, user: User | None) -> tuple[str, ...]:
         """What `get_terminal_observing_states` says."""
