@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from hashlib import md5
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,27 @@ def test_what_others_stored_well_is_taken_over(sky, observed):
     assert (report['found'], report['saved'], report['repaired']) == (1, 0, 0)
     assert StoredFrame.objects.get().name == DataProduct.objects.get().data.name
     assert not [seen for seen in sky.requests_seen if seen.path.startswith('/store/')]
+
+
+@pytest.mark.parametrize('was_taken_over', [False, True])
+def test_an_older_version_that_others_stored_is_replaced(sky, observed, was_taken_over):
+    """It was noted as the version of now, and stayed. In some TOMs it has been."""
+    record = observed(frames=1)
+    [frame] = sky.frames.values()
+    product = DataProduct(product_id=str(frame.id), target=record.target, observation_record=record)
+    product.data.save(frame.filename, ContentFile(frame.content))
+    name = product.data.name
+    if was_taken_over:
+        updatedata()
+    sky.reprocess(frame)
+    if was_taken_over:
+        newest = md5(frame.content, usedforsecurity=False).hexdigest()
+        assert StoredFrame.objects.update(archive_md5=newest) == 1
+
+    for saved in (1, 0):
+        status, report = updatedata()
+        assert (status, report['saved'], report['repaired']) == (0, saved, 0)
+        assert files() == {name: frame.content}
 
 
 @pytest.mark.parametrize('content', [None, PAGE], ids=['the frame', 'a web page'])

@@ -149,6 +149,9 @@ class RecordFrames:
         for plan, (received, error) in zip(plans, results, strict=True):
             if error is not None:
                 self._troubles.append(error)
+            elif received is not None and plan.is_outdated(received.md5):  # of another command
+                plan.action, plan.place = Action.RENEW, plan.name
+                again.append(plan)
             elif received is not None:
                 previews = (yield from self._draw(record, plan)) if plan.is_ours else []
                 kept.append(Kept(record, plan, received, previews))

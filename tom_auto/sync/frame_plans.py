@@ -75,6 +75,10 @@ class Plan:
         """Whether its file comes from this engine, and from nobody else."""
         return self.action is not Action.ADOPT or bool(self.stored and self.stored.is_broken)
 
+    def is_outdated(self, md5: str) -> bool:
+        """Whether a file with this checksum is a version of the frame that the archive has replaced."""
+        return bool(self.frame.md5) and md5 != self.frame.md5 and md5 in self.frame.older
+
     def row(self, record: ObservationRecord, product: DataProduct) -> StoredFrame:
         """What is known of the frame, old or new, for `product`."""
         row = copy(self.stored) or StoredFrame(
@@ -182,7 +186,9 @@ def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) 
         )
     elif size is None:
         plan.action = Action.FETCH
-    elif plan.frame.md5 and stored.archive_md5 not in ('', plan.frame.md5):
+    elif plan.is_outdated(stored.md5) or (
+        plan.frame.md5 and stored.archive_md5 not in ('', plan.frame.md5)
+    ):
         plan.action = Action.RENEW
     # Mended in place, unless the name promises something else; what its owner has renamed is looked at.
     is_in_place = plan.is_named_as_archived or (
