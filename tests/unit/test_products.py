@@ -14,7 +14,7 @@ from tom_targets.models import Target
 import faults
 from tom_auto.files import storage
 from tom_auto.files.storage_id import accept_storage
-from tom_auto.models import StoredFrame
+from tom_auto.models import StorageMark, StoredFrame
 
 from .running import contents, files, updatedata
 
@@ -124,17 +124,21 @@ def without_checksums(answer):
         frame['version_set'] = []
 
 
-@pytest.mark.parametrize('damage', ['no file', 'file gone', 'a web page', 'cut', 'outside'])
+@pytest.mark.parametrize(
+    'damage', ['no file', 'no name', 'file gone', 'a web page', 'cut', 'outside']
+)
 def test_rows_that_others_left_are_repaired(sky, observed, media, damage):
     """tomtoolkit writes the row before it downloads, and stores whatever comes."""
     accept_storage()
     record = observed(frames=1, status='COMPLETED')
     [frame] = sky.frames.values()
     product = DataProduct(product_id=str(frame.id), target=record.target, observation_record=record)
-    if damage != 'no file':
+    if damage not in ('no file', 'no name'):
         broken = PAGE if damage == 'a web page' else frame.content[:-2000]
         product.data.save(frame.filename, ContentFile(broken))
     product.save()
+    if damage == 'no name':  # as imports leave it
+        DataProduct.objects.update(data=None)
     if damage == 'file gone':
         Path(product.data.path).unlink()
     if damage == 'outside':
@@ -148,6 +152,26 @@ def test_rows_that_others_left_are_repaired(sky, observed, media, damage):
     assert product.data.read() == frame.content
     assert list(files().values()) == [frame.content]
     assert list(files()) == [product.data.name]
+
+
+@pytest.mark.parametrize('are_taken_over', [False, True])
+def test_rows_without_a_name_are_no_sign_that_the_storage_is_away(sky, observed, are_taken_over):
+    """NULL, where tomtoolkit has an empty name. The run ended."""
+    record = observed(frames=1)
+    [frame] = sky.frames.values()
+    if are_taken_over:
+        updatedata()
+        StorageMark.objects.all().delete()
+    else:
+        DataProduct.objects.create(
+            product_id=str(frame.id), target=record.target, observation_record=record
+        )
+    DataProduct.objects.update(data=None)
+
+    status, report = updatedata()
+
+    assert (status, report['repaired'], report['saved']) == (0, 1, 0)
+    assert files() == {DataProduct.objects.get().data.name: frame.content}
 
 
 def test_what_others_stored_well_is_taken_over(sky, observed):

@@ -34,7 +34,9 @@ class Look:
         and push out those that have them.
         """
         away, lost = self.empty & set(disks_before), Counter()
-        for name in DataProduct.objects.exclude(data='').values_list('data', flat=True).iterator():
+        for name in (
+            DataProduct.objects.filter(data__gt='').values_list('data', flat=True).iterator()
+        ):
             if not (self.root / name).exists():
                 self.missing.append(name)
                 lost.update(self.empty.intersection(map(str, Path(name).parents)))

@@ -71,7 +71,7 @@ def _mark() -> str:
 
 
 def _insist_on_some_files() -> None:
-    stored = DataProduct.objects.exclude(data='').order_by('-pk').values_list('data', flat=True)
+    stored = DataProduct.objects.filter(data__gt='').order_by('-pk').values_list('data', flat=True)
     sample = list(stored[:SAMPLE])
     if sample and not any(map(storage.exists, sample)):
         raise StorageAway(

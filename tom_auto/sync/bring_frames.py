@@ -78,13 +78,13 @@ class RecordFrames:
         if record.pk in self._facilities.having_frames:
             archive = self._facilities.archive_of(stock.name)
             stored = StoredFrame.objects.filter(record=record, archive=archive)
-            rows = list(stored.values_list('frame_id', 'name', 'product__data'))
+            rows = list(stored.values_list('frame_id', 'name', 'product', 'product__data'))
         entries = listed.entries()
         changed = set(map(str, entries))
         same = {frame_id for frame_id, *_ in rows if not is_preview(frame_id)} - changed
         if len(set(listed.known)) != len(same):
             return None
-        rows = [(name, data) for _, name, data in rows if data is not None]
+        rows = [(name, data) for _, name, product, data in rows if product]
         if any(data != name for name, data in rows):  # as a web page that was slower leaves it
             return None
         if names := [name for name, _ in rows]:

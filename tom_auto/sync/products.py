@@ -137,7 +137,7 @@ def _point_at(product: DataProduct, name: str, plan: Plan) -> bool:
     """Let the row of a product name its verified file; whether it is still there to do so."""
     rows = DataProduct.objects.select_for_update(of=('self',)).filter(pk=product.pk)
     current = rows.first()
-    if current is None or current.data.name not in (plan.name, name):
+    if current is None or (current.data.name or '') not in (plan.name, name):
         return False
     storage.delete(plan.double)  # first: after the row, nobody would know of it
     if plan.is_ours or current.data.name != name:
