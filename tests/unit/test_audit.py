@@ -189,6 +189,26 @@ class TestFiles:
         assert (report['verdicts']['rotted'], report['repaired'], report['failed']) == (1, 0, 1)
         assert path_of(product).read_bytes() == rotten
 
+    def test_a_frame_that_its_owner_changed_before_it_was_seen_and_that_rots_is_not_replaced(
+        self, sky, observed
+    ):
+        """The archive has its checksum, but not this file."""
+        record = observed(frames=1)
+        [frame] = sky.frames_of[int(record.observation_id)]
+        mine = frame.content[:32] + b'/ mine'.ljust(48) + frame.content[80:]
+        product = DataProduct(
+            product_id=str(frame.id), target=record.target, observation_record=record
+        )
+        product.data.save(frame.filename, ContentFile(mine))
+        updatedata()
+        later(48)
+        rotten = mine[:-1] + bytes([mine[-1] ^ 1])
+        write(product, rotten, keeps_time=True)
+        backdate(product, 96)
+        report = auditdata('--all', '--repair')
+        assert (report['verdicts']['rotted'], report['repaired'], report['failed']) == (1, 0, 1)
+        assert path_of(product).read_bytes() == rotten
+
     def test_another_whole_file_with_its_old_time_is_not_replaced(self, sky, observed):
         """As `cp -p` and `rsync -a` put it there."""
         observed(frames=1)

@@ -19,7 +19,7 @@ CHUNK = 500  # rows in memory
 FIELDS = (
     'pk', 'data', 'product_id', 'observation_record', 'observation_record__facility',
     'stored_frame__state', 'stored_frame__name', 'stored_frame__md5', 'stored_frame__size',
-    'stored_frame__stored_at', 'stored_frame__frame_id',
+    'stored_frame__stored_at', 'stored_frame__frame_id', 'stored_frame__archive_md5',
     'audited__verdict', 'audited__name', 'audited__md5', 'audited__size', 'audited__right_at',
 )  # fmt: skip
 
@@ -64,17 +64,19 @@ def _known(row: dict, read_before: datetime | None) -> Known:
         'facility': row['observation_record__facility'] or '',
         'is_upload': stored_at is None and not row['product_id'], 'was': was,
     }  # fmt: skip
-    is_preview_of_ours = has_frame and is_preview(row['stored_frame__frame_id'])
+    # Previews are drawn here, and what somebody had edited before it was adopted is theirs.
+    may_be_archives = has_frame and not is_preview(row['stored_frame__frame_id'])
+    may_be_archives &= row['stored_frame__archive_md5'] in ('', row['stored_frame__md5'])
     if is_newer and row['stored_frame__state'] == StoredFrame.State.STORED:
         seen = right_at or read_before
         return Known(
             **its, md5=row['stored_frame__md5'], size=row['stored_frame__size'],
             right_at=max(stored_at, seen) if seen else stored_at, is_changed=False,
-            is_archives=not is_preview_of_ours,
+            is_archives=may_be_archives,
         )  # fmt: skip
     if right_at is not None and row['audited__name'] == name:
         md5 = row['audited__md5']
-        is_archives = has_frame and not is_preview_of_ours and md5 == row['stored_frame__md5']
+        is_archives = may_be_archives and md5 == row['stored_frame__md5']
         return Known(
             **its, md5=md5, size=row['audited__size'], right_at=right_at,
             is_changed=has_frame and md5 != row['stored_frame__md5'], is_archives=is_archives,
