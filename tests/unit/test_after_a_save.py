@@ -133,6 +133,20 @@ class TestRights:
         assert product.data_product_type == 'fits_file'
         assert self.rights(groups['team'], product) == {'view', 'delete'}
 
+    def test_of_a_row_that_somebody_has_narrowed_stay_so(self, sky, observed, groups):
+        """When its file was repaired, all groups of the record got theirs."""
+        record = observed(frames=1)
+        self.give(groups['team'], record, 'view', 'delete')
+        self.give(groups['guests'], record, 'view')
+        row_of(sky, record)
+        product = DataProduct.objects.get()
+        assign_perm('tom_dataproducts.view_dataproduct', groups['team'], product)
+
+        assert updatedata()[1]['repaired'] == 1
+
+        assert self.rights(groups['team'], product) == {'view'}
+        assert self.rights(groups['guests'], product) == set()
+
     def test_of_a_repaired_row_are_those_of_its_own_record(self, sky, observed, add_record, groups):
         """Even where another record, which shares the frame, comes upon it first."""
         first = observed('LCO', frames=1)
@@ -628,6 +642,20 @@ class TestPreviews:
         product.refresh_from_db()
         assert not product.thumbnail
         assert len(files()) == 2
+
+    def test_the_small_picture_of_an_old_version_stays_where_another_row_has_it(self, sky, stored):
+        """As a row has it that somebody has copied."""
+        _, frame = stored(fits_image(90, 50))
+        product = DataProduct.objects.get(product_id=str(frame.id))
+        assert product.get_preview()
+        copy = DataProduct.objects.create(target=product.target, thumbnail=product.thumbnail.name)
+
+        sky.reprocess(frame, content=fits_image(60, 80))
+        updatedata()
+
+        product.refresh_from_db()
+        assert not product.thumbnail
+        assert copy.thumbnail.storage.exists(copy.thumbnail.name)
 
 
 class TestWantedFrames:

@@ -20,6 +20,7 @@ from django.core.exceptions import SuspiciousFileOperation
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage
 from django.core.files.utils import validate_file_name
+from django.db.models import Q
 from tom_dataproducts.models import DataProduct
 
 from ..errors import LocalTrouble, SyncError
@@ -138,7 +139,8 @@ def _is_referred_to(name: str) -> bool:
     where, names = the_storage(), {name, relative(name)}
     if isinstance(where, FileSystemStorage):
         names.add(where.path(name))
-    return DataProduct.objects.filter(data__in=names).exists()
+    rows = DataProduct.objects.filter(Q(data__in=names) | Q(thumbnail__in=names))
+    return rows.exists()
 
 
 def is_being_restored() -> bool:

@@ -80,7 +80,8 @@ def _write(kept: list[Kept]) -> list[StoredFrame | None]:
             continue
         stored = plan.row(record, product)
         is_new = not stored.md5
-        if plan.is_ours and is_new:  # the first time: they are for people to change later
+        # The first time: they are for people to change later, who may have done so in a row of others.
+        if plan.is_ours and is_new and not (plan.product and get_groups_with_perms(product)):
             copy_rights(product.observation_record or record, product)
         stored.archive_md5 = plan.frame.md5[:32]
         is_saved = plan.is_ours and bool(plan.frame.url)  # a preview has no address
