@@ -42,19 +42,19 @@ class Asked:
         """Let the class's own `update_observation_status` do its work."""
         self._ask(user, 'update_observation_status', observation_id)
 
-    def save(self, user: User | None, pk: int) -> tuple[set[int], set[str], tuple[str, str] | None]:
+    def save(self, user: User | None, pk: int) -> tuple[set[int | str], tuple[str, str] | None]:
         """Let the class's own `save_data_products` do its work.
 
-        The products that it has saved, the files that it has written, which may be fewer, and kind
-        and text of its error, if it raised one.
+        What it has saved, by the keys of products and the names of files, and kind and text of its
+        error, if it raised one. A product may have a file that was there before.
         """
-        saved: set[int] = set()
-        storage, written = DataProduct._meta.get_field('data').storage, set()
+        saved: set[int | str] = set()
+        storage = DataProduct._meta.get_field('data').storage
         plain = storage.save
 
         def write(*arguments: object, **options: object) -> str:
             name = plain(*arguments, **options)
-            written.add(name)
+            saved.add(name)
             return name
 
         def note(instance: DataProduct, **rest: object) -> None:
@@ -70,7 +70,7 @@ class Asked:
         finally:
             post_save.disconnect(note, sender=DataProduct)
             storage.save = plain
-        return saved, written, trouble
+        return saved, trouble
 
     def terminal_states(self, user: User | None) -> tuple[str, ...]:
         """What `get_terminal_observing_states` says."""

@@ -216,8 +216,7 @@ class RecordFrames:
         [preview] = plans_for(record, plan.archive, [frame], self._facilities.archive_of)
         if not previews.may_be_drawn(preview):
             return []
-        folder = storage.relative(plan.place).rpartition('/')[0]
-        beside = f'{folder}/{frame.filename}'.lstrip('/')
+        beside = f'{storage.relative(plan.place).rpartition("/")[0]}/{frame.filename}'.lstrip('/')
         preview.place = preview.name or beside
         preview.action = Action.FETCH
         name, work = self._outcome.facility, partial(previews.draw, plan.place, preview)

@@ -32,9 +32,9 @@ def let_it_save(record: ObservationRecord, outcome: Outcome, facilities: Facilit
     sync = RecordSync.objects.filter(pk=record.pk)
     sync.filter(saving=False).update(saving=True, newest_product=newest)
     faults = _look_over(record, outcome, archive)  # from a call that was killed while it saved
-    job, saved, written = facilities.class_job(name, record, 'save', record.pk), set(), set()
-    [(_, error)] = yield [replace(job, work=partial(_saved_by, job.work, saved, written))]
-    faults += _look_over(record, outcome, archive, saved, written)
+    job, saved = facilities.class_job(name, record, 'save', record.pk), set()
+    [(_, error)] = yield [replace(job, work=partial(_saved_by, job.work, saved))]
+    faults += _look_over(record, outcome, archive, saved)
     sync.update(saving=False)
     outcome.found = DataProduct.objects.filter(observation_record=record).count()
     if error is not None:
@@ -43,29 +43,25 @@ def let_it_save(record: ObservationRecord, outcome: Outcome, facilities: Facilit
         raise BrokenClass(f'{name} saved a broken file: {faults[0]}')
 
 
-def _saved_by(call: Callable[[], tuple], saved: set[int], written: set[str]) -> None:
+def _saved_by(call: Callable[[], tuple], saved: set[int | str]) -> None:
     """Note what a call has saved, and raise the error that it ended in, if any."""
-    products, files, trouble = call()
-    saved.update(products)
-    written.update(files)
+    keys_and_names, trouble = call()
+    saved.update(keys_and_names)
     if trouble is not None:
         kind, text = trouble
         raise by_kind(kind)(text)
 
 
 def _look_over(
-    record: ObservationRecord,
-    outcome: Outcome,
-    archive: str,
-    saved: Collection[int] = (),
-    written: Collection[str] = (),
+    record: ObservationRecord, outcome: Outcome, archive: str, saved: Collection[int | str] = ()
 ) -> list[str]:
     """Take over what a class has saved; gives what is wrong with it.
 
-    Nothing that was there before is touched. What has no product id may be an upload of somebody, unless
-    it is among the products that the class is known to have `saved`. A row without a file, or with an error page, is of no use, and is removed: the class will save it
-    anew. What was deleted here, and the class has saved once more, is removed again. A file goes with its row
-    if it is among those that the class is known to have `written`: it may have registered a pipeline's.
+    Nothing that was there before is touched. What has no product id may be an upload of somebody, unless it
+    is among what the class is known to have `saved`: keys of products, and names of files. A row without a
+    file, or with an error page, is of no use, and is removed: the class will save it anew. What was deleted
+    here, and the class has saved once more, is removed again. Its file goes as well, if that is in `saved`,
+    and not a pipeline's, for which the class has only made a row.
     """
     newest = RecordSync.objects.get(pk=record.pk).newest_product
     rows = DataProduct.objects.filter(observation_record=record, pk__gt=newest, stored_frame=None)
@@ -91,7 +87,7 @@ def _look_over(
             faults.append(f'{named}: {fault}')
         if useless or was_deleted:
             product.delete()
-            if name in written:
+            if name in saved:
                 storage.delete(name)
         else:
             _take_over(record, product, received, archive)
