@@ -209,6 +209,37 @@ def test_an_older_version_that_others_stored_is_replaced(sky, observed, was_take
         assert files() == {name: frame.content}
 
 
+@pytest.mark.parametrize('is_there', [True, False])
+def test_two_frames_that_others_stored_under_one_name_get_a_file_each(sky, observed, is_there):
+    """The second had overwritten the first, which was missed for good."""
+    accept_storage()
+    record = observed(frames=2)
+    frames = sky.frames_of[int(record.observation_id)]
+    for frame in frames:
+        product = DataProduct(
+            product_id=str(frame.id), target=record.target, observation_record=record
+        )
+        if frame is frames[-1] and is_there:
+            product.data.save('image.fits.fz', ContentFile(frame.content))
+        product.save()
+    DataProduct.objects.update(data=product.data.name or 'image.fits.fz')
+
+    status, report = updatedata()
+
+    assert (status, report['repaired']) == (0, 1 if is_there else 2)
+    for frame in frames:
+        product = DataProduct.objects.get(product_id=str(frame.id))
+        assert product.data.read() == frame.content
+        if frame is frames[-1] and is_there:
+            assert product.get_file_name() == 'image.fits.fz'
+    before = files()
+    assert len(before) == 2
+    for row in StoredFrame.objects.all():
+        storage.the_storage().delete(row.name)
+    assert updatedata('--recheck')[1]['repaired'] == 2
+    assert files() == before
+
+
 @pytest.mark.parametrize('content', [None, PAGE], ids=['the frame', 'a web page'])
 def test_someone_saves_the_same_frame_on_the_web_at_the_same_moment(sky, observed, content):
     """Its row was there before the run, its file comes after it, under another name."""

@@ -147,6 +147,8 @@ class RecordFrames:
         results = yield [self._job_for(plan) for plan in plans]
         again, kept = [], []
         for plan, (received, error) in zip(plans, results, strict=True):
+            if received and products.is_anothers(plan, received):
+                received = None
             if error is not None:
                 self._troubles.append(error)
             elif received is not None and plan.is_outdated(received.md5):  # of another command

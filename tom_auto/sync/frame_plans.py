@@ -39,6 +39,7 @@ class Plan:
     product_id: str
     product: DataProduct | None
     stored: StoredFrame | None
+    own_place: str  # where it goes if the file of its row is another frame's as well
     preview: str = ''  # the name of its JPEG's file, if it has one
     double: str = ''  # a second file of it, which was stored here and no row refers to
     action: Action = Action.NOTHING
@@ -136,7 +137,7 @@ def plans_for(
         place = file_names.place(wanted, archive, frame.id, frame.filename)
         jpeg = known.get(preview_id(product_id))
         preview = jpeg.name if jpeg and jpeg.product else ''
-        plans.append(Plan(frame, archive, place, product_id, product, stored, preview))
+        plans.append(Plan(frame, archive, place, product_id, product, stored, place, preview))
     return plans
 
 

@@ -33,11 +33,23 @@ NO_HOOKS = [
 def note_broken(record: ObservationRecord, plan: Plan) -> None:
     """Note that the file of a row is fetched anew: a run that is killed meanwhile owes its hooks."""
     if plan.product is not None and plan.action is Action.FETCH:
+        plan.place = plan.own_place if _is_shared(plan) else plan.place
         plan.stored = plan.row(record, plan.product)
         if not plan.stored.is_spoiled:
             plan.stored.state = StoredFrame.State.BROKEN
         plan.stored.name = plan.place
         plan.stored.save()
+
+
+def is_anothers(plan: Plan, received: Received) -> bool:
+    """Whether the file of `plan` is another frame's, which has overwritten it."""
+    return plan.frame.md5 not in ('', received.md5) and _is_shared(plan)
+
+
+def _is_shared(plan: Plan) -> bool:
+    """Whether the row of another frame names the same file."""
+    rows = DataProduct.objects.filter(data=plan.name, product_id__isnull=False)
+    return rows.exclude(pk=plan.product.pk).exists()
 
 
 @dataclass
