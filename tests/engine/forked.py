@@ -5,6 +5,7 @@ hundreds of runs affordable. A child has connections and a log of its own.
 """
 
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -54,6 +55,9 @@ def start(printed: Path, work: Callable[..., object], *arguments: object) -> Bas
 
 
 def _child(printed: Path, work: Callable[..., object], *arguments: object) -> None:
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored, if the tests run in the background
     sys.stdout = sys.stderr = printed.open('a', buffering=1)
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR, force=True)
     work(*arguments)

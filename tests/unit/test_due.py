@@ -173,6 +173,16 @@ def test_what_the_deadline_cut_short_is_due_and_well_where_frames_came_home(save
     assert sync.state == ('waiting' if saved else 'backing off')
 
 
+def test_what_went_wrong_before_the_deadline_is_what_is_said():
+    sync = RecordSync()
+    fail(sync, 'COMPLETED', True, START)
+    end(
+        sync, Ending.NOT_REACHED, 'COMPLETED', True, START + DAY,
+        error='the hook raised', kind='hook failed',
+    )  # fmt: skip
+    assert (sync.error, sync.error_kind, sync.failures) == ('the hook raised', 'hook failed', 1)
+
+
 @pytest.mark.django_db(transaction=True)
 class TestInTheDatabase:
     """The same, as the query that picks the records."""

@@ -13,6 +13,7 @@ from tom_observations.models import ObservationRecord
 
 import faults
 from tom_auto.hooks.owed import owed as owed_products
+from tom_auto.hooks.owed import suspected_records
 from tom_auto.models import RecordSync
 
 from .running import updatedata
@@ -183,6 +184,18 @@ def test_a_record_whose_hook_may_end_the_run_loses_nothing_by_that(observed, set
 
     assert (status, report['checked'], report['saved']) == (0, 1, 1)
     assert changes() == [(record.observation_id, 'PENDING', 'COMPLETED')]
+
+
+def test_no_suspect_is_who_was_given_up_at_the_deadline_or_whose_status_is_as_it_was(add_record):
+    """They would be checked after all others, one at a time, at every run."""
+    given_up, as_it_was, suspect = (add_record(status='COMPLETED') for _ in range(3))
+    RecordSync.objects.create(
+        record=given_up, owes_hook=True, status_before='PENDING', error_kind='out of time',
+        failures=1, failing_since=timezone.now(), state='backing off',
+    )  # fmt: skip
+    RecordSync.objects.create(record=as_it_was, owes_hook=True, status_before='COMPLETED')
+    RecordSync.objects.create(record=suspect, owes_hook=True, status_before='PENDING')
+    assert suspected_records(by_workers=False) == {suspect.pk}
 
 
 def test_a_hook_that_hangs_is_a_failure_of_its_record(observed, settings):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
+from django.core.management import CommandError
 from django.db import connections
 from tom_dataproducts.models import DataProduct
 from tom_targets.models import Target
@@ -207,6 +208,30 @@ def test_an_older_version_that_others_stored_is_replaced(sky, observed, was_take
         status, report = updatedata()
         assert (status, report['saved'], report['repaired']) == (0, saved, 0)
         assert files() == {name: frame.content}
+
+
+def test_an_older_version_that_others_stored_owes_its_hooks_where_a_run_was_killed(
+    sky, observed, monkeypatch
+):
+    """Killed when the new version was in its place, and before its row was written."""
+    record = observed(frames=1)
+    [frame] = sky.frames.values()
+    product = DataProduct(product_id=str(frame.id), target=record.target, observation_record=record)
+    product.data.save(frame.filename, ContentFile(frame.content))
+    sky.reprocess(frame)
+
+    def killed(kept):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, CommandError)):
+        patch.setattr('tom_auto.sync.products.write', killed)
+        updatedata()
+    assert files() == {product.data.name: frame.content}
+
+    status, report = updatedata()
+
+    assert (status, report['saved']) == (0, 1)
+    assert not StoredFrame.objects.filter(hooks_owed=True).exists()
 
 
 @pytest.mark.parametrize('is_there', [True, False])

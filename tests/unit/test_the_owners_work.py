@@ -394,6 +394,37 @@ class TestAFileThatWasChanged:
         assert other.exists()
         assert linked.is_symlink()
 
+    def test_is_left_alone_where_two_rows_are_told_of_it(self, sky, observed, media):
+        """Somebody has stacked two frames, and both rows name the result. They were pointed back."""
+        observed(frames=2)
+        well()
+        stack = media / 'stack.fits.fz'
+        stack.write_bytes(path_of(DataProduct.objects.first()).read_bytes() + b' ' * 2880)
+        DataProduct.objects.update(data=stack.name)
+        before = files()
+
+        well('--recheck')
+
+        assert files() == before
+        assert set(DataProduct.objects.values_list('data', flat=True)) == {stack.name}
+
+    def test_is_left_alone_where_it_is_a_former_version(self, sky, observed, media):
+        """Which its owner prefers. It was taken for one that nobody had renewed."""
+        observed(frames=1)
+        [frame] = sky.frames.values()
+        former = frame.content
+        sky.reprocess(frame)
+        well()
+        mine = media / f'mine-{frame.filename}'
+        mine.write_bytes(former)
+        DataProduct.objects.update(data=mine.name)
+
+        for _ in range(2):
+            well('--recheck')
+
+        assert mine.read_bytes() == former
+        assert DataProduct.objects.get().data.name == mine.name
+
     @pytest.mark.parametrize('change', CHANGES)
     def test_is_left_alone_when_it_is_back(self, kept, automation, change):
         """It was away for a while, and could not be fetched meanwhile."""

@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, TextField, Value
 from django.db.models.functions import Now
 
-from ..errors import HookFailed
+from ..errors import HookFailed, OutOfTime
 from ..models import RecordSync, SharedFrame, StoredFrame
 from .calls import OF_PRODUCTS, OF_STATUS, is_plain
 
@@ -61,15 +61,21 @@ def records_that_owe(*which: Q) -> set[int]:
 def suspected_records(by_workers: bool) -> set[int]:
     """The records that owe a hook of this TOM which a run began, perhaps, and did not come to an end of.
 
-    Where it raised, that is noted. `by_workers`: they run the hooks of products.
+    Not where it raised, or where a run gave its record up at the deadline: that is noted. `by_workers`:
+    they run the hooks of products.
     """
     records: set[int] = set()
     if not is_plain(OF_STATUS):
-        owing = RecordSync.objects.filter(owes_hook=True).exclude(error_kind=HookFailed.kind)
+        unchanged = Q(
+            status_before=F('record__status')
+        )  # noted before a class was asked, which failed
+        noted = Q(error_kind__in=[HookFailed.kind, OutOfTime.kind])
+        owing = RecordSync.objects.filter(owes_hook=True).exclude(unchanged | noted)
         records.update(owing.values_list('record', flat=True))
     if not is_plain(*OF_PRODUCTS):
         died = ~Q(hooks_holder='') & Q(hooks_due__lte=Now())
-        records |= records_that_owe(died if by_workers else Q(hooks_failures=0))
+        given_up = Q(record__sync__error_kind=OutOfTime.kind)
+        records |= records_that_owe(died if by_workers else Q(hooks_failures=0), ~given_up)
     return records
 
 

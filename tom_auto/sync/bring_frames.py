@@ -151,8 +151,8 @@ class RecordFrames:
                 received = None
             if error is not None:
                 self._troubles.append(error)
-            elif received is not None and plan.is_outdated(received.md5):  # of another command
-                plan.action, plan.place = Action.RENEW, plan.name
+            elif received and plan.is_of_others and plan.is_outdated(received.md5):
+                products.note_outdated(record, plan, received)
                 again.append(plan)
             elif received is not None:
                 previews = (yield from self._draw(record, plan)) if plan.is_ours else []

@@ -152,7 +152,8 @@ class Check:
         if stock is not None and not record.observation_id.isdecimal():
             raise Unsupported(f'{record.observation_id!r} is not the number of a request')
         if record.sync.owes_hook:
-            self._note_attempt(record, OF_STATUS)
+            if record.status != record.sync.status_before:
+                self._note_attempt(record, OF_STATUS)
             with self._noted():
                 yield from record_status.pay_status_hook(record.pk)
         begun = True  # where a part of this is not possible, the data is wanted all the same

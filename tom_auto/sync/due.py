@@ -178,6 +178,8 @@ def note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -
     elif outcome.ending is Ending.NOT_REACHED:
         if outcome.saved or outcome.repaired:  # progress is not a failure
             _note_well(sync)
+        elif sync.failures and outcome.error:
+            sync.error, sync.error_kind = outcome.error, outcome.kind
         sync.next_check = now
         sync.state = State.BACKING_OFF if sync.failing_since else State.WAITING
     else:

@@ -187,7 +187,7 @@ def decide(plan: Plan, record: ObservationRecord, sizes: dict[str, int | None]) 
         )
     elif size is None:
         plan.action = Action.FETCH
-    elif plan.is_outdated(stored.md5) or (
+    elif (stored.origin == StoredFrame.Origin.WHOLE and plan.is_outdated(stored.md5)) or (
         plan.frame.md5 and stored.archive_md5 not in ('', plan.frame.md5)
     ):
         plan.action = Action.RENEW

@@ -41,9 +41,19 @@ def note_broken(record: ObservationRecord, plan: Plan) -> None:
         plan.stored.save()
 
 
+def note_outdated(record: ObservationRecord, plan: Plan, received: Received) -> None:
+    """Note that another command has stored a former version: a run that is killed meanwhile renews it."""
+    plan.stored = plan.row(record, plan.product)
+    note_verified(plan.stored, plan.frame.filename, plan.name, received)
+    plan.stored.archive_md5 = received.md5
+    plan.stored.save()
+    plan.action, plan.place = Action.RENEW, plan.name
+
+
 def is_anothers(plan: Plan, received: Received) -> bool:
     """Whether the file of `plan` is another frame's, which has overwritten it."""
-    return plan.frame.md5 not in ('', received.md5) and _is_shared(plan)
+    differs = plan.frame.md5 not in ('', received.md5)
+    return differs and not plan.is_its_owners and _is_shared(plan)
 
 
 def _is_shared(plan: Plan) -> bool:
