@@ -152,6 +152,7 @@ GIVING = {
     "MR=/data bash -c 'cd {here} && ./manage.py updatestatus'": 'sets MR',
     "bash -c 'cd {here} && MR=/data ./manage.py updatestatus'": 'sets MR',
     'cd {here} && envdir /etc/tom ./manage.py updatestatus': 'reads a file of variables with envdir',
+    'cd {here} && pipenv run ./manage.py updatestatus': 'reads a file of variables with pipenv',
 }
 
 

@@ -18,7 +18,7 @@ from tom_auto.models import UpdateRun
 from tom_auto.scheduling import cli, zone
 from tom_auto.scheduling import install as install_module
 from tom_auto.scheduling.cron_expression import BadExpression, five_fields
-from tom_auto.scheduling.moved import NOTE
+from tom_auto.scheduling.moved import NOTE, note_removal
 from tom_auto.scheduling.next_times import next_run, sentence
 from tom_auto.scheduling.obstacles import machine_warnings
 
@@ -81,6 +81,10 @@ def test_after_a_removal_nothing_is_expected_until_something_starts_it(
     ran(timedelta(0), **ENDED)  # by a scheduler that this one knows nothing of
     assert expected()
     UpdateRun.objects.all().delete()
+    assert not expected()
+    schedule('install')
+    assert expected()
+    note_removal(project)  # and somebody has put the lines back
     assert not expected()
     schedule('install')
     assert expected()

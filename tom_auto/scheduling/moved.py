@@ -17,9 +17,10 @@ def remember(project: Path, changed: bool) -> None:
     """Note that the jobs are installed for `project`; the note's time is when they `changed`."""
     note, path = project / NOTE, os.fsencode(project)
     with contextlib.suppress(OSError):  # without it, a move looks like a new project: no harm
-        if changed or _noted(project) != path:
+        if changed or _noted(project) != path or removed_at(project):
             note.parent.mkdir(exist_ok=True)
             note.write_bytes(path)
+        (project / REMOVED).unlink(missing_ok=True)
 
 
 def note_removal(project: Path) -> None:

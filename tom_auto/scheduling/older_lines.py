@@ -39,7 +39,7 @@ ACTIVATES = re.compile(
     r'(?:.*/)?(?:activate|conda\.sh|mamba\.sh)'
     r'|(?:~|\$HOME|\$\{HOME\}|.*)/\.(?:profile|bashrc|bash_profile|zshrc|kshrc)|/etc/profile'
 )
-WITH_A_FILE = re.compile(r'(?:.*/)?(envdir|dotenv|direnv)|(--env-file)(?:=.*)?')
+WITH_A_FILE = re.compile(r'(?:.*/)?(envdir|dotenv|direnv|pipenv)|(--env-file)(?:=.*)?')
 #: Options of each command of Django.
 OPTIONS = {'--settings': 'DJANGO_SETTINGS_MODULE', '--pythonpath': 'PYTHONPATH'}
 
