@@ -1,8 +1,9 @@
 """Strategies of the TOM's own that have tomtoolkit's `run` replace what has failed: each one once."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from dateutil.parser import parse
 from tom_observations.cadence import CadenceStrategy
 from tom_observations.cadences.resume_cadence_after_failure import (
     ResumeCadenceAfterFailureStrategy,
@@ -15,7 +16,7 @@ from tom_observations.models import DynamicCadence, ObservationRecord
 import faults
 from tom_auto.models import Submission
 
-from .cadences import LIST, RETRY, accepted_then, fail, newest, updatecadences
+from .cadences import LIST, RETRY, accepted_then, fail, newest, start_of, updatecadences
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -207,6 +208,32 @@ def test_what_a_strategy_leaves_out_stays_out_of_its_record(failed, settings):
     assert updatecadences()[1]['submitted'] == 1
     assert newest() != first
     assert 'c_2_max_airmass' not in newest().parameters
+
+
+class ReadsTimesByItself(RetryFailedObservationsStrategy):
+    """Goes on a day later in the zone that the times of the observation have."""
+
+    def advance_window(self, observation_payload, start_keyword='start', end_keyword='end'):
+        for time in (start_keyword, end_keyword):
+            later = parse(observation_payload[time]) + timedelta(days=1)
+            observation_payload[time] = later.isoformat()
+        return observation_payload
+
+
+@pytest.mark.parametrize('zone', ['America/Santiago', 'Pacific/Auckland'])
+def test_windows_of_a_strategy_that_reads_times_by_itself(failed, portal, settings, zone):
+    settings.TIME_ZONE = zone
+    first = failed(RETRY)
+    strategy(settings, ReadsTimesByItself)
+    west = timezone(timedelta(hours=-4))
+    for time in ('start', 'end'):
+        moment = parse(first.parameters[time]).astimezone(west)
+        first.parameters[time] = moment.isoformat()
+    first.save(update_fields=['parameters'])
+    status, report = updatecadences()
+    assert (status, report['submitted']) == (0, 1), report
+    begins, _ = portal.requests[int(newest().observation_id)].window
+    assert begins == start_of(first) + timedelta(hours=24)
 
 
 class UsesALateClass(CadenceStrategy):

@@ -17,6 +17,7 @@ from django.db.models import Q
 from django.utils.timezone import override
 from tom_observations.cadences import resume_cadence_after_failure, retry_failed_observations
 from tom_observations.cadences.retry_failed_observations import RetryFailedObservationsStrategy
+from tom_observations.facilities import ocs
 from tom_observations.facility import get_service_class
 from tom_observations.models import DynamicCadence, ObservationGroup, ObservationRecord
 
@@ -215,7 +216,7 @@ def in_utc() -> Iterator[None]:
     """While this lasts, tomtoolkit's strategies reckon in UTC, as portals do.
 
     They take the machine's time for it, and cannot compare it with a time that has a zone. The forms
-    that they fill in read a time without one in the TOM's zone.
+    that they fill in drop the zone of a time, and read what is left in the TOM's zone.
     """
     before = os.environ.get('TZ')
     os.environ['TZ'] = 'UTC'
@@ -225,6 +226,7 @@ def in_utc() -> Iterator[None]:
             override(UTC),
             in_the_place_of(resume_cadence_after_failure, 'parse', _moment),
             in_the_place_of(retry_failed_observations, 'parse', _moment),
+            in_the_place_of(ocs, 'parse', _as_utc),
         ):
             yield
     finally:
@@ -236,5 +238,10 @@ def in_utc() -> Iterator[None]:
 
 def _moment(text: str) -> datetime:
     """The time that `text` says, in UTC and without a zone."""
+    return _as_utc(text).replace(tzinfo=None)
+
+
+def _as_utc(text: str) -> datetime:
+    """The time that `text` says, in UTC; without a zone if `text` has none."""
     moment = parse(text)
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    return moment.astimezone(UTC) if moment.tzinfo else moment
