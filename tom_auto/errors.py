@@ -127,6 +127,14 @@ class NotSubmitted(SyncError, advice=WAIT):
     """An observatory has not accepted what a cadence submitted."""
 
 
+class NotCancelled(
+    SyncError,
+    advice='Cancel it by hand, if it is not wanted any more. A strategy that ends its cadence has to '
+    'cancel first.',
+):
+    """A strategy wanted to cancel an observation, and nothing may follow that any more."""
+
+
 class CannotRepeat(
     SyncError,
     advice='Submit its replacement by hand, add that to the observation group of the cadence, and take '

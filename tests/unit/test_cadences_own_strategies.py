@@ -292,13 +292,43 @@ class MakesRoom(ResumeCadenceAfterFailureStrategy):
         return super().update_observation_payload(observation_payload)
 
 
+class MakesRoomLater(ResumeCadenceAfterFailureStrategy):
+    """Submits the next one, and then cancels the one before."""
+
+    def run(self):
+        last = self.dynamic_cadence.observation_group.observation_records.latest('created')
+        if made := super().run():
+            get_service_class(last.facility)().cancel_observation(last.observation_id)
+        return made
+
+
+class Ends(CadenceStrategy):
+    """Switches its cadence off, and then cancels what is left of it."""
+
+    def run(self):
+        last = self.dynamic_cadence.observation_group.observation_records.latest('created')
+        self.dynamic_cadence.active = False
+        self.dynamic_cadence.save()
+        get_service_class(last.facility)().cancel_observation(last.observation_id)
+
+
 @pytest.fixture
-def makes_room(failed, settings):
-    first = failed(RETRY)
-    strategy(settings, MakesRoom)
-    settings.TOM_FACILITY_CLASSES = [f'{__name__}.Cancels']
-    Cancels.cancelled.clear()
-    return first.observation_id
+def cancelling(failed, settings):
+    """Lets a cadence of this strategy go on from an observation; gives the number of that."""
+
+    def begin(own):
+        first = failed(RETRY)
+        strategy(settings, own)
+        settings.TOM_FACILITY_CLASSES = [f'{__name__}.Cancels']
+        Cancels.cancelled.clear()
+        return first.observation_id
+
+    return begin
+
+
+@pytest.fixture
+def makes_room(cancelling):
+    return cancelling(MakesRoom)
 
 
 def test_a_dry_run_cancels_nothing_and_says_what_it_would(makes_room):
@@ -324,4 +354,26 @@ def test_nor_is_anything_by_a_cadence_that_was_switched_off_meanwhile(makes_room
 
     monkeypatch.setattr(Cancels, 'update_observation_status', switch_off)
     assert updatecadences()[1]['submitted'] == 0
+    assert Cancels.cancelled == []
+
+
+@pytest.mark.parametrize('most', [9, 1])
+def test_what_was_submitted_already_may_take_the_place_of_another(cancelling, automation, most):
+    automation['MOST_SUBMISSIONS'] = {'run': most, 'day': 9}
+    first = cancelling(MakesRoomLater)
+    status, report = updatecadences('--dry-run')
+    assert (status, report['submissions'], Cancels.cancelled) == (0, ['LCO M 31'], [])
+    status, report = updatecadences()
+    assert (status, report['submitted']) == (0, 1), report
+    assert updatecadences()[1]['submitted'] == 0
+    assert Cancels.cancelled == [first]
+
+
+@pytest.mark.parametrize('options', [(), ('--dry-run',)])
+def test_what_is_not_cancelled_is_named(cancelling, options):
+    first = cancelling(Ends)
+    status, report = updatecadences(*options)
+    [failure] = report['failures']
+    assert (status, failure['kind'], report['submissions']) == (1, 'not cancelled', [])
+    assert first in failure['error']
     assert Cancels.cancelled == []

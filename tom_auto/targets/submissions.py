@@ -18,7 +18,7 @@ from django.utils import timezone
 from tom_observations.models import DynamicCadence, ObservationRecord
 
 from ..db_retry import patient
-from ..errors import AnotherRun, NotNoted, NotSubmitted, Uncertain
+from ..errors import AnotherRun, NotCancelled, NotNoted, NotSubmitted, Uncertain
 from ..explain import explained
 from ..models import Submission
 from ..running.runs import TAKEN_OVER
@@ -107,12 +107,11 @@ class Seam:
     def cancel(self, original: Callable, facility: object, number: object) -> object:
         """What `original` answers. To make room for what may not be submitted, nothing is cancelled."""
         if not self._is_inside:
-            self._ceiling.see(facility.name)
-            if self._dry_run:
-                raise WouldSubmit(f'cancellation of {number}')
             with transaction.atomic():
                 self._claim()
-                self._see_what_it_is_for()
+                self._see_what_it_makes_room_for(facility.name, number)
+            if self._dry_run:
+                raise WouldSubmit(f'cancellation of {number}')
         return original(number)
 
     def claim_new(self, instance: ObservationRecord, **signal: object) -> None:
@@ -162,6 +161,18 @@ class Seam:
         is_on = cadence is not None and (cadence.active or self._switched_off)
         if not (is_on and self._is_due()):
             raise NotWanted
+
+    def _see_what_it_makes_room_for(self, facility: str, number: object) -> None:
+        """Raise Ceiling or NotCancelled if nothing may follow, unless that is submitted already."""
+        before = submission_for(self.trigger)
+        if before is not None and before.state not in IN_HAND:
+            return
+        self._ceiling.see(facility)
+        try:
+            self._see_what_it_is_for()
+        except NotWanted as error:
+            why = 'its cadence was switched off, or goes on from another observation now'
+            raise NotCancelled(f'observation {number} is not cancelled: {why}') from error
 
     def _begin(self, intent: Submission) -> None:
         """Note that it is sent now. Raises AnotherRun if another run has it in hand."""
