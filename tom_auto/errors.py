@@ -122,6 +122,11 @@ class NotNoted(
 class Ceiling(SyncError, advice="See TOM_AUTO['MOST_SUBMISSIONS'] in the settings."):
     """No more is submitted in this run, or in this day."""
 
+    def __init__(self, text: str, is_of_one: bool = False) -> None:
+        """`is_of_one`: what one cadence submits at once is more than is allowed at all."""
+        super().__init__(text)
+        self.is_of_one = is_of_one
+
 
 class NotSubmitted(SyncError, advice=WAIT):
     """An observatory has not accepted what a cadence submitted."""

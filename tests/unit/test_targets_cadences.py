@@ -373,9 +373,12 @@ def test_the_ceiling_is_of_observations(in_threes, automation, most, submitted):
 
 def test_more_at_once_than_the_ceiling_is_named(in_threes, automation, portal):
     automation['MOST_SUBMISSIONS'] = {'run': 2, 'day': 9}
-    [failure] = updatecadences()[1]['failures']
-    assert (failure['kind'], len(portal.requests)) == ('ceiling', 2)
-    assert '3 observations at once' in failure['error']
+    failures = updatecadences()[1]['failures']
+    assert len(portal.requests) == 2
+    for cadence, failure in zip(DynamicCadence.objects.order_by('pk'), failures, strict=True):
+        assert failure['kind'] == 'ceiling'
+        assert '3 observations at once' in failure['error']
+        assert failure['observation_id'].startswith(f'cadence {cadence.pk} ')
 
 
 def test_where_the_ceiling_is_reached_the_others_come_first_in_the_next_run(

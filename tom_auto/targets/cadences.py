@@ -228,11 +228,13 @@ class _Run:
     def _fail(self, cadence: DynamicCadence | None, facility: str, error: Exception) -> None:
         self._is_failing = True
         trouble = error if isinstance(error, SyncError) else explained(error, facility)
-        shared = isinstance(trouble, Ceiling | SetAside)
+        is_limit = isinstance(trouble, Ceiling | SetAside)
+        is_shared = is_limit and not getattr(trouble, 'is_of_one', False)
         name = f'{cadence.pk} ({cadence.observation_group})' if cadence else 'that was deleted'
         name = name if facility == 'cadence' else f'cadence {name}'
-        label = '' if shared else name
-        if shared and any(one.error == str(trouble) for one in self._report.failures):
+        label, words = '' if is_shared else name, str(trouble)
+        known = {(one.observation_id, one.error) for one in self._report.failures}
+        if is_limit and (label, words) in known:
             return
-        outcome = Outcome(facility, observation_id=label, error=str(trouble), kind=trouble.kind)
+        outcome = Outcome(facility, observation_id=label, error=words, kind=trouble.kind)
         fail(self._run, self._report, outcome)

@@ -37,7 +37,8 @@ class OfARun:
         ceiling = f'{most["run"]} in a run, {most["day"]} in a day'
         if more > max(1, min(most.values())):
             raise Ceiling(
-                f'these are {more} observations at once, and no more is allowed than {ceiling}'
+                f'these are {more} observations at once, and no more is allowed than {ceiling}',
+                is_of_one=True,
             )
         if self._sent + more > most['run'] or today + planned + more > most['day']:
             raise Ceiling(f'no more is submitted now: {ceiling}')
