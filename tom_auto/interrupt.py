@@ -6,12 +6,15 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from threading import Thread, Timer, current_thread, main_thread
+from time import monotonic
 
 from django.db import connections
 
 logger = logging.getLogger(__name__)
 
+_ends: list[float] = []  # when watchdogs will end this process, in the seconds of `monotonic()`
 WITHIN = 'work with an end'  # the name of its threads
 LAST_WORDS = 2  # seconds for what is still to be written: a log may be what holds the run
 
@@ -85,10 +88,17 @@ def uninterrupted() -> Iterator[list[int]]:
 def ended_after(seconds: float) -> Iterator[None]:
     """End this process when this lasts for longer, whatever holds it: a database, a hook, a log."""
     watchdog = _end_after(seconds, status=1)
+    _ends.append(monotonic() + seconds)
     try:
         yield
     finally:
+        _ends.pop()
         watchdog.cancel()
+
+
+def seconds_left() -> float:
+    """The seconds until this process is ended, whatever it does; infinite if nothing will."""
+    return min(_ends, default=inf) - monotonic()
 
 
 def _end_after(seconds: float, status: int) -> Timer:

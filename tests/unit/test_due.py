@@ -173,6 +173,16 @@ def test_what_the_deadline_cut_short_is_due_and_well_where_frames_came_home(save
     assert sync.state == ('waiting' if saved else 'backing off')
 
 
+def test_a_record_that_fails_and_brings_frames_is_due_again_at_the_next_run():
+    """Rule 3: one frame that is never found put off all the others, by up to a day."""
+    sync = RecordSync()
+    for run in range(5):
+        end(sync, Ending.FAILED, 'COMPLETED', True, START + run * HOUR, saved=20)
+        assert (sync.next_check, sync.failures) == (START + run * HOUR, run + 1)
+    end(sync, Ending.FAILED, 'COMPLETED', True, START + 5 * HOUR)
+    assert sync.next_check > START + 6 * HOUR
+
+
 def test_what_went_wrong_before_the_deadline_is_what_is_said():
     sync = RecordSync()
     fail(sync, 'COMPLETED', True, START)

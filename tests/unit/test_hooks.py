@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
@@ -12,10 +13,15 @@ from tom_observations.facilities.lco import LCOFacility
 from tom_observations.models import ObservationRecord
 
 import faults
+import forked
+from tom_auto.hooks import calls as calls_of_hooks
+from tom_auto.hooks import product_hooks
 from tom_auto.hooks.owed import owed as owed_products
 from tom_auto.hooks.owed import suspected_records
-from tom_auto.models import RecordSync
+from tom_auto.models import RecordSync, UpdateRun
+from tom_auto.running import recorded_run
 
+from .facility_classes import Hangs
 from .running import updatedata
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,6 +64,13 @@ def kills_for_products(products):
     """The same, for a product."""
     if products[0].observation_record_id in killers:
         raise Killed
+
+
+def slow_for_products(products):
+    """A hook that takes its time, and notes in a file whose process this is."""
+    time.sleep(0.15)
+    with settings.HEARD.open('a') as file:
+        file.write(f'{products[0].pk}\n')
 
 
 def sleeps(record, previous):
@@ -184,6 +197,51 @@ def test_a_record_whose_hook_may_end_the_run_loses_nothing_by_that(observed, set
 
     assert (status, report['checked'], report['saved']) == (0, 1, 1)
     assert changes() == [(record.observation_id, 'PENDING', 'COMPLETED')]
+
+
+def test_hooks_that_take_longer_than_a_run_are_called_once_each(
+    observed, settings, monkeypatch, tmp_path
+):
+    """They were struck out all together, at the end, which no run came to: it was ended before."""
+    monkeypatch.setattr(recorded_run, 'HELD_UP', 1)
+    monkeypatch.setattr(calls_of_hooks, 'TO_END', 0.2)
+    monkeypatch.setattr(product_hooks, 'TO_CALL', 0.6)
+    settings.TOM_AUTO |= {'DEADLINE': 1}
+    settings.HOOKS = settings.HOOKS | {'data_product_post_save': f'{__name__}.slow_for_products'}
+    settings.HEARD = tmp_path / 'heard'
+    observed(frames=20)
+
+    for _ in range(15):
+        child = forked.updatedata(tmp_path / 'printed')
+        child.join(30)
+        assert child.exitcode in (0, 1)
+        if not owed_products().exists():
+            break
+
+    heard = settings.HEARD.read_text().split()
+    assert sorted(heard) == sorted(
+        str(pk) for pk in DataProduct.objects.values_list('pk', flat=True)
+    )
+    assert not UpdateRun.objects.filter(status__in=['died', 'running']).exists()
+    assert RecordSync.objects.get().error == ''
+
+
+def test_a_suspect_has_its_turn_beside_a_class_that_hangs(observed, settings, add_record):
+    """It came after all others, which in each run lasted until the deadline."""
+    settings.TOM_AUTO |= {'DEADLINE': 4}
+    settings.HOOKS = settings.HOOKS | {'observation_change_state': f'{__name__}.hook'}
+    settings.TOM_FACILITY_CLASSES = [
+        *settings.TOM_FACILITY_CLASSES, f'{Hangs.__module__}.Hangs'
+    ]  # fmt: skip
+    for _ in range(3):
+        add_record('Hangs', status='PENDING')
+    suspect = observed(status='COMPLETED', frames=1)
+    RecordSync.objects.create(record=suspect, owes_hook=True, status_before='PENDING')
+
+    updatedata()
+
+    assert changes() == [(suspect.observation_id, 'PENDING', 'COMPLETED')]
+    assert RecordSync.objects.get(record=suspect).checked_at is not None
 
 
 def test_no_suspect_is_who_was_given_up_at_the_deadline_or_whose_status_is_as_it_was(add_record):

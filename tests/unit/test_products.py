@@ -210,6 +210,25 @@ def test_an_older_version_that_others_stored_is_replaced(sky, observed, was_take
         assert files() == {name: frame.content}
 
 
+def test_a_former_version_that_is_put_back_while_it_is_fetched_is_renewed(sky, observed):
+    """It was noted as the version of now, and stayed."""
+    observed(frames=1)
+    [frame] = sky.frames.values()
+    updatedata()
+    path, former = Path(DataProduct.objects.get().data.path), frame.content
+    path.unlink()
+    sky.break_('/store/', faults.status(404))
+    assert updatedata('--recheck')[0] == 1
+    sky.mend()
+    path.write_bytes(former)
+    sky.reprocess(frame)
+
+    for _ in range(2):
+        assert updatedata('--recheck')[0] == 0
+
+    assert path.read_bytes() == frame.content
+
+
 def test_an_older_version_that_others_stored_owes_its_hooks_where_a_run_was_killed(
     sky, observed, monkeypatch
 ):

@@ -11,7 +11,11 @@ from tom_common.hooks import run_hook
 
 from ..conf import automation
 from ..explain import hook_failed
+from ..interrupt import seconds_left
 
+TO_END = 5  # seconds that a run needs to write what came of it
+TO_CALL = 15  # seconds: with less left, no more files have theirs called
+MOMENT = 0.01  # seconds: a timer of none is no timer
 PLAIN = 'tom_common.hooks', 'tom_dataproducts.hooks'
 OF_STATUS = 'observation_change_state'
 OF_PRODUCTS = 'data_product_post_save', 'multiple_data_products_post_save', 'frames_arrived'
@@ -29,7 +33,7 @@ class TookTooLong(Exception):
 
 
 def run_own_hook(hook: str, *arguments: object, **options: object) -> object:
-    """Call a hook of this TOM, for as long as HOOK_SECONDS allows; what it returns.
+    """Call a hook of this TOM, for as long as HOOK_SECONDS and the run allow; what it returns.
 
     Raises HookFailed where it raises, would have the process exit, or takes longer.
     """
@@ -48,15 +52,18 @@ def _limited(seconds: float) -> Iterator[None]:
         yield
         return
 
-    is_late = False
+    is_late, left = False, seconds_left() - TO_END
+    words = f'it took longer than {seconds:g} s, HOOK_SECONDS in TOM_AUTO'
+    if left < seconds:
+        words = 'it had not ended when the run had to'
 
     def stop(number: int, frame: object) -> None:
         nonlocal is_late
         is_late = True
-        raise TookTooLong(f'it took longer than {seconds:g} s, HOOK_SECONDS in TOM_AUTO')
+        raise TookTooLong(words)
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, max(MOMENT, min(seconds, left)))
     try:
         yield
     finally:

@@ -25,12 +25,13 @@ from django.db.models.functions import Now
 from tom_dataproducts.models import DataProduct
 from tom_observations.models import ObservationRecord
 
-from ..errors import HookFailed
+from ..errors import HookFailed, OutOfTime
+from ..interrupt import seconds_left
 from ..models import StoredFrame
 from ..running.backoff import backoff
 from ..running.database_jobs import DatabaseJob, Jobs, alone, one
 from ..running.heartbeat import Heartbeat
-from .calls import OF_PRODUCTS, is_plain, run_own_hook
+from .calls import OF_PRODUCTS, TO_CALL, is_plain, run_own_hook
 from .owed import DEAD, due, note_failure, owed
 
 RUN = 'the run'  # who holds what a run without workers has claimed: there is only one
@@ -48,7 +49,7 @@ def pay_product_hooks(
     """Run the hooks that these products of `record` are owed, but for those that a worker has in hand.
 
     After a failure a hook may run twice, but it is never skipped. Raises HookFailed, after all
-    have been tried, where one raised. No `lease`: the run has just saved them, and the TOM has no
+    have been tried, where one raised, and OutOfTime where the run has no time for some. No `lease`: the run has just saved them, and the TOM has no
     workers. Then nobody else has them, and they need not be claimed: two statements fewer.
     """
     claim = Claim(holder if lease else '', lease)
@@ -62,6 +63,8 @@ def pay_product_hooks(
         yield from claim.pay(record, products)
     if claim.failure is not None:
         raise claim.failure
+    if claim.not_reached:
+        raise OutOfTime(f'the hooks for {claim.not_reached} files were not reached')
 
 
 def pay_next(holder: str, lease: float, until: float, most: int = 1) -> int:
@@ -123,6 +126,7 @@ class Claim:
 
     def __init__(self, holder: str, lease: float) -> None:
         self.failure: HookFailed | None = None
+        self.not_reached = 0  # products whose hooks there was no time for
         self._holder, self._lease = holder, lease
         self._failures: dict[int, int] = {}  # so far, by product
         self._paid: set[int] = set()
@@ -170,11 +174,13 @@ class Claim:
         is_own = not is_plain(*OF_PRODUCTS)
         mine = self._failures.keys() & set(products)
         found = yield from one(DatabaseJob(_read, mine, by_itself=is_own))
-        heard = [
-            key
-            for key, product in found.items()
-            if monotonic() <= until and self._heard('data_product_post_save', [product])
-        ]
+        heard = []
+        for number, (key, product) in enumerate(found.items()):
+            if monotonic() > until or (is_own and seconds_left() < TO_CALL):
+                self.not_reached = len(found) - number
+                break
+            if self._heard('data_product_post_save', [product]):
+                heard.append(key)
         if is_own and heard:  # anew: a hook may have deleted some
             found = yield from one(DatabaseJob(_read, heard, by_itself=True))
         together = [found[key] for key in heard if key in found]

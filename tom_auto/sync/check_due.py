@@ -58,6 +58,7 @@ class Checks:
         self._run, self._report, self._limits = run, report, limits
         self._deadline, self._heart, self._progress = deadline, heart, progress
         self._active: dict[int, Check] = {}
+        self._suspect = 0  # the last one that was begun
         self._database = Gathered()
         self._outcomes: list[Outcome] = []
         self._not_reached: Counter[str] = Counter()  # records, by facility
@@ -105,8 +106,9 @@ class Checks:
     def _work(self, queues: deque) -> None:
         while self._active or queues or self._reading.waiting or self._suspects:
             self._heart.insist()
-            if self._suspects and not (self._active or queues or self._reading.waiting):
-                queues.append(self._suspects.popleft())
+            if self._suspects and self._is_a_suspects_turn(queues):
+                queues.appendleft(self._suspects.popleft())
+                self._suspect = queues[0][1][0]
             if not (self._database.due_in() and self._pool.is_at_work):
                 self._do_database_jobs()
             self._begin_more(queues)
@@ -119,6 +121,15 @@ class Checks:
             self._write_outcomes(at_once=not self._active)
             if monotonic() > self._deadline and self._is_over(queues):
                 break
+
+    def _is_a_suspects_turn(self, queues: deque) -> bool:
+        """When all others have ended; or half of the time has, as one of them may hang in each run."""
+        others = self._active or queues or self._reading.waiting
+        half = self._deadline - self._limits.DEADLINE / 2
+        is_another_begun = self._suspect in self._active or (
+            queues and queues[0][1][0] == self._suspect
+        )
+        return not others or (monotonic() > half and not is_another_begun)
 
     def _do_database_jobs(self) -> None:
         """Do what checks ask of the database, and what that leads to."""

@@ -106,8 +106,13 @@ class Check:
             outcome.note(error)
             if isinstance(error, SetAside):
                 outcome.ending = Ending.SET_ASIDE
-        with self._noted():
-            yield from self._pay_product_hooks(record)
+        try:
+            with self._noted():
+                yield from self._pay_product_hooks(record)
+        except OutOfTime as error:
+            if outcome.ending is Ending.CHECKED and not outcome.error:
+                outcome.ending = Ending.NOT_REACHED
+            outcome.note(error)
         if outcome.ending is Ending.CHECKED and outcome.error:
             outcome.ending = Ending.FAILED
         elif outcome.ending is Ending.CHECKED and self._unsupported:  # which hides no failure

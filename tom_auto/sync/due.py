@@ -178,7 +178,7 @@ def note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -
     elif outcome.ending is Ending.NOT_REACHED:
         if outcome.saved or outcome.repaired:  # progress is not a failure
             _note_well(sync)
-        elif sync.failures and outcome.error:
+        if outcome.error:
             sync.error, sync.error_kind = outcome.error, outcome.kind
         sync.next_check = now
         sync.state = State.BACKING_OFF if sync.failing_since else State.WAITING
@@ -186,7 +186,8 @@ def note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -
         sync.failures += outcome.ending is Ending.FAILED
         sync.failing_since = min(sync.failing_since or now, now)
         sync.error, sync.error_kind = outcome.error, outcome.kind
-        sync.next_check = now + backoff(sync.failures)
+        progress = outcome.saved or outcome.repaired
+        sync.next_check = now if progress else now + backoff(sync.failures)
         sync.state = State.BACKING_OFF
 
 

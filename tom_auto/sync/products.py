@@ -105,7 +105,9 @@ def _write(kept: list[Kept]) -> list[StoredFrame | None]:
         # The first time: they are for people to change later, who may have done so in a row of others.
         if plan.is_ours and is_new and not (plan.product and get_groups_with_perms(product)):
             copy_rights(product.observation_record or record, product)
-        stored.archive_md5 = plan.frame.md5[:32]
+        was_broken = plan.stored is not None and plan.stored.is_broken
+        is_former = was_broken and plan.is_outdated(one.received.md5)  # the next check renews it
+        stored.archive_md5 = one.received.md5 if is_former else plan.frame.md5[:32]
         is_saved = plan.is_ours and bool(plan.frame.url)  # a preview has no address
         if is_saved:
             stored.hooks_owed = True
