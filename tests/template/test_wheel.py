@@ -256,6 +256,7 @@ def test_doctor_runs_to_its_end_and_sends_nobody_to_files_that_are_not_there(tom
             'Clock',
             'Workers',
             'Schedule',
+            'Hooks',
             'Runs',
             'Not supported',
             'Files',

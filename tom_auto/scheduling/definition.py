@@ -92,11 +92,13 @@ def read_schedule(project: Path) -> Schedule:
     try:
         text = file.read_text(encoding='utf-8-sig')  # Windows editors may write a byte order mark
     except FileNotFoundError as error:
-        if (project / 'manage.py').is_file():
-            raise ScheduleError(
-                f'There is no {file}. To have one written: manage.py schedule init'
-            ) from error
-        raise ScheduleError(f'There is no {file}. Write one. {EXAMPLE}') from error
+        is_django = (project / 'manage.py').is_file()
+        how = (
+            'To have one made: manage.py schedule init. Or write one.'
+            if is_django
+            else 'Write one.'
+        )
+        raise ScheduleError(f'There is no {file}. {how} {EXAMPLE}') from error
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(file, error) from error
     return _read(file, text)
