@@ -39,15 +39,22 @@ class Adoption:
     def sentences(self) -> list[str]:
         """The report, for a person."""
         if not self.records:
-            return ['This TOM had no observations when tom_auto came to it.']
-        since = f'{self.since:%Y-%m-%d}' if self.since else 'its first day'
-        fetched = f'{self.never_fetched} frames of {self.without_data} observations'
+            return ['This TOM had no observations when tom_auto was installed.']
+        since = f'{self.since:%Y-%m-%d}' if self.since else 'date not recorded'
         lines = [
-            f'When tom_auto came to this TOM ({since}), it had {self.records} observations.',
+            f'When tom_auto was installed ({since}), this TOM had {self.records} observations.',
             f'Files that other commands had stored: {self.whole} whole, {self.damaged} damaged, '
             f'{self.missing} missing.',
-            f'Frames that nobody had fetched: {fetched} have been downloaded since.',
         ]
+        if self.never_fetched:
+            frames, have = (
+                ('frame', 'it has') if self.never_fetched == 1 else ('frames', 'they have')
+            )
+            records = 'observation' if self.without_data == 1 else 'observations'
+            lines.append(
+                f'{self.never_fetched} {frames} of {self.without_data} {records} had never been '
+                f'downloaded; {have} been since.'
+            )
         if brought := self.damaged + self.missing - self.not_home:
             lines.append(f'{brought} damaged or missing files were fetched again.')
         if self.not_home:

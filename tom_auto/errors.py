@@ -10,8 +10,7 @@ WAIT = 'Nothing to do unless it lasts: it is retried automatically.'
 KEY = 'Put a valid API key into .env{applied}, then retry.'
 LOG = 'Read logs/tom.log, which has the traceback.'
 DOCTOR = 'Run: {doctor}'
-BACKUP = 'take it from a backup'
-REPAIR = f'Run: {{audit}} --repair (what no archive has: {BACKUP})'
+REPAIR = 'Run: {audit} --repair (files that no archive has: restore them from a backup)'
 
 _kinds: dict[str, type['SyncError']] = {}
 
@@ -120,7 +119,7 @@ class NotNoted(
 
 
 class Ceiling(SyncError, advice="See TOM_AUTO['MOST_SUBMISSIONS'] in the settings."):
-    """No more is submitted in this run, or in this day."""
+    """The submission would exceed the limit per run or per day."""
 
     def __init__(self, text: str, is_of_one: bool = False) -> None:
         """`is_of_one`: what one cadence submits at once is more than is allowed at all."""
@@ -137,7 +136,7 @@ class NotCancelled(
     advice='Cancel it by hand, if it is not wanted any more. A strategy that ends its cadence has to '
     'cancel first.',
 ):
-    """A strategy wanted to cancel an observation, and nothing may follow that any more."""
+    """A strategy wanted to cancel an observation, but its cadence may not submit a replacement, so it was not cancelled."""
 
 
 class CannotRepeat(
@@ -166,7 +165,7 @@ class Clash(
 class NoFrames(
     SyncError, advice='Look it up at the observatory, and check WANTED_FRAMES in the settings.'
 ):
-    """A successful observation has settled without one wanted frame."""
+    """A successful observation has settled without any wanted frame."""
 
 
 class StorageAway(
@@ -194,7 +193,8 @@ class FileRenamed(
 
 
 class FileUnreadable(
-    SyncError, advice=f'Let the user who runs the jobs read it. If its disk is at fault: {BACKUP}'
+    SyncError,
+    advice='Let the user who runs the jobs read it. If its disk is at fault: take it from a backup',
 ):
     """A stored file is there, and cannot be read."""
 
@@ -241,7 +241,7 @@ class HookUnfinished(
     advice='If a hook of this TOM ends or crashes the process, fix it: it is called again, after '
     'all else.',
 ):
-    """A run ended while hooks of this record were owed: one of them may have ended it."""
+    """A run ended before all hooks of this record had run: one of them may have ended it."""
 
 
 #: After one of these an account or a data service is not asked again in a run of `targets`.

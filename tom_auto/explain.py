@@ -45,7 +45,7 @@ def explained(error: BaseException, facility: str) -> errors.SyncError:
             return known
     logger.error('%s raised %s', facility, type(error).__name__, exc_info=error)
     if isinstance(error, LookupError | TypeError | AttributeError):
-        words = f'the class of {facility} broke on the answer or a setting: {told(error)}'
+        words = f'the class of {facility} failed on the answer or a setting: {told(error)}'
         return errors.BrokenClass(words)
     return errors.SyncError(told(error))
 
@@ -106,7 +106,7 @@ def _of_status(status: int, facility: str) -> errors.SyncError:
     if status == 404:
         return errors.NotFound(f'{facility} does not know it, or hides it from this account (404)')
     if status == 429:
-        return errors.NoAnswer(f'{facility} asks to come back later (429)')
+        return errors.NoAnswer(f'{facility} asks us to try again later (429)')
     if status in (502, 503, 504):
         return errors.NoAnswer(f'{facility} answered {status}')
     kind = errors.ServerError if status >= 500 else errors.BadAnswer

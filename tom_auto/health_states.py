@@ -92,7 +92,7 @@ def slower_than_usual(
     usual = median(each.took for each in earlier)
     if took < max(MUCH_SLOWER * usual, usual + LATE_AFTER):
         return ''
-    return f'a run takes {_minutes(took)} in place of the usual {_minutes(usual)}'
+    return f'a run takes {_minutes(took)} instead of the usual {_minutes(usual)}'
 
 
 def _hangs(took: timedelta, times: list[timedelta], between: timedelta) -> str:
@@ -101,8 +101,8 @@ def _hangs(took: timedelta, times: list[timedelta], between: timedelta) -> str:
     if took < max(MUCH_SLOWER * longest, between + LATE_AFTER):
         return ''
     if not times:
-        return f'its first run takes {_minutes(took)}'
-    return f'a run takes {_minutes(took)}, and took {_minutes(longest)} at most before'
+        return f'its first run has taken {_minutes(took)} so far'
+    return f'a run has taken {_minutes(took)} so far; the longest before took {_minutes(longest)}'
 
 
 def _minutes(span: timedelta) -> str:

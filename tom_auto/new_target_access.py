@@ -29,7 +29,7 @@ def access_to_new_targets() -> Access:
     if missing := names - {group.name for group in groups}:
         known = ', '.join(Group.objects.order_by('name').values_list('name', flat=True)) or 'none'
         raise ImproperlyConfigured(
-            f"TOM_AUTO['NEW_TARGETS'] names {', '.join(sorted(missing))}, which is no group. "
+            f"TOM_AUTO['NEW_TARGETS'] names {', '.join(sorted(missing))}, but there is no such group. "
             f'The groups are: {known}.'
         )
     return Access(groups, wanted.get('permission', ''))

@@ -91,7 +91,7 @@ PASSING = {
 ANSWERS = [
     ('500', 'answered 500', faults.status(500)),
     ('404', 'does not know it', faults.status(404)),
-    ('429', 'asks to come back later', faults.status(429)),
+    ('429', 'asks us to try again later', faults.status(429)),
     ('503 with a long Retry-After', 'answered 503', faults.status(503, retry_after=3600)),
     (
         '503 with a Retry-After in the past',
@@ -145,7 +145,7 @@ MATRIX = [
     ),
     Trouble(
         'status: a missing key',
-        "broke on the answer or a setting: KeyError: 'state'",
+        "failed on the answer or a setting: KeyError: 'state'",
         {'status': without('state')},
     ),
     Trouble('status: a list instead of an object', 'TypeError', {'status': faults.answer([])}),

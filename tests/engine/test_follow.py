@@ -30,7 +30,7 @@ def test_it_follows_a_run_that_begins_or_is_in_progress_to_its_end_and_ctrl_c_le
     assert other.next_error().startswith('Following the run on ')
     left.send(signal.SIGINT)
     status, _, errors, _ = left.ended()
-    assert (status, 'The run goes on.' in errors) == (130, True), errors
+    assert (status, 'The run continues in the background.' in errors) == (130, True), errors
     assert statuses() == ['running']
 
     go_on.set()

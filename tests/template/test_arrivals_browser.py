@@ -114,7 +114,7 @@ def test_from_a_wish_to_a_mail_to_its_end(
     show(stranger, re.search(r'href="([^"]+/unsubscribe/[^"]+)"', html)[1])
     assert violations(stranger) == []
     stranger.click('button:has-text("No more mails")')
-    expect(stranger.locator('text=You get no more mails about new data')).to_be_visible()
+    expect(stranger.locator('text=You will get no more e-mails about new data')).to_be_visible()
     show(page, f'{url}/users/profile/')
     assert page.locator('[name=when]').input_value() == 'never'
 

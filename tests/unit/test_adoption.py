@@ -77,7 +77,7 @@ def test_what_was_lost_comes_home_and_is_told(old, sky, capsys):
     said = told(capsys)
     assert 'Files that other commands had stored: 1 whole, 2 damaged, 2 missing.' in said
     assert '4 damaged or missing files were fetched again.' in said
-    assert 'Frames that nobody had fetched: 1 frames of 1 observations have been downloaded' in said
+    assert '1 frame of 1 observation had never been downloaded; it has been since.' in said
     assert said.endswith('Nothing is left to do.\n')
 
 
@@ -95,7 +95,7 @@ def test_what_cannot_be_fetched_yet_is_told(old, sky, capsys):
 def test_a_new_tom_has_nothing_to_report(observed, capsys):
     observed()
     updatedata()
-    assert told(capsys) == 'This TOM had no observations when tom_auto came to it.\n'
+    assert told(capsys) == 'This TOM had no observations when tom_auto was installed.\n'
 
 
 def test_a_report_runs_nothing(old, sky):

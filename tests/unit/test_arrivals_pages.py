@@ -406,12 +406,12 @@ class TestFeed:
         settings.TOM_AUTO |= {'PAGE_FOR': 'staff'}
         user = login('ann')
         profile = text(client, '/users/profile/')
-        assert 'only for those to whom this TOM shows its automation page' in profile
+        assert 'only for users who can see the automation page' in profile
         assert '/automation/arrivals/key/' not in profile
         client.post('/automation/arrivals/key/')
         assert not FeedKey.objects.exists()
         told = client.get(f'/automation/arrivals.json?token={new_key(user)}')
-        assert (told.status_code, 'shows its automation page' in told.text) == (401, True)
+        assert (told.status_code, 'can see the automation page' in told.text) == (401, True)
 
     def test_strangers_see_nothing_that_is_hidden(self, client, hidden):
         came(hidden, 'one')

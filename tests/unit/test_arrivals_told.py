@@ -967,7 +967,7 @@ def test_the_link_in_the_mail_ends_them(mails, add_record, open_target, client, 
     assert address in parts(mails[0])[0]
     assert b'ann gets mails' in client.get(address).content
     assert Wish.objects.get().when == 'at once'  # what a mail scanner opens changes nothing
-    assert b'no more mails' in client.post(address, {'List-Unsubscribe': 'One-Click'}).content
+    assert b'no more e-mails' in client.post(address, {'List-Unsubscribe': 'One-Click'}).content
     tell(add_record(), 1)
     assert len(mails) == 1
     assert client.post(re.sub(r'.(?=/$)', '!', address)).status_code == 404

@@ -308,7 +308,9 @@ class TestFiles:
 
     @pytest.mark.parametrize('option', ['--all', '--repair'])
     def test_what_accepting_would_ignore_is_refused(self, db, option):
-        with pytest.raises(CommandError, match='--accept reads no other file') as refused:
+        with pytest.raises(
+            CommandError, match='--accept cannot be combined with --all or --repair'
+        ) as refused:
             auditdata('--accept', 'a.fits', option)
         assert refused.value.returncode == 2
 

@@ -175,7 +175,9 @@ def test_a_switch_that_is_not_reached_is_not_sent_a_test(automation, settings):
 
 
 def test_options_that_exclude_each_other_are_refused():
-    with pytest.raises(CommandError, match='--send-test checks nothing') as refused:
+    with pytest.raises(
+        CommandError, match='--send-test and --accept-storage cannot be combined'
+    ) as refused:
         call_command('doctor', '--send-test', '--accept-storage')
     assert refused.value.returncode == 2
 
@@ -225,7 +227,7 @@ def test_i6_an_archive_that_shows_nothing(sky, settings):
     sky.accounts[sky.token].proposals.clear()
     _, states, found = examined('Observatories')
     assert states[:2] == ['ok', 'warning']
-    assert 'the archive shows this account no proposal' in found
+    assert 'the archive lists no proposal for this account' in found
 
 
 def test_a_token_that_is_refused_is_not_shown(sky, settings):

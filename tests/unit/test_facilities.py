@@ -70,7 +70,7 @@ OTHERS = {
     shapes.LazyProducts: Outcome('DONE', error='ZeroDivisionError: a mistake', files=1),
     shapes.Broken: Outcome('PENDING', error='ZeroDivisionError: a mistake'),
     shapes.Unconfigured: Outcome(
-        'PENDING', error="broke on the answer or a setting: KeyError: 'portal_url'"
+        'PENDING', error="failed on the answer or a setting: KeyError: 'portal_url'"
     ),
     shapes.Abstract: Outcome('PENDING', 'Abstract lacks what every facility class has to have'),
 }
@@ -419,7 +419,7 @@ NAMELESS = {'id': None, 'filename': 'a.fits', 'url': 'http://127.0.0.1:9/'}
     ('where', 'fault', 'reason'),
     [
         ('/api/', faults.status(500), 'LCO answered 500'),
-        ('/api/', faults.status(429), 'come back later'),
+        ('/api/', faults.status(429), 'asks us to try again later'),
         ('/api/', faults.html(), 'not JSON'),
         ('/api/', faults.broken_json(), 'not JSON'),
         ('/api/', faults.answer([]), 'TypeError'),

@@ -284,7 +284,7 @@ def test_a_run_that_takes_much_longer_than_usual_is_told(mails, yearly, minutes,
     assert state()[0] == ('slow' if slow else 'working')
     assert len(mails) == slow
     if slow:
-        assert f'a run takes {minutes} min in place of the usual {usual} min' in mails.text()
+        assert f'a run takes {minutes} min instead of the usual {usual} min' in mails.text()
 
 
 def test_so_is_one_in_progress_and_one_of_a_new_tom_is_not(mails, yearly):
@@ -301,10 +301,10 @@ def test_so_is_one_in_progress_and_one_of_a_new_tom_is_not(mails, yearly):
 @pytest.mark.parametrize(
     ('earlier', 'days', 'told'),
     [
-        (3, 3, 'a run takes 4320 min, and took 2 min at most before'),
+        (3, 3, 'a run has taken 4320 min so far; the longest before took 2 min'),
         (3, 1, ''),  # the next start is not yet due
         (0, 3, ''),  # the first may have years of data to fetch
-        (0, 11, 'its first run takes 15840 min'),
+        (0, 11, 'its first run has taken 15840 min so far'),
     ],
 )
 def test_a_run_of_a_new_job_that_hangs_is_told(mails, hourly, earlier, days, told):

@@ -195,7 +195,7 @@ def test_hooks_of_hidden_frames_are_not_counted(client, operator, half_hidden):
         stored(record, str(number))
     StoredFrame.objects.update(hooks_owed=True)
     page = text(client, '/automation/at-work/')
-    assert 'Hooks are owed for 1 file, 1 of them due now.' in page
+    assert 'Hooks still to run: for 1 file, 1 of them due now.' in page
 
 
 def test_nor_does_the_place_of_a_file_name_a_hidden_target(client, operator, half_hidden, settings):

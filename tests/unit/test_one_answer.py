@@ -234,7 +234,7 @@ def test_f8_a_run_that_went_well_is_well_for_those_who_may_know(
 
     def told():
         page = text(client, f'/automation/runs/{run.pk}/')
-        assert ('Exit status 0' in page) != ('How a run went in all is shown' in page)
+        assert ('Exit status 0' in page) != ('The overall outcome of a run is shown' in page)
         shown = client.get('/automation/status.json').json()['jobs'][0]['last']['status']
         assert (shown == 'ok') == ('Exit status 0' in page)
         return shown

@@ -51,7 +51,7 @@ def test_workers_the_broker_and_hooks_are_shown_and_run_again_by_a_button(
     shown = page(client)
     assert 'celery@far' in shown
     assert 'The broker at redis://127.0.0.1:9 cannot be reached' in shown
-    assert 'Hooks are owed for 1 file, 0 of them due now.' in shown
+    assert 'Hooks still to run: for 1 file, 0 of them due now.' in shown
     assert f'{failing.name}</code>: no &lt;calibration&gt; (7 times)' in shown
 
     client.get('/automation/hooks/retry/')

@@ -43,7 +43,7 @@ def test_every_kind_of_message_is_found():
         '… does not answer (…)',
         'There is no facility …. The facilities are: ….',
         '…: …=…. Write true or false.',
-        'No worker is at work',
+        'No worker is running',
         'Only staff may update all observations. The schedule does; each page says when.',
     ):
         assert words in said

@@ -201,7 +201,7 @@ def test_who_is_stopped_ends_with_the_number_of_the_signal(printed, monkeypatch,
     run, child = followed(printed, monkeypatch)
     os.kill(child.pid, number)
     assert ends(child, 20) == status
-    assert f'Stopped by {number.name}. The run goes on.' in printed.read_text()
+    assert f'Stopped by {number.name}. The run continues in the background.' in printed.read_text()
     assert UpdateRun.objects.get(pk=run.pk).status == 'running'
 
 

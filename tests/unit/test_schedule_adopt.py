@@ -225,7 +225,7 @@ def test_a_machine_without_cron(project, tmp_path, monkeypatch):
     monkeypatch.setenv('PATH', str(tmp_path))
     told = asked(project)
     assert (project / 'schedule.toml').exists()
-    assert 'no `crontab` command' in told and 'is not known' in told
+    assert 'no `crontab` command' in told and 'Could not check your crontab' in told
 
 
 def test_somewhere_else(cron, tmp_path):

@@ -295,7 +295,7 @@ def test_a_candidate_that_is_spelled_otherwise_from_now_on_is_still_refreshed(su
 def test_a_group_that_does_not_exist_is_bad_usage(broker, automation):
     automation['NEW_TARGETS'] = {'groups': ['nobody']}
     save_query('TNS')
-    with pytest.raises(CommandError, match='nobody, which is no group'):
+    with pytest.raises(CommandError, match='nobody, but there is no such group'):
         updatetargets()
 
 

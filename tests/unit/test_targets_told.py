@@ -61,7 +61,7 @@ def test_the_page_and_check_say_that_nobody_would_see_new_targets(
     assert 'Only superusers see the new targets' in text(client)
     assert [one.id for one in check_new_targets()] == ['tom_auto.W005']
     automation['NEW_TARGETS'] = {'groups': ['SN']}
-    assert 'names SN, which is no group' in check_new_targets()[0].msg
+    assert 'names SN, but there is no such group' in check_new_targets()[0].msg
     Group.objects.create(name='SN')
     assert check_new_targets() == []
     assert 'Only superusers' not in text(client)

@@ -42,7 +42,7 @@ def errors(report):
         (found('a', ra='east'), "ra is 'east', which is not a number"),
         (found('a', dec=91), 'Dec 91.0 is not a position in degrees'),
         (found('a', ra=float('nan')), 'RA None, Dec 20.0 is not a position'),
-        ({'name': 'a'}, 'the class of Survey broke on the answer'),
+        ({'name': 'a'}, 'the class of Survey failed on the answer'),
     ],
 )
 def test_a_candidate_that_makes_no_sense_is_alone(survey, candidate, says):
@@ -222,11 +222,11 @@ HTML = 200, b'<html>Down for maintenance</html>'
     ('service', 'host', 'answer', 'says'),
     [
         ('TNS', TNS, (401, {}), 'TNS refuses access (401)'),
-        ('TNS', TNS, (429, {}), 'TNS asks to come back later (429)'),
+        ('TNS', TNS, (429, {}), 'TNS asks us to try again later (429)'),
         ('TNS', TNS, HTML, 'TNS answered something that is not JSON'),
         ('ALeRCE', ALERCE, (500, {}), 'ALeRCE answered 500'),
         ('ALeRCE', ALERCE, HTML, 'ALeRCE answered something that is not JSON'),
-        ('MPC Explorer', MPC, (429, {}), 'MPC Explorer asks to come back later (429)'),
+        ('MPC Explorer', MPC, (429, {}), 'MPC Explorer asks us to try again later (429)'),
         ('MPC Explorer', MPC, (401, {}), 'MPC Explorer refuses access (401)'),
         ('MPC Explorer', MPC, HTML, 'MPC Explorer answered something that is not JSON'),
         ('NED', NED, (503, {}), 'NED answered 503'),

@@ -133,9 +133,12 @@ def test_no_line_where_it_could_not_be_erased(monkeypatch, kind, tmp_path):
 def test_no_success_while_failures_wait():
     waiting = Report(due=1, checked=1, waiting_after_failures=2)
     assert list(result(waiting, 'doctor'))[1:] == [
-        '2 records wait after failures.',
+        '2 records are backing off after failures.',
         'Done. (0.0 s)',
     ]
+    one = Report(due=1, checked=1, waiting_after_failures=1)
+    assert list(result(one, 'doctor'))[1] == '1 record is backing off after failures.'
+    assert one.sentence().endswith(' 1 record is backing off after failures.')
 
 
 def test_a_reason_is_said_once_for_all_its_records():

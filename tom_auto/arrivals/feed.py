@@ -41,7 +41,7 @@ from .numbers import newest_frame
 
 ENTRIES = 100
 MANY = 10_000  # frames of which most readers may see enough
-NOT_FOR_YOU = 'The feed is only for those to whom this TOM shows its automation page.'
+NOT_FOR_YOU = 'The feed is only for users who can see the automation page.'
 
 
 class KeyAuthentication(BaseAuthentication):

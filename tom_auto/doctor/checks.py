@@ -181,7 +181,7 @@ def last_runs() -> Found:
         if health.is_trouble:
             yield FAILED, health.sentence(), 'See the page /automation/'
         elif health.state == NEVER:
-            yield WARNING, health.sentence(), 'See what this says of the schedule'
+            yield WARNING, health.sentence(), 'See the Schedule line above'
         else:
             yield OK, health.sentence()
 
@@ -190,7 +190,7 @@ def unsupported() -> Found:
     rows = RecordSync.objects.filter(error_kind=Unsupported.kind).values('record__facility')
     rows = rows.annotate(count=Count('pk'), reason=Min('error')).order_by('record__facility')
     if not rows:
-        yield OK, 'Every observation can be asked for'
+        yield OK, 'All observations checked so far are at supported facilities'
     for row in rows:
         plural = '' if row['count'] == 1 else 's'
         found = f'{row["count"]} observation{plural} of {row["record__facility"]}: {row["reason"]}'
@@ -207,7 +207,7 @@ def audit() -> Found:
         words = f'The last round of auditdata ended at {last.ended:%Y-%m-%d %H:%M} UTC: '
         words += summary.words_of_round(last)
     if bad:
-        fix = f'{manage("auditdata --repair")}; what no archive has is in a backup'
+        fix = f'{manage("auditdata --repair")}; restore files that no archive has from a backup'
         yield FAILED, f'{summary.words_of_verdicts()} (see the runs of auditdata). {words}', fix
     elif is_planned and summary.is_late(last, automation().AUDIT_ROUND):
         fix = "Raise TOM_AUTO['AUDIT_RATE'] or DEADLINE, or let it run more often"
@@ -233,7 +233,7 @@ def mail() -> Found:
 def alerts() -> Found:
     used = [*channels(), *([SWITCH] if automation().PING_URL else [])]
     if not used:
-        yield OK, 'No message was lost: nobody gets any'
+        yield OK, 'No alert channel is set up'
     for channel in used:
         error = last_error(channel)
         if error and channel == SWITCH:  # a test message would tell it that the jobs work

@@ -79,8 +79,8 @@ def _asked(service: str, names: str, entry: str, address: str, token: str) -> tu
     if not isinstance(profile, dict):
         return FAILED, f'{names}: {address} does not answer as the {service} does', fix
     if service == 'archive' and not (profile.get('profile') or {}).get('proposals', True):
-        fix = f'Is the token a current one ({_where(entry, "API_KEY")})? Has it a proposal?'
-        return WARNING, f'{names}: the archive shows this account no proposal', fix
+        fix = f'Is the token a current one ({_where(entry, "API_KEY")})? Does it have a proposal?'
+        return WARNING, f'{names}: the archive lists no proposal for this account', fix
     return OK, f'{names}: the {service} takes the token'
 
 

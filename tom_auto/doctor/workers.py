@@ -40,15 +40,15 @@ def _at_work() -> Found:
         yield FAILED, f'The worker {refused} has not started', refused.refused
     alive = TaskWorker.objects.filter(refused='', alive_at__gte=timezone.now() - SILENT)
     if not alive:
-        yield FAILED, 'No worker is at work', f'On each machine: celery -A {slug()} worker'
+        yield FAILED, 'No worker is running', f'On each machine: celery -A {slug()} worker'
     for one in alive.order_by('name'):
         yield OK, f'{one}: {one.processes} processes, queues {one.queues}'
 
 
 def _hooks() -> Found:
     count, waiting = owed().count(), due().count()
-    yield OK, f'Hooks are owed for {count} files, {waiting} of them due now'
+    yield OK, f'Hooks still to run: for {count} files, {waiting} of them due now'
     if failing := keep_failing().count():
         worst = keep_failing().order_by('-hooks_failures').first()
-        found = f'The hooks for {failing} files fail again and again, such as {worst}: {worst.hooks_error}'
+        found = f'Hooks for {failing} files keep failing, such as {worst}: {worst.hooks_error}'
         yield WARNING, found, 'Fix the hook; then press the button on /automation/'

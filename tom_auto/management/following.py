@@ -15,7 +15,10 @@ from ..running.runs import alive, started_by
 from .endings import explained_endings
 
 LOOKS = 0.5  # seconds between two looks at the run's row
-GOES_ON = 'The run goes on. The page /automation/ shows how it ends; to follow it again: --wait'
+GOES_ON = (
+    'The run continues in the background. See /automation/, or follow it again with: '
+    'updatedata --wait'
+)
 
 
 def follow(

@@ -122,7 +122,7 @@ def result(report: Report, doctor: str) -> Iterator[str]:
         yield f'Failed: {alike.sentence()}'
         yield f'    -> {advice(alike[0].kind)}'
     if report.waiting_after_failures:
-        yield f'{_count(report.waiting_after_failures, "record")} wait after failures.'
+        yield f'{report.words_of_waiting()}.'
     seconds = f'({report.seconds:.1f} s)'
     if report.failed:
         yield f'Something failed; the next run tries again. To find out more: {doctor} {seconds}'

@@ -146,13 +146,14 @@ class Report:
             f'{self.damaged} were damaged, {self.missing} were missing'
         )
 
+    def words_of_waiting(self) -> str:
+        """How many records were not due yet because their checks have failed, in words."""
+        records = 'record is' if self.waiting_after_failures == 1 else 'records are'
+        return f'{self.waiting_after_failures} {records} backing off after failures'
+
     def sentence(self) -> str:
         """The one-line summary, which names what failed."""
-        waiting = (
-            f' {self.waiting_after_failures} records wait after failures.'
-            if self.waiting_after_failures
-            else ''
-        )
+        waiting = f' {self.words_of_waiting()}.' if self.waiting_after_failures else ''
         if self.next_news:
             waiting += f' The next observation begins at {self.next_news:%Y-%m-%d %H:%M} UTC.'
         if not self.due and not self.failed:

@@ -19,7 +19,7 @@ from .moved import remember
 from .older_lines import REPLACED, OlderLine, older_lines
 from .plan import Plan, Site, plan_of
 
-WITHOUT = 'the jobs of schedule.toml would be started without that.'
+WITHOUT = 'the jobs in schedule.toml would run without that.'
 PUT_VARIABLES = (
     'Put its variables into settings.py, or into .env if that is read, and DJANGO_SETTINGS_MODULE '
     'into manage.py.'
@@ -56,7 +56,7 @@ def init(site: Site, replace: bool) -> list[str]:
     old = [line for line in lines if not line.does_more]
     said = [*_write(site, [line.when for line in lines]), *_left(lines)]
     if trouble:
-        return [*said, f'Whether an older line starts its jobs is not known: {trouble}']
+        return [*said, f'Could not check your crontab for older lines: {trouble}']
     if not old:
         return [*said, f'To install it: {typed(site.project, "schedule install")}']
     plan = plan_of(site)

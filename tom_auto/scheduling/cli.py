@@ -20,7 +20,7 @@ from .moved import note_removal
 from .plan import CURRENT, NOT_INSTALLED, STALE, Site, checked_schedule, plan_of
 
 ACTIONS = {
-    'init': 'write schedule.toml, and find older lines of your crontab that start the same',
+    'init': 'write schedule.toml, and find older lines of your crontab that start the same jobs',
     'show': 'print what would be installed, and change nothing',
     'install': 'put the lines into your crontab, or update them; every other line stays',
     'remove': 'remove the lines from your crontab; every other line stays',

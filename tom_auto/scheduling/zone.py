@@ -61,8 +61,8 @@ def disagreement(project: Path) -> str:
     if all(day.astimezone(inside).utcoffset() == day.astimezone(here).utcoffset() for day in DAYS):
         return ''
     return (
-        f'the containers take the times of the schedule for those of {name or "UTC"}, and this '
-        'machine has another time zone: runs would be called overdue. In .env, set '
+        f'the containers read the schedule in {name or "UTC"}, but this machine is in a different '
+        'time zone, so runs would be reported as overdue. In .env, set '
         f'{VARIABLE}={machine_zone_name() or "the zone of this machine"}; then type: '
         'docker compose up --detach --wait'
     )

@@ -38,7 +38,8 @@ class Command(RunCommand):
             metavar='FILE',
             help='accept this file as it is: keep its present checksum; read no other file',
         )
-        add('--rate', type=rate, metavar='MB', help='read so many megabytes a second; 0: no limit')
+        limit = 'read at most MB megabytes per second; 0: no limit'
+        add('--rate', type=rate, metavar='MB', help=limit)
         add('--deadline', type=positive, metavar='SECONDS', help='start no new work after this')
         add('--json', action='store_true', help='print one JSON object instead of text')
 
@@ -52,7 +53,7 @@ class Command(RunCommand):
 
     def act(self, options: dict, limits: Automation) -> AuditReport | None:
         if options['accept'] and (options['all'] or options['repair']):
-            raise wrong('--accept reads no other file: give --all or --repair by itself.')
+            raise wrong('--accept cannot be combined with --all or --repair.')
         if options['accept']:
             self.accept(options['accept'], options['json'])
             return None
@@ -84,7 +85,7 @@ class Command(RunCommand):
 
 
 def rate(text: str) -> int:
-    """A whole number from zero on, as an argument of the command line."""
+    """0 or a positive whole number, as an argument of the command line."""
     if not text.isdigit():
-        raise ArgumentTypeError(f'{text!r} is not a whole number from zero on')
+        raise ArgumentTypeError(f'{text!r} must be 0 or a positive whole number')
     return int(text)

@@ -28,7 +28,7 @@ class Command(LibraryCommand):
             '--to',
             type=Path,
             metavar='DIRECTORY',
-            help='where to; otherwise backups/ beside manage.py',
+            help='directory for the backup (default: backups/ next to manage.py)',
         )
         parser.add_argument(
             '--keep', type=int, metavar='N', help='then delete all but the newest N backups there'
@@ -38,7 +38,7 @@ class Command(LibraryCommand):
     def handle(self, **options: object) -> None:
         keep = options['keep']
         if keep is not None and keep < 1:
-            raise CommandError('--keep needs a number from 1 on.', returncode=2)
+            raise CommandError('--keep must be at least 1.', returncode=2)
         try:
             with explained_endings(STOPPED), terminable(), for_the_owner_alone():
                 made = back_up(options['to'] or usual_place(), keep, not options['no_data'])

@@ -35,7 +35,9 @@ class Command(LibraryCommand):
 
     def handle(self, **options: object) -> None:
         if options['send_test'] and options['accept_storage']:
-            raise wrong('--send-test checks nothing: give --accept-storage by itself.')
+            raise wrong(
+                '--send-test and --accept-storage cannot be combined. Run them one after the other.'
+            )
         if options['send_test']:
             self.send_test(options['json'])
             return

@@ -23,8 +23,8 @@ State = Submission.State
 
 class Command(RunCommand):
     help = (
-        'Runs the active dynamic cadences. For one trigger there is one submission, whatever '
-        'happens. Exit status: 0 everything went well, 1 something failed or is uncertain and is '
+        'Runs the active dynamic cadences. Each trigger leads to at most one submission, even '
+        'after a crash. Exit status: 0 everything went well, 1 something failed or is uncertain and is '
         'named, 2 wrong usage, 75 another run is in progress.'
     )
 
@@ -70,7 +70,9 @@ class Command(RunCommand):
     def settle(self, options: dict) -> None:
         """Write down what a person has found out about submissions: all of it, or nothing."""
         if options['dry_run'] or options['cadence']:
-            raise wrong('--submitted and --not-submitted start no run: give them by themselves.')
+            raise wrong(
+                '--submitted and --not-submitted cannot be combined with --dry-run or --cadence.'
+            )
         accepted = [what_was_accepted(text) for text in options['submitted'] or ()]
         # Of a recorded one somebody has deleted the records.
         states = [State.UNCERTAIN, State.RECORDED]

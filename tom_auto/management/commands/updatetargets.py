@@ -28,7 +28,7 @@ class Command(RunCommand):
         add = parser.add_argument
         add('--query', action='append', metavar='ID|NAME', help='only this saved query')
         add('--service', action='append', metavar='NAME', help='only this data service')
-        add('--limit', type=positive, metavar='N', help='make at most N new targets a query')
+        add('--limit', type=positive, metavar='N', help='make at most N new targets per query')
         add(
             '--dry-run',
             action='store_true',
