@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.template import Context, Template
 from django.utils import timezone
 from tom_dataproducts.models import DataProduct
 from tom_observations.facilities.lco import LCOFacility
@@ -18,8 +19,9 @@ from tom_auto.hooks import calls as calls_of_hooks
 from tom_auto.hooks import product_hooks
 from tom_auto.hooks.owed import owed as owed_products
 from tom_auto.hooks.owed import suspected_records
-from tom_auto.models import RecordSync, UpdateRun
+from tom_auto.models import RecordSync, StoredFrame, UpdateRun
 from tom_auto.running import recorded_run
+from tom_auto.sync import check_due
 
 from .facility_classes import Hangs
 from .running import updatedata
@@ -71,6 +73,15 @@ def slow_for_products(products):
     time.sleep(0.15)
     with settings.HEARD.open('a') as file:
         file.write(f'{products[0].pk}\n')
+
+
+tried: list[int] = []  # products
+
+
+def raises_for_products(products):
+    """A hook that fails for every product."""
+    tried.append(products[0].pk)
+    raise RuntimeError('a mistake in the hook')
 
 
 def sleeps(record, previous):
@@ -206,6 +217,7 @@ def test_hooks_that_take_longer_than_a_run_are_called_once_each(
     monkeypatch.setattr(recorded_run, 'HELD_UP', 1)
     monkeypatch.setattr(calls_of_hooks, 'TO_END', 0.2)
     monkeypatch.setattr(product_hooks, 'TO_CALL', 0.6)
+    monkeypatch.setattr(check_due, 'LAST_SECONDS', 0.1)
     settings.TOM_AUTO |= {'DEADLINE': 1}
     settings.HOOKS = settings.HOOKS | {'data_product_post_save': f'{__name__}.slow_for_products'}
     settings.HEARD = tmp_path / 'heard'
@@ -233,7 +245,7 @@ def test_a_suspect_has_its_turn_beside_a_class_that_hangs(observed, settings, ad
     settings.TOM_FACILITY_CLASSES = [
         *settings.TOM_FACILITY_CLASSES, f'{Hangs.__module__}.Hangs'
     ]  # fmt: skip
-    for _ in range(3):
+    for _ in range(40):  # more than are in hand at a time
         add_record('Hangs', status='PENDING')
     suspect = observed(status='COMPLETED', frames=1)
     RecordSync.objects.create(record=suspect, owes_hook=True, status_before='PENDING')
@@ -242,6 +254,28 @@ def test_a_suspect_has_its_turn_beside_a_class_that_hangs(observed, settings, ad
 
     assert changes() == [(suspect.observation_id, 'PENDING', 'COMPLETED')]
     assert RecordSync.objects.get(record=suspect).checked_at is not None
+
+
+def test_hooks_that_have_failed_come_after_the_others_of_their_record(observed, settings):
+    """Those that hang used up the time of each run, and the others were never called."""
+    settings.HOOKS = settings.HOOKS | {'data_product_post_save': f'{__name__}.raises_for_products'}
+    observed(frames=3)
+    updatedata()
+    first, *others = DataProduct.objects.order_by('pk').values_list('pk', flat=True)
+    StoredFrame.objects.exclude(product=first).update(hooks_failures=0)
+    tried.clear()
+    updatedata('--recheck')
+    assert tried == [*others, first]
+
+
+def test_what_there_was_no_time_for_is_not_called_unsupported(add_record, django_user_model):
+    record = add_record()
+    RecordSync.objects.create(
+        record=record, state='waiting', error='not reached', error_kind='out of time'
+    )
+    page = Template('{% load automation %}{% record_line record %}')
+    said = page.render(Context({'record': record, 'user': django_user_model(is_superuser=True)}))
+    assert 'Not supported' not in said
 
 
 def test_no_suspect_is_who_was_given_up_at_the_deadline_or_whose_status_is_as_it_was(add_record):

@@ -14,7 +14,7 @@ from ..explain import hook_failed
 from ..interrupt import seconds_left
 
 TO_END = 5  # seconds that a run needs to write what came of it
-TO_CALL = 15  # seconds: with less left, no more files have theirs called
+TO_CALL = 25  # seconds: with less left, those of no more files are begun
 MOMENT = 0.01  # seconds: a timer of none is no timer
 PLAIN = 'tom_common.hooks', 'tom_dataproducts.hooks'
 OF_STATUS = 'observation_change_state'

@@ -175,14 +175,15 @@ class Claim:
         mine = self._failures.keys() & set(products)
         found = yield from one(DatabaseJob(_read, mine, by_itself=is_own))
         heard = []
-        for number, (key, product) in enumerate(found.items()):
+        # What has failed comes last: hooks that hang would have nobody else's called.
+        for number, key in enumerate(sorted(found, key=lambda key: (self._failures[key], key))):
             if monotonic() > until or (is_own and seconds_left() < TO_CALL):
                 self.not_reached = len(found) - number
                 break
-            if self._heard('data_product_post_save', [product]):
+            if self._heard('data_product_post_save', [found[key]]):
                 heard.append(key)
-        if is_own and heard:  # anew: a hook may have deleted some
-            found = yield from one(DatabaseJob(_read, heard, by_itself=True))
+        if is_own and heard:  # anew, and at once: a hook may have deleted some, and time may be up
+            [found] = _read([heard])
         together = [found[key] for key in heard if key in found]
         if together and self._all_heard(record, together):
             self._paid.update(heard)

@@ -141,7 +141,9 @@ class Checks:
     def _begin_more(self, queues: deque) -> None:
         """Take more records in hand, one of each facility in turn."""
         most, records, begun = max(4 * self._limits.WORKERS, AT_LEAST), Records(), []
-        while queues and len(self._active) < most and monotonic() < self._deadline:
+        while queues and monotonic() < self._deadline:
+            if len(self._active) >= most and queues[0][1][0] != self._suspect:
+                break
             name, keys = queues.popleft()
             key = keys.popleft()
             if keys:
