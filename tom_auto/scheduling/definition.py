@@ -94,9 +94,7 @@ def read_schedule(project: Path) -> Schedule:
     except FileNotFoundError as error:
         is_django = (project / 'manage.py').is_file()
         how = (
-            'To have one made: manage.py schedule init. Or write one.'
-            if is_django
-            else 'Write one.'
+            'Write one, or have one made (manage.py schedule init).' if is_django else 'Write one.'
         )
         raise ScheduleError(f'There is no {file}. {how} {EXAMPLE}') from error
     except (OSError, UnicodeDecodeError) as error:
