@@ -93,9 +93,7 @@ def read_schedule(project: Path) -> Schedule:
         text = file.read_text(encoding='utf-8-sig')  # Windows editors may write a byte order mark
     except FileNotFoundError as error:
         is_django = (project / 'manage.py').is_file()
-        how = (
-            'Write one, or have one made (manage.py schedule init).' if is_django else 'Write one.'
-        )
+        how = 'Have one made (manage.py schedule init), or write it.' if is_django else 'Write one.'
         raise ScheduleError(f'There is no {file}. {how} {EXAMPLE}') from error
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(file, error) from error
