@@ -297,7 +297,7 @@ def test_what_an_older_command_has_lost_comes_home_and_its_cron_line_goes(
     tom.django(RECORD.format(requests=[('LCO', '3')]) + OLD_DOWNLOAD)
     tom.manage('updatedata', '--recheck')
     told = tom.manage('updatedata', '--report')
-    assert 'it had 3 observations' in told
+    assert 'this TOM had 3 observations' in told
     assert '0 whole, 1 damaged, 1 missing' in told
     assert '4 frames of 2 observations' in told
     assert 'Nothing is left to do.' in told
