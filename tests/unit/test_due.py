@@ -179,8 +179,9 @@ def test_a_record_that_fails_and_brings_frames_is_due_again_at_the_next_run():
     for run in range(5):
         end(sync, Ending.FAILED, 'COMPLETED', True, START + run * HOUR, saved=20)
         assert (sync.next_check, sync.failures) == (START + run * HOUR, run + 1)
-    end(sync, Ending.FAILED, 'COMPLETED', True, START + 5 * HOUR)
-    assert sync.next_check > START + 6 * HOUR
+    for fields in ({}, {'saved': 1, 'kind': 'broken class'}):
+        end(sync, Ending.FAILED, 'COMPLETED', True, START + 5 * HOUR, **fields)
+        assert sync.next_check > START + 6 * HOUR
 
 
 def test_what_went_wrong_before_the_deadline_is_what_is_said():

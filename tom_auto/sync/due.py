@@ -29,7 +29,7 @@ from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 from tom_observations.models import ObservationRecord
 
-from ..errors import HookUnfinished
+from ..errors import BrokenClass, HookUnfinished
 from ..models import RecordSync, SharedFrame, StoredFrame
 from ..running.backoff import SLACK, backoff
 from ..running.outcomes import Ending, Outcome, Report
@@ -186,7 +186,8 @@ def note(sync: RecordSync, outcome: Outcome, now: datetime, window: timedelta) -
         sync.failures += outcome.ending is Ending.FAILED
         sync.failing_since = min(sync.failing_since or now, now)
         sync.error, sync.error_kind = outcome.error, outcome.kind
-        progress = outcome.saved or outcome.repaired
+        # What a class saves that is broken is no progress: it may save it anew in each run.
+        progress = (outcome.saved or outcome.repaired) and outcome.kind != BrokenClass.kind
         sync.next_check = now if progress else now + backoff(sync.failures)
         sync.state = State.BACKING_OFF
 
