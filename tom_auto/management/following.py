@@ -8,6 +8,7 @@ from time import sleep
 
 from django.core.management.base import CommandError
 
+from ..interrupt import uninterrupted
 from ..models import RunFailure, UpdateRun
 from ..page.actions import begin_process
 from ..running.outcomes import Ending, Outcome, Report
@@ -35,12 +36,22 @@ def follow(
     with explained_endings(GOES_ON):
         run = alive(command).first() or _begun(command, words)
         say(f'Following the run on {run.host} that began at {run.started:%Y-%m-%d %H:%M} UTC.')
-        while alive(command).filter(pk=run.pk).exists():
-            run.refresh_from_db()
+        while _goes_on(run):
             show(_counted(run))
             sleep(LOOKS)
-        run.refresh_from_db()
     return _ended(run)
+
+
+def _goes_on(run: UpdateRun) -> bool:
+    """Whether the run is still at work; reads it anew.
+
+    A signal within a question waits: SQLite calls functions of Django's, and takes what a signal raises
+    in one of these for an error of the database.
+    """
+    with uninterrupted():
+        is_alive = alive(run.command).filter(pk=run.pk).exists()
+        run.refresh_from_db()
+    return is_alive
 
 
 def _begun(command: str, words: list[str]) -> UpdateRun:
