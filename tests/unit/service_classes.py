@@ -83,7 +83,7 @@ class Offline(Survey):
 
 
 class Silent(Survey):
-    """Never answers some queries, nor what it is asked about some candidates; it gives data."""
+    """Never answers some queries and some questions about candidates, but gives data of targets."""
 
     silent: set[str] = set()  # noqa: RUF012  (candidates, by name)
     has_queries = True

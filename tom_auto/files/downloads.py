@@ -33,9 +33,9 @@ def download(
 ) -> Received:
     """Stream what `url` names into `into`, in constant memory, as it comes over the wire.
 
-    Raises NoAnswer where the server does not answer or breaks off, BadAnswer where it answers
-    that there is no file, NoRoom where the disk is too full. The caller judges whether the bytes are those
-    of the wanted frame.
+    Raises NoAnswer if the server does not answer or breaks off, BadAnswer if it answers without
+    the file, and NoRoom if the disk is too full. The caller checks that the bytes are those of the
+    frame.
     """
     try:
         with _asked(url) as response:

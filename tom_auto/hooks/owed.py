@@ -66,9 +66,8 @@ def suspected_records(by_workers: bool) -> set[int]:
     """
     records: set[int] = set()
     if not is_plain(OF_STATUS):
-        unchanged = Q(
-            status_before=F('record__status')
-        )  # noted before a class was asked, which failed
+        # Noted before a class was asked, which failed.
+        unchanged = Q(status_before=F('record__status'))
         noted = Q(error_kind__in=[HookFailed.kind, OutOfTime.kind])
         owing = RecordSync.objects.filter(owes_hook=True).exclude(unchanged | noted)
         records.update(owing.values_list('record', flat=True))

@@ -49,8 +49,10 @@ def pay_product_hooks(
     """Run the hooks that these products of `record` are owed, but for those that a worker has in hand.
 
     After a failure a hook may run twice, but it is never skipped. Raises HookFailed, after all
-    have been tried, where one raised, and OutOfTime where the run has no time for some. No `lease`: the run has just saved them, and the TOM has no
-    workers. Then nobody else has them, and they need not be claimed: two statements fewer.
+    have been tried, where one raised, and OutOfTime where the run has no time for some.
+
+    No `lease`: the run has just saved them, and the TOM has no workers. Then nobody else has them,
+    and they need not be claimed: two statements fewer.
     """
     claim = Claim(holder if lease else '', lease)
     if lease:

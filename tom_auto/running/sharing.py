@@ -13,7 +13,7 @@ from .outcomes import Report
 
 
 class HandOut:
-    """Has others run the hooks of products. By default there are none: the run itself runs them."""
+    """Hands the hooks of products to other processes. This one hands out nothing: the run calls them."""
 
     def __call__(self, products: Collection[int]) -> bool:
         """Whether others run the hooks of these, now or later."""
